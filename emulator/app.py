@@ -1,0 +1,87 @@
+"""Puts the faces together into one application, and steps the bank while it runs.
+
+The only place where the bank meets asyncio: one task sleeps until the agenda is due, and every request steps
+the bank first, so that no answer is older than the clock.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.routing import Mount
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from emulator.bank import Bank
+from emulator.clock import Clock
+from emulator.control import Control
+from emulator.credentials import Credentials
+from emulator.deliveries import Deliveries
+from emulator.door import Door
+
+# So that no one mistakes an answer for the bank's.
+MARK = (b"x-emulator", b"repasse")
+
+log = logging.getLogger("emulator.app")
+
+
+def create_app(bank: Bank, credentials: Credentials, clock: Clock) -> Starlette:
+    """The application: /emulator is the management face, everything else the protocol face."""
+    door = Door(bank, credentials, clock)
+    posts = Deliveries(bank, credentials, clock)
+    control = Control(bank, credentials, clock, door, posts)
+
+    @asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        bank.events.deliver = posts.deliver
+        heart = asyncio.create_task(_live(bank, clock))
+        try:
+            yield
+        finally:
+            heart.cancel()
+            await asyncio.gather(heart, return_exceptions=True)
+            await posts.close()
+
+    app = Starlette(
+        routes=[*control.routes(), Mount("", app=door)], lifespan=lifespan, middleware=[Middleware(Marked)]
+    )
+    app.router.redirect_slashes = False
+    return app
+
+
+class Marked:
+    """Marks every answer as a test."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def marked(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message.get("headers", []), MARK]
+            await send(message)
+
+        await self._app(scope, receive, marked)
+
+
+async def _live(bank: Bank, clock: Clock) -> None:
+    wake = asyncio.Event()
+    bank.agenda.on_push = wake.set
+    while True:
+        wake.clear()
+        try:
+            bank.step(clock.now())
+        except Exception:
+            # A bug of the emulator must show in its log and not stop the rest of the bank's life.
+            log.exception("something due at the bank failed")
+            continue
+        next_at = bank.next_at()
+        try:
+            async with asyncio.timeout(None if next_at is None else clock.real_seconds_until(next_at)):
+                await wake.wait()
+        except TimeoutError:
+            pass

@@ -1,0 +1,148 @@
+"""What the bank does by itself: pays, credits, lets expire, settles, and turns every log into an event.
+
+Plans on the agenda and acts on the books when the time comes. Its chances depend on the seed and on the id
+of the row alone, so they do not shift when unrelated calls come in between. It sleeps never and sends
+nothing.
+"""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from emulator import checks
+from emulator.clock import Agenda
+from emulator.events import Events
+from emulator.faults import Faults
+from emulator.invoices import Invoices, expires_at
+from emulator.preset import Preset, Range
+from emulator.table import Row
+from emulator.transfers import Transfers, starts_at
+
+
+@dataclass(frozen=True)
+class CreditPlan:
+    """When the money of a paid invoice is credited, and when the world hears of both, in seconds."""
+
+    credit_after_seconds: float
+    paid_event_after_seconds: float
+    credited_event_after_seconds: float
+
+
+class Life:
+    """The bank's own doings, on the agenda."""
+
+    def __init__(
+        self,
+        seed: int,
+        agenda: Agenda,
+        preset: Preset,
+        faults: Faults,
+        invoices: Invoices,
+        transfers: Transfers,
+        events: Events,
+    ) -> None:
+        self._seed = seed
+        self._agenda = agenda
+        self._preset = preset
+        self._faults = faults
+        self._invoices = invoices
+        self._transfers = transfers
+        self._events = events
+        agenda.teach("invoice.pay", self._pay)
+        agenda.teach("invoice.credit", self._credit)
+        agenda.teach("invoice.overdue", self._overdue)
+        agenda.teach("invoice.expire", self._expire)
+        agenda.teach("invoice.reversal", self._reversal)
+        agenda.teach("transfer.process", self._process)
+        agenda.teach("transfer.settle", self._settle)
+
+    def react(self, subscription: str, log: Row, now: datetime) -> None:
+        """Plan what follows from a log: its event, and the next change of its entity."""
+        row: Row = log[subscription]
+        log_type: str = log["type"]
+        delay_seconds = self._event_delay_seconds(subscription, log)
+        self._events.plan(subscription, log, now + timedelta(seconds=delay_seconds))
+        if subscription == "invoice":
+            self._after_invoice_log(row, log_type, now)
+        elif log_type == "created":
+            start = max(now, starts_at(row))
+            at = self._after(row, "process", self._preset.process_delay_seconds, start)
+            self._agenda.push(at, "transfer.process", row["id"])
+        elif log_type == "sending":
+            at = self._after(row, "success", self._preset.success_delay_seconds, now)
+            self._agenda.push(at, "transfer.settle", row["id"])
+
+    def _after_invoice_log(self, row: Row, log_type: str, now: datetime) -> None:
+        if log_type == "created":
+            chance = self._chance(row, "pay")
+            if chance.random() < self._preset.paid_share:
+                at = now + timedelta(seconds=chance.uniform(*self._preset.pay_delay_seconds))
+                self._agenda.push(at, "invoice.pay", row["id"])
+        if log_type in ("created", "updated"):
+            self._agenda.push(max(now, checks.moment_of(row["due"])), "invoice.overdue", row["id"])
+        elif log_type == "paid":
+            plan = self.credit_plan(row)
+            self._agenda.push(now + timedelta(seconds=plan.credit_after_seconds), "invoice.credit", row["id"])
+        elif log_type == "overdue":
+            self._agenda.push(max(now, expires_at(row)), "invoice.expire", row["id"])
+        elif log_type == "reversing":
+            at = now + timedelta(seconds=self._preset.reversal_step_seconds)
+            self._agenda.push(at, "invoice.reversal", row["id"], "sending")
+
+    def credit_plan(self, row: Row) -> CreditPlan:
+        """The plan of an invoice's credit: the same each time it is asked for."""
+        chance = self._chance(row, "credit")
+        credit_after = chance.uniform(*self._preset.credit_delay_seconds)
+        paid_event = chance.uniform(*self._preset.event_delay_seconds)
+        credited_event = chance.uniform(*self._preset.event_delay_seconds)
+        if chance.random() < self._preset.credited_first_share:
+            # The event of `paid` waits until after that of `credited`.
+            paid_event = credit_after + credited_event + chance.uniform(*self._preset.event_delay_seconds)
+        else:
+            credited_event = max(credited_event, paid_event - credit_after)
+        return CreditPlan(credit_after, paid_event, credited_event)
+
+    def _event_delay_seconds(self, subscription: str, log: Row) -> float:
+        if subscription == "invoice":
+            if log["type"] == "created":
+                return self._chance(log, "event").uniform(*self._preset.created_event_delay_seconds)
+            if log["type"] == "paid":
+                return self.credit_plan(log["invoice"]).paid_event_after_seconds
+            if log["type"] == "credited":
+                return self.credit_plan(log["invoice"]).credited_event_after_seconds
+        return self._chance(log, "event").uniform(*self._preset.event_delay_seconds)
+
+    def _pay(self, at: datetime, invoice_id: str) -> None:
+        # Observed: overdue invoices were never paid by the sandbox (0 of 14).
+        if self._preset.paying and self._invoices.get(invoice_id)["status"] == "created":
+            self._invoices.pay(invoice_id, at)
+
+    def _credit(self, at: datetime, invoice_id: str) -> None:
+        self._invoices.credit(invoice_id, at, self._preset.invoice_fee_centavos)
+
+    def _overdue(self, at: datetime, invoice_id: str) -> None:
+        self._invoices.go_overdue(invoice_id, at)
+
+    def _expire(self, at: datetime, invoice_id: str) -> None:
+        self._invoices.expire(invoice_id, at)
+
+    def _reversal(self, at: datetime, invoice_id: str, step: str) -> None:
+        following = self._invoices.step_reversal(invoice_id, step, at)
+        if following is not None:
+            later = at + timedelta(seconds=self._preset.reversal_step_seconds)
+            self._agenda.push(later, "invoice.reversal", invoice_id, following)
+
+    def _process(self, at: datetime, transfer_id: str) -> None:
+        row = self._transfers.get(transfer_id)
+        self._transfers.process(transfer_id, at, self._faults.refuses_transfer(row["amount"]))
+
+    def _settle(self, at: datetime, transfer_id: str) -> None:
+        self._transfers.succeed(transfer_id, at)
+
+    def _after(self, row: Row, what: str, delay_seconds: Range, start: datetime) -> datetime:
+        return start + timedelta(seconds=self._chance(row, what).uniform(*delay_seconds))
+
+    def _chance(self, row: Row, what: str) -> random.Random:
+        return random.Random(f"{self._seed}:{what}:{row['id']}")

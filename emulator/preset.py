@@ -1,0 +1,92 @@
+"""The habits of the bank: shares, delays and switches of its own life.
+
+One dataclass whose defaults are what was seen at the real sandbox. It only holds values; `life` and the
+books act.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Any
+
+Range = tuple[float, float]
+
+
+@dataclass
+class Preset:
+    """What the bank does by itself; times in emulated seconds, as (shortest, longest)."""
+
+    paying: bool = True
+    # Observed: 66/78 (RG), 54/69 (GC), 7/8 (GE), 28/28 (BP) of the sandbox's invoices were paid.
+    paid_share: float = 0.85
+    # Observed: typically 2-15 minutes.
+    pay_delay_seconds: Range = (120.0, 900.0)
+    # Observed: paid, then credited, seconds apart.
+    credit_delay_seconds: Range = (1.5, 6.0)
+    # Observed: `credited` was delivered before `paid` in 4 of 11 (GC).
+    credited_first_share: float = 4 / 11
+    # Observed: `created` events arrive 10-60 s after the invoice.
+    created_event_delay_seconds: Range = (10.0, 60.0)
+    # Observed: an event is created 0.3-70 s after its log; the long tail is left to `created` events above.
+    event_delay_seconds: Range = (0.3, 10.0)
+    # Observed: 6.6 s from created to success (recording of 2023), of which some 2.7 s until `sending`.
+    process_delay_seconds: Range = (1.4, 2.7)
+    success_delay_seconds: Range = (3.0, 4.5)
+    # Guess: how long each step of a reversal takes.
+    reversal_step_seconds: float = 1.0
+    # Observed: 0 in the sandbox; above zero in production.
+    invoice_fee_centavos: int = 0
+    transfer_fee_centavos: int = 0
+    # Documented: three more tries, after 5, 30 and 120 minutes. Guess: each is counted from the try before
+    # it.
+    retry_delays_seconds: tuple[float, ...] = (300.0, 1800.0, 7200.0)
+    # Unknown at the bank; burning is the harsher guess and so the better teacher.
+    failed_transfer_burns_external_id: bool = True
+    # Inferred: attempts name event and webhook, so one event goes to all webhooks. True: one event for each.
+    event_per_webhook: bool = False
+
+    def change(self, changes: dict[str, Any]) -> None:
+        """Set fields by name from JSON; ValueError names what is wrong and nothing is changed then."""
+        known = {field.name: getattr(self, field.name) for field in fields(self)}
+        clean: dict[str, Any] = {}
+        for name, value in changes.items():
+            if name not in known:
+                raise ValueError(f"unknown setting {name}; known are {', '.join(known)}")
+            clean[name] = _fitted(name, known[name], value)
+        for name, value in clean.items():
+            setattr(self, name, value)
+
+    def to_json(self) -> dict[str, Any]:
+        """All settings by name."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
+
+
+def _fitted(name: str, current: Any, value: Any) -> Any:
+    if isinstance(current, bool):
+        if isinstance(value, bool):
+            return value
+        raise ValueError(f"{name} must be true or false")
+    if isinstance(current, tuple):
+        if not isinstance(value, list | tuple) or not all(_is_number(each) and each >= 0 for each in value):
+            raise ValueError(f"{name} must be a list of seconds, none below zero")
+        if name != "retry_delays_seconds" and (len(value) != 2 or value[0] > value[1]):
+            raise ValueError(f"{name} must be [shortest, longest] in seconds")
+        return tuple(float(each) for each in value)
+    if isinstance(current, int):
+        if type(value) is int and value >= 0:
+            return value
+        raise ValueError(f"{name} must be whole centavos, zero or more")
+    if not _is_number(value) or value < 0 or (name.endswith("_share") and value > 1):
+        raise ValueError(
+            f"{name} must be a number{' from 0 to 1' if name.endswith('_share') else ', zero or more'}"
+        )
+    return float(value)
+
+
+def _is_number(value: Any) -> bool:
+    return (
+        isinstance(value, int | float)
+        and not isinstance(value, bool)
+        and value == value
+        and abs(value) < 1e12
+    )

@@ -1,0 +1,24 @@
+"""The bank's way of saying no: a list of (code, message) that the protocol face turns into a 400.
+
+It carries words only; it knows neither HTTP nor which call was refused.
+"""
+
+from __future__ import annotations
+
+
+class Refusal(Exception):
+    """A request that the bank refuses; every entry becomes one element of `errors` in the 400 body."""
+
+    def __init__(self, errors: list[tuple[str, str]]) -> None:
+        super().__init__("; ".join(f"{code}: {message}" for code, message in errors))
+        self.errors = errors
+
+    @classmethod
+    def of(cls, code: str, message: str) -> Refusal:
+        """A refusal with a single error."""
+        return cls([(code, message)])
+
+    def to_json(self) -> dict[str, list[dict[str, str]]]:
+        """The body of the 400."""
+        # Documented: OpenAPI components.schemas.Errors.
+        return {"errors": [{"code": code, "message": message} for code, message in self.errors]}

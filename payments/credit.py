@@ -1,0 +1,40 @@
+"""A credit: the fact that an invoice's money arrived in our account. Pure; knows no SQL, SDK or clock.
+
+An invoice's *status* never becomes "credited"; only a log of that type says so, and only that log
+carries the real fee. (Documented and observed: facts sheet, the ten facts, 1 and 2.)
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from payments.money import net_centavos
+
+
+@dataclass(frozen=True, slots=True)
+class Credit:
+    """What one ``credited`` invoice log says. Amounts in centavos; ``credited_at`` is the log's own time, UTC."""
+
+    invoice_id: str
+    log_id: str
+    gross_centavos: int
+    fee_centavos: int
+    credited_at: datetime
+    tags: tuple[str, ...]
+
+    @property
+    def net_centavos(self) -> int:
+        """What is to be forwarded; zero or less means: nothing."""
+        return net_centavos(self.gross_centavos, self.fee_centavos)
+
+
+@dataclass(frozen=True, slots=True)
+class Reversal:
+    """The bank gave money of a credited invoice back to its payer.
+
+    ``remaining_centavos`` is the invoice's amount afterwards: 0 when all of it was reversed.
+    """
+
+    invoice_id: str
+    log_id: str
+    remaining_centavos: int
+    reversed_at: datetime

@@ -1,0 +1,196 @@
+"""What the bank tells us, read from raw JSON into facts of our own. Pure; it verifies nothing and stores nothing.
+
+The same readers serve the webhook and reconciliation. Unknown fields are ignored, as the bank asks of its
+clients; a fact whose money or identity cannot be read is *unreadable*: never guessed, never dropped.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from hashlib import sha256
+from typing import Annotated, Any
+
+import msgspec
+
+from payments.credit import Credit, Reversal
+from payments.transfer import BankTransfer, TransferNews
+
+Fact = Credit | Reversal | TransferNews
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One notification from the bank, and the fact in it that concerns money.
+
+    ``fact`` is None when the event is of no interest to us or could not be read; in the second case
+    ``unreadable`` says why. ``subject`` is the id of the invoice or transfer it is about, where known.
+    """
+
+    event_id: str
+    subscription: str
+    log_type: str
+    subject: str | None
+    fact: Fact | None
+    unreadable: str | None
+    body: bytes
+
+
+def read_event(body: bytes) -> Event:
+    """Read a webhook body, or an element of the event list wrapped as ``{"event": ...}``. Never raises."""
+    try:
+        event = _decode_envelope.decode(body).event
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        return _unreadable(body, str(error))
+    return _read(event.id, event.subscription, event.log, body)
+
+
+def read_log(subscription: str, body: bytes) -> Event:
+    """Read one element of ``/v2/invoice/log`` or ``/v2/transfer/log`` as the event that would have carried it.
+
+    Its event_id is ``<subscription>-log-<log id>``: the list does not tell the real event's id, and credits
+    and transfers are recognised by their own ids anyway. Never raises.
+    """
+    try:
+        log_id = _decode_id.decode(body).id
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        return _unreadable(body, str(error), subscription)
+    return _read(f"{subscription}-log-{log_id}", subscription, msgspec.Raw(body), body)
+
+
+# --- below: the shapes we rely on (facts sheet 4.4, 5.2, 6.2), each with only the fields that we use ---
+
+_Centavos = Annotated[int, msgspec.Meta(ge=0)]
+_Id = Annotated[str, msgspec.Meta(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_-]+$")]
+
+
+class _Identified(msgspec.Struct):
+    id: _Id
+
+
+class _EventJson(msgspec.Struct):
+    id: _Id
+    subscription: str
+    log: msgspec.Raw = msgspec.Raw(b"{}")
+
+
+class _EnvelopeJson(msgspec.Struct):
+    event: _EventJson
+
+
+class _LogJson(msgspec.Struct, rename="camel"):
+    type: str = ""
+    id: str = ""
+    created: datetime | None = None
+    errors: list[Any] = []
+    invoice: _Identified | None = None
+    transfer: _Identified | None = None
+
+
+class _InvoiceJson(msgspec.Struct):
+    id: _Id
+    amount: _Centavos
+    fee: _Centavos
+    tags: list[str] = []
+
+
+class _InvoiceLogJson(msgspec.Struct):
+    id: _Id
+    created: datetime
+    invoice: _InvoiceJson
+
+
+class _TransferJson(msgspec.Struct, rename="camel"):
+    id: _Id
+    amount: _Centavos
+    status: str
+    external_id: str | None = None
+    bank_code: str = ""
+    branch_code: str = ""
+    account_number: str = ""
+    tax_id: str = ""
+    tags: list[str] = []
+
+
+class _TransferLogJson(msgspec.Struct):
+    id: _Id
+    type: str
+    created: datetime
+    transfer: _TransferJson
+    errors: list[Any] = []
+
+
+_decode_envelope = msgspec.json.Decoder(_EnvelopeJson)
+_decode_id = msgspec.json.Decoder(_Identified)
+_decode_log = msgspec.json.Decoder(_LogJson)
+_decode_invoice_log = msgspec.json.Decoder(_InvoiceLogJson)
+_decode_transfer_log = msgspec.json.Decoder(_TransferLogJson)
+
+# Documented: facts sheet 4.4. "reversed" carries the amount that is left, "voided" follows a full reversal.
+_REVERSAL_TYPES = frozenset({"reversed", "voided"})
+
+
+def _read(event_id: str, subscription: str, raw_log: msgspec.Raw, body: bytes) -> Event:
+    log_type = ""
+    subject: str | None = None
+    fact: Fact | None = None
+    unreadable: str | None = None
+    try:
+        head = _decode_log.decode(raw_log)
+        log_type = head.type
+        entity = head.invoice or head.transfer
+        subject = entity.id if entity else None
+        if subscription == "invoice" and log_type == "credited":
+            fact = _read_credit(raw_log)
+        elif subscription == "invoice" and log_type in _REVERSAL_TYPES:
+            fact = _read_reversal(raw_log, log_type)
+        elif subscription == "transfer":
+            fact = _read_transfer_news(raw_log)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        # A stranger's subscription may have any shape; only money of ours must be readable.
+        unreadable = str(error) if subscription in ("invoice", "transfer") else None
+    return Event(event_id, subscription, log_type, subject, fact, unreadable, body)
+
+
+def _read_credit(raw_log: msgspec.Raw) -> Credit:
+    log = _decode_invoice_log.decode(raw_log)
+    invoice = log.invoice
+    return Credit(invoice.id, log.id, invoice.amount, invoice.fee, _utc(log.created), tuple(invoice.tags))
+
+
+def _read_reversal(raw_log: msgspec.Raw, log_type: str) -> Reversal:
+    log = _decode_invoice_log.decode(raw_log)
+    remaining = 0 if log_type == "voided" else log.invoice.amount
+    return Reversal(log.invoice.id, log.id, remaining, _utc(log.created))
+
+
+def _read_transfer_news(raw_log: msgspec.Raw) -> TransferNews:
+    log = _decode_transfer_log.decode(raw_log)
+    there = log.transfer
+    transfer = BankTransfer(
+        id=there.id,
+        external_id=there.external_id or "",
+        status=there.status,
+        amount_centavos=there.amount,
+        bank_code=there.bank_code,
+        branch_code=there.branch_code,
+        account_number=there.account_number,
+        tax_id=there.tax_id,
+        tags=tuple(there.tags),
+    )
+    return TransferNews(log.id, log.type, transfer, _texts(log.errors), _utc(log.created))
+
+
+def _texts(errors: Sequence[Any]) -> tuple[str, ...]:
+    # Documented: log.errors is a list of strings here, of objects for some other resources.
+    return tuple(error if isinstance(error, str) else msgspec.json.encode(error).decode() for error in errors)
+
+
+def _utc(moment: datetime) -> datetime:
+    # The bank always writes +00:00 (facts sheet 3.5); a time without an offset means UTC too.
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+
+
+def _unreadable(body: bytes, reason: str, subscription: str = "") -> Event:
+    # It has no id that we can read: its content names it, so that a redelivery is still recognised.
+    event_id = f"unreadable-{sha256(body).hexdigest()[:32]}"
+    return Event(event_id, subscription, "", None, None, reason, body)

@@ -1,0 +1,293 @@
+"""The issuing window and its batches of invoices. One public function, one transaction.
+
+The window is one stored row and each of its slots has at most one batch, so neither a restart nor a second
+worker can repeat a slot. A batch is stored whole before anything is sent, because the bank has no idempotency
+key for invoices: after an unclear answer only the stored tags tell what to look for.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Connection, Row, and_, func, insert, or_, select, update
+
+from payments.invoice import BankInvoice, InvoiceOrder, Payer, order_invoices
+from payments.ledger.attention import AttentionKind, raise_attention, resolve_attention
+from payments.ledger.database import Database, insert_new
+from payments.ledger.tables import invoice_batches, issuing_windows, planned_invoices
+
+
+@dataclass(frozen=True, slots=True)
+class IssuingWindow:
+    """The stored window: slot 0 begins when it is opened, each next one ``interval`` later."""
+
+    token: str
+    opened_at: datetime
+    interval: timedelta
+    slots: int
+
+    def begins_at(self, slot: int) -> datetime:
+        """When a slot (0 to slots - 1) begins."""
+        return self.opened_at + slot * self.interval
+
+    def batch_tag(self, slot: int) -> str:
+        """The tag that all invoices of a slot's batch carry, and no others in the world."""
+        return f"repasse-{self.token}-slot-{slot + 1}"
+
+
+@dataclass(frozen=True, slots=True)
+class BatchClaim:
+    """The sole right to issue one batch, until the lease ends. ``missing`` are the orders not known to be issued."""
+
+    batch_id: int
+    slot: int | None
+    tag: str
+    attempt: int
+    late: bool
+    lease_expires_at: datetime
+    missing: tuple[InvoiceOrder, ...]
+
+    @property
+    def is_fresh(self) -> bool:
+        """True when no call can have been made for it yet; else the bank must be asked first."""
+        return self.attempt == 1
+
+
+def open_window(
+    database: Database, interval_seconds: float, slots: int, token: str, now: datetime
+) -> IssuingWindow:
+    """Open the window now, or return the one that is open already, with the interval and slots it was opened with.
+
+    ``token``: a few random lower-case letters and digits that keep this window's tags apart from all others.
+    """
+    with database.transaction() as connection:
+        insert_new(
+            connection,
+            issuing_windows,
+            [
+                {
+                    "id": 1,
+                    "token": token,
+                    "opened_at": now,
+                    "interval_seconds": interval_seconds,
+                    "slots": slots,
+                }
+            ],
+            "id",
+        )
+        return _window(connection.execute(select(issuing_windows)).one())
+
+
+def read_window(database: Database) -> IssuingWindow | None:
+    """The window, or None when no worker has started yet."""
+    with database.reading() as connection:
+        row = connection.execute(select(issuing_windows)).one_or_none()
+    return None if row is None else _window(row)
+
+
+def plan_batch(
+    database: Database,
+    tag: str,
+    slot: int | None,
+    plan: Sequence[tuple[Payer, int]],
+    due_at: datetime,
+    late: bool,
+    now: datetime,
+) -> bool:
+    """Store a batch, ready to be claimed: payers and amounts in centavos. False when its slot or tag has one."""
+    orders = order_invoices(tag, list(plan))
+    with database.transaction() as connection:
+        row = _batch_row(tag, slot, "planned", due_at, late, now)
+        new = insert_new(connection, invoice_batches, [row], "id")
+        if not new:
+            return False
+        connection.execute(
+            insert(planned_invoices),
+            [
+                {
+                    "batch_id": next(iter(new)),
+                    "position": position,
+                    "tag": order.tag,
+                    "amount_centavos": order.amount_centavos,
+                    "payer_name": order.payer.name,
+                    "payer_tax_id": order.payer.tax_id,
+                }
+                for position, order in enumerate(orders, start=1)
+            ],
+        )
+        return True
+
+
+def skip_slot(database: Database, tag: str, slot: int, due_at: datetime, now: datetime) -> bool:
+    """Mark a missed slot as skipped, for good. False when it has a batch already."""
+    with database.transaction() as connection:
+        row = _batch_row(tag, slot, "skipped", due_at, True, now)
+        return bool(insert_new(connection, invoice_batches, [row], "id"))
+
+
+def taken_slots(database: Database) -> set[int]:
+    """The slots that have a batch, in whatever state."""
+    with database.reading() as connection:
+        return set(
+            connection.execute(
+                select(invoice_batches.c.slot).where(invoice_batches.c.slot.is_not(None))
+            ).scalars()
+        )
+
+
+def read_slots(database: Database) -> dict[int, tuple[str, int]]:
+    """For each slot that has a batch: the batch's state, and how many of its invoices the bank has."""
+    with database.reading() as connection:
+        rows = connection.execute(
+            select(
+                invoice_batches.c.slot,
+                invoice_batches.c.state,
+                func.count(planned_invoices.c.bank_invoice_id).label("issued"),
+            )
+            .outerjoin(planned_invoices, planned_invoices.c.batch_id == invoice_batches.c.id)
+            .where(invoice_batches.c.slot.is_not(None))
+            .group_by(invoice_batches.c.slot, invoice_batches.c.state)
+        ).all()
+    return {row.slot: (row.state, row.issued) for row in rows}
+
+
+def claim_batch(database: Database, lease_seconds: float, now: datetime) -> BatchClaim | None:
+    """Claim one batch that is due: planned, or claimed before by someone whose lease ran out. None when none is."""
+    due = or_(
+        and_(invoice_batches.c.state == "planned", invoice_batches.c.next_at <= now),
+        and_(invoice_batches.c.state == "issuing", invoice_batches.c.lease_expires_at <= now),
+    )
+    with database.transaction() as connection:
+        batch_id = connection.execute(
+            select(invoice_batches.c.id)
+            .where(due)
+            .order_by(invoice_batches.c.due_at)
+            .limit(1)
+            .with_for_update(skip_locked=True)
+        ).scalar()
+        if batch_id is None:
+            return None
+        row = connection.execute(
+            update(invoice_batches)
+            .where(invoice_batches.c.id == batch_id)
+            .values(
+                state="issuing",
+                attempt=invoice_batches.c.attempt + 1,
+                lease_expires_at=now + timedelta(seconds=lease_seconds),
+            )
+            .returning(*invoice_batches.c)
+        ).one()
+        return BatchClaim(
+            batch_id=row.id,
+            slot=row.slot,
+            tag=row.tag,
+            attempt=row.attempt,
+            late=row.late,
+            lease_expires_at=row.lease_expires_at,
+            missing=_missing(connection, row),
+        )
+
+
+def next_batch_at(database: Database) -> datetime | None:
+    """When the next unfinished batch may be claimed; None when all are finished."""
+    with database.reading() as connection:
+        return connection.execute(
+            select(
+                func.min(func.coalesce(invoice_batches.c.lease_expires_at, invoice_batches.c.next_at))
+            ).where(invoice_batches.c.state.in_(("planned", "issuing")))
+        ).scalar()
+
+
+def record_issued(
+    database: Database, claim: BatchClaim, invoices: Sequence[BankInvoice], now: datetime
+) -> tuple[InvoiceOrder, ...]:
+    """Record invoices that the bank has, by their own tags; returns the orders still missing.
+
+    The batch is issued when none is. What the bank has is recorded even when the claim was lost meanwhile.
+    """
+    with database.transaction() as connection:
+        for invoice in invoices:
+            connection.execute(
+                update(planned_invoices)
+                .where(
+                    planned_invoices.c.batch_id == claim.batch_id,
+                    planned_invoices.c.tag.in_(invoice.tags),
+                    planned_invoices.c.bank_invoice_id.is_(None),
+                )
+                .values(bank_invoice_id=invoice.id)
+            )
+        row = connection.execute(
+            select(invoice_batches).where(invoice_batches.c.id == claim.batch_id).with_for_update()
+        ).one()
+        missing = _missing(connection, row)
+        if not missing:
+            connection.execute(
+                update(invoice_batches)
+                .where(
+                    invoice_batches.c.id == claim.batch_id,
+                    invoice_batches.c.state.in_(("planned", "issuing")),
+                )
+                .values(state="issued", issued_at=now, lease_expires_at=None, reason=None)
+            )
+            resolve_attention(connection, AttentionKind.BATCH_REFUSED, claim.tag, now)
+        return missing
+
+
+def record_batch_unclear(database: Database, claim: BatchClaim, reason: str) -> None:
+    """Note that we do not know what became of the call; the batch stays claimed until its lease ends."""
+    with database.transaction() as connection:
+        connection.execute(update(invoice_batches).where(_held(claim)).values(reason=reason))
+
+
+def release_batch(
+    database: Database, claim: BatchClaim, reason: str, next_at: datetime, refused: bool, now: datetime
+) -> None:
+    """Give the claim back, to be tried again at ``next_at``. ``refused``: the bank said no; a person should look."""
+    with database.transaction() as connection:
+        connection.execute(
+            update(invoice_batches)
+            .where(_held(claim))
+            .values(state="planned", lease_expires_at=None, next_at=next_at, reason=reason)
+        )
+        if refused:
+            raise_attention(connection, AttentionKind.BATCH_REFUSED, claim.tag, reason, now)
+
+
+def _held(claim: BatchClaim) -> Any:
+    return and_(
+        invoice_batches.c.id == claim.batch_id,
+        invoice_batches.c.state == "issuing",
+        invoice_batches.c.attempt == claim.attempt,
+    )
+
+
+def _missing(connection: Connection, batch: Row[Any]) -> tuple[InvoiceOrder, ...]:
+    rows = connection.execute(
+        select(planned_invoices)
+        .where(planned_invoices.c.batch_id == batch.id)
+        .order_by(planned_invoices.c.position)
+    ).all()
+    orders = order_invoices(
+        batch.tag, [(Payer(row.payer_name, row.payer_tax_id), row.amount_centavos) for row in rows]
+    )
+    return tuple(order for order, row in zip(orders, rows, strict=True) if row.bank_invoice_id is None)
+
+
+def _window(row: Row[Any]) -> IssuingWindow:
+    return IssuingWindow(row.token, row.opened_at, timedelta(seconds=row.interval_seconds), row.slots)
+
+
+def _batch_row(
+    tag: str, slot: int | None, state: str, due_at: datetime, late: bool, now: datetime
+) -> dict[str, Any]:
+    return {
+        "slot": slot,
+        "tag": tag,
+        "state": state,
+        "attempt": 0,
+        "due_at": due_at,
+        "next_at": now,
+        "late": late,
+        "planned_at": now,
+    }

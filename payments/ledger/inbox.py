@@ -1,0 +1,218 @@
+"""The inbox: every event once, stored together with all that follows from it, in one transaction.
+
+Both doors lead here, the webhook and reconciliation. Duplicates are recognised by the event's id and by the
+invoice's id, never by signature (a signature can be altered and stay valid).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from sqlalchemy import Connection, select, update
+
+from payments.credit import Credit, Reversal
+from payments.event import Event
+from payments.ledger.attention import AttentionKind, raise_attention
+from payments.ledger.database import Database, insert_new
+from payments.ledger.tables import credits, inbox_events, reversals
+from payments.ledger.transfers import apply_reversal, create_first_transfer, owed_centavos, record_news
+from payments.money import net_centavos
+from payments.policy import ForwardingPolicy
+from payments.transfer import TransferNews
+
+
+class Outcome(StrEnum):
+    """What became of an event."""
+
+    CREDIT = "credit"  # a credit and its pending transfer
+    NOTHING_TO_FORWARD = "nothing_to_forward"  # a credit whose net is zero or less
+    NOT_OURS = "not_ours"  # a credit that the settings say not to forward
+    KNOWN_CREDIT = "known_credit"  # the same log as a credit that we have
+    SECOND_CREDIT = "second_credit"  # another credit of an invoice: for a person
+    REVERSAL = "reversal"
+    TRANSFER_NEWS = "transfer_news"  # about a transfer of ours
+    NO_INTEREST = "no_interest"
+    UNREADABLE = "unreadable"  # stored whole: for a person
+    REPEATED = "repeated"  # this event was in the inbox already
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """An event on its way into the inbox. ``digital_signature`` is None when we fetched it ourselves."""
+
+    event: Event
+    digital_signature: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What was recorded of an arrival; it is durable once accept() has returned."""
+
+    event_id: str
+    outcome: Outcome
+    subject: str | None
+    net_centavos: int | None = None
+
+    @property
+    def is_new(self) -> bool:
+        """False when nothing followed from it because we knew it already."""
+        return self.outcome not in (Outcome.REPEATED, Outcome.KNOWN_CREDIT)
+
+
+def accept(
+    database: Database, arrivals: Sequence[Arrival], source: str, policy: ForwardingPolicy, now: datetime
+) -> list[Receipt]:
+    """Store the arrivals and their consequences in one durable transaction; receipts are in the same order.
+
+    ``source`` is ``webhook`` or ``reconciliation``. Raises LedgerUnavailable: then nothing was stored.
+    """
+    with database.transaction() as connection:
+        return [_accept_one(connection, arrival, source, policy, now) for arrival in arrivals]
+
+
+def known_logs(database: Database, log_ids: Sequence[str]) -> set[str]:
+    """Which of these invoice logs have had their effect: as a credit, or as a reversal."""
+    with database.reading() as connection:
+        seen = set(
+            connection.execute(select(credits.c.log_id).where(credits.c.log_id.in_(log_ids))).scalars()
+        )
+        seen |= set(
+            connection.execute(select(reversals.c.log_id).where(reversals.c.log_id.in_(log_ids))).scalars()
+        )
+    return seen
+
+
+def _accept_one(
+    connection: Connection, arrival: Arrival, source: str, policy: ForwardingPolicy, now: datetime
+) -> Receipt:
+    event = arrival.event
+    expected = _expected_outcome(event, policy)
+    row = {
+        "event_id": event.event_id,
+        "source": source,
+        "subscription": event.subscription[:64],
+        "log_type": event.log_type[:64],
+        "subject": event.subject,
+        "outcome": expected,
+        "reason": event.unreadable,
+        "digital_signature": arrival.digital_signature,
+        "body": event.body,
+        "received_at": now,
+    }
+    if not insert_new(connection, inbox_events, [row], "event_id"):
+        return Receipt(event.event_id, Outcome.REPEATED, event.subject)
+    outcome = _record_fact(connection, event, policy, expected, now)
+    if outcome != expected:
+        connection.execute(
+            update(inbox_events).where(inbox_events.c.event_id == event.event_id).values(outcome=outcome)
+        )
+    net = event.fact.net_centavos if isinstance(event.fact, Credit) else None
+    return Receipt(event.event_id, outcome, event.subject, net)
+
+
+def _expected_outcome(event: Event, policy: ForwardingPolicy) -> Outcome:
+    if event.unreadable is not None:
+        return Outcome.UNREADABLE
+    match event.fact:
+        case Credit():
+            disposition = policy.disposition(event.fact)
+            return Outcome.CREDIT if disposition == "forward" else Outcome(disposition)
+        case Reversal():
+            return Outcome.REVERSAL
+        case TransferNews():
+            return Outcome.TRANSFER_NEWS
+        case None:
+            return Outcome.NO_INTEREST
+
+
+def _record_fact(
+    connection: Connection, event: Event, policy: ForwardingPolicy, expected: Outcome, now: datetime
+) -> Outcome:
+    match event.fact:
+        case Credit() as credit:
+            return _record_credit(connection, credit, event.event_id, policy, expected, now)
+        case Reversal() as reversal:
+            _record_reversal(connection, reversal, now)
+        case TransferNews() as news:
+            if not record_news(connection, news, policy, now):
+                return Outcome.NO_INTEREST
+        case None if event.unreadable is not None:
+            detail = f"signed by the bank but not readable: {event.unreadable}"
+            raise_attention(connection, AttentionKind.UNREADABLE_EVENT, event.event_id, detail, now)
+    return expected
+
+
+def _record_credit(
+    connection: Connection,
+    credit: Credit,
+    event_id: str,
+    policy: ForwardingPolicy,
+    expected: Outcome,
+    now: datetime,
+) -> Outcome:
+    row = {
+        "invoice_id": credit.invoice_id,
+        "log_id": credit.log_id,
+        "event_id": event_id,
+        "gross_centavos": credit.gross_centavos,
+        "fee_centavos": credit.fee_centavos,
+        "net_centavos": net_centavos(credit.gross_centavos, credit.fee_centavos),
+        "withheld_centavos": 0,
+        "disposition": policy.disposition(credit),
+        "credited_at": credit.credited_at,
+        "recorded_at": now,
+    }
+    if not insert_new(connection, credits, [row], "invoice_id"):
+        return _judge_repeated_credit(connection, credit, now)
+    if expected == Outcome.NOTHING_TO_FORWARD:
+        detail = f"{credit.gross_centavos} centavos received, {credit.fee_centavos} charged: nothing is left"
+        raise_attention(connection, AttentionKind.NOTHING_TO_FORWARD, credit.invoice_id, detail, now)
+    if expected == Outcome.CREDIT:
+        _forward(connection, credit, policy, now)
+    return expected
+
+
+def _forward(connection: Connection, credit: Credit, policy: ForwardingPolicy, now: datetime) -> None:
+    # A reversal may have arrived first: events come in any order.
+    recorded = connection.execute(select(credits).where(credits.c.invoice_id == credit.invoice_id)).one()
+    owed = owed_centavos(connection, recorded)
+    if owed < credit.net_centavos:
+        connection.execute(
+            update(credits)
+            .where(credits.c.invoice_id == credit.invoice_id)
+            .values(withheld_centavos=credit.net_centavos - owed)
+        )
+    if owed > 0:
+        create_first_transfer(connection, credit.invoice_id, owed, policy, now)
+
+
+def _judge_repeated_credit(connection: Connection, credit: Credit, now: datetime) -> Outcome:
+    """The same log again (two webhooks, or reconciliation) is harmless; anything else is for a person."""
+    known = connection.execute(
+        select(credits).where(
+            (credits.c.invoice_id == credit.invoice_id) | (credits.c.log_id == credit.log_id)
+        )
+    ).all()
+    said = (credit.invoice_id, credit.log_id, credit.gross_centavos, credit.fee_centavos)
+    if any((row.invoice_id, row.log_id, row.gross_centavos, row.fee_centavos) == said for row in known):
+        return Outcome.KNOWN_CREDIT
+    detail = (
+        f"log {credit.log_id} credits invoice {credit.invoice_id} with {credit.gross_centavos} centavos, fee "
+        f"{credit.fee_centavos}; log {known[0].log_id} had credited {known[0].gross_centavos}. "
+        "Only the first is forwarded"
+    )
+    raise_attention(connection, AttentionKind.SECOND_CREDIT, credit.log_id, detail, now)
+    return Outcome.SECOND_CREDIT
+
+
+def _record_reversal(connection: Connection, reversal: Reversal, now: datetime) -> None:
+    row = {
+        "log_id": reversal.log_id,
+        "invoice_id": reversal.invoice_id,
+        "remaining_centavos": reversal.remaining_centavos,
+        "reversed_at": reversal.reversed_at,
+        "recorded_at": now,
+    }
+    if insert_new(connection, reversals, [row], "log_id"):
+        apply_reversal(connection, reversal.invoice_id, now)

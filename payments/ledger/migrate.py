@@ -1,0 +1,101 @@
+"""Brings the database to this program's version, or says why it will not.
+
+Every process calls it at its start; several may do so at the same moment. All revisions run in one
+transaction, so a crash in the middle leaves the old version whole. As ``python -m payments.ledger.migrate``
+it is the Procfile's release step.
+"""
+
+import sys
+from pathlib import Path
+
+from sqlalchemy import Connection, inspect, text
+
+from payments.errors import LedgerUnusable, RepasseError
+from payments.ledger.database import Database, open_database
+
+# The newest revision in migrations/versions. Kept here so that a start on a current database need not
+# import Alembic (a fifth of a second); a test compares the two.
+NEWEST_REVISION = "0001"
+
+# Any number that no other program on the same PostgreSQL database uses for its own locks: "repasse" in digits.
+_MIGRATION_LOCK = 7_372_773
+
+
+def migrate(database: Database) -> bool:
+    """Bring the schema to the newest revision. True when something was changed.
+
+    Raises LedgerUnusable when the database is of a newer version or not ours, LedgerUnavailable when it
+    cannot be written now.
+    """
+    if revision_of(database) == NEWEST_REVISION:
+        return False
+    with database.transaction() as connection:
+        if database.is_postgresql:
+            connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _MIGRATION_LOCK})
+        # on SQLite the transaction itself holds the only write lock
+        found = _read_revision(connection)
+        if found == NEWEST_REVISION:
+            return False  # another process was quicker
+        _refuse_strangers(connection, database, found)
+        _upgrade(connection)
+    return True
+
+
+def revision_of(database: Database) -> str | None:
+    """The database's revision; None when it is empty or not ours."""
+    with database.reading() as connection:
+        return _read_revision(connection)
+
+
+def _read_revision(connection: Connection) -> str | None:
+    if not inspect(connection).has_table("alembic_version"):
+        return None
+    return connection.execute(text("SELECT version_num FROM alembic_version")).scalar_one_or_none()
+
+
+def _refuse_strangers(connection: Connection, database: Database, found: str | None) -> None:
+    if found is not None and found not in _known_revisions():
+        raise LedgerUnusable(
+            f"the database {database.name} is at version {found}, newer than this program's {NEWEST_REVISION}; "
+            "install the newer repasse, or point DATABASE_URL elsewhere"
+        )
+    if found is None and (tables := inspect(connection).get_table_names()):
+        raise LedgerUnusable(
+            f"the database {database.name} has tables that are not ours ({', '.join(sorted(tables)[:3])}); "
+            "point DATABASE_URL at an empty database"
+        )
+
+
+def _known_revisions() -> set[str]:
+    return {path.name.split("_")[0] for path in (_MIGRATIONS / "versions").glob("[0-9]*_*.py")}
+
+
+_MIGRATIONS = Path(__file__).parent / "migrations"
+
+
+def _upgrade(connection: Connection) -> None:
+    from alembic import command
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", str(_MIGRATIONS))
+    config.attributes["connection"] = connection
+    command.upgrade(config, "head")
+
+
+def main() -> int:
+    """Migrate the database that the settings name; one line on what was done. Exit 0, or 2 when it cannot be."""
+    from payments.settings import load_settings
+
+    try:
+        database = open_database(load_settings(needs_bank=False).database_url.get_secret_value())
+        changed = migrate(database)
+    except RepasseError as error:
+        print(f"repasse: {error}", file=sys.stderr)
+        return 2
+    print(f"{database.name}: {'migrated to' if changed else 'already at'} version {NEWEST_REVISION}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,31 @@
+"""When we last asked the bank what we missed, and what came of it. One public function, one transaction."""
+
+from datetime import datetime
+
+from sqlalchemy import insert, select
+
+from payments.ledger.database import Database
+from payments.ledger.tables import reconciliations
+
+
+def record_reconciliation(
+    database: Database, started_at: datetime, ended_at: datetime, found: int, failure: str | None
+) -> None:
+    """Record one run: ``found`` facts were new to us; ``failure`` is None when every question was answered."""
+    with database.transaction() as connection:
+        connection.execute(
+            insert(reconciliations).values(
+                started_at=started_at, ended_at=ended_at, found=found, failure=failure
+            )
+        )
+
+
+def last_complete_reconciliation(database: Database) -> datetime | None:
+    """When the last run began in which every question was answered; None when there was none."""
+    with database.reading() as connection:
+        return connection.execute(
+            select(reconciliations.c.started_at)
+            .where(reconciliations.c.failure.is_(None))
+            .order_by(reconciliations.c.started_at.desc())
+            .limit(1)
+        ).scalar()

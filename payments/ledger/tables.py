@@ -1,0 +1,304 @@
+"""The schema. Every constraint is named for the invariant that it keeps.
+
+Money is integer centavos, moments are aware UTC. The SQL is what SQLite and PostgreSQL share.
+"""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    DateTime,
+    Dialect,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    PrimaryKeyConstraint,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+    text,
+)
+from sqlalchemy.types import TypeDecorator, TypeEngine
+
+from payments.transfer import LIVE_STATES, TransferState
+
+
+class Instant(TypeDecorator[datetime]):
+    """A moment in UTC: timestamptz on PostgreSQL; on SQLite text of one width, which sorts as time does.
+
+    Refuses naive datetimes: a moment without a zone is a bug.
+    """
+
+    impl = String(27)
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        if dialect.name == "postgresql":
+            return dialect.type_descriptor(DateTime(timezone=True))
+        return dialect.type_descriptor(String(27))
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> Any:
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError(f"naive datetime {value!r} given to the ledger")
+        moment = value.astimezone(UTC)
+        return moment if dialect.name == "postgresql" else moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        moment: datetime = value if isinstance(value, datetime) else datetime.fromisoformat(value)
+        return moment.astimezone(UTC)
+
+
+metadata = MetaData()
+
+# SQLite counts up only on INTEGER primary keys; PostgreSQL wants room for more than two thousand million.
+_Serial = BigInteger().with_variant(Integer(), "sqlite")
+
+
+def _one_of(column: str, values: frozenset[TransferState] | tuple[str, ...]) -> str:
+    return f"{column} IN ({', '.join(repr(str(value)) for value in sorted(values))})"
+
+
+inbox_events = Table(
+    "inbox_events",
+    metadata,
+    Column("event_id", String(80), nullable=False),
+    Column("source", String(16), nullable=False),  # webhook, or reconciliation
+    Column("subscription", String(64), nullable=False),
+    Column("log_type", String(64), nullable=False),
+    Column("subject", String(64)),  # the invoice or transfer that it is about
+    Column("outcome", String(24), nullable=False),  # what came of it, see inbox.Outcome
+    Column("reason", Text),
+    Column("digital_signature", Text),  # as received; None when reconciliation found the event
+    Column("body", LargeBinary, nullable=False),  # the very bytes, for audit and replay
+    Column("received_at", Instant, nullable=False),
+    PrimaryKeyConstraint("event_id", name="an_event_once"),
+)
+Index("inbox_events_by_subject", inbox_events.c.subject)
+Index("inbox_events_by_time", inbox_events.c.received_at)
+
+credits = Table(
+    "credits",
+    metadata,
+    Column("invoice_id", String(64), nullable=False),
+    Column("log_id", String(64), nullable=False),
+    Column("event_id", ForeignKey("inbox_events.event_id", name="a_credit_has_its_event"), nullable=False),
+    Column("gross_centavos", BigInteger, nullable=False),
+    Column("fee_centavos", BigInteger, nullable=False),
+    Column("net_centavos", BigInteger, nullable=False),
+    Column("withheld_centavos", BigInteger, nullable=False),  # reversed before it was sent
+    Column("disposition", String(24), nullable=False),  # forward, nothing_to_forward, not_ours
+    Column("credited_at", Instant, nullable=False),
+    Column("recorded_at", Instant, nullable=False),
+    PrimaryKeyConstraint("invoice_id", name="a_credit_once_per_invoice"),
+    UniqueConstraint("log_id", name="a_credit_once_per_log"),
+    CheckConstraint("net_centavos = gross_centavos - fee_centavos", name="net_is_gross_minus_fee"),
+    CheckConstraint("gross_centavos >= 0 AND fee_centavos >= 0", name="no_negative_credit"),
+    CheckConstraint(
+        "withheld_centavos >= 0 AND (withheld_centavos = 0 OR withheld_centavos <= net_centavos)",
+        name="withheld_within_net",
+    ),
+    CheckConstraint(
+        _one_of("disposition", ("forward", "nothing_to_forward", "not_ours")), name="credit_disposition_known"
+    ),
+    CheckConstraint("disposition <> 'forward' OR net_centavos > 0", name="only_positive_net_is_forwarded"),
+)
+Index("credits_by_time", credits.c.recorded_at)
+
+reversals = Table(
+    "reversals",
+    metadata,
+    Column("log_id", String(64), nullable=False),
+    Column("invoice_id", String(64), nullable=False),
+    Column("remaining_centavos", BigInteger, nullable=False),
+    Column("reversed_at", Instant, nullable=False),
+    Column("recorded_at", Instant, nullable=False),
+    PrimaryKeyConstraint("log_id", name="a_reversal_once"),
+    CheckConstraint("remaining_centavos >= 0", name="no_negative_remainder"),
+)
+Index("reversals_by_invoice", reversals.c.invoice_id)
+
+destinations = Table(
+    "destinations",
+    metadata,
+    Column("id", _Serial, primary_key=True),
+    Column("bank_code", String(16), nullable=False),
+    Column("branch_code", String(16), nullable=False),
+    Column("account_number", String(32), nullable=False),
+    Column("account_type", String(16), nullable=False),
+    Column("name", String(128), nullable=False),
+    Column("tax_id", String(24), nullable=False),
+    UniqueConstraint(
+        "bank_code",
+        "branch_code",
+        "account_number",
+        "account_type",
+        "name",
+        "tax_id",
+        name="a_destination_once",
+    ),
+)
+
+transfers = Table(
+    "transfers",
+    metadata,
+    Column("id", _Serial, primary_key=True),
+    Column("invoice_id", ForeignKey("credits.invoice_id", name="a_transfer_has_its_credit"), nullable=False),
+    Column("generation", Integer, nullable=False),  # 1, then 2, 3 ... for reissues
+    Column("external_id", String(96), nullable=False),
+    Column("amount_centavos", BigInteger, nullable=False),
+    Column(
+        "destination_id", ForeignKey("destinations.id", name="a_transfer_has_its_destination"), nullable=False
+    ),
+    Column("state", String(16), nullable=False),
+    Column("attempt", Integer, nullable=False),  # counts claims; every record is fenced by it
+    Column("calls", Integer, nullable=False),  # counts sends that were begun
+    Column("call_tag", String(64)),  # the tag of the last send; one look-up by it answers for its whole call
+    Column("due_at", Instant, nullable=False),  # when a pending one is to be tried
+    Column("lease_expires_at", Instant),
+    Column("bank_transfer_id", String(64)),
+    Column("reason", Text),
+    Column("created_at", Instant, nullable=False),
+    Column("sent_at", Instant),
+    Column("settled_at", Instant),
+    UniqueConstraint("external_id", name="an_external_id_once"),
+    UniqueConstraint("invoice_id", "generation", name="a_generation_once"),
+    UniqueConstraint("bank_transfer_id", name="a_bank_transfer_once"),
+    CheckConstraint("amount_centavos > 0", name="only_positive_amounts_are_sent"),
+    CheckConstraint("(state = 'sending') = (lease_expires_at IS NOT NULL)", name="lease_iff_sending"),
+    CheckConstraint(
+        "state NOT IN ('sent', 'settled') OR bank_transfer_id IS NOT NULL", name="sent_has_its_bank_id"
+    ),
+    CheckConstraint(_one_of("state", frozenset(TransferState)), name="transfer_state_known"),
+)
+_live = text(_one_of("state", LIVE_STATES))
+Index(
+    "one_live_transfer_per_credit",
+    transfers.c.invoice_id,
+    unique=True,
+    sqlite_where=_live,
+    postgresql_where=_live,
+)
+_pending, _sending, _sent = (text(f"state = '{state}'") for state in ("pending", "sending", "sent"))
+Index("transfers_due", transfers.c.due_at, sqlite_where=_pending, postgresql_where=_pending)
+Index("transfers_leased", transfers.c.lease_expires_at, sqlite_where=_sending, postgresql_where=_sending)
+Index("transfers_in_flight", transfers.c.sent_at, sqlite_where=_sent, postgresql_where=_sent)
+
+bank_transfers = Table(
+    "bank_transfers",
+    metadata,
+    Column("bank_transfer_id", String(64), nullable=False),
+    Column("external_id", String(96), nullable=False),
+    Column("status", String(24), nullable=False),
+    Column("amount_centavos", BigInteger, nullable=False),
+    Column("errors", Text),  # JSON list; NULL while the bank has not said why it failed
+    Column("seen_at", Instant, nullable=False),
+    PrimaryKeyConstraint("bank_transfer_id", name="a_sighting_once"),
+)
+Index("bank_transfers_by_external_id", bank_transfers.c.external_id)
+
+transfer_history = Table(
+    "transfer_history",
+    metadata,
+    Column("id", _Serial, primary_key=True),
+    Column("transfer_id", ForeignKey("transfers.id", name="history_has_its_transfer"), nullable=False),
+    Column("at", Instant, nullable=False),
+    Column("fact", String(24), nullable=False),  # claimed, sent, found, unclear, ...
+    Column("state", String(16), nullable=False),  # the state afterwards
+    Column("attempt", Integer, nullable=False),
+    Column("detail", Text),
+)
+Index("transfer_history_by_transfer", transfer_history.c.transfer_id)
+
+issuing_windows = Table(
+    "issuing_windows",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("token", String(16), nullable=False),  # makes this window's tags unlike any other deployment's
+    Column("opened_at", Instant, nullable=False),
+    Column("interval_seconds", Float, nullable=False),
+    Column("slots", Integer, nullable=False),
+    CheckConstraint("id = 1", name="one_window"),
+    CheckConstraint("slots > 0 AND interval_seconds > 0", name="window_has_slots"),
+)
+
+invoice_batches = Table(
+    "invoice_batches",
+    metadata,
+    Column("id", _Serial, primary_key=True),
+    Column("slot", Integer),  # NULL: issued by hand, outside the window
+    Column("tag", String(64), nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("attempt", Integer, nullable=False),
+    Column("due_at", Instant, nullable=False),  # when the slot begins
+    Column("next_at", Instant, nullable=False),  # when a planned one is to be tried
+    Column("lease_expires_at", Instant),
+    Column("late", Boolean, nullable=False),
+    Column("reason", Text),
+    Column("planned_at", Instant, nullable=False),
+    Column("issued_at", Instant),
+    UniqueConstraint("slot", name="a_slot_once"),
+    UniqueConstraint("tag", name="a_batch_tag_once"),
+    CheckConstraint(_one_of("state", ("planned", "issuing", "issued", "skipped")), name="batch_state_known"),
+    CheckConstraint("(state = 'issuing') = (lease_expires_at IS NOT NULL)", name="batch_lease_iff_issuing"),
+    CheckConstraint("(state = 'issued') = (issued_at IS NOT NULL)", name="issued_has_its_time"),
+)
+
+planned_invoices = Table(
+    "planned_invoices",
+    metadata,
+    Column("id", _Serial, primary_key=True),
+    Column("batch_id", ForeignKey("invoice_batches.id", name="an_invoice_has_its_batch"), nullable=False),
+    Column("position", Integer, nullable=False),
+    Column("tag", String(80), nullable=False),
+    Column("amount_centavos", BigInteger, nullable=False),
+    Column("payer_name", String(128), nullable=False),
+    Column("payer_tax_id", String(24), nullable=False),
+    Column("bank_invoice_id", String(64)),
+    UniqueConstraint("batch_id", "position", name="a_position_once"),
+    UniqueConstraint("tag", name="an_invoice_tag_once"),
+    UniqueConstraint("bank_invoice_id", name="a_bank_invoice_once"),
+    CheckConstraint("amount_centavos > 0", name="only_positive_invoices"),
+)
+
+attentions = Table(
+    "attentions",
+    metadata,
+    Column("id", _Serial, primary_key=True),
+    Column("kind", String(32), nullable=False),
+    Column("subject", String(96), nullable=False),
+    Column("detail", Text, nullable=False),
+    Column("raised_at", Instant, nullable=False),
+    Column("resolved_at", Instant),
+)
+_open = text("resolved_at IS NULL")
+Index(
+    "one_open_attention_per_subject",
+    attentions.c.kind,
+    attentions.c.subject,
+    unique=True,
+    sqlite_where=_open,
+    postgresql_where=_open,
+)
+
+reconciliations = Table(
+    "reconciliations",
+    metadata,
+    Column("id", _Serial, primary_key=True),
+    Column("started_at", Instant, nullable=False),
+    Column("ended_at", Instant, nullable=False),
+    Column("found", Integer, nullable=False),  # facts that were new to us
+    Column("failure", Text),  # NULL when every question to the bank was answered
+)
+Index("reconciliations_by_time", reconciliations.c.started_at)

@@ -1,0 +1,776 @@
+"""Transfers in our books: claimed, sent, found, settled, failed, reissued. One public function, one transaction.
+
+Every change is an UPDATE guarded by the states it may come from and, for whoever claimed a row, by the attempt
+it was claimed with; its row count is checked. Facts from the bank are matched by the bank's transfer id, so a
+failed twin cannot fail the good one. Functions that take a Connection run inside the caller's transaction.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Connection, Row, and_, case, func, insert, literal, select, update
+
+from payments.ledger.attention import AttentionKind, raise_attention, resolve_attention
+from payments.ledger.database import Database, insert_new
+from payments.ledger.tables import (
+    bank_transfers,
+    credits,
+    destinations,
+    reversals,
+    transfer_history,
+    transfers,
+)
+from payments.lineage import Adopt, AskWhy, Replace, Send, Sighting, Wait, judge
+from payments.policy import ForwardingPolicy
+from payments.transfer import (
+    LIVE_STATES,
+    LOST_STATUSES,
+    BankStatus,
+    BankTransfer,
+    Destination,
+    TransferNews,
+    TransferOrder,
+    TransferState,
+    difference,
+    external_id_for,
+    lineage_for,
+    reissue_delay,
+    retry_delay,
+)
+
+# After so many claims without a conclusive answer a person should know; the machine goes on trying.
+STUCK_AFTER_ATTEMPTS = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """The sole right to act on one transfer, until the lease ends. Amount in centavos."""
+
+    transfer_id: int
+    invoice_id: str
+    generation: int
+    external_id: str
+    amount_centavos: int
+    destination: Destination
+    attempt: int
+    calls: int
+    call_tag: str
+    lease_expires_at: datetime
+
+    @property
+    def is_fresh(self) -> bool:
+        """True when nothing of this lineage can be at the bank yet; else the bank must be asked first."""
+        return self.attempt == 1 and self.generation == 1
+
+    @property
+    def look_up_tag(self) -> str:
+        """The tag that shows all that the bank may have: of the one call ever made, or of the lineage."""
+        if self.generation == 1 and self.calls == 1:
+            return self.call_tag
+        return lineage_for(self.invoice_id)
+
+    @property
+    def order(self) -> TransferOrder:
+        """What is to be sent."""
+        return TransferOrder(
+            self.external_id,
+            lineage_for(self.invoice_id),
+            self.amount_centavos,
+            self.destination,
+            self.call_tag,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class LookupVerdict:
+    """What came of a look-up: ``to_send`` is set when sending is safe, ``ask_why`` when logs must be read first."""
+
+    outcome: str
+    to_send: Claim | None = None
+    ask_why: tuple[str, ...] = ()
+
+
+# --- the sender's side: claim, then one of the records below ---
+
+
+def claim(database: Database, call_tag: str, lease_seconds: float, limit: int, now: datetime) -> list[Claim]:
+    """Claim up to ``limit`` transfers that are due: pending ones, then those whose lease ran out.
+
+    Fresh ones are marked as part of the call ``call_tag`` before it is made, so that a crash is looked up by it.
+    """
+    with database.transaction() as connection:
+        ids = _due_ids(connection, limit, now)
+        if not ids:
+            return []
+        fresh = and_(transfers.c.attempt == 0, transfers.c.generation == 1)
+        rows = connection.execute(
+            update(transfers)
+            .where(transfers.c.id.in_(ids))
+            .values(
+                state=TransferState.SENDING,
+                attempt=transfers.c.attempt + 1,
+                lease_expires_at=now + timedelta(seconds=lease_seconds),
+                call_tag=case((fresh, literal(call_tag)), else_=transfers.c.call_tag),
+                calls=case((fresh, 1), else_=transfers.c.calls),
+            )
+            .returning(*transfers.c)
+        ).all()
+        _write_history(connection, [(row, "claimed", None) for row in rows], now)
+        return [_to_claim(connection, row) for row in sorted(rows, key=lambda row: int(row.id))]
+
+
+def next_due_at(database: Database) -> datetime | None:
+    """When the next transfer falls due or the next lease ends; None when nothing waits."""
+    with database.reading() as connection:
+        moments = [
+            connection.execute(
+                select(func.min(transfers.c.due_at)).where(transfers.c.state == TransferState.PENDING)
+            ).scalar(),
+            connection.execute(
+                select(func.min(transfers.c.lease_expires_at)).where(
+                    transfers.c.state == TransferState.SENDING
+                )
+            ).scalar(),
+        ]
+    return min((moment for moment in moments if moment is not None), default=None)
+
+
+def record_sent(
+    database: Database,
+    claims: Sequence[Claim],
+    accepted: dict[str, BankTransfer],
+    policy: ForwardingPolicy,
+    now: datetime,
+) -> int:
+    """Record that the bank accepted these claims, by external_id. Returns how many were still ours to record."""
+    recorded = 0
+    with database.transaction() as connection:
+        for claim in claims:
+            there = accepted[claim.external_id]
+            _lock_lineage(connection, claim.invoice_id)
+            _sight(connection, there, None, now)
+            row = _move_claimed(connection, claim, TransferState.SENT, bank_transfer_id=there.id, sent_at=now)
+            if row is not None:
+                recorded += 1
+                _write_history(connection, [(row, "sent", f"the bank's id is {there.id}")], now)
+                _apply_sighting(connection, row, policy, now)
+            resolve_attention(connection, AttentionKind.TRANSFER_STUCK, claim.external_id, now)
+        resolve_attention(connection, AttentionKind.BANK_REFUSES_US, "transfers", now)
+    return recorded
+
+
+def record_unclear(database: Database, claims: Sequence[Claim], reason: str, now: datetime) -> None:
+    """Note that we do not know what became of a call. The rows stay claimed until their lease ends."""
+    with database.transaction() as connection:
+        for claim in claims:
+            row = _move_claimed(
+                connection,
+                claim,
+                TransferState.SENDING,
+                reason=reason,
+                lease_expires_at=claim.lease_expires_at,
+            )
+            if row is not None:
+                _write_history(connection, [(row, "unclear", reason)], now)
+                _raise_if_stuck(connection, row, reason, now)
+
+
+def release(
+    database: Database,
+    claims: Sequence[Claim],
+    reason: str,
+    policy: ForwardingPolicy,
+    now: datetime,
+    wait_seconds: float | None = None,
+    caller_refused: bool = False,
+) -> None:
+    """Give claims back, to be tried again after the usual delay (or ``wait_seconds``, if that is longer)."""
+    with database.transaction() as connection:
+        for claim in claims:
+            _release(connection, claim, reason, policy, now, wait_seconds)
+        if caller_refused:
+            raise_attention(connection, AttentionKind.BANK_REFUSES_US, "transfers", reason, now)
+
+
+def refuse(database: Database, claim: Claim, reason: str, now: datetime) -> None:
+    """Record that the bank will not take this transfer as it is: dead, for a person to decide."""
+    with database.transaction() as connection:
+        row = _move_claimed(connection, claim, TransferState.DEAD, reason=reason)
+        if row is not None:
+            _bury(connection, row, reason, now)
+
+
+def record_lookups(
+    database: Database,
+    lookups: Sequence[tuple[Claim, Sequence[BankTransfer]]],
+    call_tag: str,
+    policy: ForwardingPolicy,
+    now: datetime,
+) -> list[LookupVerdict]:
+    """Record what successful look-ups showed of claimed lineages, and decide about each (see lineage.judge).
+
+    Claims that may be sent come back with ``call_tag`` already committed as theirs.
+    """
+    with database.transaction() as connection:
+        return [_record_lookup(connection, claim, found, call_tag, policy, now) for claim, found in lookups]
+
+
+def in_flight(database: Database, sent_before: datetime, limit: int) -> list[str]:
+    """The bank's ids of transfers that were accepted before ``sent_before`` and have no outcome yet."""
+    with database.reading() as connection:
+        return list(
+            connection.execute(
+                select(transfers.c.bank_transfer_id)
+                .where(transfers.c.state == TransferState.SENT, transfers.c.sent_at <= sent_before)
+                .order_by(transfers.c.sent_at)
+                .limit(limit)
+            ).scalars()
+        )
+
+
+# --- inside the inbox's transaction ---
+
+
+def create_first_transfer(
+    connection: Connection, invoice_id: str, amount_centavos: int, policy: ForwardingPolicy, now: datetime
+) -> None:
+    """Create the pending transfer of a new credit, due at once."""
+    _insert_transfer(connection, invoice_id, 1, amount_centavos, policy, now, now)
+
+
+def record_news(connection: Connection, news: TransferNews, policy: ForwardingPolicy, now: datetime) -> bool:
+    """Record what a transfer log says. False when it is no transfer of ours.
+
+    Success settles the transfer of that external_id wherever it stands: the money has moved. Failure counts only
+    for the very transfer that we hold as accepted; any other is a twin, and only seen.
+    """
+    there = news.transfer
+    owner = _owner(connection, there.external_id)
+    if owner is None:
+        return False
+    _lock_lineage(connection, owner.invoice_id)
+    lost = there.status in LOST_STATUSES or news.log_type in LOST_STATUSES
+    _sight(connection, there, news.errors if lost else None, now)
+    row = _owner(connection, there.external_id)
+    assert row is not None  # a transfer is never deleted
+    if there.status == BankStatus.SUCCESS:
+        _record_success(connection, row, there, policy, now)
+    elif lost and row.bank_transfer_id == there.id:
+        reason = "; ".join(news.errors) or f"the bank reports {there.status}"
+        if row.state == TransferState.SENT:
+            _fail_and_reissue(connection, row, reason, policy, now)
+        elif row.state == TransferState.SETTLED:
+            raise_attention(
+                connection,
+                AttentionKind.RETURNED,
+                row.external_id,
+                f"the bank reported success for {there.id} and now {there.status}: {reason}",
+                now,
+            )
+    return True
+
+
+def apply_reversal(connection: Connection, invoice_id: str, now: datetime) -> None:
+    """Let the reversals on record bear on a credit: stop or shrink what was not sent, claim back what was."""
+    credit = _lock_lineage(connection, invoice_id)
+    if credit is None or credit.disposition != "forward":
+        return
+    owed = owed_centavos(connection, credit)
+    live = _live(connection, invoice_id)
+    if live is None or live.amount_centavos <= owed:
+        return
+    if live.state == TransferState.PENDING and live.calls == 0:
+        _shrink(connection, live, credit, owed, now)
+        return
+    raise_attention(
+        connection,
+        AttentionKind.REVERSED_AFTER_SENDING,
+        invoice_id,
+        f"{live.amount_centavos - owed} centavos were reversed by the bank after transfer {live.external_id} "
+        f"({live.state}) had been sent or may have been",
+        now,
+    )
+
+
+def owed_centavos(connection: Connection, credit: Row[Any]) -> int:
+    """What is to be forwarded of a credit, given its reversals: never more than its net, never below zero."""
+    remaining = connection.execute(
+        select(func.min(reversals.c.remaining_centavos)).where(reversals.c.invoice_id == credit.invoice_id)
+    ).scalar()
+    if remaining is None:
+        return int(credit.net_centavos)
+    return max(0, min(int(credit.net_centavos), int(remaining) - int(credit.fee_centavos)))
+
+
+# --- below: the parts of the above ---
+
+
+def _due_ids(connection: Connection, limit: int, now: datetime) -> list[int]:
+    pending = (
+        select(transfers.c.id)
+        .where(transfers.c.state == TransferState.PENDING, transfers.c.due_at <= now)
+        .order_by(transfers.c.due_at)
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+    )
+    ids = list(connection.execute(pending).scalars())
+    if len(ids) < limit:
+        expired = (
+            select(transfers.c.id)
+            .where(transfers.c.state == TransferState.SENDING, transfers.c.lease_expires_at <= now)
+            .order_by(transfers.c.lease_expires_at)
+            .limit(limit - len(ids))
+            .with_for_update(skip_locked=True)
+        )
+        ids += connection.execute(expired).scalars()
+    return ids
+
+
+def _to_claim(connection: Connection, row: Row[Any]) -> Claim:
+    there = connection.execute(select(destinations).where(destinations.c.id == row.destination_id)).one()
+    return Claim(
+        transfer_id=row.id,
+        invoice_id=row.invoice_id,
+        generation=row.generation,
+        external_id=row.external_id,
+        amount_centavos=row.amount_centavos,
+        destination=Destination(
+            there.bank_code,
+            there.branch_code,
+            there.account_number,
+            there.account_type,
+            there.name,
+            there.tax_id,
+        ),
+        attempt=row.attempt,
+        calls=row.calls,
+        call_tag=row.call_tag or "",
+        lease_expires_at=row.lease_expires_at,
+    )
+
+
+def _move_claimed(
+    connection: Connection, claim: Claim, state: TransferState, **values: Any
+) -> Row[Any] | None:
+    """Move a row that we hold. None when the claim was lost: its lease ran out, or an event overtook us."""
+    return connection.execute(
+        update(transfers)
+        .where(
+            transfers.c.id == claim.transfer_id,
+            transfers.c.state == TransferState.SENDING,
+            transfers.c.attempt == claim.attempt,
+        )
+        .values(state=state, **({"lease_expires_at": None} | values))
+        .returning(*transfers.c)
+    ).one_or_none()
+
+
+def _move(
+    connection: Connection,
+    row: Row[Any],
+    origins: Sequence[TransferState],
+    state: TransferState,
+    **values: Any,
+) -> Row[Any]:
+    """Move a row that was read in this transaction, under the lineage's lock; anything else is a bug."""
+    return connection.execute(
+        update(transfers)
+        .where(transfers.c.id == row.id, transfers.c.state.in_(origins), transfers.c.attempt == row.attempt)
+        .values(state=state, lease_expires_at=None, **values)
+        .returning(*transfers.c)
+    ).one()
+
+
+def _release(
+    connection: Connection,
+    claim: Claim,
+    reason: str,
+    policy: ForwardingPolicy,
+    now: datetime,
+    wait_seconds: float | None = None,
+) -> None:
+    delay = retry_delay(claim.attempt, policy.retry_base_seconds, policy.retry_max_seconds)
+    wait = max(delay, timedelta(seconds=wait_seconds or 0))
+    row = _move_claimed(connection, claim, TransferState.PENDING, reason=reason, due_at=now + wait)
+    if row is not None:
+        _write_history(connection, [(row, "released", reason)], now)
+        _raise_if_stuck(connection, row, reason, now)
+
+
+def _raise_if_stuck(connection: Connection, row: Row[Any], reason: str, now: datetime) -> None:
+    if row.attempt >= STUCK_AFTER_ATTEMPTS:
+        raise_attention(
+            connection,
+            AttentionKind.TRANSFER_STUCK,
+            row.external_id,
+            f"no conclusive answer after {row.attempt} attempts, and still trying: {reason}",
+            now,
+        )
+
+
+def _record_lookup(
+    connection: Connection,
+    claim: Claim,
+    found: Sequence[BankTransfer],
+    call_tag: str,
+    policy: ForwardingPolicy,
+    now: datetime,
+) -> LookupVerdict:
+    credit = _lock_lineage(connection, claim.invoice_id)
+    for transfer in found:
+        _sight(connection, transfer, None, now)
+    row = connection.execute(select(transfers).where(transfers.c.id == claim.transfer_id)).one()
+    if row.state != TransferState.SENDING or row.attempt != claim.attempt:
+        return LookupVerdict("overtaken")
+    judgement = judge(claim.external_id, _sightings(connection, claim.invoice_id), found)
+    if isinstance(judgement, AskWhy):
+        return LookupVerdict("ask_why", ask_why=judgement.bank_transfer_ids)
+    if isinstance(judgement, Wait):
+        _release(connection, claim, judgement.reason, policy, now)
+        return LookupVerdict("released")
+    if isinstance(judgement, Adopt):
+        _adopt(connection, row, judgement.found, policy, now)
+        return LookupVerdict("found")
+    if isinstance(judgement, Replace):
+        _fail_and_reissue(connection, row, judgement.reason, policy, now)
+        return LookupVerdict("failed")
+    assert isinstance(judgement, Send)
+    return _clear_to_send(connection, claim, row, credit, call_tag, now)
+
+
+def _clear_to_send(
+    connection: Connection,
+    claim: Claim,
+    row: Row[Any],
+    credit: Row[Any] | None,
+    call_tag: str,
+    now: datetime,
+) -> LookupVerdict:
+    assert credit is not None  # a transfer has its credit
+    owed = owed_centavos(connection, credit)
+    if owed < row.amount_centavos:
+        # reversed while we did not know; now we know that the bank has nothing of it
+        _shrink(connection, row, credit, owed, now)
+        resolve_attention(connection, AttentionKind.REVERSED_AFTER_SENDING, claim.invoice_id, now)
+        if owed == 0:
+            return LookupVerdict("stopped")
+    moved = _move_claimed(
+        connection,
+        claim,
+        TransferState.SENDING,
+        calls=transfers.c.calls + 1,
+        call_tag=call_tag,
+        lease_expires_at=claim.lease_expires_at,
+    )
+    assert moved is not None  # its state and attempt were read in this transaction
+    ready = replace(claim, calls=moved.calls, call_tag=call_tag, amount_centavos=moved.amount_centavos)
+    return LookupVerdict("clear", to_send=ready)
+
+
+def _shrink(connection: Connection, row: Row[Any], credit: Row[Any], owed: int, now: datetime) -> None:
+    """Lower a transfer that the bank does not have to what is owed, or stop it when nothing is."""
+    if owed == 0:
+        stopped = _move(
+            connection,
+            row,
+            (TransferState.PENDING, TransferState.SENDING),
+            TransferState.STOPPED,
+            reason="the credit was reversed before it was sent",
+        )
+        _write_history(connection, [(stopped, "stopped", stopped.reason)], now)
+    else:
+        connection.execute(update(transfers).where(transfers.c.id == row.id).values(amount_centavos=owed))
+        _write_history(connection, [(row, "lowered", f"to {owed} centavos by a reversal")], now)
+    connection.execute(
+        update(credits)
+        .where(credits.c.invoice_id == credit.invoice_id)
+        .values(withheld_centavos=credit.net_centavos - owed)
+    )
+
+
+def _adopt(
+    connection: Connection, claimed: Row[Any], found: BankTransfer, policy: ForwardingPolicy, now: datetime
+) -> None:
+    """A transfer of this lineage lives at the bank: give it to the row whose external_id it carries."""
+    owner = _owner(connection, found.external_id)
+    if owner is None or owner.invoice_id != claimed.invoice_id:
+        _kill(
+            connection,
+            claimed,
+            f"the bank's transfer {found.id} carries our tag but not our external_id",
+            now,
+        )
+        return
+    differs = difference(found, owner.amount_centavos, _destination(connection, owner))
+    if differs:
+        _kill(connection, claimed, differs, now)
+        return
+    if owner.id != claimed.id:
+        _stop_for(connection, claimed, owner, now)
+        credit = _lock_lineage(connection, claimed.invoice_id)
+        assert credit is not None  # a transfer has its credit
+        _restore_withheld(connection, credit, owner)
+    origins = (TransferState.SENDING, TransferState.FAILED, TransferState.STOPPED)
+    row = _move(connection, owner, origins, TransferState.SENT, bank_transfer_id=found.id, sent_at=now)
+    _write_history(connection, [(row, "found", f"at the bank as {found.id}, {found.status}")], now)
+    _apply_sighting(connection, row, policy, now)
+    resolve_attention(connection, AttentionKind.TRANSFER_STUCK, claimed.external_id, now)
+    apply_reversal(connection, claimed.invoice_id, now)
+
+
+def _record_success(
+    connection: Connection, row: Row[Any], there: BankTransfer, policy: ForwardingPolicy, now: datetime
+) -> None:
+    if row.state == TransferState.SETTLED:
+        if row.bank_transfer_id != there.id:
+            _raise_paid_twice(connection, row, there, now)
+        return
+    live = _live(connection, row.invoice_id)
+    differs = difference(there, row.amount_centavos, _destination(connection, row))
+    if differs:
+        if live is not None and live.state not in (TransferState.SETTLED, TransferState.DEAD):
+            _kill(connection, live, differs, now)
+        raise_attention(connection, AttentionKind.TRANSFER_DEAD, row.external_id, differs, now)
+        return
+    if live is not None and live.id != row.id:
+        may_be_there = live.calls > 0 and live.state != TransferState.DEAD
+        if may_be_there or live.state == TransferState.SETTLED:
+            _raise_paid_twice(connection, row, there, now)
+            return
+        _stop_for(connection, live, row, now)
+    credit = _lock_lineage(connection, row.invoice_id)
+    assert credit is not None  # a transfer has its credit
+    _restore_withheld(connection, credit, row)
+    _settle(connection, row, there.id, now)
+    apply_reversal(connection, row.invoice_id, now)
+
+
+def _raise_paid_twice(connection: Connection, row: Row[Any], there: BankTransfer, now: datetime) -> None:
+    raise_attention(
+        connection,
+        AttentionKind.PAID_TWICE,
+        row.invoice_id,
+        f"the bank reports success for {there.id} ({there.external_id}, {there.amount_centavos} centavos) "
+        "while another transfer of the same credit is paid or under way",
+        now,
+    )
+
+
+def _settle(connection: Connection, row: Row[Any], bank_transfer_id: str, now: datetime) -> None:
+    origins = tuple(state for state in TransferState if state != TransferState.SETTLED)
+    settled = _move(
+        connection,
+        row,
+        origins,
+        TransferState.SETTLED,
+        bank_transfer_id=bank_transfer_id,
+        sent_at=row.sent_at or now,
+        settled_at=now,
+    )
+    _write_history(connection, [(settled, "settled", f"the bank's id is {bank_transfer_id}")], now)
+    for kind in (AttentionKind.TRANSFER_DEAD, AttentionKind.TRANSFER_STUCK):
+        resolve_attention(connection, kind, row.external_id, now)
+
+
+def _apply_sighting(connection: Connection, row: Row[Any], policy: ForwardingPolicy, now: datetime) -> None:
+    """Catch up with an outcome that was reported before we knew that the transfer was ours."""
+    seen = connection.execute(
+        select(bank_transfers).where(bank_transfers.c.bank_transfer_id == row.bank_transfer_id)
+    ).one()
+    if seen.status == BankStatus.SUCCESS:
+        _settle(connection, row, seen.bank_transfer_id, now)
+    elif seen.status in LOST_STATUSES:
+        reason = "; ".join(json.loads(seen.errors or "[]")) or f"the bank reports {seen.status}"
+        _fail_and_reissue(connection, row, reason, policy, now)
+
+
+def _fail_and_reissue(
+    connection: Connection, row: Row[Any], reason: str, policy: ForwardingPolicy, now: datetime
+) -> None:
+    """This external_id is spent. Put the next generation in line; it is looked up before it is sent."""
+    origins = (TransferState.SENDING, TransferState.SENT)
+    if row.generation > policy.reissue_max:
+        dead = _move(connection, row, origins, TransferState.DEAD, reason=reason)
+        _bury(connection, dead, f"failed at the bank {row.generation} times, the last: {reason}", now)
+        return
+    failed = _move(connection, row, origins, TransferState.FAILED, reason=reason)
+    _write_history(connection, [(failed, "failed", reason)], now)
+    credit = _lock_lineage(connection, row.invoice_id)
+    assert credit is not None  # a transfer has its credit
+    owed = owed_centavos(connection, credit)
+    connection.execute(
+        update(credits)
+        .where(credits.c.invoice_id == row.invoice_id)
+        .values(withheld_centavos=credit.net_centavos - owed)
+    )
+    if owed < row.amount_centavos:
+        resolve_attention(connection, AttentionKind.REVERSED_AFTER_SENDING, row.invoice_id, now)
+    if owed > 0:
+        generation = row.generation + 1
+        delay = reissue_delay(generation, policy.retry_base_seconds, policy.retry_max_seconds)
+        _insert_transfer(connection, row.invoice_id, generation, owed, policy, now, now + delay)
+
+
+def _kill(connection: Connection, row: Row[Any], reason: str, now: datetime) -> None:
+    origins = (TransferState.PENDING, TransferState.SENDING, TransferState.SENT)
+    _bury(connection, _move(connection, row, origins, TransferState.DEAD, reason=reason), reason, now)
+
+
+def _bury(connection: Connection, row: Row[Any], reason: str, now: datetime) -> None:
+    _write_history(connection, [(row, "dead", reason)], now)
+    raise_attention(connection, AttentionKind.TRANSFER_DEAD, row.external_id, reason, now)
+
+
+def _stop_for(connection: Connection, row: Row[Any], living: Row[Any], now: datetime) -> None:
+    """Withdraw a reissue that the bank does not have, because an earlier transfer turned out to live."""
+    origins = (TransferState.PENDING, TransferState.SENDING, TransferState.DEAD)
+    reason = f"{living.external_id} lives at the bank"
+    stopped = _move(connection, row, origins, TransferState.STOPPED, reason=reason)
+    _write_history(connection, [(stopped, "stopped", reason)], now)
+
+
+def _restore_withheld(connection: Connection, credit: Row[Any], row: Row[Any]) -> None:
+    connection.execute(
+        update(credits)
+        .where(credits.c.invoice_id == credit.invoice_id)
+        .values(withheld_centavos=credit.net_centavos - row.amount_centavos)
+    )
+
+
+def _insert_transfer(
+    connection: Connection,
+    invoice_id: str,
+    generation: int,
+    amount_centavos: int,
+    policy: ForwardingPolicy,
+    now: datetime,
+    due_at: datetime,
+) -> None:
+    connection.execute(
+        insert(transfers).values(
+            invoice_id=invoice_id,
+            generation=generation,
+            external_id=external_id_for(invoice_id, generation),
+            amount_centavos=amount_centavos,
+            destination_id=_destination_id(connection, policy.destination),
+            state=TransferState.PENDING,
+            attempt=0,
+            calls=0,
+            due_at=due_at,
+            created_at=now,
+        )
+    )
+
+
+def _destination_id(connection: Connection, destination: Destination) -> int:
+    values = {
+        "bank_code": destination.bank_code,
+        "branch_code": destination.branch_code,
+        "account_number": destination.account_number,
+        "account_type": destination.account_type,
+        "name": destination.name,
+        "tax_id": destination.tax_id,
+    }
+    same = and_(*(destinations.c[name] == value for name, value in values.items()))
+    found = connection.execute(select(destinations.c.id).where(same)).scalar()
+    if found is None:
+        insert_new(connection, destinations, [values], "id")
+        found = connection.execute(select(destinations.c.id).where(same)).scalar_one()
+    return int(found)
+
+
+def _destination(connection: Connection, row: Row[Any]) -> Destination:
+    there = connection.execute(select(destinations).where(destinations.c.id == row.destination_id)).one()
+    return Destination(
+        there.bank_code, there.branch_code, there.account_number, there.account_type, there.name, there.tax_id
+    )
+
+
+def _lock_lineage(connection: Connection, invoice_id: str) -> Row[Any] | None:
+    """The credit, locked: on PostgreSQL whoever changes a lineage holds its credit's row. (SQLite locks all.)"""
+    return connection.execute(
+        select(credits).where(credits.c.invoice_id == invoice_id).with_for_update()
+    ).one_or_none()
+
+
+def _owner(connection: Connection, external_id: str) -> Row[Any] | None:
+    return connection.execute(select(transfers).where(transfers.c.external_id == external_id)).one_or_none()
+
+
+def _live(connection: Connection, invoice_id: str) -> Row[Any] | None:
+    return connection.execute(
+        select(transfers).where(
+            transfers.c.invoice_id == invoice_id, transfers.c.state.in_(sorted(LIVE_STATES))
+        )
+    ).one_or_none()
+
+
+def _sightings(connection: Connection, invoice_id: str) -> list[Sighting]:
+    ours = select(transfers.c.external_id).where(transfers.c.invoice_id == invoice_id)
+    rows = connection.execute(select(bank_transfers).where(bank_transfers.c.external_id.in_(ours)))
+    return [
+        Sighting(
+            row.bank_transfer_id,
+            row.external_id,
+            row.status,
+            None if row.errors is None else tuple(json.loads(row.errors)),
+        )
+        for row in rows
+    ]
+
+
+# A later word of the bank replaces an earlier one, never the other way round: events come in any order.
+_RANK = {BankStatus.CREATED: 1, BankStatus.PROCESSING: 2}
+_FINAL_RANK = 3
+
+
+def _rank(status: str) -> int:
+    return next((rank for word, rank in _RANK.items() if word == status), _FINAL_RANK)
+
+
+def _sight(
+    connection: Connection, there: BankTransfer, errors: tuple[str, ...] | None, now: datetime
+) -> None:
+    """Keep what the bank says of one of its transfers; a final status stays, reasons are added."""
+    written = None if errors is None else json.dumps(errors)
+    row = {
+        "bank_transfer_id": there.id,
+        "external_id": there.external_id,
+        "status": there.status,
+        "amount_centavos": there.amount_centavos,
+        "errors": written,
+        "seen_at": now,
+    }
+    if insert_new(connection, bank_transfers, [row], "bank_transfer_id"):
+        return
+    seen = connection.execute(
+        select(bank_transfers).where(bank_transfers.c.bank_transfer_id == there.id).with_for_update()
+    ).one()
+    status = there.status if _rank(there.status) > _rank(seen.status) else seen.status
+    connection.execute(
+        update(bank_transfers)
+        .where(bank_transfers.c.bank_transfer_id == there.id)
+        .values(status=status, errors=seen.errors if written is None else written, seen_at=now)
+    )
+
+
+def _write_history(
+    connection: Connection, facts: Sequence[tuple[Row[Any], str, str | None]], now: datetime
+) -> None:
+    connection.execute(
+        insert(transfer_history),
+        [
+            {
+                "transfer_id": row.id,
+                "at": now,
+                "fact": fact,
+                "state": row.state,
+                "attempt": row.attempt,
+                "detail": detail,
+            }
+            for row, fact, detail in facts
+        ],
+    )

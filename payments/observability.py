@@ -1,0 +1,260 @@
+"""What the processes say about themselves: one JSON line a fact, and Prometheus metrics.
+
+Private keys, tokens, passwords and full tax ids are masked on the way out, wherever they stand in a value;
+a line that cannot be written (full disk, closed pipe) is lost and never stops the work that it tells of.
+"""
+
+import logging
+import re
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+import structlog
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from structlog.typing import EventDict, Processor, WrappedLogger
+
+# Their ordinary chatter is a line for every job and every request; what is wrong still comes through.
+_TALKATIVE = ("apscheduler", "uvicorn.access")
+
+
+def configure_logging(level: str, format: str, process: str) -> None:
+    """Send every log line of this process to standard output.
+
+    ``level`` and ``format`` are those of the settings; ``process`` (web, worker) is on every line. Lines of
+    libraries get the event ``<library>.logged`` and their text as ``message``. Loggers are cached: call it
+    once, before the first line. Start uvicorn with ``log_config=None``, or it sets up its own.
+    """
+    threshold = logging.getLevelNamesMapping()[level.upper()]
+    said_by = _SaidBy(process)
+    ending = _json_ending() if format == "json" else _console_ending()
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            *_common(said_by),
+            *ending,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(threshold),
+        logger_factory=structlog.WriteLoggerFactory(file=_Stdout()),  # type: ignore[arg-type]
+        cache_logger_on_first_use=True,
+    )
+    handler = logging.StreamHandler(_Stdout())
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=[structlog.stdlib.add_log_level, _name_library_event],
+            processors=[
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                *_common(said_by),
+                *ending,
+            ],
+        )
+    )
+    logging.basicConfig(level=threshold, handlers=[handler], force=True)
+    for name in _TALKATIVE:
+        logging.getLogger(name).setLevel(threshold if level == "debug" else logging.WARNING)
+
+
+class Metrics:
+    """What the web app and the worker count. Units are seconds and centavos."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.events = Counter(
+            "repasse_events", "Webhook requests, by what was answered.", ["answer"], registry=registry
+        )
+        self.event_seconds = Histogram(
+            "repasse_event_seconds",
+            "From a webhook's first byte to its answer.",
+            registry=registry,
+            # An answer waits for one durable commit (about 1 ms); the bank gives up after some seconds.
+            buckets=(0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
+        )
+        self.signature_refusals = Counter(
+            "repasse_signature_refusals", "Webhooks whose signature did not verify.", registry=registry
+        )
+        self.bank_calls = Counter(
+            "repasse_bank_calls", "Calls to the bank, by verdict.", ["call", "verdict"], registry=registry
+        )
+        self.bank_call_seconds = Histogram(
+            "repasse_bank_call_seconds", "How long calls to the bank took.", ["call"], registry=registry
+        )
+        self.invoices_issued = Counter(
+            "repasse_invoices_issued", "Invoices that the bank has created for us.", registry=registry
+        )
+        self.transfers_recorded = Counter(
+            "repasse_transfers_recorded", "Outcomes of transfers.", ["outcome"], registry=registry
+        )
+        self.transfers = Gauge(
+            "repasse_transfers", "Transfers in our books, by state.", ["state"], registry=registry
+        )
+        self.oldest_unforwarded_seconds = Gauge(
+            "repasse_oldest_unforwarded_credit_seconds",
+            "Age of the oldest credit that has not been forwarded; 0 when there is none.",
+            registry=registry,
+        )
+        self.money_at_risk_centavos = Gauge(
+            "repasse_money_at_risk_centavos", "Credited money that is not settled yet.", registry=registry
+        )
+        self.attention = Gauge("repasse_attention", "Matters that wait for the operator.", registry=registry)
+
+    def count_bank_call(self, method: str, resource: str, verdict: str, seconds: float) -> None:
+        """Count one call to the bank; what the transport reports to."""
+        call = f"{method} {resource}"
+        self.bank_calls.labels(call, verdict).inc()
+        self.bank_call_seconds.labels(call).observe(seconds)
+
+    def count_transfers(self, outcomes: Mapping[str, int]) -> None:
+        """Count outcomes of transfers (sent, found, failed, ...)."""
+        for outcome, count in outcomes.items():
+            if count:
+                self.transfers_recorded.labels(outcome).inc(count)
+
+
+# --- below: where lines go, and what is in every one of them ---
+
+
+class _Stdout:
+    """Standard output as it is at the moment of each line, which never raises.
+
+    Money is sent and recorded around these lines: a full disk or a closed pipe must not interrupt that.
+    """
+
+    def write(self, text: str) -> int:
+        try:
+            return sys.stdout.write(text)
+        except UnicodeEncodeError:
+            return self.write(text.encode("ascii", "backslashreplace").decode())
+        except (OSError, ValueError):  # ValueError: it was closed
+            return 0
+
+    def flush(self) -> None:
+        try:
+            sys.stdout.flush()
+        except (OSError, ValueError):
+            return
+
+
+class _SaidBy:
+    """Adds the process's name to every line."""
+
+    def __init__(self, process: str) -> None:
+        self._process = process
+
+    def __call__(self, logger: WrappedLogger, method: str, line: EventDict) -> EventDict:
+        line["process"] = self._process
+        return line
+
+
+def _common(said_by: Processor) -> list[Processor]:
+    return [
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        said_by,
+        # Turned into text here, because a traceback may quote a secret too.
+        structlog.processors.format_exc_info,
+        redact,
+    ]
+
+
+def _json_ending() -> list[Processor]:
+    return [_in_reading_order, structlog.processors.JSONRenderer(serializer=_to_json)]
+
+
+def _console_ending() -> list[Processor]:
+    # Plain tracebacks: the pretty ones print the local variables, keys among them.
+    return [
+        structlog.dev.ConsoleRenderer(
+            colors=sys.stdout.isatty(), exception_formatter=structlog.dev.plain_traceback
+        )
+    ]
+
+
+def _in_reading_order(logger: WrappedLogger, method: str, line: EventDict) -> EventDict:
+    first: EventDict = {name: line.pop(name, None) for name in ("timestamp", "level", "event", "process")}
+    first.update(line)
+    return first
+
+
+def _to_json(line: EventDict, **_: object) -> str:
+    return msgspec.json.encode(line, enc_hook=repr).decode()
+
+
+def _name_library_event(logger: WrappedLogger, method: str, line: EventDict) -> EventDict:
+    """Keep ``event`` a small vocabulary: the free text of a library goes to ``message``."""
+    record: logging.LogRecord = line["_record"]
+    line["message"] = line["event"]
+    line["logger"] = record.name
+    line["event"] = f"{record.name.partition('.')[0]}.logged"
+    return line
+
+
+# --- below: masking ---
+
+MASK = "[masked]"
+
+_SECRET_NAME = re.compile(
+    r"(?:^|_)(?:token|password|secret|authorization|cookie|private_?key|key_pem)s?$", re.IGNORECASE
+)
+_TAX_ID_NAME = re.compile(r"(?:^|_)(?:tax_?ids?|cpf|cnpj)$", re.IGNORECASE)
+
+# One quick search decides whether a text can hold anything to mask; nearly none can.
+_SUSPECT = re.compile(
+    r"PRIVATE KEY|\d[-.]\d\d|/[0-9A-Z]{4}-\d\d|bearer|basic |://|token|passw|secret|tax_?id|cpf|cnpj",
+    re.IGNORECASE,
+)
+_MASKS: tuple[tuple[re.Pattern[str], str], ...] = (
+    # Up to its end, or to the end of the text when it was cut short.
+    (re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)", re.S), MASK),
+    (re.compile(r"\b(bearer|basic)\s+[A-Za-z0-9+/=._~-]{8,}", re.IGNORECASE), rf"\1 {MASK}"),
+    (re.compile(r"(://[^\s:/@]*):[^\s/@]+@"), rf"\1:{MASK}@"),
+    (re.compile(r"((?:token|passw(?:or)?d|secret)[\"']?\s*[=:]\s*[\"']?)[^\s\"'&,;}]+", re.I), rf"\1{MASK}"),
+    (re.compile(r"(?<!\d)\d{3}\.(\d{3}\.\d{3})-\d{2}(?!\d)"), r"***.\1-**"),
+    (
+        re.compile(r"(?<![0-9A-Z])[0-9A-Z]{2}\.([0-9A-Z]{3}\.[0-9A-Z]{3})/[0-9A-Z]{4}-\d{2}(?!\d)"),
+        r"**.\1/****-**",
+    ),
+    (
+        re.compile(r"((?:tax_?id|cpf|cnpj)[\"']?\s*[=:]?\s*[\"']?)(?:[0-9A-Z]{12}|\d{9})\d{2}(?!\d)", re.I),
+        rf"\1{MASK}",
+    ),
+)
+
+
+def redact(logger: WrappedLogger, method: str, line: EventDict) -> EventDict:
+    """Mask private keys, tokens, passwords and tax ids in every value of a line, however deep.
+
+    A formatted CPF or CNPJ keeps its middle digits, enough to tell two payers apart; an unformatted one is
+    recognised by its name (``tax_id``, ``cpf``, ``cnpj``) and masked whole.
+    """
+    for name, value in line.items():
+        line[name] = _masked(name, value)
+    return line
+
+
+def _masked(name: str, value: Any) -> Any:
+    if isinstance(value, bytes):
+        value = value.decode("utf-8", "replace")
+    if isinstance(value, str):
+        if value and _SECRET_NAME.search(name):
+            return MASK
+        masked = _masked_text(value)
+        if masked == value and _TAX_ID_NAME.search(name):
+            return MASK
+        return masked
+    if isinstance(value, Mapping):
+        return {key: _masked(str(key), item) for key, item in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_masked(name, item) for item in value]
+    if value is None or isinstance(value, bool | float):
+        return value
+    if isinstance(value, int):
+        return MASK if _TAX_ID_NAME.search(name) else value
+    return _masked_text(str(value))
+
+
+def _masked_text(text: str) -> str:
+    if not _SUSPECT.search(text):
+        return text
+    for pattern, mask in _MASKS:
+        text = pattern.sub(mask, text)
+    return text

@@ -1,0 +1,25 @@
+"""What the operator has decided about forwarding: to whom, how patiently, how often. Pure values."""
+
+from dataclasses import dataclass
+
+from payments.credit import Credit
+from payments.invoice import is_ours
+from payments.transfer import Destination
+
+
+@dataclass(frozen=True, slots=True)
+class ForwardingPolicy:
+    """Durations are in seconds and may be fractions; ``reissue_max`` counts transfers after the first."""
+
+    destination: Destination
+    only_issued: bool  # forward only credits of invoices that carry our tag
+    lease_seconds: float
+    retry_base_seconds: float
+    retry_max_seconds: float
+    reissue_max: int
+
+    def disposition(self, credit: Credit) -> str:
+        """What is to become of a credit: ``forward``, ``nothing_to_forward`` or ``not_ours``."""
+        if self.only_issued and not is_ours(credit.tags):
+            return "not_ours"
+        return "forward" if credit.net_centavos > 0 else "nothing_to_forward"

@@ -1,0 +1,194 @@
+"""Reconciliation: asks the bank what we have missed, and records it through the same door as the webhook.
+
+It never sends and never deletes. Three questions: which events were not delivered, which invoices were credited
+or reversed, what became of transfers still in flight. Each is asked even when another fails.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta
+from itertools import islice
+from typing import Protocol
+
+import structlog
+
+from payments.credit import Credit
+from payments.errors import BankError
+from payments.event import Event, read_event, read_log
+from payments.ledger import inbox, transfers
+from payments.ledger.batches import read_window
+from payments.ledger.database import Database
+from payments.ledger.reconciliations import last_complete_reconciliation, record_reconciliation
+from payments.policy import ForwardingPolicy
+from payments.transfer import TransferNews
+
+log = structlog.get_logger()
+
+# How many facts are recorded in one transaction, and how many ids are asked for at once: a page of the bank's.
+_PAGE = 100
+
+# Observed: the bank reads dates as São Paulo days, three hours behind UTC. A day of margin covers that, and
+# logs that the bank lists late.
+_MARGIN = timedelta(days=1)
+
+_FINAL_LOG_TYPES = frozenset({"success", "failed", "canceled"})
+
+
+class ReconciliationBank(Protocol):
+    """What reconciliation needs of the bank. Every method raises BankError and nothing else."""
+
+    def undelivered_events(self) -> Iterable[bytes]:
+        """Every event that no endpoint has answered with 200, as raw JSON."""
+        ...
+
+    def mark_delivered(self, event_id: str) -> None:
+        """Take an event off that list."""
+        ...
+
+    def invoice_logs(self, types: Sequence[str], after: date) -> Iterable[bytes]:
+        """Every invoice log of these types since a day, as raw JSON."""
+        ...
+
+    def transfer_logs(self, transfer_ids: Sequence[str]) -> Iterable[bytes]:
+        """Every log of these transfers, as raw JSON."""
+        ...
+
+
+@dataclass(slots=True)
+class Reconciliation:
+    """What one run found that we did not know: events, credits or reversals, outcomes. And what failed."""
+
+    events: int = 0
+    invoice_logs: int = 0
+    outcomes: int = 0
+    failures: list[str] = field(default_factory=list)
+
+    @property
+    def found(self) -> int:
+        """How many facts were new to us."""
+        return self.events + self.invoice_logs + self.outcomes
+
+
+def reconcile_once(
+    database: Database,
+    bank: ReconciliationBank,
+    policy: ForwardingPolicy,
+    clock: Callable[[], datetime],
+) -> Reconciliation:
+    """Ask all three questions once. Raises LedgerUnavailable; what was recorded before stays recorded."""
+    run = _Run(database, bank, policy, clock)
+    started_at = clock()
+    counts = Reconciliation()
+    for question, ask in (
+        ("undelivered events", run.ask_events),
+        ("invoice logs", run.ask_invoice_logs),
+        ("transfers in flight", run.ask_transfers),
+    ):
+        try:
+            ask(counts)
+        except BankError as error:
+            counts.failures.append(f"{question}: {error}")
+            log.warning("reconciliation.question_failed", question=question, reason=str(error))
+    record_reconciliation(
+        database, started_at, clock(), counts.found, "; ".join(counts.failures)[:2000] or None
+    )
+    log.info(
+        "reconciliation.ended",
+        events=counts.events,
+        invoice_logs=counts.invoice_logs,
+        outcomes=counts.outcomes,
+        failures=len(counts.failures),
+    )
+    return counts
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    database: Database
+    bank: ReconciliationBank
+    policy: ForwardingPolicy
+    clock: Callable[[], datetime]
+
+    def ask_events(self, counts: Reconciliation) -> None:
+        """Take in events that the bank could not deliver, then tell it that we have them."""
+        for page in _pages(self.bank.undelivered_events()):
+            events = [read_event(body) for body in page]
+            counts.events += self._accept(events)
+            for event in events:
+                if event.unreadable is None or not event.event_id.startswith("unreadable-"):
+                    self.bank.mark_delivered(event.event_id)
+
+    def ask_invoice_logs(self, counts: Reconciliation) -> None:
+        """Find credits and reversals in the bank's logs, which it keeps whatever became of the events."""
+        since = self._credited_since()
+        for page in _pages(
+            self.bank.invoice_logs(("credited", "reversed", "voided"), (since - _MARGIN).date())
+        ):
+            events = [read_log("invoice", body) for body in page]
+            known = inbox.known_logs(
+                self.database, [event.event_id.removeprefix("invoice-log-") for event in events]
+            )
+            counts.invoice_logs += self._accept(
+                [
+                    event
+                    for event in events
+                    if event.event_id.removeprefix("invoice-log-") not in known
+                    and not _is_older(event, since - _MARGIN)
+                ]
+            )
+
+    def ask_transfers(self, counts: Reconciliation) -> None:
+        """Learn the outcome of transfers whose events we may have missed."""
+        patience = timedelta(seconds=self.policy.lease_seconds)
+        asked: set[str] = set()
+        while waiting := [
+            bank_id
+            for bank_id in transfers.in_flight(self.database, self.clock() - patience, _PAGE + len(asked))
+            if bank_id not in asked
+        ]:
+            asked.update(waiting)
+            for page in _pages(self.bank.transfer_logs(waiting)):
+                events = [read_log("transfer", body) for body in page]
+                counts.outcomes += self._accept(
+                    [
+                        event
+                        for event in events
+                        if isinstance(event.fact, TransferNews) and event.log_type in _FINAL_LOG_TYPES
+                    ]
+                )
+
+    def _credited_since(self) -> datetime:
+        """Since when credits concern us: the last run that heard everything, or the opening of the window."""
+        window = read_window(self.database)
+        last = last_complete_reconciliation(self.database)
+        if last is not None:
+            return last
+        return window.opened_at if window is not None else self.clock()
+
+    def _accept(self, events: Sequence[Event]) -> int:
+        receipts = inbox.accept(
+            self.database,
+            [inbox.Arrival(event) for event in events],
+            "reconciliation",
+            self.policy,
+            self.clock(),
+        )
+        new = [receipt for receipt in receipts if receipt.is_new]
+        for receipt in new:
+            log.info(
+                "reconciliation.found",
+                event_id=receipt.event_id,
+                outcome=receipt.outcome,
+                subject=receipt.subject,
+            )
+        return len(new)
+
+
+def _is_older(event: Event, moment: datetime) -> bool:
+    return isinstance(event.fact, Credit) and event.fact.credited_at < moment
+
+
+def _pages(bodies: Iterable[bytes]) -> Iterator[list[bytes]]:
+    iterator = iter(bodies)
+    while page := list(islice(iterator, _PAGE)):
+        yield page

@@ -1,0 +1,504 @@
+"""Every setting of the worker and the web app, read from the process environment and from ``.env``.
+
+The environment wins. A wrong or missing setting becomes one SettingsError whose single line names the
+variable, what is wrong and what to put. No value is ever quoted in it: a key that was pasted into the
+wrong variable would be printed too. Nothing here opens a database or calls the bank.
+"""
+
+import logging
+import math
+import re
+from typing import Annotated, Any, Literal, NoReturn
+from urllib.parse import SplitResult, urlsplit
+
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, model_validator
+from pydantic_settings import (
+    BaseSettings,
+    DotEnvSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
+
+from payments.errors import SettingsError
+from payments.policy import ForwardingPolicy
+from payments.transfer import Destination
+
+# Documented: facts sheet 4.1, POST /v2/invoice takes at most 100 elements.
+INVOICES_PER_CALL_MAX = 100
+
+# R$ 10 million: far above any believable invoice, far below what a 64-bit column holds.
+AMOUNT_MAX_CENTAVOS = 1_000_000_000
+
+# A year: longer is a slip of the pen, and much longer overflows a timedelta.
+SECONDS_MAX = 366 * 24 * 3600
+
+# Each slot is one job in the scheduler's memory; a day of one-minute slots still fits.
+SLOTS_MAX = 1440
+
+# Shorter than this can be guessed by a patient stranger.
+OPERATOR_TOKEN_LENGTH_MIN = 16
+
+
+def _api_url(text: str) -> str:
+    parts = _split_url(text)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError("is not an http:// or https:// URL with a host")
+    if parts.username or parts.query or parts.fragment or parts.path not in ("", "/"):
+        raise ValueError("has more than a scheme, a host and a port")
+    return text.rstrip("/")
+
+
+def _database_url(secret: SecretStr) -> SecretStr:
+    text = secret.get_secret_value()
+    if text.startswith("sqlite://"):
+        file = text.removeprefix("sqlite:///").partition("?")[0]
+        if not text.startswith("sqlite:///") or file in ("", ":memory:"):
+            raise ValueError("names no file, and the processes could not share a database in memory")
+    elif text.startswith("postgresql+psycopg://"):
+        _split_url(text)
+    else:
+        raise ValueError("is neither sqlite:///... nor postgresql+psycopg://...")
+    return secret
+
+
+def _split_url(text: str) -> SplitResult:
+    try:
+        parts = urlsplit(text)
+        _ = parts.port  # raises when it is not a port number
+    except ValueError:
+        raise ValueError("is not a well-formed URL") from None
+    return parts
+
+
+def _operator_token(secret: SecretStr) -> SecretStr:
+    token = secret.get_secret_value()
+    if not token:
+        raise ValueError("is empty, which would open the console to everybody")
+    if len(token) < OPERATOR_TOKEN_LENGTH_MIN:
+        raise ValueError(f"is shorter than {OPERATOR_TOKEN_LENGTH_MIN} characters")
+    if not re.fullmatch(r"[!-~]+", token):
+        raise ValueError("has characters that do not travel in an HTTP header")
+    return secret
+
+
+def _unwrapped_pem(value: object) -> object:
+    """Undo what shells, env files and consoles do to a PEM: surrounding quotes, ``\\n`` for line ends."""
+    if not isinstance(value, str):
+        return value
+    text = value.strip().strip("\"'").replace("\\r", "").replace("\\n", "\n").replace("\r\n", "\n")
+    return text.strip() + "\n"
+
+
+def _lower(value: object) -> object:
+    return value.strip().lower() if isinstance(value, str) else value
+
+
+_Seconds = Annotated[float, Field(gt=0, le=SECONDS_MAX, allow_inf_nan=False)]
+_PerBatch = Annotated[int, Field(ge=1, le=INVOICES_PER_CALL_MAX)]
+_Amount = Annotated[int, Field(ge=1, le=AMOUNT_MAX_CENTAVOS)]  # 0 would let the payer choose
+_AnyCase = BeforeValidator(_lower)
+
+_PUT_SECONDS = "seconds above 0, fractions allowed"
+_PUT_PER_BATCH = f"a whole number from 1 to {INVOICES_PER_CALL_MAX}"
+_PUT_AMOUNT = f"whole centavos from 1 to {AMOUNT_MAX_CENTAVOS}"
+_PUT_KEY = (
+    "the PEM text of a secp256k1 private key without a password, with \\n for its line ends, "
+    "or its file's path in STARKBANK_PRIVATE_KEY_PATH"
+)
+
+
+class _EnvFile(DotEnvSettingsSource):
+    """The .env file, minus a private key where the environment already names one in the other way."""
+
+    def __call__(self) -> dict[str, Any]:
+        values = super().__call__()
+        both = {"starkbank_private_key", "starkbank_private_key_path"}
+        if any(self.current_state.get(name) for name in both):
+            values = {name: value for name, value in values.items() if name not in both}
+        return values
+
+
+class Settings(BaseSettings):
+    """The settings under their names in lower case; each description is what to put.
+
+    Use load_settings: it makes errors readable and puts the key in its one form.
+    """
+
+    model_config = SettingsConfigDict(
+        env_file=".env", env_file_encoding="utf-8", extra="ignore", frozen=True, validate_default=False
+    )
+
+    starkbank_environment: Annotated[Literal["sandbox", "production"], _AnyCase] = Field(
+        default="sandbox", description="sandbox or production"
+    )
+    starkbank_project_id: str = Field(
+        default="",
+        pattern=r"^[A-Za-z0-9_-]{1,64}$",
+        description="the project's id, as the bank's console shows it",
+    )
+    starkbank_private_key: Annotated[SecretStr | None, BeforeValidator(_unwrapped_pem)] = Field(
+        default=None, description=_PUT_KEY
+    )
+    starkbank_private_key_path: str | None = Field(
+        default=None,
+        description="the path of a readable PEM file, or the key itself in STARKBANK_PRIVATE_KEY",
+    )
+    starkbank_api_url: Annotated[str, AfterValidator(_api_url)] | None = Field(
+        default=None, description="an emulator's base URL such as http://127.0.0.1:8900, or leave it out"
+    )
+
+    database_url: Annotated[SecretStr, AfterValidator(_database_url)] = Field(
+        default=SecretStr("sqlite:///data/repasse.db"),
+        description="sqlite:///path/to/file.db or postgresql+psycopg://user:password@host/database",
+    )
+
+    host: str = Field(
+        default="127.0.0.1", pattern=r"^[A-Za-z0-9._:%-]+$", description="an address or name to listen on"
+    )
+    port: int = Field(default=8000, ge=1, le=65535, description="a port number from 1 to 65535")
+    web_workers: int = Field(default=1, ge=1, le=64, description="a whole number from 1 to 64")
+
+    invoice_interval_seconds: _Seconds = Field(default=10800, description=_PUT_SECONDS)
+    invoice_window_seconds: _Seconds = Field(default=86400, description=_PUT_SECONDS)
+    invoices_per_batch_min: _PerBatch = Field(default=8, description=_PUT_PER_BATCH)
+    invoices_per_batch_max: _PerBatch = Field(default=12, description=_PUT_PER_BATCH)
+    invoice_amount_min_centavos: _Amount = Field(default=1_000, description=_PUT_AMOUNT)
+    invoice_amount_max_centavos: _Amount = Field(default=50_000, description=_PUT_AMOUNT)
+    late_slots: Annotated[Literal["issue", "skip"], _AnyCase] = Field(
+        default="issue", description="issue or skip"
+    )
+
+    forward_credits: Annotated[Literal["all", "issued"], _AnyCase] = Field(
+        default="all", description="all or issued"
+    )
+    destination_bank_code: str = Field(
+        default="20018183",
+        pattern=r"^([0-9]{8}|[0-9]{1,3})$",
+        description="8 digits (ISPB, for Pix) or 1 to 3 (TED)",
+    )
+    destination_branch_code: str = Field(
+        default="0001", pattern=r"^[0-9]{1,6}(-[0-9Xx])?$", description="digits, with - before a check digit"
+    )
+    destination_account_number: str = Field(
+        default="6341320293482496",
+        pattern=r"^[0-9]{1,20}(-[0-9Xx])?$",
+        description="digits, with - before a check digit",
+    )
+    destination_name: str = Field(
+        default="Stark Bank S.A.",
+        pattern=r"^\S(.{0,98}\S)?$",
+        description="the holder's name, at most 100 characters",
+    )
+    destination_tax_id: str = Field(
+        default="20.018.183/0001-80",
+        # A company's number may hold letters from July 2026 on; its two check digits stay digits.
+        pattern=r"^([0-9]{3}\.?[0-9]{3}\.?[0-9]{3}-?[0-9]{2}"
+        r"|[0-9A-Z]{2}\.?[0-9A-Z]{3}\.?[0-9A-Z]{3}/?[0-9A-Z]{4}-?[0-9]{2})$",
+        description="a CPF like 000.000.000-00 or a CNPJ like 00.000.000/0000-00",
+    )
+    destination_account_type: Annotated[Literal["checking", "payment", "savings", "salary"], _AnyCase] = (
+        Field(default="payment", description="checking, payment, savings or salary")
+    )
+    transfer_lease_seconds: _Seconds = Field(default=60, description=_PUT_SECONDS)
+    retry_base_seconds: _Seconds = Field(default=5, description=_PUT_SECONDS)
+    retry_max_seconds: _Seconds = Field(default=3600, description=_PUT_SECONDS)
+    reissue_max: int = Field(default=6, ge=0, le=20, description="a whole number from 0 to 20")
+
+    bank_timeout_seconds: _Seconds = Field(default=15, description=_PUT_SECONDS)
+    reconcile_interval_seconds: _Seconds = Field(default=300, description=_PUT_SECONDS)
+
+    operator_token: Annotated[SecretStr, AfterValidator(_operator_token)] | None = Field(
+        default=None,
+        description=f"{OPERATOR_TOKEN_LENGTH_MIN} or more letters, digits and signs, or leave it out",
+    )
+    log_level: Annotated[Literal["debug", "info", "warning", "error"], _AnyCase] = Field(
+        default="info", description="debug, info, warning or error"
+    )
+    log_format: Annotated[Literal["json", "console"], _AnyCase] = Field(
+        default="json", description="json or console"
+    )
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Read arguments, then the environment, then the .env file."""
+        return init_settings, env_settings, _EnvFile(settings_cls)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _empty_means_unset(cls, values: dict[str, Any]) -> dict[str, Any]:
+        # Containers and shells pass NAME= for "not set". An empty token is refused instead: whoever
+        # wrote it believes that the console is protected.
+        empty = {
+            name
+            for name, value in values.items()
+            if value is None or (isinstance(value, str) and not value.strip())
+        }
+        return {
+            name: value
+            for name, value in values.items()
+            if name not in empty or (name == "operator_token" and value is not None)
+        }
+
+    @property
+    def slots(self) -> int:
+        """How many batches the window holds; 8 with the defaults."""
+        return round(self.invoice_window_seconds / self.invoice_interval_seconds)
+
+    @property
+    def destination(self) -> Destination:
+        """The one account that every credit is forwarded to."""
+        return Destination(
+            bank_code=self.destination_bank_code,
+            branch_code=self.destination_branch_code,
+            account_number=self.destination_account_number,
+            account_type=self.destination_account_type,
+            name=self.destination_name,
+            tax_id=self.destination_tax_id,
+        )
+
+    @property
+    def forwarding_policy(self) -> ForwardingPolicy:
+        """To whom credits are forwarded, how patiently and how often."""
+        return ForwardingPolicy(
+            destination=self.destination,
+            only_issued=self.forward_credits == "issued",
+            lease_seconds=self.transfer_lease_seconds,
+            retry_base_seconds=self.retry_base_seconds,
+            retry_max_seconds=self.retry_max_seconds,
+            reissue_max=self.reissue_max,
+        )
+
+    @property
+    def private_key_pem(self) -> str:
+        """The private key as PEM text (SEC1, the one form that the SDK reads).
+
+        Raises SettingsError when the settings were loaded with ``needs_bank=False`` and hold no key.
+        """
+        if self.starkbank_private_key is None:
+            _refuse("starkbank_private_key", "is missing")
+        return self.starkbank_private_key.get_secret_value()
+
+
+def load_settings(needs_bank: bool = True) -> Settings:
+    """Read and check every setting; with ``needs_bank=False`` the project and the key are not looked at.
+
+    Raises SettingsError with one line: the first variable that is wrong, and the names of any others.
+    """
+    settings = _read_settings()
+    _check_together(settings)
+    if not needs_bank:
+        return settings
+    if not settings.starkbank_project_id:
+        _refuse("starkbank_project_id", "is missing")
+    return settings.model_copy(update={"starkbank_private_key": SecretStr(_read_private_key(settings))})
+
+
+# --- below: reading, and the sentences of its errors ---
+
+
+class _UnreadLines(logging.Handler):
+    """Collects python-dotenv's complaints, which it otherwise prints while going on without the line."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.numbers: list[object] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.numbers.extend(record.args if isinstance(record.args, tuple) else ())
+
+
+def _read_settings() -> Settings:
+    unread = _UnreadLines()
+    log = logging.getLogger("dotenv.main")
+    propagate, log.propagate = log.propagate, False
+    log.addHandler(unread)
+    try:
+        return _built(unread)
+    except UnicodeDecodeError:
+        raise SettingsError(".env is not UTF-8 text: save it as UTF-8") from None
+    except OSError as error:
+        reason = error.strerror
+        raise SettingsError(f".env cannot be read ({reason}): make it readable, or remove it") from None
+    finally:
+        log.removeHandler(unread)
+        log.propagate = propagate
+
+
+def _built(unread: _UnreadLines) -> Settings:
+    try:
+        outcome: Settings | ValidationError = Settings()
+    except ValidationError as error:
+        outcome = error
+    if unread.numbers:
+        # Said first: what is wrong or missing may be on that line.
+        raise SettingsError(
+            f".env cannot be read at line {unread.numbers[0]}: write NAME=value, and put a value of several "
+            "lines in double quotes"
+        )
+    if isinstance(outcome, ValidationError):
+        _refuse_first(outcome)
+    return outcome
+
+
+_WRONG = {
+    "missing": "is missing",
+    "int_parsing": "is not a whole number",
+    "int_parsing_size": "is too large",
+    "int_from_float": "is not a whole number",
+    "float_parsing": "is not a number",
+    "finite_number": "is not a finite number",
+    "greater_than": "is too small",
+    "greater_than_equal": "is too small",
+    "less_than_equal": "is too large",
+    "literal_error": "is none of its choices",
+    "string_pattern_mismatch": "does not have the right shape",
+}
+
+
+def _refuse_first(error: ValidationError) -> NoReturn:
+    # include_input=False, and `from None` below: a value must not travel with the error.
+    details = error.errors(include_input=False, include_url=False)
+    first = details[0]
+    names = [str(detail["loc"][0]) for detail in details]
+    wrong = _WRONG.get(first["type"], "is wrong")
+    if first["type"] == "value_error":
+        wrong = str(first["ctx"]["error"])
+    others = ", ".join(sorted({name.upper() for name in names if name != names[0]}))
+    _refuse(names[0], wrong, also=f" (also wrong: {others})" if others else "")
+
+
+def _refuse(field: str, wrong: str, put: str | None = None, also: str = "") -> NoReturn:
+    put = put or Settings.model_fields[field].description
+    raise SettingsError(f"{field.upper()} {wrong}: put {put}{also}") from None
+
+
+def _check_together(settings: Settings) -> None:
+    """Refuse settings of which each is right, but which contradict each other."""
+    if settings.starkbank_environment == "production" and settings.starkbank_api_url:
+        _refuse(
+            "starkbank_api_url",
+            "is set, and production talks to the real bank only",
+            "STARKBANK_ENVIRONMENT=sandbox, or leave STARKBANK_API_URL out",
+        )
+    for low, high in (
+        ("invoices_per_batch_min", "invoices_per_batch_max"),
+        ("invoice_amount_min_centavos", "invoice_amount_max_centavos"),
+        ("retry_base_seconds", "retry_max_seconds"),
+    ):
+        if getattr(settings, low) > getattr(settings, high):
+            _refuse(low, f"is more than {high.upper()}", f"a value that is at most {high.upper()}")
+    ratio = settings.invoice_window_seconds / settings.invoice_interval_seconds
+    # Fractions of a second have no exact quotient in binary: 0.3 / 0.1 is not 3.
+    if round(ratio) < 1 or not math.isclose(ratio, round(ratio), rel_tol=1e-9):
+        _refuse(
+            "invoice_window_seconds",
+            "is not a multiple of INVOICE_INTERVAL_SECONDS",
+            "a whole number of intervals, such as 86400 for 8 intervals of 10800",
+        )
+    if round(ratio) > SLOTS_MAX:
+        _refuse("invoice_window_seconds", f"holds more than {SLOTS_MAX} intervals", "a shorter window")
+    if settings.bank_timeout_seconds >= settings.transfer_lease_seconds:
+        _refuse(
+            "bank_timeout_seconds",
+            "is not smaller than TRANSFER_LEASE_SECONDS, so a call could outlive its lease",
+            "less than TRANSFER_LEASE_SECONDS",
+        )
+
+
+# --- below: the private key ---
+
+_PRIVATE_KEY_BLOCK = re.compile(r"-----BEGIN ([A-Z ]*PRIVATE KEY)-----\s.*?\s-----END \1-----", re.DOTALL)
+
+
+def _read_private_key(settings: Settings) -> str:
+    """Return the key as SEC1 PEM, whatever form it was given in. Raises SettingsError."""
+    if settings.starkbank_private_key is not None and settings.starkbank_private_key_path:
+        _refuse(
+            "starkbank_private_key",
+            "and STARKBANK_PRIVATE_KEY_PATH are both set",
+            "only one of them",
+        )
+    if settings.starkbank_private_key is not None:
+        return _canonical_pem("starkbank_private_key", settings.starkbank_private_key.get_secret_value())
+    if settings.starkbank_private_key_path is None:
+        _refuse("starkbank_private_key", "is missing")
+    return _canonical_pem("starkbank_private_key_path", _read_key_file(settings.starkbank_private_key_path))
+
+
+def _read_key_file(path: str) -> str:
+    field = "starkbank_private_key_path"
+    if "-----BEGIN" in path:
+        _refuse(field, "holds a key and not a path", "the key in STARKBANK_PRIVATE_KEY")
+    try:
+        with open(path, encoding="utf-8") as file:
+            return file.read()
+    except UnicodeDecodeError:
+        _refuse(field, "names a file that is not text")
+    except ValueError:
+        _refuse(field, "is not a path")
+    except OSError as error:
+        _refuse(field, f"names a file that cannot be read ({error.strerror})")
+
+
+def _canonical_pem(field: str, text: str) -> str:
+    # Imported here because only the key needs it, and it takes a while.
+    from cryptography.exceptions import UnsupportedAlgorithm
+    from cryptography.hazmat.primitives.asymmetric import ec
+    from cryptography.hazmat.primitives.serialization import (
+        Encoding,
+        NoEncryption,
+        PrivateFormat,
+        load_pem_private_key,
+    )
+
+    holds = "holds" if field == "starkbank_private_key" else "names a file that holds"
+    if "-----BEGIN PUBLIC KEY-----" in text:
+        _refuse(field, f"{holds} a public key and not the private one")
+    block = _PRIVATE_KEY_BLOCK.search(text)
+    if block is None:
+        _refuse(field, f"{holds} no whole PEM private key (from -----BEGIN to -----END, with its line ends)")
+    pem = block[0].encode()
+    try:
+        key: object = load_pem_private_key(pem, password=None)
+    except TypeError:
+        _refuse(field, f"{holds} a key that is protected by a password")
+    except (ValueError, UnsupportedAlgorithm):
+        number = _short_private_number(pem)
+        key = ec.derive_private_key(number, ec.SECP256K1()) if number else None
+    if key is None:
+        _refuse(field, f"{holds} a damaged key")
+    if not isinstance(key, ec.EllipticCurvePrivateKey) or not isinstance(key.curve, ec.SECP256K1):
+        _refuse(field, f"{holds} a key that is not EC secp256k1")
+    # Read: ellipticcurve 2.3.1 privateKey.py, fromPem takes SEC1 ("EC PRIVATE KEY") and refuses PKCS#8.
+    return key.private_bytes(Encoding.PEM, PrivateFormat.TraditionalOpenSSL, NoEncryption()).decode()
+
+
+# SEC1: version 1 and then the number as an octet string; and the curve's object identifier.
+_SEC1_NUMBER = re.compile(rb"\x02\x01\x01\x04([\x01-\x1f])", re.DOTALL)
+_SECP256K1_OID = b"\x06\x05\x2b\x81\x04\x00\x0a"
+
+
+def _short_private_number(pem: bytes) -> int | None:
+    """Read the number of a key that the bank's own SDK wrote without leading zeros; None for anything else.
+
+    Read: ellipticcurve 2.3.1 toPem does not pad, so about one of its keys in 256 is refused by cryptography,
+    and the bank takes it all the same.
+    """
+    import base64
+    import binascii
+
+    try:
+        der = base64.b64decode(b"".join(pem.splitlines()[1:-1]), validate=True)
+    except binascii.Error:
+        return None
+    found = _SEC1_NUMBER.search(der[:8])
+    if found is None or _SECP256K1_OID not in der:
+        return None
+    return int.from_bytes(der[found.end() : found.end() + found[1][0]], "big") or None

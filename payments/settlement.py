@@ -1,0 +1,231 @@
+"""Settlement: takes transfers that are due and brings them to the bank, once.
+
+Claim (commit), ask the bank about whatever may already be there, send the rest in one call, record (commit).
+No transaction is open during a call. If we die before the call, the lease runs out and the look-up finds nothing:
+it is sent. If we die after it, or its answer never comes, the look-up finds it: it is adopted. This module knows
+neither SQL nor the SDK, and never concludes anything from a missing answer.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime, timedelta
+from typing import Protocol
+
+import structlog
+
+from payments.errors import BankError, NotSent, Rejected, Throttled
+from payments.event import read_log
+from payments.ledger import inbox, transfers
+from payments.ledger.database import Database
+from payments.ledger.transfers import Claim, LookupVerdict
+from payments.policy import ForwardingPolicy
+from payments.transfer import TRANSFERS_PER_CALL_MAX, BankTransfer, TransferOrder, lineage_for
+
+log = structlog.get_logger()
+
+
+class TransferBank(Protocol):
+    """What settlement needs of the bank. Every method raises BankError and nothing else."""
+
+    @property
+    def timeout_seconds(self) -> float:
+        """The longest that one call can take."""
+        ...
+
+    def send_transfers(self, orders: Sequence[TransferOrder]) -> dict[str, BankTransfer]:
+        """Create them in one call; the bank's transfers by our external_id."""
+        ...
+
+    def find_transfers(self, tag: str) -> list[BankTransfer]:
+        """Every transfer that carries the tag."""
+        ...
+
+    def transfer_logs(self, transfer_ids: Sequence[str]) -> Iterable[bytes]:
+        """The raw logs of these transfers."""
+        ...
+
+
+@dataclass(slots=True)
+class Settlement:
+    """What one run did, in transfers."""
+
+    claimed: int = 0
+    sent: int = 0
+    found: int = 0
+    failed: int = 0
+    unclear: int = 0
+    released: int = 0
+    refused: int = 0
+    stopped: int = 0
+
+    @property
+    def outcomes(self) -> dict[str, int]:
+        """The counts by name, without the claims."""
+        return {name: count for name, count in asdict(self).items() if name != "claimed"}
+
+    @property
+    def is_idle(self) -> bool:
+        """True when nothing was due."""
+        return self.claimed == 0
+
+
+def settle_once(
+    database: Database,
+    bank: TransferBank,
+    policy: ForwardingPolicy,
+    clock: Callable[[], datetime],
+    new_call_tag: Callable[[], str],
+) -> Settlement:
+    """Settle up to one call's worth of transfers that are due. ``clock`` tells the time in UTC.
+
+    Raises LedgerUnavailable; whatever was claimed is then looked up when its lease has ended.
+    """
+    run = _Run(database, bank, policy, clock, new_call_tag(), Settlement())
+    claims = transfers.claim(database, run.call_tag, policy.lease_seconds, TRANSFERS_PER_CALL_MAX, clock())
+    run.counts.claimed = len(claims)
+    ready = [claim for claim in claims if claim.is_fresh]
+    ready += run.look_up([claim for claim in claims if not claim.is_fresh])
+    if ready:
+        run.send(ready)
+    return run.counts
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    database: Database
+    bank: TransferBank
+    policy: ForwardingPolicy
+    clock: Callable[[], datetime]
+    call_tag: str
+    counts: Settlement
+
+    def look_up(self, claims: Sequence[Claim]) -> list[Claim]:
+        """Ask the bank about transfers that it may already have; return those that it surely has not."""
+        by_tag: dict[str, list[Claim]] = defaultdict(list)
+        for claim in claims:
+            by_tag[claim.look_up_tag].append(claim)
+        ready: list[Claim] = []
+        for tag, group in by_tag.items():
+            if not self._has_time(group):
+                self._release(group, "the lease was nearly over before the bank could be asked")
+                continue
+            try:
+                found = self.bank.find_transfers(tag)
+                ready += self._judge(group, found)
+            except BankError as error:
+                # A look-up that fails proves nothing: do nothing now.
+                self._release_for(group, error, "looking it up")
+        return ready
+
+    def _judge(self, group: Sequence[Claim], found: Sequence[BankTransfer]) -> list[Claim]:
+        lookups = [
+            (claim, [there for there in found if lineage_for(claim.invoice_id) in there.tags])
+            for claim in group
+        ]
+        verdicts = self._record_lookups(lookups)
+        unexplained = [
+            (lookup, verdict.ask_why)
+            for lookup, verdict in zip(lookups, verdicts, strict=True)
+            if verdict.ask_why
+        ]
+        if unexplained:
+            self._read_reasons([bank_id for _, bank_ids in unexplained for bank_id in bank_ids])
+            second = self._record_lookups([lookup for lookup, _ in unexplained])
+            for (lookup, _), verdict in zip(unexplained, second, strict=True):
+                if verdict.ask_why:
+                    self._release([lookup[0]], f"the bank does not say why {verdict.ask_why[0]} failed")
+            verdicts += second
+        return [verdict.to_send for verdict in verdicts if verdict.to_send is not None]
+
+    def _record_lookups(self, lookups: Sequence[tuple[Claim, Sequence[BankTransfer]]]) -> list[LookupVerdict]:
+        verdicts = transfers.record_lookups(self.database, lookups, self.call_tag, self.policy, self.clock())
+        for (claim, _), verdict in zip(lookups, verdicts, strict=True):
+            log.info(
+                "transfer.looked_up",
+                external_id=claim.external_id,
+                invoice_id=claim.invoice_id,
+                outcome=verdict.outcome,
+            )
+            self.counts.found += verdict.outcome == "found"
+            self.counts.failed += verdict.outcome == "failed"
+            self.counts.stopped += verdict.outcome == "stopped"
+            self.counts.released += verdict.outcome == "released"
+        return verdicts
+
+    def _read_reasons(self, bank_transfer_ids: Sequence[str]) -> None:
+        """Fetch the logs of failed transfers, and record them like any other news."""
+        arrivals = [
+            inbox.Arrival(read_log("transfer", body)) for body in self.bank.transfer_logs(bank_transfer_ids)
+        ]
+        inbox.accept(self.database, arrivals, "reconciliation", self.policy, self.clock())
+
+    def send(self, claims: Sequence[Claim]) -> None:
+        """Send claims in one call and record what came of it."""
+        if not self._has_time(claims):
+            self._release(claims, "the lease was nearly over before it could be sent")
+            return
+        try:
+            accepted = self.bank.send_transfers([claim.order for claim in claims])
+        except Rejected as error:
+            self._handle_rejection(claims, error)
+        except (NotSent, Throttled) as error:
+            self._release_for(claims, error, "sending it")
+        except BankError as error:
+            self.counts.unclear += len(claims)
+            log.warning("transfers.outcome_unclear", count=len(claims), call=self.call_tag, reason=str(error))
+            transfers.record_unclear(self.database, claims, str(error), self.clock())
+        else:
+            recorded = transfers.record_sent(self.database, claims, accepted, self.policy, self.clock())
+            self.counts.sent += recorded
+            for claim in claims:
+                log.info(
+                    "transfer.sent",
+                    external_id=claim.external_id,
+                    invoice_id=claim.invoice_id,
+                    transfer_id=accepted[claim.external_id].id,
+                    net_centavos=claim.amount_centavos,
+                )
+
+    def _handle_rejection(self, claims: Sequence[Claim], error: Rejected) -> None:
+        """Nothing of the call was done. Find out which transfer is at fault, by halves; never drop one.
+
+        Inferred: a refused batch is refused whole, and ``errors`` does not say which element (facts sheet 2.4).
+        Should the bank have taken a part all the same, the same external_ids make the repeat harmless.
+        """
+        if error.concerns_caller:
+            self._release_for(claims, error, f"sending it ({error.remedy})", caller_refused=True)
+        elif len(claims) > 1:
+            middle = len(claims) // 2
+            self.send(claims[:middle])
+            self.send(claims[middle:])
+        elif error.concerns_balance:
+            self._release_for(claims, error, "sending it")
+        else:
+            self.counts.refused += 1
+            log.error("transfer.refused", external_id=claims[0].external_id, reason=str(error))
+            transfers.refuse(self.database, claims[0], str(error), self.clock())
+
+    def _release_for(
+        self, claims: Sequence[Claim], error: BankError, act: str, caller_refused: bool = False
+    ) -> None:
+        wait = error.retry_after_seconds if isinstance(error, Throttled) else None
+        self._release(claims, f"{act}: {error}", wait, caller_refused)
+
+    def _release(
+        self,
+        claims: Sequence[Claim],
+        reason: str,
+        wait_seconds: float | None = None,
+        caller_refused: bool = False,
+    ) -> None:
+        self.counts.released += len(claims)
+        log.warning("transfers.released", count=len(claims), reason=reason)
+        transfers.release(
+            self.database, claims, reason, self.policy, self.clock(), wait_seconds, caller_refused
+        )
+
+    def _has_time(self, claims: Sequence[Claim]) -> bool:
+        """A call must end before the lease does, or someone else might act on the same transfer meanwhile."""
+        ends_at = self.clock() + timedelta(seconds=self.bank.timeout_seconds)
+        return all(ends_at < claim.lease_expires_at for claim in claims)

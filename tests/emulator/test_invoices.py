@@ -1,0 +1,150 @@
+"""What an invoice goes through, on virtual time."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from emulator.refusal import Refusal
+
+
+def test_a_paid_invoice_is_logged_created_paid_and_credited_with_the_amounts_of_each_moment(
+    make_day: Any,
+) -> None:
+    day = make_day(paid_share=1.0, invoice_fee_centavos=50)
+    invoice = day.invoice(tags=["Batch-3"])
+    day.run(hours=1)
+    created, paid, credited = day.logs("invoice", invoice["id"])
+    assert [log["type"] for log in (created, paid, credited)] == ["created", "paid", "credited"]
+    assert [log["invoice"]["status"] for log in (created, paid, credited)] == ["created", "paid", "paid"]
+    assert [log["invoice"]["fee"] for log in (created, paid, credited)] == [0, 0, 50]
+    assert [len(log["invoice"]["transactionIds"]) for log in (created, paid, credited)] == [0, 0, 1]
+    assert created["invoice"]["tags"] == ["batch-3"]
+    assert paid["invoice"]["tags"][1].startswith("e20018183202603021")
+    assert paid["invoice"]["tags"][1].upper() == day.bank.invoices.payment(invoice["id"])["endToEndId"]
+    assert day.bank.accounts.balance["amount"] == 48_712 - 50
+
+
+def test_an_unpaid_invoice_goes_overdue_after_two_days_and_expires_59_days_later(make_day: Any) -> None:
+    day = make_day(paid_share=0.0)
+    invoice = day.invoice()
+    day.run(days=2, seconds=1)
+    assert day.bank.invoices.get(invoice["id"])["status"] == "overdue"
+    day.run(days=58, hours=23)
+    assert day.bank.invoices.get(invoice["id"])["status"] == "overdue"
+    day.run(hours=2)
+    assert day.log_types("invoice", invoice["id"]) == ["created", "overdue", "expired"]
+
+
+def test_an_overdue_invoice_is_never_paid_by_the_bank_itself(make_day: Any) -> None:
+    day = make_day(paid_share=1.0)
+    invoice = day.invoice(due="2026-03-02T15:00:30+00:00")
+    day.run(hours=2)
+    assert day.log_types("invoice", invoice["id"]) == ["created", "overdue"]
+
+
+def test_a_moved_due_date_opens_an_overdue_invoice_again(make_day: Any) -> None:
+    day = make_day(paid_share=0.0)
+    invoice = day.invoice(due="2026-03-02T15:10:00+00:00")
+    day.run(minutes=11)
+    day.bank.invoices.patch(invoice["id"], {"due": "2026-03-02T16:00:00+00:00", "amount": 9}, day.now)
+    row = day.bank.invoices.get(invoice["id"])
+    assert (row["status"], row["amount"], row["nominalAmount"]) == ("created", 9, 9)
+    day.run(hours=1)
+    assert day.log_types("invoice", invoice["id"]) == ["created", "overdue", "updated", "overdue"]
+
+
+def test_a_canceled_invoice_can_be_neither_paid_nor_updated(make_day: Any) -> None:
+    day = make_day(paid_share=1.0)
+    invoice = day.invoice()
+    day.bank.invoices.patch(invoice["id"], {"status": "canceled"}, day.now)
+    day.run(hours=1)
+    assert day.log_types("invoice", invoice["id"]) == ["created", "canceled"]
+    for act in (
+        lambda: day.bank.invoices.pay(invoice["id"], day.now),
+        lambda: day.bank.invoices.patch(invoice["id"], {"amount": 1}, day.now),
+    ):
+        with pytest.raises(Refusal, match="invalidOperation"):
+            act()
+
+
+def test_a_full_reversal_ends_voided_and_takes_the_money_back(day: Any) -> None:
+    invoice = day.invoice()
+    day.run(hours=1)
+    day.bank.invoices.patch(invoice["id"], {"amount": 0}, day.now)
+    assert day.bank.accounts.customer_centavos == 0
+    day.run(minutes=1)
+    assert day.log_types("invoice", invoice["id"])[3:] == [
+        "reversing",
+        "sending",
+        "sent",
+        "reversed",
+        "voided",
+    ]
+    row = day.bank.invoices.get(invoice["id"])
+    assert (row["status"], row["amount"], len(row["transactionIds"])) == ("voided", 0, 2)
+
+
+def test_a_partial_reversal_leaves_the_invoice_paid_at_the_lower_amount(day: Any) -> None:
+    invoice = day.invoice()
+    day.run(hours=1)
+    day.bank.invoices.patch(invoice["id"], {"amount": 40_000}, day.now)
+    with pytest.raises(Refusal, match="under way"):
+        day.bank.invoices.patch(invoice["id"], {"amount": 30_000}, day.now)
+    day.run(minutes=1)
+    row = day.bank.invoices.get(invoice["id"])
+    assert (row["status"], row["amount"], day.bank.accounts.customer_centavos) == ("paid", 40_000, 40_000)
+    assert day.log_types("invoice", invoice["id"])[-1] == "reversed"
+
+
+def test_a_reversal_without_the_money_fails_late_and_changes_nothing(day: Any) -> None:
+    invoice = day.invoice()
+    day.run(hours=1)
+    day.transfer(amount=48_712, externalId="all")
+    day.run(minutes=1)
+    day.bank.invoices.patch(invoice["id"], {"amount": 0}, day.now)
+    day.run(minutes=1)
+    assert day.logs("invoice", invoice["id"])[-1]["errors"] == ["Insufficient balance"]
+    assert day.bank.invoices.get(invoice["id"])["amount"] == 48_712
+    day.bank.invoices.begin_reversal(invoice["id"], 0, day.now, forced=True)
+    assert day.bank.accounts.customer_centavos == -48_712
+
+
+@pytest.mark.parametrize(
+    ("terms", "days", "paid"),
+    [
+        ({"discounts": [{"percentage": 10, "due": "2026-03-03"}]}, 0, 43_841),
+        (
+            {"discounts": [{"percentage": 10, "due": "2026-03-03"}, {"percentage": 5, "due": "2026-03-04"}]},
+            1.7,
+            46_276,
+        ),
+        ({"fine": 2.0, "interest": 3.0}, 12, 48_712 + 974 + 487),
+        ({}, 0, 48_712),
+    ],
+)
+def test_discount_fine_and_interest_show_when_the_invoice_is_paid(
+    make_day: Any, terms: dict[str, Any], days: float, paid: int
+) -> None:
+    day = make_day(paid_share=0.0)
+    invoice = day.invoice(**terms)
+    assert invoice["amount"] == 48_712
+    day.run(days=days)
+    row = day.bank.invoices.pay(invoice["id"], day.now)
+    assert (row["amount"], row["nominalAmount"]) == (paid, 48_712)
+
+
+def test_an_invoice_of_zero_lets_the_payer_choose(day: Any) -> None:
+    invoice = day.invoice(amount=0)
+    day.run(hours=1)
+    row = day.bank.invoices.get(invoice["id"])
+    assert row["status"] == "paid"
+    assert row["amount"] > 0
+
+
+def test_a_fee_above_the_amount_takes_the_rest_from_the_balance(make_day: Any) -> None:
+    day = make_day(paid_share=1.0, invoice_fee_centavos=100)
+    day.invoice(amount=30)
+    day.run(hours=1)
+    assert day.bank.accounts.customer_centavos == -70

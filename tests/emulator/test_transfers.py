@@ -1,0 +1,130 @@
+"""Transfers are accepted at once and judged later, on virtual time."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from emulator.refusal import Refusal
+
+
+def status_and_errors(day: Any, transfer: dict[str, Any]) -> tuple[str, list[str]]:
+    log = day.logs("transfer", transfer["id"])[-1]
+    return log["transfer"]["status"], log["errors"]
+
+
+def test_a_transfer_is_created_then_sending_then_success_within_some_seven_seconds(make_day: Any) -> None:
+    day = make_day(opening=5_000)
+    transfer = day.transfer(externalId="one")
+    assert (transfer["status"], transfer["rules"]) == ("created", [{"key": "resendingLimit", "value": 10}])
+    day.run(seconds=8)
+    logs = day.logs("transfer", transfer["id"])
+    assert [log["type"] for log in logs] == ["created", "sending", "success"]
+    assert [log["transfer"]["status"] for log in logs] == ["created", "processing", "success"]
+    assert day.bank.accounts.customer_centavos == 4_000
+
+
+def test_a_repeated_external_id_is_accepted_with_a_new_id_and_fails_late(make_day: Any) -> None:
+    day = make_day(opening=5_000)
+    first, second = day.transfer(externalId="one"), day.transfer(externalId="one")
+    assert first["id"] != second["id"]
+    day.run(seconds=10)
+    assert status_and_errors(day, first) == ("success", [])
+    assert status_and_errors(day, second) == ("failed", ["Duplicated transfer"])
+    assert day.bank.accounts.customer_centavos == 4_000
+
+
+def test_the_banks_own_name_of_a_real_invoice_is_taken_and_others_are_free(day: Any) -> None:
+    invoice = day.invoice()
+    day.run(hours=1)
+    outcomes = {}
+    for external_id in (
+        f"invoice-{invoice['id']}",
+        "invoice-9999999999999999",
+        f"invoice-{invoice['id']}-v2",
+    ):
+        transfer = day.transfer(externalId=external_id)
+        day.run(seconds=10)
+        outcomes[external_id] = status_and_errors(day, transfer)
+    assert list(outcomes.values()) == [("failed", ["Duplicated transfer"]), ("success", []), ("success", [])]
+
+
+def test_an_empty_balance_fails_late_and_money_that_comes_in_time_saves_it(make_day: Any) -> None:
+    day = make_day(paid_share=0.0)
+    transfer = day.transfer(externalId="one")
+    day.run(seconds=10)
+    assert status_and_errors(day, transfer) == ("failed", ["Insufficient balance"])
+    invoice = day.invoice()
+    day.bank.invoices.pay(invoice["id"], day.now)
+    day.run(seconds=4)
+    later = day.transfer(externalId="two")
+    day.run(seconds=10)
+    assert status_and_errors(day, later) == ("success", [])
+
+
+@pytest.mark.parametrize(("burns", "outcome"), [(True, "failed"), (False, "success")])
+def test_whether_a_failed_transfer_burns_its_external_id_is_a_switch(
+    make_day: Any, burns: bool, outcome: str
+) -> None:
+    day = make_day(opening=5_000, failed_transfer_burns_external_id=burns)
+    failed = day.transfer(externalId="one")
+    day.bank.transfers.fail(failed["id"], "Destination account closed", day.now)
+    again = day.transfer(externalId="one")
+    day.run(seconds=10)
+    assert status_and_errors(day, again)[0] == outcome
+
+
+def test_without_external_id_the_same_amount_to_the_same_account_goes_once_a_sao_paulo_day(
+    make_day: Any,
+) -> None:
+    day = make_day(opening=50_000)
+    first, same, other = day.transfer(), day.transfer(), day.transfer(amount=1_001)
+    day.run(hours=11, minutes=59)  # 02:59 UTC of the next day is still the same day in São Paulo
+    evening = day.transfer()
+    day.run(minutes=2)
+    next_day = day.transfer()
+    day.run(minutes=1)
+    outcomes = [status_and_errors(day, transfer)[0] for transfer in (first, same, other, evening, next_day)]
+    assert outcomes == ["success", "failed", "success", "failed", "success"]
+
+
+def test_a_scheduled_transfer_waits_and_can_be_canceled_until_then(make_day: Any) -> None:
+    day = make_day(opening=50_000)
+    waiting = day.transfer(externalId="one", scheduled="2026-03-04")
+    canceled = day.transfer(externalId="two", scheduled="2026-03-03T12:00:00+00:00")
+    day.run(hours=1)
+    assert day.bank.transfers.cancel(canceled["id"], day.now)["status"] == "canceled"
+    day.run(days=3)
+    assert status_and_errors(day, waiting)[0] == "success"
+    assert day.log_types("transfer", canceled["id"]) == ["created", "canceled"]
+    with pytest.raises(Refusal, match="invalidAction"):
+        day.bank.transfers.cancel(waiting["id"], day.now)
+
+
+def test_a_transfer_that_fails_on_its_way_brings_the_money_back_with_a_second_transaction(
+    make_day: Any,
+) -> None:
+    day = make_day(opening=5_000, transfer_fee_centavos=20)
+    transfer = day.transfer(externalId="one")
+    day.run(seconds=2.8)
+    assert day.bank.accounts.customer_centavos == 3_980
+    row = day.bank.transfers.fail(transfer["id"], "Account blocked", day.now)
+    assert (row["status"], len(row["transactionIds"]), day.bank.accounts.customer_centavos) == (
+        "failed",
+        2,
+        5_000,
+    )
+    day.run(seconds=10)
+    assert status_and_errors(day, transfer) == ("failed", ["Account blocked"])
+
+
+def test_a_blocked_destination_fails_as_often_as_it_was_told(make_day: Any) -> None:
+    day = make_day(opening=50_000)
+    day.bank.faults.add(
+        {"name": "blocked_destination", "times": 1, "at_least_centavos": 500, "reason": "Blocked"}
+    )
+    small, large, next_large = (day.transfer(externalId=str(n), amount=n) for n in (100, 600, 700))
+    day.run(seconds=10)
+    assert status_and_errors(day, small)[0] == "success"
+    assert {status_and_errors(day, each)[0] for each in (large, next_large)} == {"failed", "success"}

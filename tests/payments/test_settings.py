@@ -1,0 +1,367 @@
+"""Settings: what is accepted, and the one line that each wrong value gets."""
+
+import os
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+    load_pem_private_key,
+)
+from dotenv import dotenv_values
+from ellipticcurve.privateKey import PrivateKey
+
+from payments.errors import SettingsError
+from payments.policy import ForwardingPolicy
+from payments.settings import Settings, load_settings
+from payments.transfer import Destination
+
+ROOT = Path(__file__).parents[2]
+KEY = ec.derive_private_key(20018183, ec.SECP256K1())
+SEC1 = KEY.private_bytes(Encoding.PEM, PrivateFormat.TraditionalOpenSSL, NoEncryption()).decode()
+PKCS8 = KEY.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
+LOCKED = KEY.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"x")).decode()
+PUBLIC = KEY.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
+EDWARDS = (
+    ed25519.Ed25519PrivateKey.from_private_bytes(bytes(32))
+    .private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    .decode()
+)
+OTHER_CURVE = (
+    ec.derive_private_key(7, ec.SECP256R1())
+    .private_bytes(Encoding.PEM, PrivateFormat.TraditionalOpenSSL, NoEncryption())
+    .decode()
+)
+
+
+@pytest.fixture(autouse=True)
+def environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    """An empty working directory, and an environment with the two required settings and no other."""
+    monkeypatch.chdir(tmp_path)
+    ours = {name.upper() for name in Settings.model_fields}
+    for name in [name for name in os.environ if name.upper() in ours]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("STARKBANK_PROJECT_ID", "5656565656565656")
+    monkeypatch.setenv("STARKBANK_PRIVATE_KEY", SEC1)
+    return monkeypatch
+
+
+def refusal() -> str:
+    """The text of the error that the settings of this moment get."""
+    with pytest.raises(SettingsError) as caught:
+        load_settings()
+    text = str(caught.value)
+    assert "\n" not in text
+    assert caught.value.__context__ is None or caught.value.__suppress_context__
+    return text
+
+
+def test_the_defaults_are_those_of_the_challenge() -> None:
+    """Eight slots of 8 to 12 invoices, forwarded to Stark Bank S.A., in the sandbox, on SQLite."""
+    settings = load_settings()
+    assert settings.slots == 8
+    assert (settings.invoices_per_batch_min, settings.invoices_per_batch_max) == (8, 12)
+    assert settings.starkbank_environment == "sandbox"
+    assert settings.database_url.get_secret_value() == "sqlite:///data/repasse.db"
+    assert settings.operator_token is None
+    assert settings.destination == Destination(
+        bank_code="20018183",
+        branch_code="0001",
+        account_number="6341320293482496",
+        account_type="payment",
+        name="Stark Bank S.A.",
+        tax_id="20.018.183/0001-80",
+    )
+    policy = settings.forwarding_policy
+    assert policy == ForwardingPolicy(settings.destination, False, 60, 5, 3600, 6)
+
+
+def test_forwarding_can_be_limited_to_our_own_invoices(environment: pytest.MonkeyPatch) -> None:
+    """FORWARD_CREDITS=issued leaves other money of the account where it is."""
+    environment.setenv("FORWARD_CREDITS", "issued")
+    assert load_settings().forwarding_policy.only_issued
+
+
+WRONG = [
+    ("STARKBANK_ENVIRONMENT", "staging", "none of its choices"),
+    ("STARKBANK_PROJECT_ID", "", "is missing"),
+    ("STARKBANK_PROJECT_ID", "project/5656565656565656", "right shape"),
+    ("STARKBANK_PRIVATE_KEY", "", "is missing"),
+    ("STARKBANK_PRIVATE_KEY", "MHQCAQEEIA", "no whole PEM"),
+    ("STARKBANK_PRIVATE_KEY", SEC1.splitlines()[0], "no whole PEM"),
+    ("STARKBANK_PRIVATE_KEY", SEC1.replace("M", "*"), "damaged"),
+    ("STARKBANK_PRIVATE_KEY", SEC1.replace("M", "A"), "damaged"),
+    ("STARKBANK_PRIVATE_KEY", LOCKED, "password"),
+    ("STARKBANK_PRIVATE_KEY", PUBLIC, "public key"),
+    ("STARKBANK_PRIVATE_KEY", EDWARDS, "not EC secp256k1"),
+    ("STARKBANK_PRIVATE_KEY", OTHER_CURVE, "not EC secp256k1"),
+    ("STARKBANK_API_URL", "localhost:8900", "is not an http://"),
+    ("STARKBANK_API_URL", "ftp://localhost", "is not an http://"),
+    ("STARKBANK_API_URL", "http://127.0.0.1:99999", "well-formed"),
+    ("STARKBANK_API_URL", "http://127.0.0.1:8900/v2", "more than"),
+    ("DATABASE_URL", "mysql://root:hunter2hunter2@db/repasse", "neither"),
+    ("DATABASE_URL", "postgresql://root:hunter2hunter2@db/repasse", "neither"),
+    ("DATABASE_URL", "postgresql+psycopg://root:hunter2hunter2@db:port/repasse", "well-formed"),
+    ("DATABASE_URL", "sqlite://", "names no file"),
+    ("DATABASE_URL", "sqlite:///:memory:", "names no file"),
+    ("HOST", "http://localhost", "right shape"),
+    ("PORT", "http", "not a whole number"),
+    ("PORT", "80.5", "not a whole number"),
+    ("PORT", "0", "too small"),
+    ("PORT", "65536", "too large"),
+    ("WEB_WORKERS", "0", "too small"),
+    ("INVOICE_INTERVAL_SECONDS", "0", "too small"),
+    ("INVOICE_INTERVAL_SECONDS", "-1", "too small"),
+    ("INVOICE_INTERVAL_SECONDS", "3h", "not a number"),
+    ("INVOICE_INTERVAL_SECONDS", "nan", "not a finite number"),
+    ("INVOICE_WINDOW_SECONDS", "inf", "not a finite number"),
+    ("INVOICE_WINDOW_SECONDS", "1e300", "too large"),
+    ("INVOICE_WINDOW_SECONDS", "86401", "not a multiple"),
+    ("INVOICE_WINDOW_SECONDS", "60", "not a multiple"),
+    ("INVOICE_WINDOW_SECONDS", "21600000", "more than 1440"),
+    ("INVOICES_PER_BATCH_MIN", "0", "too small"),
+    ("INVOICES_PER_BATCH_MIN", "13", "more than INVOICES_PER_BATCH_MAX"),
+    ("INVOICES_PER_BATCH_MAX", "101", "too large"),
+    ("INVOICE_AMOUNT_MIN_CENTAVOS", "0", "too small"),
+    ("INVOICE_AMOUNT_MIN_CENTAVOS", "50001", "more than INVOICE_AMOUNT_MAX_CENTAVOS"),
+    ("INVOICE_AMOUNT_MAX_CENTAVOS", "10,00", "not a whole number"),
+    ("LATE_SLOTS", "later", "none of its choices"),
+    ("FORWARD_CREDITS", "none", "none of its choices"),
+    ("DESTINATION_BANK_CODE", "2001818", "right shape"),
+    ("DESTINATION_BRANCH_CODE", "one", "right shape"),
+    ("DESTINATION_ACCOUNT_NUMBER", "6341 3202", "right shape"),
+    ("DESTINATION_NAME", "S" * 101, "right shape"),
+    ("DESTINATION_TAX_ID", "20.018.183/0001", "right shape"),
+    ("DESTINATION_ACCOUNT_TYPE", "investment", "none of its choices"),
+    ("TRANSFER_LEASE_SECONDS", "0", "too small"),
+    ("RETRY_BASE_SECONDS", "3601", "more than RETRY_MAX_SECONDS"),
+    ("RETRY_MAX_SECONDS", "-5", "too small"),
+    ("REISSUE_MAX", "-1", "too small"),
+    ("BANK_TIMEOUT_SECONDS", "60", "not smaller than TRANSFER_LEASE_SECONDS"),
+    ("RECONCILE_INTERVAL_SECONDS", "0", "too small"),
+    ("OPERATOR_TOKEN", "", "is empty"),
+    ("OPERATOR_TOKEN", "hunter2hunter2!", "shorter than 16"),
+    ("OPERATOR_TOKEN", "hunter2hunter2 hunter2", "HTTP header"),
+    ("LOG_LEVEL", "loud", "none of its choices"),
+    ("LOG_FORMAT", "xml", "none of its choices"),
+]
+
+
+@pytest.mark.parametrize(("name", "value", "wrong"), WRONG)
+def test_a_wrong_value_gets_one_line_that_names_its_variable(
+    environment: pytest.MonkeyPatch, name: str, value: str, wrong: str
+) -> None:
+    """The line says which variable, what is wrong and what to put; it never repeats the value."""
+    environment.setenv(name, value)
+    text = refusal()
+    assert text.startswith(f"{name} ")
+    assert wrong in text
+    assert ": put " in text
+    assert len(value) < 10 or value not in text
+    assert "hunter2" not in text
+    assert "MHQ" not in text
+
+
+def test_every_setting_has_a_wrong_value_above() -> None:
+    """A new setting comes with the line that its wrong value gets."""
+    tried = {name for name, _, _ in WRONG} | {"STARKBANK_PRIVATE_KEY_PATH"}
+    assert tried == {name.upper() for name in Settings.model_fields}
+
+
+def test_the_other_wrong_variables_are_named_too(environment: pytest.MonkeyPatch) -> None:
+    """Whoever has three mistakes need not start the program three times."""
+    environment.setenv("PORT", "http")
+    environment.setenv("LOG_LEVEL", "loud")
+    environment.setenv("REISSUE_MAX", "many")
+    text = refusal()
+    assert text.startswith("PORT ")
+    assert text.endswith("(also wrong: LOG_LEVEL, REISSUE_MAX)")
+
+
+def test_an_emulator_is_refused_in_production(environment: pytest.MonkeyPatch) -> None:
+    """Nobody sends production's requests to a bank of paper."""
+    environment.setenv("STARKBANK_API_URL", "http://127.0.0.1:8900")
+    environment.setenv("STARKBANK_ENVIRONMENT", "production")
+    assert refusal().startswith("STARKBANK_API_URL is set, and production")
+
+
+def test_an_emulator_url_loses_its_last_slash(environment: pytest.MonkeyPatch) -> None:
+    """Paths are appended to it."""
+    environment.setenv("STARKBANK_API_URL", "http://127.0.0.1:8900/")
+    assert load_settings().starkbank_api_url == "http://127.0.0.1:8900"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        SEC1,
+        PKCS8,
+        SEC1.replace("\n", "\\n"),
+        '"' + SEC1.replace("\n", "\\n") + '"',
+        "'" + SEC1 + "'",
+        SEC1.replace("\n", "\r\n"),
+        "-----BEGIN EC PARAMETERS-----\nBgUrgQQACg==\n-----END EC PARAMETERS-----\n" + SEC1,
+    ],
+    ids=["sec1", "pkcs8", "escaped", "quoted and escaped", "quoted", "windows", "with parameters"],
+)
+def test_a_key_is_taken_in_every_usual_form(environment: pytest.MonkeyPatch, text: str) -> None:
+    """Whatever the form, the SDK gets SEC1, the only one that it reads."""
+    environment.setenv("STARKBANK_PRIVATE_KEY", text)
+    assert load_settings().private_key_pem == SEC1
+    assert PrivateKey.fromPem(load_settings().private_key_pem).secret == 20018183
+
+
+def test_a_short_key_made_by_the_sdk_is_taken(environment: pytest.MonkeyPatch) -> None:
+    """The SDK writes one key in 256 without its leading zero; cryptography alone refuses those."""
+    short = PrivateKey(secret=2**240 - 1)
+    with pytest.raises(ValueError, match="too short"):
+        load_pem_private_key(short.toPem().encode(), None)
+    environment.setenv("STARKBANK_PRIVATE_KEY", short.toPem())
+    assert PrivateKey.fromPem(load_settings().private_key_pem).secret == short.secret
+
+
+def test_a_key_is_read_from_a_file(environment: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """STARKBANK_PRIVATE_KEY_PATH alone is enough."""
+    (tmp_path / "key.pem").write_text(SEC1)
+    environment.delenv("STARKBANK_PRIVATE_KEY")
+    environment.setenv("STARKBANK_PRIVATE_KEY_PATH", "key.pem")
+    assert load_settings().private_key_pem == SEC1
+
+
+@pytest.mark.parametrize(
+    ("path", "wrong"),
+    [
+        ("absent.pem", "No such file"),
+        (".", "Is a directory"),
+        ("binary.pem", "not text"),
+        ("words.pem", "no whole PEM"),
+        (SEC1, "a key and not a path"),
+    ],
+    ids=["absent", "directory", "binary", "words", "a key"],
+)
+def test_a_wrong_key_file_names_its_variable(
+    environment: pytest.MonkeyPatch, tmp_path: Path, path: str, wrong: str
+) -> None:
+    """The line names STARKBANK_PRIVATE_KEY_PATH, not the file: it may hold a pasted key."""
+    (tmp_path / "binary.pem").write_bytes(b"\xff\xfe\x00")
+    (tmp_path / "words.pem").write_text("my key")
+    environment.delenv("STARKBANK_PRIVATE_KEY")
+    environment.setenv("STARKBANK_PRIVATE_KEY_PATH", path)
+    text = refusal()
+    assert text.startswith("STARKBANK_PRIVATE_KEY_PATH ")
+    assert wrong in text
+    assert "MHQ" not in text
+
+
+def test_two_keys_are_refused(environment: pytest.MonkeyPatch) -> None:
+    """Which one is meant cannot be known."""
+    environment.setenv("STARKBANK_PRIVATE_KEY_PATH", "key.pem")
+    assert refusal().startswith("STARKBANK_PRIVATE_KEY and STARKBANK_PRIVATE_KEY_PATH are both set")
+
+
+def test_a_key_in_the_environment_wins_over_a_path_in_the_file(tmp_path: Path) -> None:
+    """The environment wins also where the file names the same thing in the other way."""
+    (tmp_path / ".env").write_text("STARKBANK_PRIVATE_KEY_PATH=absent.pem\n")
+    assert load_settings().private_key_pem == SEC1
+
+
+def test_the_env_file_is_read_and_the_environment_wins(
+    environment: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A value in both places is the environment's; an unknown name in the file is nobody's business."""
+    key = SEC1.replace("\n", "\\n")
+    (tmp_path / ".env").write_text(f'STARKBANK_PRIVATE_KEY="{key}"\nPORT=9000\nHOST=0.0.0.0\nEDITOR=ed\n')
+    environment.delenv("STARKBANK_PRIVATE_KEY")
+    environment.setenv("PORT", "9001")
+    settings = load_settings()
+    assert (settings.host, settings.port) == ("0.0.0.0", 9001)
+    assert settings.private_key_pem == SEC1
+
+
+def test_an_env_file_line_that_cannot_be_read_is_not_passed_over(tmp_path: Path) -> None:
+    """An unquoted value of several lines would otherwise lose all but its first."""
+    (tmp_path / ".env").write_text("PORT=9000\n= oops\n")
+    assert refusal().startswith(".env cannot be read at line 2: ")
+
+
+def test_an_env_file_that_is_not_text_gets_one_line(tmp_path: Path) -> None:
+    """No traceback from the file either."""
+    (tmp_path / ".env").write_bytes(b"PORT=9000 \xff\n")
+    assert refusal() == ".env is not UTF-8 text: save it as UTF-8"
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root reads every file")
+def test_an_env_file_without_rights_gets_one_line(tmp_path: Path) -> None:
+    """It says why, and what to do."""
+    (tmp_path / ".env").write_text("PORT=9000\n")
+    (tmp_path / ".env").chmod(0)
+    assert refusal().startswith(".env cannot be read (Permission denied)")
+
+
+@pytest.mark.parametrize("name", sorted({name for name, _, _ in WRONG} - {"OPERATOR_TOKEN"}))
+def test_an_empty_value_means_the_default(environment: pytest.MonkeyPatch, name: str) -> None:
+    """Containers pass NAME= for "not set"."""
+    environment.setenv(name, " ")
+    if name in ("STARKBANK_PROJECT_ID", "STARKBANK_PRIVATE_KEY"):
+        assert refusal().startswith(f"{name} is missing")
+    else:
+        load_settings()
+
+
+def test_choices_are_read_in_any_case(environment: pytest.MonkeyPatch) -> None:
+    """INFO and info are one level."""
+    environment.setenv("LOG_LEVEL", "DEBUG")
+    assert load_settings().log_level == "debug"
+
+
+@pytest.mark.parametrize(
+    ("interval", "window", "slots"), [("0.1", "0.3", 3), ("7.5", "60", 8), ("5", "5", 1)]
+)
+def test_seconds_may_be_fractions(
+    environment: pytest.MonkeyPatch, interval: str, window: str, slots: int
+) -> None:
+    """A demo's day lasts a minute; binary fractions do not make it uneven."""
+    environment.setenv("INVOICE_INTERVAL_SECONDS", interval)
+    environment.setenv("INVOICE_WINDOW_SECONDS", window)
+    assert load_settings().slots == slots
+
+
+def test_a_command_without_the_bank_needs_no_key(environment: pytest.MonkeyPatch) -> None:
+    """The statement is read from our own books."""
+    environment.delenv("STARKBANK_PROJECT_ID")
+    environment.delenv("STARKBANK_PRIVATE_KEY")
+    settings = load_settings(needs_bank=False)
+    assert settings.slots == 8
+    with pytest.raises(SettingsError, match="STARKBANK_PRIVATE_KEY is missing"):
+        _ = settings.private_key_pem
+
+
+def test_no_secret_is_in_the_representation(environment: pytest.MonkeyPatch) -> None:
+    """Neither the key, nor the token, nor a database password shows when settings are printed."""
+    environment.setenv("OPERATOR_TOKEN", "correct-horse-battery")
+    environment.setenv("DATABASE_URL", "postgresql+psycopg://repasse:hunter2@db/repasse")
+    settings = load_settings()
+    for text in (repr(settings), str(settings), settings.model_dump_json()):
+        assert not any(secret in text for secret in ("MHQ", "PRIVATE KEY-", "correct-horse", "hunter2"))
+
+
+def test_the_example_names_exactly_the_settings_and_their_defaults(
+    environment: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """.env.example is complete, and whoever copies it changes nothing but what they edit."""
+    example = (ROOT / ".env.example").read_text()
+    named = [line.removeprefix("# ").partition("=")[0] for line in example.splitlines() if "=" in line]
+    assert named == [name.upper() for name in Settings.model_fields]
+
+    settings = load_settings()
+    for name in dotenv_values(ROOT / ".env.example"):
+        environment.delenv(name, raising=False)
+    (tmp_path / ".env").write_text(example)
+    copied = load_settings(needs_bank=False)
+    ours = {"starkbank_project_id", "starkbank_private_key", "starkbank_private_key_path"}
+    assert copied.model_dump(exclude=ours) == settings.model_dump(exclude=ours)

@@ -1,0 +1,79 @@
+"""``python -m webhooks [--workers N]``: the web app under uvicorn. Exit status 2 with one line when it cannot start."""
+
+import argparse
+import errno
+import signal
+import socket
+import sys
+
+import uvicorn
+
+from payments.errors import RepasseError, SettingsError
+from payments.ledger.database import open_database
+from payments.ledger.migrate import migrate
+from payments.settings import Settings, load_settings
+
+
+def main() -> int:
+    """Run until SIGTERM or SIGINT; 0 after a clean end."""
+    arguments = _parse()
+    try:
+        settings = load_settings()
+        _check_port(settings)
+        database = open_database(settings.database_url.get_secret_value())
+        migrate(database)
+        database.close()
+    except RepasseError as error:
+        print(f"repasse: {error}", file=sys.stderr)
+        return 2
+    # uvicorn ends by raising the signal that ended it once more; this makes it a clean exit
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    signal.signal(signal.SIGINT, lambda *_: sys.exit(0))
+    uvicorn.run(
+        "webhooks.app:create_app",
+        factory=True,
+        host=settings.host,
+        port=settings.port,
+        workers=arguments.workers or settings.web_workers,
+        log_config=None,  # our own, see payments.observability
+        access_log=False,  # every delivery has its own line already
+        server_header=False,
+        # the bank's own patience is unknown; a commit takes milliseconds, so this is only for the stuck
+        timeout_graceful_shutdown=20,
+    )
+    return 0
+
+
+def _parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m webhooks", description="Receive Stark Bank's events and forward what was credited."
+    )
+    parser.add_argument("--workers", type=_positive, help="how many processes (default: WEB_WORKERS, or 1)")
+    return parser.parse_args()
+
+
+def _positive(text: str) -> int:
+    if not text.isdigit() or not 1 <= int(text) <= 64:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 to 64")
+    return int(text)
+
+
+def _check_port(settings: Settings) -> None:
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((settings.host, settings.port))
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE:
+                raise SettingsError(
+                    f"PORT: {settings.port} on {settings.host} is in use by another program; "
+                    "stop it, or put another port"
+                ) from None
+            raise SettingsError(
+                f"HOST/PORT: cannot listen on {settings.host}:{settings.port} ({error.strerror}); put another"
+            ) from None
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,98 @@
+"""Builds the web app: what it is made of, its routes, and what starts and stops with it."""
+
+import asyncio
+import logging
+import secrets
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from functools import partial
+
+import structlog
+from prometheus_client import CollectorRegistry
+from starlette.applications import Starlette
+from starlette.routing import Route
+
+from payments.bank.client import open_bank
+from payments.bank.signature import BankKeys
+from payments.ledger import inbox
+from payments.ledger.database import open_database
+from payments.ledger.migrate import migrate
+from payments.ledger.transfers import next_due_at
+from payments.observability import Metrics, configure_logging
+from payments.settings import Settings, load_settings
+from payments.settlement import Settlement, settle_once
+from webhooks.forwarder import Forwarder
+from webhooks.health import MetricsPage, Ready, live
+from webhooks.intake import Intake
+from webhooks.receive import Receiver
+
+log = structlog.get_logger()
+
+
+def create_app(settings: Settings | None = None) -> Starlette:
+    """Build the app from the environment's settings, or those given. Raises SettingsError or LedgerUnusable.
+
+    The database is opened and migrated here; threads start with the lifespan and end with it.
+    """
+    settings = settings or load_settings()
+    configure_logging(settings.log_level, settings.log_format, "web")
+    logging.captureWarnings(True)
+    policy = settings.forwarding_policy
+    registry = CollectorRegistry()
+    metrics = Metrics(registry)
+    database = open_database(settings.database_url.get_secret_value())
+    migrate(database)
+    bank = open_bank(
+        environment=settings.starkbank_environment,
+        project_id=settings.starkbank_project_id,
+        private_key_pem=settings.private_key_pem,
+        api_url=settings.starkbank_api_url,
+        timeout_seconds=settings.bank_timeout_seconds,
+        on_call=metrics.count_bank_call,
+    )
+    keys = BankKeys(bank.public_keys, time.monotonic)
+    intake = Intake(lambda arrivals: inbox.accept(database, arrivals, "webhook", policy, _utc_now()))
+
+    def settle() -> Settlement:
+        settlement = settle_once(database, bank, policy, _utc_now, _new_call_tag)
+        metrics.count_transfers(settlement.outcomes)
+        return settlement
+
+    forwarder = Forwarder(settle, next_due_at=partial(next_due_at, database))
+
+    @asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        fetching = asyncio.create_task(asyncio.to_thread(keys.refresh))
+        forwarder.start()
+        log.info("web.started", database=database.name, environment=settings.starkbank_environment)
+        yield
+        await intake.close()
+        await asyncio.to_thread(forwarder.stop)
+        await fetching
+        database.close()
+        log.info("web.stopped")
+
+    token = settings.operator_token.get_secret_value() if settings.operator_token else None
+    return Starlette(
+        routes=[
+            Route(
+                "/webhooks/starkbank",
+                Receiver(keys, intake, metrics, forwarder.wake).answer,
+                methods=["POST"],
+            ),
+            Route("/health/live", live),
+            Route("/health/ready", Ready(database, keys, forwarder).answer),
+            Route("/metrics", MetricsPage(registry, metrics, database, token, _utc_now).answer),
+        ],
+        lifespan=lifespan,
+    )
+
+
+def _utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+def _new_call_tag() -> str:
+    return f"call-{secrets.token_hex(8)}"

@@ -1,0 +1,190 @@
+"""Issuing: gives each slot of the window its batch of invoices, once.
+
+A batch is planned and stored before it is sent. The bank has no idempotency key for invoices, so after an answer
+that never came we wait for the lease to end, ask for what carries the batch's tag, and create only what is
+missing. The window itself is a stored row: a restart neither begins it again nor repeats or loses a slot.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from random import Random
+from typing import Literal, Protocol
+
+import structlog
+
+from payments.errors import BankError, NotSent, Rejected, Throttled
+from payments.invoice import BankInvoice, InvoiceOrder, Payer
+from payments.ledger import batches
+from payments.ledger.batches import BatchClaim, IssuingWindow
+from payments.ledger.database import Database
+from payments.transfer import retry_delay
+from worker.payers import random_amounts, random_payers
+
+log = structlog.get_logger()
+
+# A slot counts as late when it is planned after a tenth of its interval: 18 minutes of 3 hours. A worker that
+# was up is never that slow; one that was down is rarely that quick.
+LATE_SHARE = 10
+
+
+class InvoiceBank(Protocol):
+    """What issuing needs of the bank. Every method raises BankError and nothing else."""
+
+    @property
+    def timeout_seconds(self) -> float:
+        """The longest that one call can take."""
+        ...
+
+    def create_invoices(self, orders: Sequence[InvoiceOrder]) -> list[BankInvoice]:
+        """Create them in one call, all or none."""
+        ...
+
+    def find_invoices(self, tag: str) -> list[BankInvoice]:
+        """Every invoice that carries the tag."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class IssuingRules:
+    """How many invoices a batch has, over how much (centavos), and what becomes of late slots."""
+
+    per_batch_min: int
+    per_batch_max: int
+    amount_min_centavos: int
+    amount_max_centavos: int
+    late_slots: Literal["issue", "skip"]
+    lease_seconds: float
+    retry_base_seconds: float
+    retry_max_seconds: float
+
+
+@dataclass(slots=True)
+class Issuing:
+    """What one run did."""
+
+    planned: int = 0
+    skipped: int = 0
+    issued: int = 0
+    invoices: int = 0
+    unfinished: int = 0
+
+
+def issue_due(
+    database: Database,
+    bank: InvoiceBank,
+    rules: IssuingRules,
+    window: IssuingWindow,
+    clock: Callable[[], datetime],
+    random: Random,
+) -> Issuing:
+    """Plan every slot that has begun and has no batch, then issue whatever is due. Raises LedgerUnavailable."""
+    counts = Issuing()
+    taken = batches.taken_slots(database)
+    for slot in range(window.slots):
+        now = clock()
+        if slot not in taken and window.begins_at(slot) <= now:
+            _plan_slot(database, rules, window, slot, random, now, counts)
+    issue_waiting(database, bank, rules, clock, counts)
+    return counts
+
+
+def plan_by_hand(database: Database, rules: IssuingRules, tag: str, random: Random, now: datetime) -> bool:
+    """Plan one batch outside the window, under a tag of its own."""
+    return batches.plan_batch(database, tag, None, _plan(rules, random), now, late=False, now=now)
+
+
+def issue_waiting(
+    database: Database,
+    bank: InvoiceBank,
+    rules: IssuingRules,
+    clock: Callable[[], datetime],
+    counts: Issuing | None = None,
+) -> Issuing:
+    """Issue every batch that is due, one call each."""
+    counts = counts or Issuing()
+    while claim := batches.claim_batch(database, rules.lease_seconds, clock()):
+        _issue(database, bank, rules, claim, clock, counts)
+    return counts
+
+
+def _plan_slot(
+    database: Database,
+    rules: IssuingRules,
+    window: IssuingWindow,
+    slot: int,
+    random: Random,
+    now: datetime,
+    counts: Issuing,
+) -> None:
+    begins_at = window.begins_at(slot)
+    late = now - begins_at > window.interval / LATE_SHARE
+    tag = window.batch_tag(slot)
+    if late and rules.late_slots == "skip":
+        if batches.skip_slot(database, tag, slot, begins_at, now):
+            counts.skipped += 1
+            log.warning("slot.skipped", slot=slot + 1, began_at=begins_at.isoformat())
+    elif batches.plan_batch(database, tag, slot, _plan(rules, random), begins_at, late, now):
+        counts.planned += 1
+        log.info("batch.planned", slot=slot + 1, batch=tag, late=late)
+
+
+def _plan(rules: IssuingRules, random: Random) -> list[tuple[Payer, int]]:
+    count = random.randint(rules.per_batch_min, rules.per_batch_max)
+    amounts = random_amounts(random, count, rules.amount_min_centavos, rules.amount_max_centavos)
+    return list(zip(random_payers(random, count), amounts, strict=True))
+
+
+def _issue(
+    database: Database,
+    bank: InvoiceBank,
+    rules: IssuingRules,
+    claim: BatchClaim,
+    clock: Callable[[], datetime],
+    counts: Issuing,
+) -> None:
+    try:
+        missing: Sequence[InvoiceOrder] = claim.missing
+        if not claim.is_fresh:
+            # Whoever held it before may have sent it: ask before creating anything.
+            missing = batches.record_issued(database, claim, bank.find_invoices(claim.tag), clock())
+            log.info("batch.looked_up", batch=claim.tag, missing=len(missing))
+        if missing:
+            _require_time(claim, bank, clock())
+            created = bank.create_invoices(missing)
+            missing = batches.record_issued(database, claim, created, clock())
+    except (NotSent, Throttled, Rejected, _OutOfTime) as error:
+        _release(database, rules, claim, error, clock())
+        counts.unfinished += 1
+    except BankError as error:
+        # Look-up or creation, it is the same: the next who claims it asks the bank first.
+        batches.record_batch_unclear(database, claim, str(error))
+        log.warning("batch.outcome_unclear", batch=claim.tag, attempt=claim.attempt, reason=str(error))
+        counts.unfinished += 1
+    else:
+        counts.issued += not missing
+        counts.invoices += len(claim.missing) - len(missing)
+        log.info("batch.issued", batch=claim.tag, late=claim.late, invoices=len(claim.missing) - len(missing))
+
+
+class _OutOfTime(BankError):
+    """The lease would end before the call could: nothing was sent."""
+
+
+def _require_time(claim: BatchClaim, bank: InvoiceBank, now: datetime) -> None:
+    # A call that outlived its lease could create what another worker is creating already.
+    if now + timedelta(seconds=bank.timeout_seconds) >= claim.lease_expires_at:
+        raise _OutOfTime("the lease was nearly over before it could be sent")
+
+
+def _release(
+    database: Database, rules: IssuingRules, claim: BatchClaim, error: BankError, now: datetime
+) -> None:
+    delay = retry_delay(claim.attempt, rules.retry_base_seconds, rules.retry_max_seconds)
+    reason = str(error)
+    if isinstance(error, Throttled) and error.retry_after_seconds is not None:
+        delay = max(delay, timedelta(seconds=error.retry_after_seconds))
+    if isinstance(error, Rejected):
+        reason = f"{error} ({error.remedy})"
+    batches.release_batch(database, claim, reason, now + delay, isinstance(error, Rejected), now)
+    log.warning("batch.released", batch=claim.tag, attempt=claim.attempt, reason=reason)

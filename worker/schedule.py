@@ -1,0 +1,140 @@
+"""The clock's hands: one job for each slot of the window, and reconciliation every few minutes.
+
+The stored window and its unique slots are the truth; the scheduler only says when to look. Its jobs live in
+memory and are made anew at every start.
+"""
+
+import secrets
+from collections.abc import Callable
+from datetime import UTC, datetime
+from random import Random
+
+import structlog
+from apscheduler.executors.pool import ThreadPoolExecutor
+from apscheduler.schedulers.base import BaseScheduler
+from apscheduler.triggers.date import DateTrigger
+from apscheduler.triggers.interval import IntervalTrigger
+
+from payments.errors import LedgerUnavailable
+from payments.ledger.batches import IssuingWindow, open_window
+from payments.ledger.database import Database
+from payments.reconciliation import ReconciliationBank, reconcile_once
+from payments.settings import Settings
+from worker.issuing import InvoiceBank, IssuingRules, issue_due
+
+log = structlog.get_logger()
+
+
+def rules_from(settings: Settings) -> IssuingRules:
+    """The part of the settings that issuing needs."""
+    return IssuingRules(
+        per_batch_min=settings.invoices_per_batch_min,
+        per_batch_max=settings.invoices_per_batch_max,
+        amount_min_centavos=settings.invoice_amount_min_centavos,
+        amount_max_centavos=settings.invoice_amount_max_centavos,
+        late_slots=settings.late_slots,
+        lease_seconds=settings.transfer_lease_seconds,
+        retry_base_seconds=settings.retry_base_seconds,
+        retry_max_seconds=settings.retry_max_seconds,
+    )
+
+
+def open_or_continue(database: Database, settings: Settings) -> IssuingWindow:
+    """Open the window now if there is none; else the stored one goes on, whatever the settings say by now."""
+    window = open_window(
+        database,
+        settings.invoice_interval_seconds,
+        settings.slots,
+        token=secrets.token_hex(4),
+        now=datetime.now(UTC),
+    )
+    if (window.interval.total_seconds(), window.slots) != (
+        settings.invoice_interval_seconds,
+        settings.slots,
+    ):
+        log.warning(
+            "window.settings_ignored",
+            reason="the window was opened with other settings and keeps them",
+            interval_seconds=window.interval.total_seconds(),
+            slots=window.slots,
+        )
+    log.info("window.open", opened_at=window.opened_at.isoformat(), slots=window.slots)
+    return window
+
+
+def add_jobs(
+    scheduler: BaseScheduler,
+    window: IssuingWindow,
+    issue: Callable[[], object],
+    reconcile: Callable[[], object],
+    retry_seconds: float,
+    reconcile_seconds: float,
+) -> None:
+    """Add one job per slot, one that repeats what was unfinished, and reconciliation.
+
+    A slot that was missed runs at once (no grace time: whether it is late is decided by issuing). Issuing has a
+    thread of its own, and so has reconciliation, so that neither waits for the other nor meets itself.
+    """
+    scheduler.add_executor(ThreadPoolExecutor(1), "issuing")
+    scheduler.add_executor(ThreadPoolExecutor(1), "reconciling")
+    always = {"misfire_grace_time": None, "coalesce": True, "max_instances": 1}
+    for slot in range(window.slots):
+        scheduler.add_job(
+            issue,
+            DateTrigger(window.begins_at(slot), timezone=UTC),
+            id=f"slot-{slot + 1}",
+            executor="issuing",
+            **always,
+        )
+    scheduler.add_job(
+        issue,
+        IntervalTrigger(seconds=retry_seconds, timezone=UTC),
+        id="unfinished",
+        executor="issuing",
+        **always,
+    )
+    scheduler.add_job(
+        reconcile,
+        IntervalTrigger(seconds=reconcile_seconds, timezone=UTC),
+        id="reconciliation",
+        executor="reconciling",
+        next_run_time=datetime.now(UTC),
+        **always,
+    )
+
+
+def issuing_job(
+    database: Database, bank: InvoiceBank, rules: IssuingRules, window: IssuingWindow
+) -> Callable[[], None]:
+    """Issue what is due; errors end in the log, and the next run tries again."""
+    random = Random(secrets.randbits(128))
+
+    def issue() -> None:
+        _guarded(
+            "issuing", lambda: issue_due(database, bank, rules, window, lambda: datetime.now(UTC), random)
+        )
+
+    return issue
+
+
+def reconciliation_job(
+    database: Database, bank: ReconciliationBank, settings: Settings
+) -> Callable[[], None]:
+    """Ask the bank what we missed; errors end in the log, and the next run tries again."""
+
+    def reconcile() -> None:
+        _guarded(
+            "reconciliation",
+            lambda: reconcile_once(database, bank, settings.forwarding_policy, lambda: datetime.now(UTC)),
+        )
+
+    return reconcile
+
+
+def _guarded(name: str, run: Callable[[], object]) -> None:
+    try:
+        run()
+    except LedgerUnavailable as error:
+        log.error(f"{name}.ledger_unavailable", reason=str(error))
+    except Exception:
+        log.exception(f"{name}.failed")
