@@ -71,6 +71,8 @@ def main(arguments: list[str] | None = None) -> int:
         log_level=options.log_level if options.log_level != "info" else "warning",
         access_log=False,
         server_header=False,
+        # uvicorn's 5 s would cut pooled connections under callers that pause, and look like lost answers.
+        timeout_keep_alive=120,
         # Requests that hang on purpose must not keep the process.
         timeout_graceful_shutdown=1,
     )

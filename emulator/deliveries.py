@@ -48,6 +48,11 @@ class Deliveries:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
+    async def finish(self) -> None:
+        """Wait until nothing is under way."""
+        while self._tasks:
+            await asyncio.gather(*self._tasks)
+
     async def close(self) -> None:
         """Stop what is under way and close every connection."""
         for task in self._tasks:
@@ -63,9 +68,10 @@ class Deliveries:
         message = ""
         try:
             async with self._posts:
-                signature = self._credentials.sign(delivery.body, delivery.event_id, forged=delivery.forged)
+                body = delivery.body
+                signature = self._credentials.sign(body, delivery.event_id, forged=delivery.forged)
                 async with asyncio.timeout(TIMEOUT_SECONDS):
-                    status = await self._post(delivery.url, delivery.body, signature)
+                    status = await self._post(delivery.url, body, signature)
             if status != 200:
                 # Documented: anything but 200 is tried again. The words are those of the Postman collection.
                 code, message = BAD_STATUS, f"HTTP POST request returned status {status}"
@@ -132,21 +138,21 @@ class _Connection:
     async def exchange(self, request: bytes) -> tuple[int, bool]:
         """Send a request; returns the status, and whether the connection may be used again."""
         answer = _AnswerReader()
-        parser = httptools.HttpResponseParser(answer)
+        parser = answer.parser
         self._writer.write(request)
         await self._writer.drain()
         received = 0
         while not answer.is_complete:
             data = await self._reader.read(65_536)
             if not data:
-                if answer.has_headers and not parser.should_keep_alive():
+                if answer.ends_with_connection:
                     break
                 raise asyncio.IncompleteReadError(b"", None)
             received += len(data)
             parser.feed_data(data)
             if answer.has_headers and received > MOST_ANSWER_BYTES:
                 return parser.get_status_code(), False
-        return parser.get_status_code(), answer.is_complete and parser.should_keep_alive()
+        return parser.get_status_code(), answer.is_reusable
 
     def close(self) -> None:
         self._writer.close()
@@ -156,11 +162,17 @@ class _AnswerReader:
     """Receives the parser's calls and notes how far the answer has come."""
 
     def __init__(self) -> None:
+        self.parser = httptools.HttpResponseParser(self)
         self.has_headers = False
         self.is_complete = False
+        self.is_reusable = False
+        self.ends_with_connection = False
 
     def on_headers_complete(self) -> None:
         self.has_headers = True
+        # The parser answers this only while it is inside the message.
+        self.ends_with_connection = not self.parser.should_keep_alive()
 
     def on_message_complete(self) -> None:
         self.is_complete = True
+        self.is_reusable = not self.ends_with_connection

@@ -33,12 +33,25 @@ class Delivery:
     `attempt` counts from 0; None marks an extra one that is not retried.
     """
 
-    event_id: str
+    event: Row
     webhook_id: str
     url: str
-    body: bytes
     attempt: int | None
     forged: bool = False
+
+    @property
+    def event_id(self) -> str:
+        """The id of the event, the same in every delivery of it."""
+        event_id: str = self.event["id"]
+        return event_id
+
+    @property
+    def body(self) -> bytes:
+        """The bytes that are signed and sent: one line, sorted keys, ASCII; the same in every delivery."""
+        # Observed: Python's json.dumps with its default separators since 2021. Inferred: non-ASCII is
+        # escaped.
+        event = {key: value for key, value in self.event.items() if key != "isDelivered"}
+        return json.dumps({"event": event}, sort_keys=True).encode("ascii")
 
 
 class Events:
@@ -142,22 +155,15 @@ class Events:
         return "" if row is None else f"{row['subscription']} {row['log']['type']}"
 
     def _send(self, at: datetime, event_id: str, webhook_id: str, attempt: int | None, forged: bool) -> None:
-        webhook = self.webhooks.get(webhook_id)
-        if event_id not in self.rows or webhook is None:
+        row, webhook = self.rows.get(event_id), self.webhooks.get(webhook_id)
+        if row is None or webhook is None:
             return
-        delivery = Delivery(event_id, webhook_id, webhook["url"], self.body(event_id), attempt, forged)
+        delivery = Delivery(row, webhook_id, webhook["url"], attempt, forged)
         if not forged and self._faults.drops_delivery(self._subject(event_id)):
             self.record(delivery, at, BAD_CONNECTION, "HTTP POST request could not connect")
             return
         self.posts += 1
         self.deliver(delivery)
-
-    def body(self, event_id: str) -> bytes:
-        """The bytes that are signed and sent: one line, sorted keys, ASCII."""
-        # Observed: Python's json.dumps with its default separators since 2021. Inferred: non-ASCII is
-        # escaped.
-        event = {key: value for key, value in self.event(event_id).items() if key != "isDelivered"}
-        return json.dumps({"event": event}, sort_keys=True).encode("ascii")
 
     def record(self, delivery: Delivery, now: datetime, code: str | None = None, message: str = "") -> None:
         """Note what came of a delivery: code None for an answer of 200, else the attempt's code and text."""

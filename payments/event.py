@@ -39,7 +39,7 @@ def read_event(body: bytes) -> Event:
     """Read a webhook body, or an element of the event list wrapped as ``{"event": ...}``. Never raises."""
     try:
         event = _decode_envelope.decode(body).event
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except _UNREADABLE as error:
         return _unreadable(body, str(error))
     return _read(event.id, event.subscription, event.log, body)
 
@@ -52,12 +52,15 @@ def read_log(subscription: str, body: bytes) -> Event:
     """
     try:
         log_id = _decode_id.decode(body).id
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except _UNREADABLE as error:
         return _unreadable(body, str(error), subscription)
     return _read(f"{subscription}-log-{log_id}", subscription, msgspec.Raw(body), body)
 
 
 # --- below: the shapes we rely on (facts sheet 4.4, 5.2, 6.2), each with only the fields that we use ---
+
+# RecursionError: what msgspec makes of JSON that is nested deeper than Python's own limit.
+_UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 _Centavos = Annotated[int, msgspec.Meta(ge=0)]
 _Id = Annotated[str, msgspec.Meta(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_-]+$")]
@@ -145,7 +148,7 @@ def _read(event_id: str, subscription: str, raw_log: msgspec.Raw, body: bytes) -
             fact = _read_reversal(raw_log, log_type)
         elif subscription == "transfer":
             fact = _read_transfer_news(raw_log)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except _UNREADABLE as error:
         # A stranger's subscription may have any shape; only money of ours must be readable.
         unreadable = str(error) if subscription in ("invoice", "transfer") else None
     return Event(event_id, subscription, log_type, subject, fact, unreadable, body)

@@ -2,7 +2,6 @@
 
 import asyncio
 import base64
-import binascii
 import secrets
 from collections.abc import Callable
 from datetime import datetime
@@ -102,7 +101,7 @@ def carries_token(request: Request, token: str) -> bool:
     if scheme.lower() == "basic":
         try:
             given = base64.b64decode(given, validate=True).decode().partition(":")[2]
-        except (binascii.Error, UnicodeDecodeError):
+        except ValueError:  # no base64, no UTF-8, or not even ASCII
             return False
     elif scheme.lower() != "bearer":
         return False

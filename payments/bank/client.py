@@ -100,7 +100,7 @@ class Bank:
 
     @property
     def timeout_seconds(self) -> float:
-        """The longest that one call can take, as a whole."""
+        """The longest that a method can take; those that yield take it for each page."""
         return self._transport.timeout_seconds
 
     def close(self) -> None:
@@ -292,7 +292,8 @@ class Bank:
             entities, following = page(cursor)
             return [read(entity) for entity in entities], _optional_text(following)
 
-        yield from self._pages(ask, PAGES_PER_TAG_MAX)
+        # Its callers hold leases that outlast one timeout, so all pages together keep one deadline.
+        yield from self._pages(ask, PAGES_PER_TAG_MAX, self._transport.deadline())
 
     def _raw_every(self, path: str, key: str, query: dict[str, Any], pages_max: int) -> Iterator[bytes]:
         def ask(cursor: str | None) -> tuple[list[bytes], str | None]:
@@ -311,11 +312,14 @@ class Bank:
         yield from self._pages(ask, pages_max)
 
     def _pages(
-        self, ask: Callable[[str | None], tuple[list[Entity], str | None]], pages_max: int
+        self,
+        ask: Callable[[str | None], tuple[list[Entity], str | None]],
+        pages_max: int,
+        deadline: float | None = None,
     ) -> Iterator[Entity]:
         cursor: str | None = None
         for _ in range(pages_max):
-            entities, following = self._transport.call(partial(ask, cursor))
+            entities, following = self._transport.call(partial(ask, cursor), deadline)
             yield from entities
             if not following:
                 return

@@ -79,15 +79,20 @@ class Transport:
         """Close the idle connections."""
         self._pool.clear()
 
-    def call(self, ask: Callable[[], Answer]) -> Answer:
+    def deadline(self) -> float:
+        """Return when a call that begins now must be over, on the monotonic clock."""
+        return monotonic() + self.timeout_seconds
+
+    def call(self, ask: Callable[[], Answer], deadline: float | None = None) -> Answer:
         """Run ``ask``, which makes one request through the SDK and reads its answer; return what it returns.
 
         Raises NotSent, Throttled, Rejected or Unclear, whatever the SDK made of it. ``ask`` raises
         OddAnswer when a 200 is not what was asked for: that is Unclear, like any error once the request was
-        made. An error before that is a bug and goes through.
+        made. An error before that is a bug and goes through. Calls that together must keep one ``deadline``
+        hand it in; None means one of its own.
         """
-        call = _Call(self, Progress(monotonic() + self.timeout_seconds))
         started_at = monotonic()
+        call = _Call(self, Progress(self.deadline() if deadline is None else deadline))
         verdict = Verdict.UNCLEAR
         tokens = _call.set(call), progress.set(call.progress)
         try:

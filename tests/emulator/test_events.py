@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import datetime
+from itertools import pairwise
 from typing import Any
 
 from emulator.events import BAD_STATUS, TIMEOUT
@@ -67,7 +68,7 @@ def test_a_refused_delivery_is_retried_after_5_30_and_120_minutes_and_then_never
     day.answer = refuse
     day.invoice()
     day.run(days=1)
-    gaps = [(later - earlier).total_seconds() / 60 for earlier, later in zip(times, times[1:], strict=False)]
+    gaps = [(later - earlier).total_seconds() / 60 for earlier, later in pairwise(times)]
     assert gaps == [5, 30, 120]
     assert len({delivery.body for delivery in day.deliveries}) == 1
     attempts = list(day.bank.events.attempts.all())

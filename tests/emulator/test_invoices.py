@@ -61,12 +61,10 @@ def test_a_canceled_invoice_can_be_neither_paid_nor_updated(make_day: Any) -> No
     day.bank.invoices.patch(invoice["id"], {"status": "canceled"}, day.now)
     day.run(hours=1)
     assert day.log_types("invoice", invoice["id"]) == ["created", "canceled"]
-    for act in (
-        lambda: day.bank.invoices.pay(invoice["id"], day.now),
-        lambda: day.bank.invoices.patch(invoice["id"], {"amount": 1}, day.now),
-    ):
-        with pytest.raises(Refusal, match="invalidOperation"):
-            act()
+    with pytest.raises(Refusal, match="invalidOperation"):
+        day.bank.invoices.pay(invoice["id"], day.now)
+    with pytest.raises(Refusal, match="invalidOperation"):
+        day.bank.invoices.patch(invoice["id"], {"amount": 1}, day.now)
 
 
 def test_a_full_reversal_ends_voided_and_takes_the_money_back(day: Any) -> None:

@@ -90,6 +90,12 @@ def reset(connection: socket.socket, closing: threading.Event) -> bool:
     return False
 
 
+def reset_unread(connection: socket.socket, closing: threading.Event) -> bool:
+    """Wait until a request has begun to arrive, read nothing of it, and break the connection."""
+    connection.recv(1, socket.MSG_PEEK)
+    return reset(connection, closing)
+
+
 @dataclass
 class ScriptedServer:
     """Takes one act off ``script`` for every request; ``at_accept`` acts before a request is read."""
@@ -112,6 +118,10 @@ class ScriptedServer:
     def url(self) -> str:
         """What to put as STARKBANK_API_URL."""
         return f"http{'s' if self.tls else ''}://127.0.0.1:{self.port}"
+
+    def narrow(self) -> None:
+        """Take in no more than a few kilobytes that nobody reads."""
+        self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
 
     def close(self) -> None:
         """Stop everything and wait for it."""

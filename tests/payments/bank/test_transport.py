@@ -32,11 +32,14 @@ from tests.payments.bank.scripted_server import (
     raw,
     reply,
     reset,
+    reset_unread,
 )
 
+# For the tests that wait for it; the others are patient, so that a busy machine is no failure.
 TIMEOUT_SECONDS = 0.4
+PATIENT_SECONDS = 10.0
 # The deadline plus what a busy machine may add.
-HELD_SECONDS_MAX = TIMEOUT_SECONDS + 0.6
+HELD_SECONDS_MAX = TIMEOUT_SECONDS + 1.5
 
 OK_START = b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n"
 ERRORS = {"errors": [{"code": "invalidAmount", "message": "Amount must be positive"}]}
@@ -47,9 +50,9 @@ Ask = Callable[[], bytes]
 class Asker:
     """A transport to the scripted server, with one call that may be repeated and one that must not."""
 
-    def __init__(self, url: str, pem: str) -> None:
+    def __init__(self, url: str, pem: str, timeout_seconds: float = PATIENT_SECONDS) -> None:
         self.seen: list[tuple[str, str, str, float]] = []
-        self.transport = Transport(TIMEOUT_SECONDS, url, on_call=lambda *call: self.seen.append(call))
+        self.transport = Transport(timeout_seconds, url, on_call=lambda *call: self.seen.append(call))
         self._project = starkbank.Project(id="5656565656565656", private_key=pem, environment="sandbox")
         key = self._project.private_key()
         self._project.private_key = lambda: key
@@ -80,6 +83,14 @@ def asker(server: ScriptedServer, private_key_pem: str) -> Iterator[Asker]:
     asker.transport.close()
 
 
+@pytest.fixture
+def hurried(server: ScriptedServer, private_key_pem: str) -> Iterator[Asker]:
+    """An asker with a short deadline."""
+    asker = Asker(server.url, private_key_pem, TIMEOUT_SECONDS)
+    yield asker
+    asker.transport.close()
+
+
 def _unused_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port: int = listener.getsockname()[1]
@@ -95,7 +106,7 @@ def test_a_200_is_accepted_and_its_bytes_are_handed_over(server: ScriptedServer,
     assert asker.get() == b'{"events": [ ] }'
     [(method, resource, verdict, seconds)] = asker.seen
     assert (method, resource, verdict) == ("GET", "event", "accepted")
-    assert 0 < seconds < TIMEOUT_SECONDS
+    assert 0 < seconds < PATIENT_SECONDS
 
 
 def test_the_path_and_query_survive_the_change_of_host(server: ScriptedServer, asker: Asker) -> None:
@@ -197,7 +208,7 @@ def test_a_resolver_that_hangs_is_left_at_the_deadline(
     monkeypatch.setattr(socket, "getaddrinfo", resolve)
     watch = Stopwatch()
     with pytest.raises(NotSent, match=r"not done within 0\.4 s"):
-        Asker("http://bank.invalid", private_key_pem).post()
+        Asker("http://bank.invalid", private_key_pem, TIMEOUT_SECONDS).post()
     over.set()
     assert watch.seconds < HELD_SECONDS_MAX
 
@@ -214,7 +225,7 @@ def test_a_host_that_does_not_take_connections_is_left_at_the_deadline(private_k
             filler.connect_ex(("127.0.0.1", port))
         watch = Stopwatch()
         with pytest.raises(NotSent, match=r"not done within 0\.4 s"):
-            Asker(f"http://127.0.0.1:{port}", private_key_pem).post()
+            Asker(f"http://127.0.0.1:{port}", private_key_pem, TIMEOUT_SECONDS).post()
         assert watch.seconds < HELD_SECONDS_MAX
         for filler in fillers:
             filler.close()
@@ -289,28 +300,31 @@ DRIPS: dict[str, Act] = {
 
 @pytest.mark.parametrize("case", DRIPS)
 def test_no_peer_holds_a_call_longer_than_its_deadline(
-    server: ScriptedServer, asker: Asker, case: str
+    server: ScriptedServer, hurried: Asker, case: str
 ) -> None:
     """The stock timeout is per read: a byte now and then would hold it for ever."""
     server.script = [DRIPS[case]]
     watch = Stopwatch()
     with pytest.raises(Unclear, match=r"not done within 0\.4 s"):
-        asker.post()
+        hurried.post()
     assert TIMEOUT_SECONDS * 0.9 < watch.seconds < HELD_SECONDS_MAX
 
 
-def test_a_peer_that_does_not_read_cannot_hold_a_large_request(server: ScriptedServer, asker: Asker) -> None:
+def test_a_peer_that_does_not_read_cannot_hold_a_large_request(
+    server: ScriptedServer, hurried: Asker
+) -> None:
     """The writing of a request is within the deadline too, and it was begun."""
+    server.narrow()
     server.at_accept = [hang]
     watch = Stopwatch()
     with pytest.raises(Unclear, match=r"not done within 0\.4 s"):
-        asker.post({"a": "x" * 20_000_000})
-    assert watch.seconds < HELD_SECONDS_MAX + 0.5
+        hurried.post({"a": "x" * 4_000_000})
+    assert watch.seconds < HELD_SECONDS_MAX
 
 
 def test_a_reset_before_the_request_was_read_is_unclear(server: ScriptedServer, asker: Asker) -> None:
     """We wrote it; whether it was read is not for us to know."""
-    server.at_accept = [reset]
+    server.at_accept = [reset_unread]
     with pytest.raises(Unclear, match="POST /v2/transfer"):
         asker.post()
 
@@ -477,12 +491,14 @@ def test_a_connection_that_was_idle_for_long_is_given_up(
     assert [request.connection for request in server.arrived] == [1, 2]
 
 
-def test_an_answer_that_was_left_half_read_spoils_no_later_call(server: ScriptedServer, asker: Asker) -> None:
+def test_an_answer_that_was_left_half_read_spoils_no_later_call(
+    server: ScriptedServer, hurried: Asker
+) -> None:
     """The rest of a late answer must never be taken for the next one."""
     server.script = [drip(OK_START), reply({"n": 2})]
     with pytest.raises(Unclear):
-        asker.post()
-    assert asker.post() == b'{"n": 2}'
+        hurried.post()
+    assert hurried.post() == b'{"n": 2}'
     assert [request.connection for request in server.arrived] == [1, 2]
 
 
@@ -659,7 +675,7 @@ def test_a_failed_handshake_means_that_nothing_was_sent_and_keeps_the_deadline(
     tls_server.at_accept = [act]
     watch = Stopwatch()
     with pytest.raises(NotSent, match=message):
-        Asker(tls_server.url, private_key_pem).post()
+        Asker(tls_server.url, private_key_pem, TIMEOUT_SECONDS).post()
     assert watch.seconds < HELD_SECONDS_MAX
 
 
@@ -671,7 +687,7 @@ def test_the_deadline_holds_over_tls(
     tls_server.script = [act]
     watch = Stopwatch()
     with pytest.raises(Unclear, match=message):
-        Asker(tls_server.url, private_key_pem).post()
+        Asker(tls_server.url, private_key_pem, TIMEOUT_SECONDS).post()
     assert watch.seconds < HELD_SECONDS_MAX
 
 

@@ -1,0 +1,106 @@
+"""What tests of more than one package stand on: an emulated bank, empty books, real processes."""
+
+import shutil
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from emulator.clock import VirtualClock
+from payments.bank.client import Bank, open_bank
+from payments.ledger.database import Database, open_database
+from payments.ledger.migrate import migrate
+from payments.policy import ForwardingPolicy
+from payments.transfer import Destination
+from tests.emulated import EmulatedBank
+from tests.running import Runner
+
+# A Monday afternoon; nothing depends on the day.
+NOW = datetime(2026, 3, 2, 15, 0, tzinfo=UTC)
+
+
+@pytest.fixture
+def emulator() -> Iterator[EmulatedBank]:
+    """A bank on virtual time, with no money in the account, where nobody pays by themselves."""
+    bank = EmulatedBank(VirtualClock(NOW))
+    yield bank
+    bank.close()
+
+
+@pytest.fixture
+def connect(emulator: EmulatedBank) -> Iterator[Callable[..., Bank]]:
+    """Open the emulator through the real SDK; keyword arguments replace those of ``open_bank``."""
+    opened: list[Bank] = []
+
+    def open_another(**changes: object) -> Bank:
+        arguments = {
+            "environment": "sandbox",
+            "project_id": emulator.project_id,
+            "private_key_pem": emulator.private_key_pem,
+            "api_url": emulator.url,
+            "timeout_seconds": 15.0,
+        }
+        bank = open_bank(**{**arguments, **changes})  # type: ignore[arg-type]
+        opened.append(bank)
+        return bank
+
+    yield open_another
+    for bank in opened:
+        bank.close()
+
+
+@pytest.fixture
+def bank(connect: Callable[..., Bank]) -> Bank:
+    """The emulator through the real SDK."""
+    return connect()
+
+
+@pytest.fixture(scope="session")
+def empty_books(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A migrated database without rows, to be copied: migrating takes longer than most tests."""
+    file = tmp_path_factory.mktemp("books") / "empty.db"
+    database = open_database(f"sqlite:///{file}")
+    migrate(database)
+    database.close()
+    return file
+
+
+@pytest.fixture
+def database_url(empty_books: Path, tmp_path: Path) -> str:
+    """The address of books of this test's own."""
+    file = tmp_path / "repasse.db"
+    shutil.copyfile(empty_books, file)
+    return f"sqlite:///{file}"
+
+
+@pytest.fixture
+def database(database_url: str) -> Iterator[Database]:
+    """Empty books."""
+    opened = open_database(database_url)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def policy() -> ForwardingPolicy:
+    """The settings' own defaults."""
+    destination = Destination(
+        "20018183", "0001", "6341320293482496", "payment", "Stark Bank S.A.", "20.018.183/0001-80"
+    )
+    return ForwardingPolicy(
+        destination=destination,
+        only_issued=False,
+        lease_seconds=60,
+        retry_base_seconds=5,
+        retry_max_seconds=3600,
+        reissue_max=6,
+    )
+
+
+@pytest.fixture
+def runner(tmp_path: Path) -> Iterator[Runner]:
+    """Starts processes in this test's folder; whatever still runs at the end is killed."""
+    made = Runner(tmp_path)
+    yield made
+    made.stop_all()

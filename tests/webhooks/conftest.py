@@ -1,0 +1,84 @@
+"""The web app in this process, over books and a bank of its own."""
+
+import logging
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
+from typing import Any
+
+import pytest
+import structlog
+from httpx2 import Response
+from pydantic import SecretStr
+from starlette.testclient import TestClient
+
+from payments.settings import Settings
+from tests.emulated import EmulatedBank
+from webhooks.app import create_app
+
+
+class WebApp:
+    """The app, and a look at its books from outside."""
+
+    def __init__(self, client: TestClient, emulator: EmulatedBank, file: str) -> None:
+        self.client = client
+        self._emulator = emulator
+        self._file = file
+
+    def deliver(self, body: bytes, signature: str | None = None) -> Response:
+        """Post a body as the bank does, signed by it unless a signature is given."""
+        signed = self._emulator.sign(body) if signature is None else signature
+        return self.client.post("/webhooks/starkbank", content=body, headers={"Digital-Signature": signed})
+
+    def rows(self, query: str) -> list[tuple[Any, ...]]:
+        """What another program reads in the books: only what is committed."""
+        with closing(sqlite3.connect(self._file)) as connection:
+            return connection.execute(query).fetchall()
+
+    def count(self, table: str) -> int:
+        """How many rows are committed."""
+        return int(self.rows(f"SELECT count(*) FROM {table}")[0][0])
+
+
+@pytest.fixture
+def settings(emulator: EmulatedBank, database_url: str) -> Callable[..., Settings]:
+    """Settings that lead to the emulator and to this test's books; keyword arguments are by their names."""
+
+    def make(**changes: object) -> Settings:
+        known: dict[str, object] = {
+            "starkbank_project_id": emulator.project_id,
+            "starkbank_private_key": SecretStr(emulator.private_key_pem),
+            "starkbank_api_url": emulator.url,
+            "database_url": SecretStr(database_url),
+        }
+        return Settings(_env_file=None, **{**known, **changes})  # type: ignore[arg-type]
+
+    return make
+
+
+@pytest.fixture
+def start_app(
+    settings: Callable[..., Settings], emulator: EmulatedBank, database_url: str
+) -> Iterator[Callable[..., WebApp]]:
+    """Start the web app; keyword arguments are settings. It is stopped, drained, at the end."""
+    root = logging.getLogger()
+    before = root.handlers[:], root.level
+    with ExitStack() as stack:
+
+        def start(**changes: object) -> WebApp:
+            app = create_app(settings(**changes))
+            # A logger that was cached would stay as it is for every test after this one.
+            structlog.configure(**{**structlog.get_config(), "cache_logger_on_first_use": False})
+            client = stack.enter_context(TestClient(app))
+            return WebApp(client, emulator, database_url.removeprefix("sqlite:///"))
+
+        yield start
+    structlog.reset_defaults()
+    logging.captureWarnings(False)
+    root.handlers[:], root.level = before
+
+
+@pytest.fixture
+def web(start_app: Callable[..., WebApp]) -> WebApp:
+    """The web app with the default settings."""
+    return start_app()

@@ -1,0 +1,181 @@
+"""The forwarder's loop: when it wakes, what it survives, how it ends."""
+
+import threading
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from time import monotonic
+
+import pytest
+
+from payments.errors import LedgerUnavailable
+from payments.settlement import Settlement
+from tests.running import wait_until
+from webhooks import forwarder
+from webhooks.forwarder import Forwarder
+
+IDLE = Settlement()
+
+
+class Work:
+    """Stands where settlement stands: does what it is told, one result a run, then nothing."""
+
+    def __init__(self) -> None:
+        self.results: list[Settlement | Exception] = []
+        self.runs = 0
+        self.due_at: datetime | None = None
+
+    def settle(self) -> Settlement:
+        """One run."""
+        self.runs += 1
+        result = self.results.pop(0) if self.results else IDLE
+        if isinstance(result, Exception):
+            raise result
+        return result
+
+    def next_due_at(self) -> datetime | None:
+        """When there is more."""
+        return self.due_at
+
+
+@pytest.fixture
+def work() -> Work:
+    """Nothing to do."""
+    return Work()
+
+
+@pytest.fixture
+def start(work: Work) -> Iterator[Callable[[], Forwarder]]:
+    """Starts a forwarder over ``work``; it is stopped at the end."""
+    started: list[Forwarder] = []
+
+    def begin() -> Forwarder:
+        made = Forwarder(work.settle, work.next_due_at)
+        made.start()
+        started.append(made)
+        return made
+
+    yield begin
+    for made in started:
+        made.stop()
+
+
+@pytest.fixture
+def never_ticks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the tick, only a cause can wake it."""
+    monkeypatch.setattr(forwarder, "TICK_SECONDS", 3600.0)
+
+
+@pytest.mark.usefixtures("never_ticks")
+def test_it_runs_at_once_when_woken(work: Work, start: Callable[[], Forwarder]) -> None:
+    """A new credit does not wait for a tick."""
+    loop = start()
+    wait_until(lambda: work.runs == 1, "it has looked once")
+    loop.wake()
+    wait_until(lambda: work.runs == 2, "it was woken")
+
+
+@pytest.mark.usefixtures("never_ticks")
+def test_a_wake_during_a_run_is_not_lost(start: Callable[[], Forwarder], work: Work) -> None:
+    """What came in while it was settling is settled next."""
+    begun, go_on = threading.Event(), threading.Event()
+    settle = work.settle
+
+    def slow() -> Settlement:
+        begun.set()
+        assert go_on.wait(20)
+        return settle()
+
+    work.settle = slow  # type: ignore[method-assign]
+    loop = start()
+    assert begun.wait(20)
+    loop.wake()
+    go_on.set()
+    wait_until(lambda: work.runs == 2, "it ran again")
+
+
+@pytest.mark.usefixtures("never_ticks")
+def test_it_goes_on_until_nothing_is_due(work: Work, start: Callable[[], Forwarder]) -> None:
+    """More than one call's worth: no pause in between."""
+    work.results = [Settlement(claimed=100), Settlement(claimed=100), Settlement(claimed=3)]
+    start()
+    wait_until(lambda: work.runs == 4, "it has found nothing more")
+
+
+@pytest.mark.usefixtures("never_ticks")
+def test_it_sleeps_no_longer_than_until_something_falls_due(
+    work: Work, start: Callable[[], Forwarder]
+) -> None:
+    """A retry or an ended lease wakes it, although nobody calls."""
+    due_at = datetime.now(UTC) + timedelta(seconds=0.2)
+    work.due_at = due_at
+    start()
+    wait_until(lambda: work.runs >= 2, "it ran when it was due")
+    assert datetime.now(UTC) >= due_at
+    work.due_at = None
+
+
+def test_it_looks_for_what_other_processes_stored(work: Work, start: Callable[[], Forwarder]) -> None:
+    """Another web process's credit is found by the tick."""
+    start()
+    wait_until(lambda: work.runs >= 3, "it has ticked twice")
+
+
+@pytest.mark.parametrize("failure", [LedgerUnavailable("locked"), ZeroDivisionError("a bug")])
+def test_it_survives_what_goes_wrong(
+    work: Work, start: Callable[[], Forwarder], failure: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A locked database or a bug costs a pause; the thread lives on."""
+    monkeypatch.setattr(forwarder, "PAUSE_SECONDS", 0.05)
+    work.results = [failure, failure, Settlement(claimed=1)]
+    loop = start()
+    wait_until(lambda: work.runs >= 4, "it went on")
+    assert loop.is_alive
+
+
+def test_it_survives_a_ledger_that_cannot_say_what_is_due(
+    work: Work, start: Callable[[], Forwarder], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second question to the books can fail as well."""
+    monkeypatch.setattr(forwarder, "PAUSE_SECONDS", 0.05)
+
+    def fail() -> datetime | None:
+        raise LedgerUnavailable("locked")
+
+    work.next_due_at = fail  # type: ignore[method-assign]
+    loop = start()
+    wait_until(lambda: work.runs >= 3, "it went on")
+    assert loop.is_alive
+
+
+@pytest.mark.usefixtures("never_ticks")
+def test_stopping_ends_it_from_its_sleep(work: Work, start: Callable[[], Forwarder]) -> None:
+    """SIGTERM does not wait for a tick."""
+    loop = start()
+    wait_until(lambda: work.runs == 1, "it sleeps")
+    began = monotonic()
+    loop.stop()
+    assert monotonic() - began < 20
+    assert not loop.is_alive
+
+
+def test_stopping_waits_for_the_call_that_is_under_way(start: Callable[[], Forwarder], work: Work) -> None:
+    """Money that is being sent is recorded before the process ends."""
+    begun, go_on = threading.Event(), threading.Event()
+    finished: list[bool] = []
+
+    def slow() -> Settlement:
+        begun.set()
+        assert go_on.wait(20)
+        finished.append(True)
+        return Settlement(claimed=1)
+
+    work.settle = slow  # type: ignore[method-assign]
+    loop = start()
+    assert begun.wait(20)
+    stopping = threading.Thread(target=loop.stop)
+    stopping.start()
+    stopping.join(0.1)
+    assert stopping.is_alive()
+    go_on.set()
+    stopping.join(20)
+    assert finished == [True]

@@ -1,0 +1,137 @@
+"""What machines ask: is it alive, would it take an event, and how much is waiting."""
+
+import base64
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
+
+import pytest
+
+from tests.emulated import EmulatedBank
+from tests.events import invoice_event
+from tests.running import wait_until
+from tests.webhooks.conftest import WebApp
+
+TOKEN = "a-token-of-thirty-two-characters"
+
+
+def basic(password: str, user: str = "operator") -> str:
+    """The header of HTTP Basic."""
+    return "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
+
+
+@pytest.fixture
+def guarded(start_app: Callable[..., WebApp]) -> WebApp:
+    """The web app with an operator's token."""
+    return start_app(operator_token=TOKEN)
+
+
+def test_live_answers_as_long_as_the_process_turns(web: WebApp) -> None:
+    """It says nothing of the database or the bank: a restart would not mend those."""
+    assert web.client.get("/health/live").json() == {"status": "live"}
+
+
+def test_ready_says_that_an_event_would_be_taken_and_forwarded(web: WebApp) -> None:
+    """Database, key and forwarder."""
+    answer = web.client.get("/health/ready")
+    assert answer.status_code == 200
+    checks = {"database": True, "bank_key": True, "forwarder": True}
+    assert answer.json() == {"status": "ready", "checks": checks}
+
+
+def test_ready_names_the_banks_key_when_it_is_missing(
+    emulator: EmulatedBank, start_app: Callable[..., WebApp]
+) -> None:
+    """Every event would be answered 503; so is this."""
+    emulator.fault("key_endpoint_down")
+    answer = start_app().client.get("/health/ready")
+    assert answer.status_code == 503
+    checks = {"database": True, "bank_key": False, "forwarder": True}
+    assert answer.json() == {"status": "not ready", "checks": checks}
+
+
+def test_ready_names_the_database_when_it_is_of_another_version(web: WebApp, database_url: str) -> None:
+    """A newer release has migrated it under us."""
+    with closing(sqlite3.connect(database_url.removeprefix("sqlite:///"))) as other:
+        other.execute("UPDATE alembic_version SET version_num = '9999'")
+        other.commit()
+    answer = web.client.get("/health/ready")
+    assert answer.status_code == 503
+    assert answer.json()["checks"] == {"database": False, "bank_key": True, "forwarder": True}
+
+
+def test_metrics_do_not_exist_without_a_token(web: WebApp) -> None:
+    """Unset means 404, whatever is sent along."""
+    assert web.client.get("/metrics").status_code == 404
+    assert web.client.get("/metrics", headers={"Authorization": f"Bearer {TOKEN}"}).status_code == 404
+
+
+@pytest.mark.parametrize("header", [f"Bearer {TOKEN}", f"bearer {TOKEN}", basic(TOKEN), basic(TOKEN, "")])
+def test_metrics_open_to_the_token_by_bearer_and_by_basic(guarded: WebApp, header: str) -> None:
+    """The user's name does not matter; the password is the token."""
+    answer = guarded.client.get("/metrics", headers={"Authorization": header})
+    assert answer.status_code == 200
+    assert "repasse_transfers" in answer.text
+    assert answer.headers["cache-control"] == "no-store"
+    assert TOKEN not in answer.text
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        None,
+        "",
+        "Bearer",
+        "Bearer wrong",
+        f"Bearer {TOKEN}x",
+        f"Digest {TOKEN}",
+        TOKEN,
+        basic("wrong"),
+        basic("", TOKEN),
+        "Basic %%%",
+        "Basic /w==",
+        "Basic \u00e9",
+        "Bearer \u00e9",
+    ],
+)
+def test_metrics_answer_401_to_anything_else(guarded: WebApp, header: str | None) -> None:
+    """Whatever stands in the header: asked for the token, and no error of ours."""
+    headers = [] if header is None else [(b"Authorization", header.encode("latin-1"))]
+    answer = guarded.client.get("/metrics", headers=headers)
+    assert answer.status_code == 401
+    assert answer.headers["www-authenticate"] == 'Basic realm="repasse"'
+    assert "repasse_" not in answer.text.replace('realm="repasse"', "")
+
+
+def metric(web: WebApp, name: str) -> float:
+    """One value of the metrics page; ``name`` with its labels."""
+    page = web.client.get("/metrics", headers={"Authorization": f"Bearer {TOKEN}"}).text
+    return next(float(line.split()[-1]) for line in page.splitlines() if line.startswith(f"{name} "))
+
+
+def test_metrics_tell_answers_transfers_and_the_money_at_risk(
+    guarded: WebApp, emulator: EmulatedBank
+) -> None:
+    """What an alarm is made of: counted where it happens."""
+    guarded.deliver(invoice_event(amount=20_000, fee=500))
+    guarded.deliver(invoice_event(), emulator.sign(b"something else"))
+    wait_until(lambda: metric(guarded, 'repasse_transfers{state="sent"}') == 1, "it is sent")
+    assert metric(guarded, 'repasse_events_total{answer="200"}') == 1
+    assert metric(guarded, 'repasse_events_total{answer="401"}') == 1
+    assert metric(guarded, "repasse_signature_refusals_total") == 1
+    assert metric(guarded, 'repasse_transfers_recorded_total{outcome="sent"}') == 1
+    assert metric(guarded, 'repasse_bank_calls_total{call="POST transfer",verdict="accepted"}') == 1
+    assert metric(guarded, "repasse_money_at_risk_centavos") == 19_500
+    assert metric(guarded, "repasse_oldest_unforwarded_credit_seconds") == 0
+
+
+def test_metrics_tell_how_long_the_oldest_credit_waits(
+    guarded: WebApp, emulator: EmulatedBank
+) -> None:
+    """The bank takes no transfers: the age of the credit grows, and an unreadable event is a matter to look at."""
+    emulator.fault("error_503", "POST transfer")
+    guarded.deliver(invoice_event(amount=20_000))
+    guarded.deliver(b"what is this")
+    wait_until(lambda: metric(guarded, "repasse_oldest_unforwarded_credit_seconds") > 0, "it waits")
+    assert metric(guarded, "repasse_money_at_risk_centavos") == 20_000
+    assert metric(guarded, "repasse_attention") == 1

@@ -1,0 +1,360 @@
+"""The webhook: what is stored, what is refused, and that 200 is never said too early."""
+
+import json
+import sqlite3
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from pathlib import Path
+from time import monotonic
+
+import anyio
+import pytest
+
+from emulator.deliveries import TIMEOUT_SECONDS
+from payments.settings import Settings
+from tests.emulated import EmulatedBank
+from tests.events import event, invoice_event
+from tests.payments.bank.scripted_server import ScriptedServer, reply
+from tests.running import wait_until
+from tests.webhooks.conftest import WebApp
+from webhooks.app import create_app
+from webhooks.receive import BODY_BYTES_MAX
+
+VECTORS = sorted((Path(__file__).parents[1] / "payments/bank/vectors").glob("*.json"))
+
+
+def open_matters(web: WebApp) -> list[str]:
+    """The kinds of what a person should look at."""
+    return [kind for (kind,) in web.rows("SELECT kind FROM attentions WHERE resolved_at IS NULL")]
+
+
+# --- what is refused ---
+
+
+def test_a_body_that_announces_too_many_bytes_is_answered_413(web: WebApp) -> None:
+    """A stranger's gigabyte is refused by its own word, signed or not."""
+    answer = web.deliver(b"x" * (BODY_BYTES_MAX + 1))
+    assert answer.status_code == 413
+    assert web.count("inbox_events") == 0
+
+
+def test_a_body_of_exactly_the_limit_is_read(web: WebApp) -> None:
+    """The limit itself is allowed: here it is the signature that is missing."""
+    assert web.deliver(b"x" * BODY_BYTES_MAX, signature="").status_code == 401
+
+
+def test_a_stream_without_an_end_is_answered_413_at_the_limit(settings: Callable[..., Settings]) -> None:
+    """Without a length, bytes are counted as they come; what lies beyond the limit is never asked for."""
+    app = create_app(settings())
+    chunk = 65_536
+    asked = 0
+    answered: list[int] = []
+
+    async def receive() -> dict[str, object]:
+        nonlocal asked
+        asked += 1
+        return {"type": "http.request", "body": b"x" * chunk, "more_body": True}
+
+    async def send(message: dict[str, object]) -> None:
+        if message["type"] == "http.response.start":
+            answered.append(int(str(message["status"])))
+
+    scope = {
+        "type": "http",
+        "method": "POST",
+        "path": "/webhooks/starkbank",
+        "query_string": b"",
+        "headers": [(b"digital-signature", b"MEUC")],
+    }
+    anyio.run(app, scope, receive, send)
+    assert answered == [413]
+    assert asked == BODY_BYTES_MAX // chunk + 1
+
+
+def test_a_request_without_a_signature_is_answered_401_and_nothing_is_stored(web: WebApp) -> None:
+    """Anyone may post here; only the bank is believed."""
+    answer = web.client.post("/webhooks/starkbank", content=invoice_event())
+    assert answer.status_code == 401
+    assert "Digital-Signature" in answer.json()["error"]
+    assert web.count("inbox_events") == 0
+
+
+@pytest.mark.parametrize("signature", ["x", "MEUCIQ==", "é", "A" * 5_000, "====", "MEUC" * 24])
+def test_a_signature_that_is_none_is_answered_401(web: WebApp, signature: str) -> None:
+    """Whatever stands in the header, it is an answer and not an error of ours."""
+    answer = web.client.post(
+        "/webhooks/starkbank",
+        content=invoice_event(),
+        headers=[(b"Digital-Signature", signature.encode())],
+    )
+    assert answer.status_code == 401
+    assert web.count("inbox_events") == 0
+
+
+def test_an_event_of_a_stranger_is_answered_401_and_nothing_is_stored(
+    web: WebApp, emulator: EmulatedBank
+) -> None:
+    """A well-formed signature by another key is worth nothing."""
+    body = invoice_event()
+    assert web.deliver(body, emulator.sign(body, forged=True)).status_code == 401
+    assert web.count("inbox_events") == web.count("credits") == 0
+
+
+def test_an_altered_event_is_answered_401_and_nothing_is_stored(web: WebApp, emulator: EmulatedBank) -> None:
+    """One digit more in the amount, under the true event's signature."""
+    body = invoice_event(amount=10_000)
+    altered = invoice_event(amount=90_000)
+    assert web.deliver(altered, emulator.sign(body)).status_code == 401
+    assert web.count("inbox_events") == 0
+    assert web.deliver(body).status_code == 200
+
+
+@pytest.mark.parametrize("method", ["GET", "PUT", "DELETE", "HEAD"])
+def test_only_a_post_is_taken(web: WebApp, method: str) -> None:
+    """Any other method is told so, which the bank never meets."""
+    assert web.client.request(method, "/webhooks/starkbank").status_code == 405
+
+
+# --- the bank's key ---
+
+
+@pytest.fixture
+def key_server() -> Iterator[ScriptedServer]:
+    """A bank that answers public-key with the key of the recorded events."""
+    server = ScriptedServer()
+    keys = [json.loads(file.read_text())["public_key_pem"] for file in VECTORS]
+    server.script.append(reply({"publicKeys": [{"content": key} for key in dict.fromkeys(keys)]}))
+    yield server
+    server.close()
+
+
+def test_both_events_that_the_real_bank_signed_are_taken(
+    key_server: ScriptedServer, start_app: Callable[..., WebApp]
+) -> None:
+    """Recorded bodies and signatures of the real sandbox, the key fetched through the API; stored to the byte."""
+    web = start_app(starkbank_api_url=key_server.url)
+    for file in VECTORS:
+        vector = json.loads(file.read_text())
+        answer = web.deliver(vector["body"].encode(), vector["digital_signature"])
+        assert answer.status_code == 200, answer.text
+    stored = web.rows("SELECT body, digital_signature FROM inbox_events ORDER BY received_at")
+    assert stored == [
+        (vector["body"].encode(), vector["digital_signature"])
+        for vector in (json.loads(file.read_text()) for file in VECTORS)
+    ]
+    assert [arrived.target for arrived in key_server.arrived] == ["/v2/public-key?limit=3"]
+
+
+def test_without_the_banks_key_the_answer_is_503_and_after_it_came_200(
+    emulator: EmulatedBank, start_app: Callable[..., WebApp]
+) -> None:
+    """What cannot be checked is neither taken nor refused; the bank delivers it again."""
+    emulator.fault("key_endpoint_down")
+    web = start_app()
+    answer = web.deliver(invoice_event())
+    assert answer.status_code == 503
+    assert "Retry-After" in answer.headers
+    assert web.count("inbox_events") == 0
+    emulator.clear_faults()
+    # It asks for a first key at most every five seconds.
+    wait_until(lambda: web.deliver(invoice_event()).status_code == 200, "the key is there")
+    assert web.count("credits") == 1
+
+
+def test_an_event_signed_with_a_new_key_is_taken_once_the_key_may_be_asked_for_again(
+    web: WebApp, emulator: EmulatedBank, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The bank has rotated its key: for a minute nobody may make us ask again, then the first event does."""
+    assert web.deliver(invoice_event("5000000000000001")).status_code == 200
+    emulator.ask("POST", "key/rotate")
+    body = invoice_event("5000000000000002")
+    assert web.deliver(body).status_code == 401
+    monkeypatch.setattr("payments.bank.signature.REFRESH_SECONDS_MIN", 0.0)  # a minute later
+    assert web.deliver(body).status_code == 200
+    assert len(emulator.requests("GET", "public-key")) == 2
+
+
+def test_a_flood_of_forged_events_makes_one_call_to_the_bank(web: WebApp, emulator: EmulatedBank) -> None:
+    """Two hundred strangers at once: the key is asked for at the start and then at most once a minute."""
+    body = invoice_event()
+    assert web.deliver(body).status_code == 200
+    forged = [invoice_event(f"51{number:014d}") for number in range(200)]
+    with ThreadPoolExecutor(16) as pool:
+        answers = pool.map(lambda each: web.deliver(each, emulator.sign(each, forged=True)), forged)
+        assert {answer.status_code for answer in answers} == {401}
+    assert len(emulator.requests("GET", "public-key")) == 1
+    assert web.count("inbox_events") == 1
+
+
+# --- what is stored ---
+
+
+def test_a_credited_event_is_committed_before_it_is_answered(web: WebApp) -> None:
+    """Right after the 200, another program reads the event, the credit and its transfer."""
+    body = invoice_event("5000000000000007", amount=20_000, fee=150)
+    answer = web.deliver(body)
+    assert answer.status_code == 200
+    assert answer.json() == {"event_id": "6000000000000007", "outcome": "credit"}
+    assert web.rows("SELECT event_id, source, outcome, body FROM inbox_events") == [
+        ("6000000000000007", "webhook", "credit", body)
+    ]
+    assert web.rows("SELECT invoice_id, gross_centavos, fee_centavos, net_centavos FROM credits") == [
+        ("5000000000000007", 20_000, 150, 19_850)
+    ]
+    assert web.rows("SELECT external_id, amount_centavos FROM transfers") == [
+        ("credit-5000000000000007", 19_850)
+    ]
+
+
+def test_nothing_is_answered_while_the_commit_waits(web: WebApp, database_url: str) -> None:
+    """As long as another program holds the write lock, no 200 can be given: the answer comes after the commit."""
+    with ThreadPoolExecutor(1) as pool:
+        with closing(sqlite3.connect(database_url.removeprefix("sqlite:///"))) as other:
+            other.execute("BEGIN IMMEDIATE")
+            answer = pool.submit(web.deliver, invoice_event())
+            with pytest.raises(TimeoutError):
+                answer.result(0.3)
+            other.rollback()
+        assert answer.result(20).status_code == 200
+    assert web.count("credits") == 1
+
+
+def test_an_accepted_credit_is_forwarded_at_once(web: WebApp, emulator: EmulatedBank) -> None:
+    """The forwarder is woken by the event; the bank has the transfer, at the net, to the destination."""
+    web.deliver(invoice_event("5000000000000003", amount=20_000, fee=50))
+    wait_until(lambda: web.rows("SELECT 1 FROM transfers WHERE state = 'sent'"), "it is sent")
+    (sent,) = emulator.statement()["foreign_transfers"]  # the emulator never had this invoice
+    assert sent["external_id"] == "credit-5000000000000003"
+    assert sent["amount_centavos"] == 19_950
+    assert sent["account_number"] == "6341320293482496"
+
+
+def test_a_repeated_event_is_answered_200_and_makes_no_second_transfer(web: WebApp) -> None:
+    """The bank delivers again whenever it did not hear our answer."""
+    body = invoice_event()
+    assert web.deliver(body).json()["outcome"] == "credit"
+    assert web.deliver(body).json()["outcome"] == "repeated"
+    assert web.count("inbox_events") == web.count("credits") == web.count("transfers") == 1
+
+
+def test_the_same_event_five_times_at_once_makes_one_transfer(web: WebApp, emulator: EmulatedBank) -> None:
+    """All five are answered 200, one of them found it new, and the bank has one transfer."""
+    body = invoice_event()
+    with ThreadPoolExecutor(5) as pool:
+        answers = list(pool.map(lambda _: web.deliver(body), range(5)))
+    assert [answer.status_code for answer in answers] == [200] * 5
+    outcomes = sorted(answer.json()["outcome"] for answer in answers)
+    assert outcomes == ["credit", *["repeated"] * 4]
+    wait_until(lambda: web.rows("SELECT 1 FROM transfers WHERE state = 'sent'"), "it is sent")
+    assert emulator.statement()["transfer_count"] == 1
+
+
+def test_the_same_log_in_two_events_makes_one_transfer(web: WebApp) -> None:
+    """Two webhooks on one address: other event ids, the same credit; nothing for a person to see."""
+    assert web.deliver(invoice_event(event_id="61")).json()["outcome"] == "credit"
+    assert web.deliver(invoice_event(event_id="62")).json()["outcome"] == "known_credit"
+    assert web.count("inbox_events") == 2
+    assert web.count("transfers") == 1
+    assert open_matters(web) == []
+
+
+@pytest.mark.parametrize(
+    ("body", "why"),
+    [
+        (b"not json at all", "text"),
+        (b"", "empty"),
+        (b"\xff\xfe\x00", "not UTF-8"),
+        (b"[]", "no object"),
+        (b'{"event": {"subscription": "invoice"}}', "no id"),
+        (b'{"event":{"id":"1","subscription":"\\ud800","log":{}}}', "half of a surrogate pair"),
+        (b'{"event":{"id":"1","subscription":"x","log":' + b"[" * 400_000 + b"]" * 400_000 + b"}}", "deep"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_what_is_signed_but_no_event_is_stored_whole_and_raised(web: WebApp, body: bytes, why: str) -> None:
+    """The bank would repeat it three times and no more; a person decides what it was."""
+    answer = web.deliver(body)
+    assert answer.status_code == 200, why
+    assert web.rows("SELECT outcome, body FROM inbox_events") == [("unreadable", body)]
+    assert open_matters(web) == ["unreadable_event"]
+    assert web.deliver(body).json()["outcome"] == "repeated"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        invoice_event(amount="20000"),
+        invoice_event(amount=200.5),
+        invoice_event(amount=-1),
+        invoice_event(amount=None),
+        invoice_event(fee=None),
+        invoice_event(amount=True),
+        event("61", "invoice", {"id": "71", "type": "credited", "created": "yesterday", "invoice": {}}),
+        event("61", "invoice", {"type": "credited"}),
+    ],
+)
+def test_a_credited_event_that_cannot_be_read_is_stored_whole_and_raised(web: WebApp, body: bytes) -> None:
+    """Its money is never guessed: no credit, no transfer, and a person is told."""
+    assert web.deliver(body).json()["outcome"] == "unreadable"
+    assert web.rows("SELECT outcome, body FROM inbox_events") == [("unreadable", body)]
+    assert web.count("credits") == web.count("transfers") == 0
+    assert open_matters(web) == ["unreadable_event"]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        event("61", "boleto", {"id": "71", "type": "paid", "boleto": {"id": "81"}}),
+        event("61", "pix-request.in", {}),
+        event("61", "x" * 200, {"anything": [1, {"else": None}]}),
+        event("61", "nul\x00", {}),
+        invoice_event(log_type="paid"),
+        invoice_event(log_type="created"),
+        invoice_event(log_type="a-type-of-next-year"),
+    ],
+)
+def test_an_event_of_no_interest_is_stored_and_answered_200(web: WebApp, body: bytes) -> None:
+    """Someone subscribed to more than we need; nobody is bothered with it."""
+    assert web.deliver(body).json()["outcome"] == "no_interest"
+    assert web.rows("SELECT body FROM inbox_events") == [(body,)]
+    assert web.count("credits") == 0
+    assert open_matters(web) == []
+
+
+@pytest.mark.parametrize("fee", [20_000, 20_001])
+def test_a_credit_whose_fee_leaves_nothing_is_recorded_and_not_forwarded(web: WebApp, fee: int) -> None:
+    """Net zero or below: said so, and no transfer."""
+    assert web.deliver(invoice_event(amount=20_000, fee=fee)).json()["outcome"] == "nothing_to_forward"
+    assert web.rows("SELECT net_centavos FROM credits") == [(20_000 - fee,)]
+    assert web.count("transfers") == 0
+    assert open_matters(web) == ["nothing_to_forward"]
+
+
+def test_a_second_credit_of_one_invoice_is_stored_and_left_to_a_person(web: WebApp) -> None:
+    """One automatic lineage per invoice, whatever the bank says later."""
+    web.deliver(invoice_event(amount=20_000))
+    log = json.loads(invoice_event(amount=30_000))["event"]["log"] | {"id": "7999999999999999"}
+    assert web.deliver(event("62", "invoice", log)).json()["outcome"] == "second_credit"
+    assert web.rows("SELECT gross_centavos FROM credits") == [(20_000,)]
+    assert web.count("transfers") == 1
+    assert open_matters(web) == ["second_credit"]
+
+
+# --- storage that fails ---
+
+
+def test_a_locked_database_is_answered_503_in_time_and_the_repeat_200(web: WebApp, database_url: str) -> None:
+    """Another program holds the write lock: the answer comes while the bank still listens, and nothing is stored."""
+    body = invoice_event()
+    with closing(sqlite3.connect(database_url.removeprefix("sqlite:///"))) as other:
+        other.execute("BEGIN IMMEDIATE")
+        began = monotonic()
+        answer = web.deliver(body)
+        assert answer.status_code == 503
+        assert "Retry-After" in answer.headers
+        assert monotonic() - began < TIMEOUT_SECONDS
+        other.rollback()
+    assert web.count("inbox_events") == 0
+    assert web.deliver(body).status_code == 200
+    wait_until(lambda: web.rows("SELECT 1 FROM transfers WHERE state = 'sent'"), "the forwarder went on")
