@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -70,7 +71,7 @@ class Marked:
 
 async def _live(bank: Bank, clock: Clock) -> None:
     wake = asyncio.Event()
-    bank.agenda.on_push = wake.set
+    bank.agenda.on_push = clock.on_change = wake.set
     while True:
         wake.clear()
         try:
@@ -80,8 +81,9 @@ async def _live(bank: Bank, clock: Clock) -> None:
             log.exception("something due at the bank failed")
             continue
         next_at = bank.next_at()
+        wait_seconds = math.inf if next_at is None else clock.real_seconds_until(next_at)
         try:
-            async with asyncio.timeout(None if next_at is None else clock.real_seconds_until(next_at)):
+            async with asyncio.timeout(None if math.isinf(wait_seconds) else wait_seconds):
                 await wake.wait()
         except TimeoutError:
             pass

@@ -13,14 +13,18 @@ from typing import Any
 
 from emulator.accounts import Accounts
 from emulator.clock import Agenda
+from emulator.deposits import Deposits
+from emulator.dict_keys import DictKeys
 from emulator.events import Delivery, Events
 from emulator.faults import Faults
 from emulator.formats import Ids
 from emulator.invoices import Invoices
 from emulator.life import Life
 from emulator.preset import Preset
+from emulator.split_profiles import SplitProfiles
 from emulator.table import Row
 from emulator.transfers import Transfers
+from emulator.workspaces import Workspaces
 
 
 class Bank:
@@ -35,6 +39,7 @@ class Bank:
         seed: int,
         opened_at: datetime,
         workspace_id: str = "6120445530091520",
+        organization_id: str = "4747474747474747",
         preset: Preset | None = None,
         opening_balance_centavos: int = 0,
         deliver: Callable[[Delivery], None] | None = None,
@@ -51,11 +56,22 @@ class Bank:
         self.transfers = Transfers(
             self.ids, self.accounts, self.preset, self.invoices.rows.__contains__, self._react
         )
+        self.deposits = Deposits(self.ids, self.accounts, self._react)
+        self.dict_keys = DictKeys(seed, opened_at)
+        self.workspaces = Workspaces(self.ids, workspace_id, organization_id, opened_at)
+        self.split_profiles = SplitProfiles(self.ids)
         self.events = Events(
             self.ids, workspace_id, self.agenda, self.preset, self.faults, deliver or (lambda delivery: None)
         )
         self.life = Life(
-            seed, self.agenda, self.preset, self.faults, self.invoices, self.transfers, self.events
+            seed,
+            self.agenda,
+            self.preset,
+            self.faults,
+            self.invoices,
+            self.transfers,
+            self.deposits,
+            self.events,
         )
 
     def _react(self, subscription: str, log: Row, now: datetime) -> None:

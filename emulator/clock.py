@@ -1,13 +1,14 @@
 """Time of the emulated bank: a clock to read, and an agenda of what is due.
 
 Nothing else in the emulator reads a clock. Agenda entries are data (a name and arguments), never closures,
-so that a run can be printed, replayed and one day saved. The agenda runs nothing by itself: its owner steps
+so that a run can be printed, replayed and saved. The agenda runs nothing by itself: its owner steps
 it.
 """
 
 from __future__ import annotations
 
 import heapq
+import math
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -16,8 +17,22 @@ from typing import Any, Protocol
 Act = Callable[..., None]
 
 
+# A speed above this is a simulation, not a server: a day in less than a tenth of a second.
+FASTEST = 1_000_000
+# So that sums of dates stay inside a calendar; no test needs more than a decade at once.
+LONGEST_JUMP_SECONDS = 10 * 366 * 86_400.0
+
+
 class Clock(Protocol):
-    """Whatever can say what time it is at the bank, in aware UTC."""
+    """Whatever can say what time it is at the bank, in aware UTC, and be moved forward."""
+
+    on_change: Callable[[], None] | None
+
+    @property
+    def speed(self) -> float: ...
+
+    @property
+    def paused(self) -> bool: ...
 
     def now(self) -> datetime: ...
 
@@ -25,34 +40,89 @@ class Clock(Protocol):
 
     def real_seconds_until(self, at: datetime) -> float: ...
 
+    def set_pace(self, speed: float | None = None, paused: bool | None = None) -> None: ...
+
+    def move_to(self, at: datetime) -> None: ...
+
+    def set_back_to(self, at: datetime) -> None: ...
+
 
 class ScaledClock:
-    """Starts at the real time and runs `speed` times as fast."""
+    """Starts at the real time and runs `speed` times as fast, until it is paused or moved."""
 
-    def __init__(self, speed: float = 1.0) -> None:
-        self.speed = speed
-        self._started_at = datetime.now(UTC)
-        self._started_seconds = time.monotonic()
+    def __init__(self, speed: float = 1.0, start: datetime | None = None) -> None:
+        self._speed = speed
+        self._paused = False
+        self._known_at = start or datetime.now(UTC)
+        self._known_seconds = time.monotonic()
+        self.on_change: Callable[[], None] | None = None
+
+    @property
+    def speed(self) -> float:
+        """Emulated seconds per real second."""
+        return self._speed
+
+    @property
+    def paused(self) -> bool:
+        """Whether it stands still."""
+        return self._paused
 
     def now(self) -> datetime:
         """The emulated time."""
-        elapsed_seconds = (time.monotonic() - self._started_seconds) * self.speed
-        return self._started_at + timedelta(seconds=elapsed_seconds)
+        if self._paused:
+            return self._known_at
+        elapsed_seconds = (time.monotonic() - self._known_seconds) * self._speed
+        return self._known_at + timedelta(seconds=elapsed_seconds)
 
     def client_now(self) -> datetime:
         """What a caller takes for now: dates that it sends are compared with this, not with a later time."""
         return min(self.now(), datetime.now(UTC))
 
     def real_seconds_until(self, at: datetime) -> float:
-        """How many real seconds pass before the emulated time is `at`; never below zero."""
-        return max(0.0, (at - self.now()).total_seconds() / self.speed)
+        """How many real seconds pass before the emulated time is `at`: zero or more, infinite when paused."""
+        wait_seconds = (at - self.now()).total_seconds()
+        if wait_seconds <= 0:
+            return 0.0
+        return math.inf if self._paused else wait_seconds / self._speed
+
+    def set_pace(self, speed: float | None = None, paused: bool | None = None) -> None:
+        """Change the speed, pause or go on, from this instant."""
+        if speed is not None and not 0 < speed <= FASTEST:
+            raise ValueError(f"speed must be a number above 0 and at most {FASTEST}")
+        self._set(self.now())
+        self._speed = self._speed if speed is None else speed
+        self._paused = self._paused if paused is None else paused
+        self._tell()
+
+    def move_to(self, at: datetime) -> None:
+        """Jump forward to `at`; ValueError when that has passed."""
+        now = self.now()
+        _check_jump(now, at)
+        self._set(at)
+        self._tell()
+
+    def set_back_to(self, at: datetime) -> None:
+        """Stand at `at`, earlier or later: for loading a state, whose books are of that time."""
+        self._set(at)
+        self._tell()
+
+    def _set(self, at: datetime) -> None:
+        self._known_at, self._known_seconds = at, time.monotonic()
+
+    def _tell(self) -> None:
+        if self.on_change is not None:
+            self.on_change()
 
 
 class VirtualClock:
     """Stands still until it is told to move: for tests and simulation."""
 
+    speed = 1.0
+    paused = True
+
     def __init__(self, start: datetime) -> None:
         self._now = start
+        self.on_change: Callable[[], None] | None = None
 
     def now(self) -> datetime:
         """The emulated time."""
@@ -66,17 +136,29 @@ class VirtualClock:
         """Standing still, nothing comes by waiting: a short pause, after which the owner looks again."""
         return 0.0 if at <= self._now else 0.05
 
+    def set_pace(self, speed: float | None = None, paused: bool | None = None) -> None:
+        """Refused: it has no pace of its own."""
+        raise ValueError("this clock stands still; it can only be moved")
+
     def move_to(self, at: datetime) -> None:
         """Go forward to `at`; going back is a mistake of the caller."""
-        if at < self._now:
-            raise ValueError(
-                f"the clock stands at {self._now.isoformat()} and cannot go back to {at.isoformat()}"
-            )
+        _check_jump(self._now, at)
+        self._now = at
+
+    def set_back_to(self, at: datetime) -> None:
+        """Stand at `at`, earlier or later."""
         self._now = at
 
     def advance(self, seconds: float) -> None:
         """Go forward by `seconds`."""
         self.move_to(self._now + timedelta(seconds=seconds))
+
+
+def _check_jump(now: datetime, at: datetime) -> None:
+    if at < now:
+        raise ValueError(f"the clock stands at {now.isoformat()} and cannot go back to {at.isoformat()}")
+    if (at - now).total_seconds() > LONGEST_JUMP_SECONDS:
+        raise ValueError("the clock cannot jump more than ten years at once")
 
 
 class Agenda:
@@ -104,6 +186,25 @@ class Agenda:
     def next_at(self) -> datetime | None:
         """When the next entry is due; None when there is nothing to do."""
         return self._heap[0][0] if self._heap else None
+
+    def entries(self) -> list[tuple[datetime, str, tuple[Any, ...]]]:
+        """Everything that is planned, soonest first."""
+        return [(at, name, args) for at, _, name, args in sorted(self._heap, key=lambda each: each[:2])]
+
+    def take(self, is_wanted: Callable[[str, tuple[Any, ...]], bool]) -> list[tuple[str, tuple[Any, ...]]]:
+        """Remove the entries that are wanted, and return their names and arguments, soonest first."""
+        taken = sorted(
+            (each for each in self._heap if is_wanted(each[2], each[3])), key=lambda each: each[:2]
+        )
+        if taken:
+            gone = {sequence for _, sequence, _, _ in taken}
+            self._heap = [each for each in self._heap if each[1] not in gone]
+            heapq.heapify(self._heap)
+        return [(name, args) for _, _, name, args in taken]
+
+    def knows(self, name: str) -> bool:
+        """Whether an entry of this name can be done."""
+        return name in self._acts
 
     def run_due(self, now: datetime) -> int:
         """Do everything that is due by `now`, each at its own time; returns how many were done."""

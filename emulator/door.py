@@ -22,7 +22,7 @@ from emulator import api
 from emulator.bank import Bank
 from emulator.clock import Clock
 from emulator.credentials import Credentials
-from emulator.faults import Fault
+from emulator.faults import Fault, Matter
 from emulator.formats import time_text
 from emulator.refusal import Refusal
 
@@ -32,6 +32,8 @@ MOST_BODY_BYTES = 5_000_000
 HISTORY = 10_000
 # A hanging answer ends after this long, so that forgotten faults do not keep connections for ever.
 HANG_SECONDS = 60.0
+# Long enough to be felt and shorter than the SDKs' patience of 15 s.
+SLOW_SECONDS = 5.0
 
 log = logging.getLogger("emulator.door")
 
@@ -54,7 +56,7 @@ class Door:
         except ClientDisconnect:
             return
         segments = api.segments_of(request.url.path)
-        fault = self._bank.faults.for_request(api.subject_of(request.method, segments)) if segments else None
+        fault = self._fault(request, segments, body) if segments else None
         takes_effect = fault is None or fault.accepted
         answer = self._answer(request, segments, body) if takes_effect else _json({}, 503)
         status = answer.status_code if fault is None else _STATUS_OF.get(fault.name, answer.status_code)
@@ -63,6 +65,11 @@ class Door:
             await answer(scope, receive, send)
         else:
             await _strike(fault, answer, scope, receive, send)
+
+    def _fault(self, request: Request, segments: tuple[str, ...], body: bytes) -> Fault | None:
+        faults = self._bank.faults
+        amounts = _amounts(body) if faults.look_at_amounts else ()
+        return faults.for_request(Matter(api.subject_of(request.method, segments), amounts, segments))
 
     async def _body(self, request: Request) -> bytes:
         chunks = bytearray()
@@ -136,7 +143,10 @@ _STATUS_OF = {
 
 async def _strike(fault: Fault, answer: Response, scope: Scope, receive: Receive, send: Send) -> None:
     name = fault.name
-    if name == "hang":
+    if name == "slow_answer":
+        await asyncio.sleep(float(fault.options.get("seconds", SLOW_SECONDS)))
+        await answer(scope, receive, send)
+    elif name == "hang":
         seconds = float(fault.options.get("seconds", HANG_SECONDS))
         try:
             async with asyncio.timeout(seconds):
@@ -166,6 +176,17 @@ async def _strike(fault: Fault, answer: Response, scope: Scope, receive: Receive
     else:
         body = Refusal.of("internalServerError", "Houston, we have a problem").to_json()
         await _json(body, _STATUS_OF[name])(scope, receive, send)
+
+
+def _amounts(body: bytes) -> tuple[int, ...]:
+    """The amounts of all elements in a request's body, for rules on amount; none where there is no list."""
+    try:
+        wrapped = msgspec.json.decode(body)
+    except (msgspec.DecodeError, RecursionError):
+        return ()
+    lists = [each for each in wrapped.values() if isinstance(each, list)] if isinstance(wrapped, dict) else []
+    elements = [element for each in lists for element in each if isinstance(element, dict)]
+    return tuple(amount for each in elements if type(amount := each.get("amount")) is int)
 
 
 def _emptied(body: bytes) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from typing import Any
 
 from emulator import checks
 from emulator.clock import Agenda
-from emulator.faults import Faults
+from emulator.faults import Faults, Matter
 from emulator.formats import Ids, time_text
 from emulator.preset import Preset
 from emulator.refusal import Refusal
@@ -140,7 +140,9 @@ class Events:
                 self._schedule(at, event_id, webhook_id)
 
     def _schedule(self, at: datetime, event_id: str, webhook_id: str) -> None:
-        subject = self._subject(event_id)
+        subject = self._matter(event_id)
+        if self._faults.loses_event(subject):
+            return
         delay_seconds = self._faults.reorder_delay_seconds(subject)
         self._agenda.push(
             at + timedelta(seconds=delay_seconds), "event.deliver", event_id, webhook_id, 0, False
@@ -150,16 +152,22 @@ class Events:
         if self._faults.forges(subject):
             self._agenda.push(at, "event.deliver", event_id, webhook_id, None, True)
 
-    def _subject(self, event_id: str) -> str:
+    def _matter(self, event_id: str) -> Matter:
         row = self.rows.get(event_id)
-        return "" if row is None else f"{row['subscription']} {row['log']['type']}"
+        if row is None:
+            return Matter("")
+        entity: Row = row["log"].get(row["subscription"], {})
+        amounts = (entity["amount"],) if "amount" in entity else ()
+        return Matter(
+            f"{row['subscription']} {row['log']['type']}", amounts, (event_id, entity.get("id", ""))
+        )
 
     def _send(self, at: datetime, event_id: str, webhook_id: str, attempt: int | None, forged: bool) -> None:
         row, webhook = self.rows.get(event_id), self.webhooks.get(webhook_id)
         if row is None or webhook is None:
             return
         delivery = Delivery(row, webhook_id, webhook["url"], attempt, forged)
-        if not forged and self._faults.drops_delivery(self._subject(event_id)):
+        if not forged and self._faults.drops_delivery(self._matter(event_id)):
             self.record(delivery, at, BAD_CONNECTION, "HTTP POST request could not connect")
             return
         self.posts += 1

@@ -1,18 +1,21 @@
 """Every misbehaviour of the bank, each off until it is switched on by name.
 
-Decides, seeded, whether a fault strikes a request, a delivery or a transfer; the places that ask do the
-damage. A fault strikes `times` times, at a `rate`, or until it is cleared.
+Decides, seeded, whether a fault strikes a request, a delivery, a transfer or a payer; the places that ask do
+the damage. A fault strikes `times` times, at a `rate`, by a rule on amount, or until it is cleared. Scenarios
+are the same faults under the names that people look for.
 """
 
 from __future__ import annotations
 
 import random
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
 REQUEST_FAULTS = {
     "drop_answer": "the connection is closed without an answer",
     "hang": "no answer comes; the connection is closed after `seconds` (default 60)",
+    "slow_answer": "the answer comes after `seconds` (default 5)",
     "error_500": "answers 500",
     "error_502": "answers 502",
     "error_503": "answers 503",
@@ -27,14 +30,77 @@ DELIVERY_FAULTS = {
     "reorder": "the first delivery waits up to `seconds` (default 60) emulated seconds",
     "forge_signature": "a copy with a stranger's signature is sent as well",
     "drop_delivery": "a delivery counts as made, never arrives and is recorded as badConnection",
+    "lose_event": "an event is never posted, nor tried again; only a list of undelivered events shows it",
 }
 TRANSFER_FAULTS = {
     "blocked_destination": "an accepted transfer fails late with `reason`",
+    "slow_transfer": "a transfer arrives `seconds` (default 3600) emulated seconds late",
 }
-FAULTS = {**REQUEST_FAULTS, **DELIVERY_FAULTS, **TRANSFER_FAULTS}
+PAYER_FAULTS = {
+    "never_paid": "an invoice that would be paid is not",
+    "underpaid": "the payer pays `percent` (default 50) of the amount",
+    "credited_first": "the event of `credited` is sent before that of `paid`",
+    "taken_back": "a credited invoice is reversed in full after `seconds` (default 60) emulated seconds",
+}
+FAULTS = {**REQUEST_FAULTS, **DELIVERY_FAULTS, **TRANSFER_FAULTS, **PAYER_FAULTS}
+
+# The names that people look for, each a fault with its options; what is asked for wins over these.
+SCENARIOS: dict[str, dict[str, Any]] = {
+    "no_balance": {"name": "blocked_destination", "reason": "Insufficient balance"},
+    "blocked_account": {"name": "blocked_destination", "reason": "Destination account blocked"},
+    "duplicated_transfer": {"name": "blocked_destination", "reason": "Duplicated transfer"},
+    "timeout": {"name": "hang", "accepted": True},
+    "timeout_before": {"name": "hang", "accepted": False},
+    "lost_answer": {"name": "drop_answer", "accepted": True},
+    "bank_error": {"name": "error_500"},
+    "maintenance": {"name": "error_503"},
+    "throttled": {"name": "throttle_429", "retry_after": 5},
+    "duplicate_storm": {"name": "duplicate_delivery", "count": 10},
+    "late_webhook": {"name": "reorder", "seconds": 3600},
+    "lost_webhook": {"name": "lose_event"},
+    "forged_webhook": {"name": "forge_signature"},
+    "credited_before_paid": {"name": "credited_first"},
+    "chargeback": {"name": "taken_back"},
+}
+
+# Several faults under one name. A rate of a few in a hundred: often enough to meet each within a day of 80
+# invoices, seldom enough that a client with retries still gets its work done.
+PACKS: dict[str, list[dict[str, Any]]] = {
+    # Our own invention: the bank documents no magic value. Off unless asked for.
+    "magic_amounts": [
+        {"name": "no_balance", "ends_in": 13},
+        {"name": "blocked_account", "ends_in": 14},
+        {"name": "slow_transfer", "ends_in": 15},
+        {"name": "never_paid", "ends_in": 21},
+        {"name": "underpaid", "ends_in": 22},
+        {"name": "credited_before_paid", "ends_in": 23},
+        {"name": "chargeback", "ends_in": 24},
+        {"name": "lost_webhook", "ends_in": 31},
+        {"name": "duplicate_storm", "ends_in": 32},
+        {"name": "late_webhook", "ends_in": 33},
+    ],
+    "hostile": [
+        {"name": "error_500", "rate": 0.02},
+        {"name": "error_503", "rate": 0.02, "accepted": True},
+        {"name": "drop_answer", "rate": 0.03},
+        {"name": "drop_answer", "rate": 0.02, "accepted": False},
+        {"name": "hang", "rate": 0.01, "seconds": 20},
+        {"name": "cut_body", "rate": 0.01},
+        {"name": "throttled", "rate": 0.03},
+        {"name": "duplicate_delivery", "rate": 0.1, "count": 2},
+        {"name": "reorder", "rate": 0.1, "seconds": 600},
+        {"name": "forge_signature", "rate": 0.05},
+        {"name": "drop_delivery", "rate": 0.1},
+        {"name": "lost_webhook", "rate": 0.02},
+        {"name": "blocked_account", "rate": 0.03},
+        {"name": "slow_transfer", "rate": 0.05},
+        {"name": "underpaid", "rate": 0.02},
+        {"name": "chargeback", "rate": 0.01},
+    ],
+}
 
 # Whether the request takes effect before the fault strikes, when `accepted` is not given.
-_ACCEPTED = {"drop_answer", "cut_body", "wrong_body", "empty_page", "hang"}
+_ACCEPTED = {"drop_answer", "cut_body", "wrong_body", "empty_page", "hang", "slow_answer"}
 _OPTIONS: dict[str, tuple[type, ...]] = {
     "accepted": (bool,),
     "seconds": (int, float),
@@ -43,15 +109,34 @@ _OPTIONS: dict[str, tuple[type, ...]] = {
     "reason": (str,),
     "at_least_centavos": (int,),
     "at_most_centavos": (int,),
+    "ends_in": (int,),
+    "percent": (int,),
+    "only": (str,),
 }
+# No longer than a year, no more copies than a machine bears, and what a percentage and two digits can be.
+_MOST = {"seconds": 31_622_400, "retry_after": 31_622_400, "count": 1_000, "percent": 100, "ends_in": 99}
+_AMOUNT_RULES = {"at_least_centavos", "at_most_centavos", "ends_in"}
+
+
+@dataclass(frozen=True)
+class Matter:
+    """What a fault may strike: a request, a delivery, a transfer or a payment.
+
+    `words` name it ("POST transfer", "invoice credited"); `amounts_centavos` and `ids` are those it is about.
+    """
+
+    words: str
+    amounts_centavos: tuple[int, ...] = ()
+    ids: tuple[str, ...] = ()
 
 
 @dataclass
 class Fault:
     """One switched-on misbehaviour.
 
-    `route` selects requests ("POST transfer", "GET *", "*"), deliveries ("invoice credited", "transfer *")
-    or nothing for transfers, which are selected by `at_least_centavos` and `at_most_centavos`.
+    `route` selects requests ("POST transfer", "GET *", "*") and deliveries ("invoice credited", "transfer *").
+    The options `at_least_centavos`, `at_most_centavos` and `ends_in` (the last two digits) select by amount,
+    `only` by the id of an invoice, a transfer or an event.
     """
 
     number: int
@@ -61,24 +146,45 @@ class Fault:
     rate: float = 1.0
     options: dict[str, Any] = field(default_factory=dict)
     struck: int = 0
+    scenario: str | None = None
 
     @property
     def accepted(self) -> bool:
         """Whether the request takes effect although its answer goes wrong."""
         return bool(self.options.get("accepted", self.name in _ACCEPTED))
 
-    def matches(self, subject: str) -> bool:
-        """Whether this fault is meant for the subject, such as `POST transfer`."""
+    @property
+    def has_amount_rule(self) -> bool:
+        """Whether amounts decide."""
+        return not _AMOUNT_RULES.isdisjoint(self.options)
+
+    def matches(self, matter: Matter) -> bool:
+        """Whether this fault is meant for the matter."""
+        return (
+            self._is_on_route(matter.words)
+            and ("only" not in self.options or self.options["only"] in matter.ids)
+            and (not self.has_amount_rule or any(map(self._is_meant_for, matter.amounts_centavos)))
+        )
+
+    def _is_on_route(self, words: str) -> bool:
         if self.route == "*":
             return True
-        wanted, given = self.route.lower().split(), subject.lower().split()
+        wanted, given = self.route.lower().split(), words.lower().split()
         return len(wanted) == len(given) and all(a in ("*", b) for a, b in zip(wanted, given, strict=True))
+
+    def _is_meant_for(self, centavos: int) -> bool:
+        options: dict[str, int] = self.options
+        return (
+            options.get("at_least_centavos", 0) <= centavos <= options.get("at_most_centavos", centavos)
+            and options.get("ends_in", centavos % 100) == centavos % 100
+        )
 
     def to_json(self) -> dict[str, Any]:
         """As the management face shows it."""
         return {
             "id": self.number,
             "name": self.name,
+            **({"scenario": self.scenario} if self.scenario else {}),
             "route": self.route,
             "times": self.times,
             "rate": self.rate,
@@ -97,78 +203,125 @@ class Faults:
         self.struck: dict[str, int] = {}
 
     def add(self, request: dict[str, Any]) -> Fault:
-        """Switch a fault on; ValueError says what is wrong with the request."""
-        given: dict[str, Any] = dict(request)
+        """Switch a fault or a scenario on; ValueError says what is wrong with the request."""
+        scenario = request.get("name")
+        given: dict[str, Any] = {**request}
+        if isinstance(scenario, str) and scenario in SCENARIOS:
+            given = {**SCENARIOS[scenario], **{key: request[key] for key in request if key != "name"}}
+        else:
+            scenario = None
         name = given.pop("name", None)
         route, times, rate = given.pop("route", "*"), given.pop("times", None), given.pop("rate", 1.0)
-        if name not in FAULTS:
-            raise ValueError(f"unknown fault {name}; known are {', '.join(FAULTS)}")
+        if not isinstance(name, str) or name not in FAULTS:
+            known = ", ".join((*SCENARIOS, *PACKS, *FAULTS))
+            raise ValueError(f"unknown fault {name}; known are {known}")
         if not isinstance(route, str) or (route != "*" and len(route.split()) != 2):
             raise ValueError('route must be "*" or two words such as "POST transfer" or "invoice credited"')
         if times is not None and (type(times) is not int or times < 1):
             raise ValueError("times must be a whole number from 1, or absent for until cleared")
         if isinstance(rate, bool) or not isinstance(rate, int | float) or not 0 <= rate <= 1:
             raise ValueError("rate must be a number from 0 to 1")
-        for option, value in given.items():
-            types = _OPTIONS.get(option)
-            if types is None:
-                raise ValueError(f"unknown option {option}; known are {', '.join(_OPTIONS)}")
-            if not isinstance(value, types) or (isinstance(value, bool) and bool not in types):
-                raise ValueError(f"{option} must be of type {' or '.join(each.__name__ for each in types)}")
-            if isinstance(value, int | float) and value < 0:
-                raise ValueError(f"{option} must not be below zero")
+        _check_options(given)
         if name == "key_endpoint_down":
             route = "GET public-key"
+        elif name not in REQUEST_FAULTS and name not in DELIVERY_FAULTS:
+            # These strike the bank's own doings, which have no route.
+            route = "*"
         self._numbers += 1
-        fault = Fault(self._numbers, name, route, times, float(rate), given)
+        fault = Fault(self._numbers, name, route, times, float(rate), given, scenario=scenario)
         self._active.append(fault)
         return fault
+
+    def add_pack(self, name: str) -> list[Fault]:
+        """Switch on the faults of a pack; ValueError when there is no such pack."""
+        if name not in PACKS:
+            raise ValueError(f"unknown pack {name}; known are {', '.join(PACKS)}")
+        return [self.add(request) for request in PACKS[name]]
 
     def active(self) -> list[Fault]:
         """The faults that can still strike."""
         return list(self._active)
 
-    def clear(self, name: str | None = None) -> int:
-        """Switch off all faults, or all of one name; returns how many."""
-        kept = [fault for fault in self._active if name is not None and fault.name != name]
+    def clear(self, name: str | None = None, number: int | None = None) -> int:
+        """Switch off all faults, those of one name (fault or scenario) or a single one; returns how many."""
+
+        def is_meant(fault: Fault) -> bool:
+            return (name is None or name in (fault.name, fault.scenario)) and number in (None, fault.number)
+
+        kept = [fault for fault in self._active if not is_meant(fault)]
         cleared = len(self._active) - len(kept)
         self._active = kept
         return cleared
 
-    def for_request(self, subject: str) -> Fault | None:
-        """The first fault that strikes a request such as `POST transfer`, if any."""
-        return self._strike(REQUEST_FAULTS, subject)
+    @property
+    def look_at_amounts(self) -> bool:
+        """Whether a fault for requests has a rule on amount, so that bodies are worth reading for it."""
+        return any(fault.name in REQUEST_FAULTS and fault.has_amount_rule for fault in self._active)
 
-    def duplicate_count(self, subject: str) -> int:
+    def for_request(self, matter: Matter | str) -> Fault | None:
+        """The first fault that strikes a request such as `POST transfer`, if any."""
+        return self._strike(REQUEST_FAULTS, matter)
+
+    def duplicate_count(self, matter: Matter) -> int:
         """How many extra copies of a delivery are sent."""
-        fault = self._strike(("duplicate_delivery",), subject)
+        fault = self._strike(("duplicate_delivery",), matter)
         return 0 if fault is None else int(fault.options.get("count", 1))
 
-    def reorder_delay_seconds(self, subject: str) -> float:
+    def reorder_delay_seconds(self, matter: Matter) -> float:
         """How long a first delivery is held back."""
-        fault = self._strike(("reorder",), subject)
+        fault = self._strike(("reorder",), matter)
         return 0.0 if fault is None else self._random.uniform(0, float(fault.options.get("seconds", 60)))
 
-    def forges(self, subject: str) -> bool:
+    def forges(self, matter: Matter) -> bool:
         """Whether a forged copy goes out as well."""
-        return self._strike(("forge_signature",), subject) is not None
+        return self._strike(("forge_signature",), matter) is not None
 
-    def drops_delivery(self, subject: str) -> bool:
+    def drops_delivery(self, matter: Matter) -> bool:
         """Whether a delivery is lost on the way."""
-        return self._strike(("drop_delivery",), subject) is not None
+        return self._strike(("drop_delivery",), matter) is not None
 
-    def refuses_transfer(self, amount_centavos: int) -> str | None:
-        """Why a transfer of this amount fails late, if it does."""
-        for fault in self._active:
-            least = fault.options.get("at_least_centavos", 0)
-            most = fault.options.get("at_most_centavos", amount_centavos)
-            if fault.name in TRANSFER_FAULTS and least <= amount_centavos <= most and self._chance(fault):
-                return str(fault.options.get("reason", "Destination account blocked"))
-        return None
+    def loses_event(self, matter: Matter) -> bool:
+        """Whether an event is never posted at all."""
+        return self._strike(("lose_event",), matter) is not None
 
-    def _strike(self, names: dict[str, str] | tuple[str, ...], subject: str) -> Fault | None:
+    def refuses_transfer(self, transfer: dict[str, Any]) -> str | None:
+        """Why this transfer fails late, if it does."""
+        fault = self._strike(("blocked_destination",), _about("transfer", transfer))
+        return None if fault is None else str(fault.options.get("reason", "Destination account blocked"))
+
+    def transfer_delay_seconds(self, transfer: dict[str, Any]) -> float:
+        """How much later than usual this transfer arrives."""
+        fault = self._strike(("slow_transfer",), _about("transfer", transfer))
+        return 0.0 if fault is None else float(fault.options.get("seconds", 3600))
+
+    def keeps_payer_away(self, invoice: dict[str, Any]) -> bool:
+        """Whether the payer of this invoice does not pay."""
+        return self._strike(("never_paid",), _about("invoice", invoice)) is not None
+
+    def underpayment_centavos(self, invoice: dict[str, Any]) -> int | None:
+        """What the payer pays instead of the amount; None for all of it."""
+        fault = self._strike(("underpaid",), _about("invoice", invoice))
+        return (
+            None
+            if fault is None
+            else max(1, invoice["amount"] * int(fault.options.get("percent", 50)) // 100)
+        )
+
+    def credits_first(self, invoice: dict[str, Any]) -> bool:
+        """Whether the world hears of this invoice's credit before its payment."""
+        return self._strike(("credited_first",), _about("invoice", invoice)) is not None
+
+    def take_back_seconds(self, invoice: dict[str, Any]) -> float | None:
+        """After how long a credited invoice is reversed; None for never."""
+        fault = self._strike(("taken_back",), _about("invoice", invoice))
+        return None if fault is None else float(fault.options.get("seconds", 60))
+
+    def _strike(self, names: Iterable[str], matter: Matter | str) -> Fault | None:
+        if not self._active:
+            return None
+        matter = Matter(matter) if isinstance(matter, str) else matter
         for fault in self._active:
-            if fault.name in names and fault.matches(subject) and self._chance(fault):
+            if fault.name in names and fault.matches(matter) and self._chance(fault):
                 return fault
         return None
 
@@ -180,3 +333,19 @@ class Faults:
         if fault.times is not None and fault.struck >= fault.times:
             self._active.remove(fault)
         return True
+
+
+def _about(words: str, row: dict[str, Any]) -> Matter:
+    # The amount that was asked for: an invoice that was paid by another amount keeps its magic.
+    return Matter(words, (row.get("nominalAmount", row["amount"]),), (row["id"],))
+
+
+def _check_options(given: dict[str, Any]) -> None:
+    for option, value in given.items():
+        types = _OPTIONS.get(option)
+        if types is None:
+            raise ValueError(f"unknown option {option}; known are route, times, rate, {', '.join(_OPTIONS)}")
+        if not isinstance(value, types) or (isinstance(value, bool) and bool not in types):
+            raise ValueError(f"{option} must be of type {' or '.join(each.__name__ for each in types)}")
+        if isinstance(value, int | float) and not 0 <= value <= _MOST.get(option, 10**15):
+            raise ValueError(f"{option} must not be below zero or above {_MOST.get(option, 10**15)}")

@@ -21,6 +21,9 @@ class Preset:
     paid_share: float = 0.85
     # Observed: typically 2-15 minutes.
     pay_delay_seconds: Range = (120.0, 900.0)
+    # Observed: payments come just after round ten-minute marks. Inferred: a batch job; 600 imitates it, 0
+    # does not, since most tests want payments spread.
+    pay_cluster_seconds: float = 0.0
     # Observed: paid, then credited, seconds apart.
     credit_delay_seconds: Range = (1.5, 6.0)
     # Observed: `credited` was delivered before `paid` in 4 of 11 (GC).
@@ -42,8 +45,13 @@ class Preset:
     retry_delays_seconds: tuple[float, ...] = (300.0, 1800.0, 7200.0)
     # Unknown at the bank; burning is the harsher guess and so the better teacher.
     failed_transfer_burns_external_id: bool = True
+    # Observed (GC, RF, FB): duplicates and low balances are refused late. True: in the answer to the POST.
+    refuse_transfers_early: bool = False
     # Inferred: attempts name event and webhook, so one event goes to all webhooks. True: one event for each.
     event_per_webhook: bool = False
+    # Unknown: the bank's limit, if it has one. Calls that one project may make in a real minute; 0 for no
+    # limit. A project's own limit wins.
+    requests_per_minute: int = 0
 
     def change(self, changes: dict[str, Any]) -> None:
         """Set fields by name from JSON; ValueError names what is wrong and nothing is changed then."""
@@ -61,6 +69,45 @@ class Preset:
         return {field.name: getattr(self, field.name) for field in fields(self)}
 
 
+AT_ONCE: Range = (0.0, 0.0)
+
+# Presets by name: what each changes of the defaults.
+PRESETS: dict[str, dict[str, Any]] = {
+    # What was seen at the real sandbox.
+    "sandbox": {},
+    # Everything is paid and nothing takes time: for tests that do not care about waiting.
+    "instant": {
+        "paid_share": 1.0,
+        "pay_delay_seconds": AT_ONCE,
+        "credit_delay_seconds": AT_ONCE,
+        "credited_first_share": 0.0,
+        "created_event_delay_seconds": AT_ONCE,
+        "event_delay_seconds": AT_ONCE,
+        "process_delay_seconds": AT_ONCE,
+        "success_delay_seconds": AT_ONCE,
+        "reversal_step_seconds": 0.0,
+    },
+    # The sandbox on a bad day; the pack of faults of the same name belongs to it.
+    "hostile": {
+        "paid_share": 0.8,
+        "pay_cluster_seconds": 600.0,
+        "credited_first_share": 0.5,
+        "event_delay_seconds": (0.3, 70.0),
+        "success_delay_seconds": (3.0, 60.0),
+        "invoice_fee_centavos": 37,
+    },
+}
+
+
+def preset(name: str) -> Preset:
+    """The preset of this name; ValueError when there is none."""
+    if name not in PRESETS:
+        raise ValueError(f"unknown preset {name}; known are {', '.join(PRESETS)}")
+    made = Preset()
+    made.change(PRESETS[name])
+    return made
+
+
 def _fitted(name: str, current: Any, value: Any) -> Any:
     if isinstance(current, bool):
         if isinstance(value, bool):
@@ -75,7 +122,8 @@ def _fitted(name: str, current: Any, value: Any) -> Any:
     if isinstance(current, int):
         if type(value) is int and value >= 0:
             return value
-        raise ValueError(f"{name} must be whole centavos, zero or more")
+        unit = "centavos" if name.endswith("_centavos") else "number"
+        raise ValueError(f"{name} must be a whole {unit}, zero or more")
     if not _is_number(value) or value < 0 or (name.endswith("_share") and value > 1):
         raise ValueError(
             f"{name} must be a number{' from 0 to 1' if name.endswith('_share') else ', zero or more'}"

@@ -31,9 +31,15 @@ def statement(bank: Bank, *, details: bool) -> dict[str, Any]:
         if row["status"] in ("processing", "success")
     )
     net_centavos = sum(credit.net_centavos for credit in credits)
+    deposited_centavos = sum(bank.deposits.credited_centavos.values())
+    sent_back_centavos = sum(bank.deposits.reversed_centavos.values()) + sum(
+        reversal.centavos for reversal in bank.deposits.reversals.values() if reversal.transaction_id
+    )
     expected = (
         bank.accounts.opening_centavos
         + net_centavos
+        + deposited_centavos
+        - sent_back_centavos
         - taken_centavos
         - reversed_centavos
         - reversing_centavos
@@ -57,6 +63,7 @@ def statement(bank: Bank, *, details: bool) -> dict[str, Any]:
         "opening_balance_centavos": bank.accounts.opening_centavos,
         "balance_centavos": bank.accounts.customer_centavos,
         "reversed_centavos": reversed_centavos,
+        "deposited_centavos": deposited_centavos - sent_back_centavos,
         "forwarded_exactly_once": sum(payout["verdict"] == "forwarded_exactly_once" for payout in payouts),
         "nothing_to_forward": [p["invoice_id"] for p in payouts if p["verdict"] == "nothing_to_forward"],
         "unpaid": [payout["invoice_id"] for payout in payouts if payout["verdict"] == "unpaid"],

@@ -59,11 +59,15 @@ def read_log(subscription: str, body: bytes) -> Event:
 
 # --- below: the shapes we rely on (facts sheet 4.4, 5.2, 6.2), each with only the fields that we use ---
 
-# RecursionError: what msgspec makes of JSON that is nested deeper than Python's own limit.
-_UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+# RecursionError: what msgspec makes of JSON that is nested deeper than Python's own limit. OverflowError: a moment
+# that has no place in UTC.
+_UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError, OverflowError)
 
-_Centavos = Annotated[int, msgspec.Meta(ge=0)]
-_Id = Annotated[str, msgspec.Meta(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_-]+$")]
+# R$ 10 trillion, a year of Brazil's product: more is a misreading, and some nine thousand such sums still fit a
+# 64-bit column. An amount that the books cannot hold would fail its whole transaction, at every delivery.
+_CENTAVOS_MAX = 10**15
+_Centavos = Annotated[int, msgspec.Meta(ge=0, le=_CENTAVOS_MAX)]
+_Id = Annotated[str, msgspec.Meta(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_-]+\Z")]
 
 
 class _Identified(msgspec.Struct):
@@ -148,6 +152,8 @@ def _read(event_id: str, subscription: str, raw_log: msgspec.Raw, body: bytes) -
             fact = _read_reversal(raw_log, log_type)
         elif subscription == "transfer":
             fact = _read_transfer_news(raw_log)
+        elif subscription == "invoice" and not log_type:
+            unreadable = "the log has no type"  # that it credited nothing would be a guess
     except _UNREADABLE as error:
         # A stranger's subscription may have any shape; only money of ours must be readable.
         unreadable = str(error) if subscription in ("invoice", "transfer") else None

@@ -5,7 +5,7 @@ books know and what the bank has just shown, and decides. It never concludes any
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from payments.transfer import LOST_STATUSES, BankTransfer, says_duplicate
 
@@ -71,6 +71,8 @@ def judge(external_id: str, known: Sequence[Sighting], found: Sequence[BankTrans
     *successful* look-up has just shown. A page that hides a transfer which the bank has told us of, or whose
     existence it implies by refusing a duplicate, is not believed.
     """
+    told_lost = {sighting.bank_transfer_id: sighting.status for sighting in known if sighting.is_lost}
+    found = [_as_told(transfer, told_lost) for transfer in found]
     living = [transfer for transfer in found if not transfer.is_lost]
     if living:
         # success before processing before created: if two live (never seen), the furthest is the truth
@@ -86,9 +88,10 @@ def judge(external_id: str, known: Sequence[Sighting], found: Sequence[BankTrans
     if unexplained:
         return AskWhy(unexplained)
 
+    # Two that were refused as duplicates are not each other's twin: the one that they repeat was not refused so.
+    originals = {transfer.external_id for transfer in found if not says_duplicate(reasons[transfer.id] or ())}
     for transfer in found:
-        twins = [other for other in found if other.external_id == transfer.external_id]
-        if says_duplicate(reasons[transfer.id] or ()) and len(twins) == 1:
+        if says_duplicate(reasons[transfer.id] or ()) and transfer.external_id not in originals:
             return Wait(
                 f"the bank refused {transfer.id} as a duplicate of {transfer.external_id}, but does not show the other"
             )
@@ -100,4 +103,12 @@ def judge(external_id: str, known: Sequence[Sighting], found: Sequence[BankTrans
     return Replace("; ".join(dict.fromkeys(told)) or f"the bank reports {mine[-1].status}")
 
 
+def _as_told(transfer: BankTransfer, told_lost: dict[str, str]) -> BankTransfer:
+    """The transfer with the status that its events have told, where the page is older than they are."""
+    if transfer.status in _UNDER_WAY and transfer.id in told_lost:
+        return replace(transfer, status=told_lost[transfer.id])
+    return transfer
+
+
+_UNDER_WAY = ("created", "processing")
 _PROGRESS = {"created": 1, "processing": 2, "success": 3}

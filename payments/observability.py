@@ -79,9 +79,6 @@ class Metrics:
         self.bank_call_seconds = Histogram(
             "repasse_bank_call_seconds", "How long calls to the bank took.", ["call"], registry=registry
         )
-        self.invoices_issued = Counter(
-            "repasse_invoices_issued", "Invoices that the bank has created for us.", registry=registry
-        )
         self.transfers_recorded = Counter(
             "repasse_transfers_recorded", "Outcomes of transfers.", ["outcome"], registry=registry
         )

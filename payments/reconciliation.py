@@ -27,9 +27,15 @@ log = structlog.get_logger()
 # How many facts are recorded in one transaction, and how many ids are asked for at once: a page of the bank's.
 _PAGE = 100
 
-# Observed: the bank reads dates as São Paulo days, three hours behind UTC. A day of margin covers that, and
-# logs that the bank lists late.
+# For logs that the bank lists late. (That it reads dates as São Paulo days is the client's business.)
 _MARGIN = timedelta(days=1)
+
+# What was credited before the window was opened is not ours to forward: somebody may have done so already. Clocks
+# differ by some minutes; none of our own invoices exists so early.
+_CLOCK_MARGIN = timedelta(minutes=10)
+
+# Other programs of the same workspace may rely on the list of undelivered events; these two are what we registered.
+_OUR_SUBSCRIPTIONS = frozenset({"invoice", "transfer"})
 
 _FINAL_LOG_TYPES = frozenset({"success", "failed", "canceled"})
 
@@ -76,7 +82,8 @@ def reconcile_once(
     clock: Callable[[], datetime],
 ) -> Reconciliation:
     """Ask all three questions once. Raises LedgerUnavailable; what was recorded before stays recorded."""
-    run = _Run(database, bank, policy, clock)
+    window = read_window(database)
+    run = _Run(database, bank, policy, clock, window.opened_at if window else None)
     started_at = clock()
     counts = Reconciliation()
     for question, ask in (
@@ -108,15 +115,20 @@ class _Run:
     bank: ReconciliationBank
     policy: ForwardingPolicy
     clock: Callable[[], datetime]
+    opened_at: datetime | None  # when the issuing window was; None when no worker has started yet
 
     def ask_events(self, counts: Reconciliation) -> None:
         """Take in events that the bank could not deliver, then tell it that we have them."""
         for page in _pages(self.bank.undelivered_events()):
-            events = [read_event(body) for body in page]
+            read = [read_event(body) for body in page]
+            events = [
+                event
+                for event in read
+                if event.subscription in _OUR_SUBSCRIPTIONS and not self._is_before_our_time(event)
+            ]
             counts.events += self._accept(events)
             for event in events:
-                if event.unreadable is None or not event.event_id.startswith("unreadable-"):
-                    self.bank.mark_delivered(event.event_id)
+                self.bank.mark_delivered(event.event_id)
 
     def ask_invoice_logs(self, counts: Reconciliation) -> None:
         """Find credits and reversals in the bank's logs, which it keeps whatever became of the events."""
@@ -133,7 +145,7 @@ class _Run:
                     event
                     for event in events
                     if event.event_id.removeprefix("invoice-log-") not in known
-                    and not _is_older(event, since - _MARGIN)
+                    and not self._is_before_our_time(event)
                 ]
             )
 
@@ -158,12 +170,14 @@ class _Run:
                 )
 
     def _credited_since(self) -> datetime:
-        """Since when credits concern us: the last run that heard everything, or the opening of the window."""
-        window = read_window(self.database)
+        """Since when we may have missed a credit: the last run that heard everything, or the opening."""
         last = last_complete_reconciliation(self.database)
-        if last is not None:
-            return last
-        return window.opened_at if window is not None else self.clock()
+        return last if last is not None else self.opened_at or self.clock()
+
+    def _is_before_our_time(self, event: Event) -> bool:
+        if not isinstance(event.fact, Credit) or self.opened_at is None:
+            return False
+        return event.fact.credited_at < self.opened_at - _CLOCK_MARGIN
 
     def _accept(self, events: Sequence[Event]) -> int:
         receipts = inbox.accept(
@@ -182,10 +196,6 @@ class _Run:
                 subject=receipt.subject,
             )
         return len(new)
-
-
-def _is_older(event: Event, moment: datetime) -> bool:
-    return isinstance(event.fact, Credit) and event.fact.credited_at < moment
 
 
 def _pages(bodies: Iterable[bytes]) -> Iterator[list[bytes]]:

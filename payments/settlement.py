@@ -69,6 +69,11 @@ class Settlement:
         """True when nothing was due."""
         return self.claimed == 0
 
+    @property
+    def has_more(self) -> bool:
+        """True when a whole call's worth was due, so that more may be waiting."""
+        return self.claimed == TRANSFERS_PER_CALL_MAX
+
 
 def settle_once(
     database: Database,

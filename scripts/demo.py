@@ -29,8 +29,8 @@ ROOT = Path(__file__).resolve().parent.parent
 DAY_SECONDS = 86_400
 
 # Before the day: three processes start. After it: the last credits are forwarded and settled.
-OPENING_SECONDS = 4.0
-CLOSING_SECONDS = 5.0
+OPENING_SECONDS = 5.0
+CLOSING_SECONDS = 6.0
 SECONDS_MIN = 20.0
 
 EXACT, DIFFERENT, WRONG, INTERRUPTED = 0, 1, 2, 130
@@ -63,11 +63,11 @@ class Town:
             )
 
     def stop_all(self) -> None:
-        """End the children in the order worker, web, bank; whoever does not within 10 s is killed."""
-        for name in reversed(self.children):
-            child = self.children[name]
+        """End all children; whoever does not within 10 s is killed."""
+        for child in self.children.values():
             if child.poll() is None:
                 child.terminate()
+        for child in self.children.values():
             try:
                 child.wait(10)
             except subprocess.TimeoutExpired:

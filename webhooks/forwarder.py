@@ -55,7 +55,7 @@ class Forwarder:
         while not self._stopping.is_set():
             self._woken.clear()
             try:
-                if self._settle().is_idle:
+                if not self._settle().has_more:
                     self._woken.wait(self._idle_seconds())
             except LedgerUnavailable as error:
                 log.error("forwarder.ledger_unavailable", reason=str(error))

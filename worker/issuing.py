@@ -144,11 +144,9 @@ def _issue(
     counts: Issuing,
 ) -> None:
     try:
-        missing: Sequence[InvoiceOrder] = claim.missing
-        if not claim.is_fresh:
-            # Whoever held it before may have sent it: ask before creating anything.
-            missing = batches.record_issued(database, claim, bank.find_invoices(claim.tag), clock())
-            log.info("batch.looked_up", batch=claim.tag, missing=len(missing))
+        # Whoever held it before may have sent it, or the books were restored from an older copy: always ask before
+        # creating anything. It costs one call in three hours.
+        missing = batches.record_issued(database, claim, bank.find_invoices(claim.tag), clock())
         if missing:
             _require_time(claim, bank, clock())
             created = bank.create_invoices(missing)

@@ -133,7 +133,7 @@ class BankKeys:
     def _ask(self) -> None:
         self._asked_at = self._clock()
         try:
-            keys = tuple(map(read_public_key, self._fetch()[:KEYS_MAX]))
+            keys = _read_keys(self._fetch()[:KEYS_MAX])
         except (BankError, ValueError) as error:
             self._failure = str(error)
             return
@@ -148,6 +148,18 @@ class BankKeys:
                 f"no public key of the bank is known yet ({self._failure}); it is asked for again"
             )
         return False
+
+
+def _read_keys(pems: list[str]) -> tuple[PublicKey, ...]:
+    """Read the list; the newest, which is in use, must be readable, and an older one that is not is left out."""
+    keys: list[PublicKey] = []
+    for position, pem in enumerate(pems):
+        try:
+            keys.append(read_public_key(pem))
+        except ValueError:
+            if position == 0:
+                raise
+    return tuple(keys)
 
 
 def _low_s(digital_signature: str) -> bytes | None:

@@ -6,7 +6,7 @@ Used inside other transactions; raising never fails one.
 from datetime import datetime
 from enum import StrEnum
 
-from sqlalchemy import Connection, func, select, update
+from sqlalchemy import Connection, bindparam, func, select, update
 
 from payments.ledger.database import insert_new
 from payments.ledger.tables import attentions
@@ -37,11 +37,7 @@ def raise_attention(
 
 def resolve_attention(connection: Connection, kind: AttentionKind, subject: str, now: datetime) -> None:
     """Close it if it is open."""
-    connection.execute(
-        update(attentions)
-        .where(attentions.c.kind == kind, attentions.c.subject == subject, attentions.c.resolved_at.is_(None))
-        .values(resolved_at=now)
-    )
+    connection.execute(_RESOLVE, {"which_kind": kind, "which_subject": subject, "now": now})
 
 
 def count_open(connection: Connection) -> int:
@@ -49,3 +45,14 @@ def count_open(connection: Connection) -> int:
     return connection.execute(
         select(func.count()).select_from(attentions).where(attentions.c.resolved_at.is_(None))
     ).scalar_one()
+
+
+_RESOLVE = (
+    update(attentions)
+    .where(
+        attentions.c.kind == bindparam("which_kind"),
+        attentions.c.subject == bindparam("which_subject"),
+        attentions.c.resolved_at.is_(None),
+    )
+    .values(resolved_at=bindparam("now"))
+)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Row, and_, func, insert, or_, select, update
+from sqlalchemy import Connection, Row, and_, bindparam, func, insert, or_, select, update
 
 from payments.invoice import BankInvoice, InvoiceOrder, Payer, order_invoices
 from payments.ledger.attention import AttentionKind, raise_attention, resolve_attention
@@ -47,11 +47,6 @@ class BatchClaim:
     late: bool
     lease_expires_at: datetime
     missing: tuple[InvoiceOrder, ...]
-
-    @property
-    def is_fresh(self) -> bool:
-        """True when no call can have been made for it yet; else the bank must be asked first."""
-        return self.attempt == 1
 
 
 def open_window(
@@ -209,13 +204,7 @@ def record_issued(
     with database.transaction() as connection:
         for invoice in invoices:
             connection.execute(
-                update(planned_invoices)
-                .where(
-                    planned_invoices.c.batch_id == claim.batch_id,
-                    planned_invoices.c.tag.in_(invoice.tags),
-                    planned_invoices.c.bank_invoice_id.is_(None),
-                )
-                .values(bank_invoice_id=invoice.id)
+                _RECORD_INVOICE, {"batch": claim.batch_id, "tags": invoice.tags, "bank_id": invoice.id}
             )
         row = connection.execute(
             select(invoice_batches).where(invoice_batches.c.id == claim.batch_id).with_for_update()
@@ -245,12 +234,12 @@ def release_batch(
 ) -> None:
     """Give the claim back, to be tried again at ``next_at``. ``refused``: the bank said no; a person should look."""
     with database.transaction() as connection:
-        connection.execute(
+        released = connection.execute(
             update(invoice_batches)
             .where(_held(claim))
             .values(state="planned", lease_expires_at=None, next_at=next_at, reason=reason)
-        )
-        if refused:
+        ).rowcount
+        if refused and released:  # else someone else holds it, or has issued it
             raise_attention(connection, AttentionKind.BATCH_REFUSED, claim.tag, reason, now)
 
 
@@ -291,3 +280,15 @@ def _batch_row(
         "late": late,
         "planned_at": now,
     }
+
+
+# Built once, because it runs a dozen times a batch.
+_RECORD_INVOICE = (
+    update(planned_invoices)
+    .where(
+        planned_invoices.c.batch_id == bindparam("batch"),
+        planned_invoices.c.tag.in_(bindparam("tags", expanding=True)),
+        planned_invoices.c.bank_invoice_id.is_(None),
+    )
+    .values(bank_invoice_id=bindparam("bank_id"))
+)

@@ -8,6 +8,7 @@ surface as what they are, bugs.
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DatabaseError, DBAPIError, IntegrityError, OperationalError
 from sqlalchemy.pool import QueuePool
+from sqlalchemy.sql.dml import ReturningInsert
 
 from payments.errors import LedgerUnavailable, LedgerUnusable
 
@@ -95,9 +97,14 @@ def insert_new(connection: Connection, table: Table, rows: Sequence[Mapping[str,
     """
     if not rows:
         return set()
-    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
-    statement = dialect.insert(table).on_conflict_do_nothing().returning(table.c[key])
+    statement = _insert_or_skip(table, connection.dialect.name, key)
     return {found for row in rows for found in connection.execute(statement, dict(row)).scalars()}
+
+
+@cache
+def _insert_or_skip(table: Table, dialect: str, key: str) -> ReturningInsert[Any]:
+    insert = postgresql.insert if dialect == "postgresql" else sqlite.insert
+    return insert(table).on_conflict_do_nothing().returning(table.c[key])
 
 
 def _sqlite_engine(url: URL) -> Engine:

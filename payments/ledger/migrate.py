@@ -59,7 +59,8 @@ def _refuse_strangers(connection: Connection, database: Database, found: str | N
             f"the database {database.name} is at version {found}, newer than this program's {NEWEST_REVISION}; "
             "install the newer repasse, or point DATABASE_URL elsewhere"
         )
-    if found is None and (tables := inspect(connection).get_table_names()):
+    # Alembic's own table stays behind, empty, when everything was downgraded.
+    if found is None and (tables := set(inspect(connection).get_table_names()) - {"alembic_version"}):
         raise LedgerUnusable(
             f"the database {database.name} has tables that are not ours ({', '.join(sorted(tables)[:3])}); "
             "point DATABASE_URL at an empty database"

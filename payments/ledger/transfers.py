@@ -7,11 +7,24 @@ failed twin cannot fail the good one. Functions that take a Connection run insid
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
+from functools import cache
 from typing import Any
 
-from sqlalchemy import Connection, Row, and_, case, func, insert, literal, select, update
+from sqlalchemy import (
+    Connection,
+    Row,
+    and_,
+    bindparam,
+    case,
+    func,
+    insert,
+    literal_column,
+    select,
+    update,
+)
+from sqlalchemy.sql.dml import ReturningUpdate
 
 from payments.ledger.attention import AttentionKind, raise_attention, resolve_attention
 from payments.ledger.database import Database, insert_new
@@ -105,18 +118,9 @@ def claim(database: Database, call_tag: str, lease_seconds: float, limit: int, n
         ids = _due_ids(connection, limit, now)
         if not ids:
             return []
-        fresh = and_(transfers.c.attempt == 0, transfers.c.generation == 1)
+        lease_expires_at = now + timedelta(seconds=lease_seconds)
         rows = connection.execute(
-            update(transfers)
-            .where(transfers.c.id.in_(ids))
-            .values(
-                state=TransferState.SENDING,
-                attempt=transfers.c.attempt + 1,
-                lease_expires_at=now + timedelta(seconds=lease_seconds),
-                call_tag=case((fresh, literal(call_tag)), else_=transfers.c.call_tag),
-                calls=case((fresh, 1), else_=transfers.c.calls),
-            )
-            .returning(*transfers.c)
+            _CLAIM, {"ids": ids, "new_call_tag": call_tag, "lease": lease_expires_at}
         ).all()
         _write_history(connection, [(row, "claimed", None) for row in rows], now)
         return [_to_claim(connection, row) for row in sorted(rows, key=lambda row: int(row.id))]
@@ -125,16 +129,7 @@ def claim(database: Database, call_tag: str, lease_seconds: float, limit: int, n
 def next_due_at(database: Database) -> datetime | None:
     """When the next transfer falls due or the next lease ends; None when nothing waits."""
     with database.reading() as connection:
-        moments = [
-            connection.execute(
-                select(func.min(transfers.c.due_at)).where(transfers.c.state == TransferState.PENDING)
-            ).scalar(),
-            connection.execute(
-                select(func.min(transfers.c.lease_expires_at)).where(
-                    transfers.c.state == TransferState.SENDING
-                )
-            ).scalar(),
-        ]
+        moments = connection.execute(_NEXT_MOMENTS).one()
     return min((moment for moment in moments if moment is not None), default=None)
 
 
@@ -221,14 +216,8 @@ def record_lookups(
 def in_flight(database: Database, sent_before: datetime, limit: int) -> list[str]:
     """The bank's ids of transfers that were accepted before ``sent_before`` and have no outcome yet."""
     with database.reading() as connection:
-        return list(
-            connection.execute(
-                select(transfers.c.bank_transfer_id)
-                .where(transfers.c.state == TransferState.SENT, transfers.c.sent_at <= sent_before)
-                .order_by(transfers.c.sent_at)
-                .limit(limit)
-            ).scalars()
-        )
+        rows = connection.execute(_IN_FLIGHT, {"sent_before": sent_before, "limit": limit})
+        return [str(bank_id) for bank_id in rows.scalars()]
 
 
 # --- inside the inbox's transaction ---
@@ -297,9 +286,7 @@ def apply_reversal(connection: Connection, invoice_id: str, now: datetime) -> No
 
 def owed_centavos(connection: Connection, credit: Row[Any]) -> int:
     """What is to be forwarded of a credit, given its reversals: never more than its net, never below zero."""
-    remaining = connection.execute(
-        select(func.min(reversals.c.remaining_centavos)).where(reversals.c.invoice_id == credit.invoice_id)
-    ).scalar()
+    remaining = connection.execute(_REMAINING, {"invoice": credit.invoice_id}).scalar()
     if remaining is None:
         return int(credit.net_centavos)
     return max(0, min(int(credit.net_centavos), int(remaining) - int(credit.fee_centavos)))
@@ -309,42 +296,20 @@ def owed_centavos(connection: Connection, credit: Row[Any]) -> int:
 
 
 def _due_ids(connection: Connection, limit: int, now: datetime) -> list[int]:
-    pending = (
-        select(transfers.c.id)
-        .where(transfers.c.state == TransferState.PENDING, transfers.c.due_at <= now)
-        .order_by(transfers.c.due_at)
-        .limit(limit)
-        .with_for_update(skip_locked=True)
-    )
-    ids = list(connection.execute(pending).scalars())
+    ids = list(connection.execute(_DUE, {"now": now, "limit": limit}).scalars())
     if len(ids) < limit:
-        expired = (
-            select(transfers.c.id)
-            .where(transfers.c.state == TransferState.SENDING, transfers.c.lease_expires_at <= now)
-            .order_by(transfers.c.lease_expires_at)
-            .limit(limit - len(ids))
-            .with_for_update(skip_locked=True)
-        )
-        ids += connection.execute(expired).scalars()
+        ids += connection.execute(_EXPIRED, {"now": now, "limit": limit - len(ids)}).scalars()
     return ids
 
 
 def _to_claim(connection: Connection, row: Row[Any]) -> Claim:
-    there = connection.execute(select(destinations).where(destinations.c.id == row.destination_id)).one()
     return Claim(
         transfer_id=row.id,
         invoice_id=row.invoice_id,
         generation=row.generation,
         external_id=row.external_id,
         amount_centavos=row.amount_centavos,
-        destination=Destination(
-            there.bank_code,
-            there.branch_code,
-            there.account_number,
-            there.account_type,
-            there.name,
-            there.tax_id,
-        ),
+        destination=_destination(connection, row),
         attempt=row.attempt,
         calls=row.calls,
         call_tag=row.call_tag or "",
@@ -356,16 +321,9 @@ def _move_claimed(
     connection: Connection, claim: Claim, state: TransferState, **values: Any
 ) -> Row[Any] | None:
     """Move a row that we hold. None when the claim was lost: its lease ran out, or an event overtook us."""
-    return connection.execute(
-        update(transfers)
-        .where(
-            transfers.c.id == claim.transfer_id,
-            transfers.c.state == TransferState.SENDING,
-            transfers.c.attempt == claim.attempt,
-        )
-        .values(state=state, **({"lease_expires_at": None} | values))
-        .returning(*transfers.c)
-    ).one_or_none()
+    new = {"state": state, "lease_expires_at": None} | values
+    guard = {"id_": claim.transfer_id, "attempt_": claim.attempt, "origins": [TransferState.SENDING]}
+    return connection.execute(_guarded_update(tuple(new)), guard | new).one_or_none()
 
 
 def _move(
@@ -376,12 +334,9 @@ def _move(
     **values: Any,
 ) -> Row[Any]:
     """Move a row that was read in this transaction, under the lineage's lock; anything else is a bug."""
-    return connection.execute(
-        update(transfers)
-        .where(transfers.c.id == row.id, transfers.c.state.in_(origins), transfers.c.attempt == row.attempt)
-        .values(state=state, lease_expires_at=None, **values)
-        .returning(*transfers.c)
-    ).one()
+    new = {"state": state, "lease_expires_at": None} | values
+    guard = {"id_": row.id, "attempt_": row.attempt, "origins": list(origins)}
+    return connection.execute(_guarded_update(tuple(new)), guard | new).one()
 
 
 def _release(
@@ -422,7 +377,7 @@ def _record_lookup(
     credit = _lock_lineage(connection, claim.invoice_id)
     for transfer in found:
         _sight(connection, transfer, None, now)
-    row = connection.execute(select(transfers).where(transfers.c.id == claim.transfer_id)).one()
+    row = connection.execute(_BY_ID, {"id": claim.transfer_id}).one()
     if row.state != TransferState.SENDING or row.attempt != claim.attempt:
         return LookupVerdict("overtaken")
     judgement = judge(claim.external_id, _sightings(connection, claim.invoice_id), found)
@@ -461,7 +416,7 @@ def _clear_to_send(
         connection,
         claim,
         TransferState.SENDING,
-        calls=transfers.c.calls + 1,
+        calls=claim.calls + 1,
         call_tag=call_tag,
         lease_expires_at=claim.lease_expires_at,
     )
@@ -482,13 +437,9 @@ def _shrink(connection: Connection, row: Row[Any], credit: Row[Any], owed: int, 
         )
         _write_history(connection, [(stopped, "stopped", stopped.reason)], now)
     else:
-        connection.execute(update(transfers).where(transfers.c.id == row.id).values(amount_centavos=owed))
+        connection.execute(_LOWER, {"id_": row.id, "amount": owed})
         _write_history(connection, [(row, "lowered", f"to {owed} centavos by a reversal")], now)
-    connection.execute(
-        update(credits)
-        .where(credits.c.invoice_id == credit.invoice_id)
-        .values(withheld_centavos=credit.net_centavos - owed)
-    )
+    connection.execute(_WITHHOLD, {"invoice": credit.invoice_id, "withheld": credit.net_centavos - owed})
 
 
 def _adopt(
@@ -571,15 +522,15 @@ def _settle(connection: Connection, row: Row[Any], bank_transfer_id: str, now: d
         settled_at=now,
     )
     _write_history(connection, [(settled, "settled", f"the bank's id is {bank_transfer_id}")], now)
-    for kind in (AttentionKind.TRANSFER_DEAD, AttentionKind.TRANSFER_STUCK):
-        resolve_attention(connection, kind, row.external_id, now)
+    resolve_attention(connection, AttentionKind.TRANSFER_STUCK, row.external_id, now)
+    for generation in range(1, row.generation + 1):
+        external_id = external_id_for(row.invoice_id, generation)
+        resolve_attention(connection, AttentionKind.TRANSFER_DEAD, external_id, now)
 
 
 def _apply_sighting(connection: Connection, row: Row[Any], policy: ForwardingPolicy, now: datetime) -> None:
     """Catch up with an outcome that was reported before we knew that the transfer was ours."""
-    seen = connection.execute(
-        select(bank_transfers).where(bank_transfers.c.bank_transfer_id == row.bank_transfer_id)
-    ).one()
+    seen = connection.execute(_SEEN, {"id": row.bank_transfer_id}).one()
     if seen.status == BankStatus.SUCCESS:
         _settle(connection, row, seen.bank_transfer_id, now)
     elif seen.status in LOST_STATUSES:
@@ -592,24 +543,25 @@ def _fail_and_reissue(
 ) -> None:
     """This external_id is spent. Put the next generation in line; it is looked up before it is sent."""
     origins = (TransferState.SENDING, TransferState.SENT)
-    if row.generation > policy.reissue_max:
+    # An earlier generation that was found alive and revived may fail after later ones were made and stopped.
+    latest = connection.execute(_LATEST_GENERATION, {"invoice": row.invoice_id}).scalar_one()
+    if latest > policy.reissue_max:
         dead = _move(connection, row, origins, TransferState.DEAD, reason=reason)
-        _bury(connection, dead, f"failed at the bank {row.generation} times, the last: {reason}", now)
+        _bury(
+            connection, dead, f"no reissue is left after {latest} transfers, the last failed: {reason}", now
+        )
         return
     failed = _move(connection, row, origins, TransferState.FAILED, reason=reason)
     _write_history(connection, [(failed, "failed", reason)], now)
+    resolve_attention(connection, AttentionKind.TRANSFER_STUCK, row.external_id, now)
     credit = _lock_lineage(connection, row.invoice_id)
     assert credit is not None  # a transfer has its credit
     owed = owed_centavos(connection, credit)
-    connection.execute(
-        update(credits)
-        .where(credits.c.invoice_id == row.invoice_id)
-        .values(withheld_centavos=credit.net_centavos - owed)
-    )
+    connection.execute(_WITHHOLD, {"invoice": row.invoice_id, "withheld": credit.net_centavos - owed})
     if owed < row.amount_centavos:
         resolve_attention(connection, AttentionKind.REVERSED_AFTER_SENDING, row.invoice_id, now)
     if owed > 0:
-        generation = row.generation + 1
+        generation = latest + 1
         delay = reissue_delay(generation, policy.retry_base_seconds, policy.retry_max_seconds)
         _insert_transfer(connection, row.invoice_id, generation, owed, policy, now, now + delay)
 
@@ -621,6 +573,7 @@ def _kill(connection: Connection, row: Row[Any], reason: str, now: datetime) -> 
 
 def _bury(connection: Connection, row: Row[Any], reason: str, now: datetime) -> None:
     _write_history(connection, [(row, "dead", reason)], now)
+    resolve_attention(connection, AttentionKind.TRANSFER_STUCK, row.external_id, now)
     raise_attention(connection, AttentionKind.TRANSFER_DEAD, row.external_id, reason, now)
 
 
@@ -630,13 +583,13 @@ def _stop_for(connection: Connection, row: Row[Any], living: Row[Any], now: date
     reason = f"{living.external_id} lives at the bank"
     stopped = _move(connection, row, origins, TransferState.STOPPED, reason=reason)
     _write_history(connection, [(stopped, "stopped", reason)], now)
+    for kind in (AttentionKind.TRANSFER_DEAD, AttentionKind.TRANSFER_STUCK):
+        resolve_attention(connection, kind, row.external_id, now)
 
 
 def _restore_withheld(connection: Connection, credit: Row[Any], row: Row[Any]) -> None:
     connection.execute(
-        update(credits)
-        .where(credits.c.invoice_id == credit.invoice_id)
-        .values(withheld_centavos=credit.net_centavos - row.amount_centavos)
+        _WITHHOLD, {"invoice": credit.invoice_id, "withheld": credit.net_centavos - row.amount_centavos}
     )
 
 
@@ -650,67 +603,50 @@ def _insert_transfer(
     due_at: datetime,
 ) -> None:
     connection.execute(
-        insert(transfers).values(
-            invoice_id=invoice_id,
-            generation=generation,
-            external_id=external_id_for(invoice_id, generation),
-            amount_centavos=amount_centavos,
-            destination_id=_destination_id(connection, policy.destination),
-            state=TransferState.PENDING,
-            attempt=0,
-            calls=0,
-            due_at=due_at,
-            created_at=now,
-        )
+        _INSERT_TRANSFER,
+        {
+            "invoice_id": invoice_id,
+            "generation": generation,
+            "external_id": external_id_for(invoice_id, generation),
+            "amount_centavos": amount_centavos,
+            "destination_id": _destination_id(connection, policy.destination),
+            "state": TransferState.PENDING,
+            "attempt": 0,
+            "calls": 0,
+            "due_at": due_at,
+            "created_at": now,
+        },
     )
 
 
 def _destination_id(connection: Connection, destination: Destination) -> int:
-    values = {
-        "bank_code": destination.bank_code,
-        "branch_code": destination.branch_code,
-        "account_number": destination.account_number,
-        "account_type": destination.account_type,
-        "name": destination.name,
-        "tax_id": destination.tax_id,
-    }
-    same = and_(*(destinations.c[name] == value for name, value in values.items()))
-    found = connection.execute(select(destinations.c.id).where(same)).scalar()
+    values = asdict(destination)
+    found = connection.execute(_SAME_DESTINATION, values).scalar()
     if found is None:
         insert_new(connection, destinations, [values], "id")
-        found = connection.execute(select(destinations.c.id).where(same)).scalar_one()
+        found = connection.execute(_SAME_DESTINATION, values).scalar_one()
     return int(found)
 
 
 def _destination(connection: Connection, row: Row[Any]) -> Destination:
-    there = connection.execute(select(destinations).where(destinations.c.id == row.destination_id)).one()
-    return Destination(
-        there.bank_code, there.branch_code, there.account_number, there.account_type, there.name, there.tax_id
-    )
+    there = connection.execute(_DESTINATION, {"id": row.destination_id}).one()
+    return Destination(**there._mapping)
 
 
 def _lock_lineage(connection: Connection, invoice_id: str) -> Row[Any] | None:
     """The credit, locked: on PostgreSQL whoever changes a lineage holds its credit's row. (SQLite locks all.)"""
-    return connection.execute(
-        select(credits).where(credits.c.invoice_id == invoice_id).with_for_update()
-    ).one_or_none()
+    return connection.execute(_LOCK_CREDIT, {"invoice": invoice_id}).one_or_none()
 
 
 def _owner(connection: Connection, external_id: str) -> Row[Any] | None:
-    return connection.execute(select(transfers).where(transfers.c.external_id == external_id)).one_or_none()
+    return connection.execute(_BY_EXTERNAL_ID, {"external_id": external_id}).one_or_none()
 
 
 def _live(connection: Connection, invoice_id: str) -> Row[Any] | None:
-    return connection.execute(
-        select(transfers).where(
-            transfers.c.invoice_id == invoice_id, transfers.c.state.in_(sorted(LIVE_STATES))
-        )
-    ).one_or_none()
+    return connection.execute(_LIVE_OF, {"invoice": invoice_id}).one_or_none()
 
 
 def _sightings(connection: Connection, invoice_id: str) -> list[Sighting]:
-    ours = select(transfers.c.external_id).where(transfers.c.invoice_id == invoice_id)
-    rows = connection.execute(select(bank_transfers).where(bank_transfers.c.external_id.in_(ours)))
     return [
         Sighting(
             row.bank_transfer_id,
@@ -718,7 +654,7 @@ def _sightings(connection: Connection, invoice_id: str) -> list[Sighting]:
             row.status,
             None if row.errors is None else tuple(json.loads(row.errors)),
         )
-        for row in rows
+        for row in connection.execute(_SIGHTINGS_OF, {"invoice": invoice_id})
     ]
 
 
@@ -746,14 +682,16 @@ def _sight(
     }
     if insert_new(connection, bank_transfers, [row], "bank_transfer_id"):
         return
-    seen = connection.execute(
-        select(bank_transfers).where(bank_transfers.c.bank_transfer_id == there.id).with_for_update()
-    ).one()
+    seen = connection.execute(_SEEN, {"id": there.id}).one()
     status = there.status if _rank(there.status) > _rank(seen.status) else seen.status
     connection.execute(
-        update(bank_transfers)
-        .where(bank_transfers.c.bank_transfer_id == there.id)
-        .values(status=status, errors=seen.errors if written is None else written, seen_at=now)
+        _UPDATE_SIGHTING,
+        {
+            "id_": there.id,
+            "new_status": status,
+            "new_errors": seen.errors if written is None else written,
+            "now": now,
+        },
     )
 
 
@@ -761,7 +699,7 @@ def _write_history(
     connection: Connection, facts: Sequence[tuple[Row[Any], str, str | None]], now: datetime
 ) -> None:
     connection.execute(
-        insert(transfer_history),
+        _INSERT_HISTORY,
         [
             {
                 "transfer_id": row.id,
@@ -773,4 +711,111 @@ def _write_history(
             }
             for row, fact, detail in facts
         ],
+    )
+
+
+# --- the statements, built once: building one anew costs three times as much as running it ---
+
+_ID = bindparam("id_", type_=transfers.c.id.type)
+_INVOICE = bindparam("invoice", type_=credits.c.invoice_id.type)
+
+_DUE = (
+    select(transfers.c.id)
+    .where(
+        transfers.c.state == literal_column(f"'{TransferState.PENDING}'"),
+        transfers.c.due_at <= bindparam("now"),
+    )
+    .order_by(transfers.c.due_at)
+    .limit(bindparam("limit"))
+    .with_for_update(skip_locked=True)
+)
+_EXPIRED = (
+    select(transfers.c.id)
+    .where(
+        transfers.c.state == literal_column(f"'{TransferState.SENDING}'"),
+        transfers.c.lease_expires_at <= bindparam("now"),
+    )
+    .order_by(transfers.c.lease_expires_at)
+    .limit(bindparam("limit"))
+    .with_for_update(skip_locked=True)
+)
+_FRESH = and_(transfers.c.attempt == 0, transfers.c.generation == 1)
+_CLAIM = (
+    update(transfers)
+    .where(transfers.c.id.in_(bindparam("ids", expanding=True)))
+    .values(
+        state=TransferState.SENDING,
+        attempt=transfers.c.attempt + 1,
+        lease_expires_at=bindparam("lease"),
+        call_tag=case(
+            (_FRESH, bindparam("new_call_tag", type_=transfers.c.call_tag.type)), else_=transfers.c.call_tag
+        ),
+        calls=case((_FRESH, 1), else_=transfers.c.calls),
+    )
+    .returning(*transfers.c)
+)
+_NEXT_MOMENTS = select(
+    select(func.min(transfers.c.due_at))
+    .where(transfers.c.state == literal_column(f"'{TransferState.PENDING}'"))
+    .scalar_subquery(),
+    select(func.min(transfers.c.lease_expires_at))
+    .where(transfers.c.state == literal_column(f"'{TransferState.SENDING}'"))
+    .scalar_subquery(),
+)
+_IN_FLIGHT = (
+    select(transfers.c.bank_transfer_id)
+    .where(
+        transfers.c.state == literal_column(f"'{TransferState.SENT}'"),
+        transfers.c.sent_at <= bindparam("sent_before"),
+    )
+    .order_by(transfers.c.sent_at)
+    .limit(bindparam("limit"))
+)
+_BY_ID = select(transfers).where(transfers.c.id == bindparam("id"))
+_BY_EXTERNAL_ID = select(transfers).where(transfers.c.external_id == bindparam("external_id"))
+_LIVE_OF = select(transfers).where(
+    transfers.c.invoice_id == _INVOICE, transfers.c.state.in_(sorted(LIVE_STATES))
+)
+_LATEST_GENERATION = select(func.max(transfers.c.generation)).where(transfers.c.invoice_id == _INVOICE)
+_LOWER = update(transfers).where(transfers.c.id == _ID).values(amount_centavos=bindparam("amount"))
+_INSERT_TRANSFER = insert(transfers)
+_INSERT_HISTORY = insert(transfer_history)
+
+_LOCK_CREDIT = select(credits).where(credits.c.invoice_id == _INVOICE).with_for_update()
+_WITHHOLD = (
+    update(credits).where(credits.c.invoice_id == _INVOICE).values(withheld_centavos=bindparam("withheld"))
+)
+_REMAINING = select(func.min(reversals.c.remaining_centavos)).where(reversals.c.invoice_id == _INVOICE)
+
+_DESTINATION_COLUMNS = [column for column in destinations.c if column.name != "id"]
+_DESTINATION = select(*_DESTINATION_COLUMNS).where(destinations.c.id == bindparam("id"))
+_SAME_DESTINATION = select(destinations.c.id).where(
+    *(column == bindparam(column.name) for column in _DESTINATION_COLUMNS)
+)
+
+_SEEN = select(bank_transfers).where(bank_transfers.c.bank_transfer_id == bindparam("id")).with_for_update()
+_SIGHTINGS_OF = select(bank_transfers).where(
+    bank_transfers.c.external_id.in_(
+        select(transfers.c.external_id).where(transfers.c.invoice_id == _INVOICE)
+    )
+)
+_UPDATE_SIGHTING = (
+    update(bank_transfers)
+    .where(bank_transfers.c.bank_transfer_id == bindparam("id_"))
+    .values(status=bindparam("new_status"), errors=bindparam("new_errors"), seen_at=bindparam("now"))
+)
+
+
+@cache
+def _guarded_update(names: tuple[str, ...]) -> ReturningUpdate[Any]:
+    """Set these columns of one row, provided that it is where we think it is."""
+    return (
+        update(transfers)
+        .where(
+            transfers.c.id == _ID,
+            transfers.c.attempt == bindparam("attempt_", type_=transfers.c.attempt.type),
+            transfers.c.state.in_(bindparam("origins", expanding=True)),
+        )
+        .values({name: bindparam(name, type_=transfers.c[name].type) for name in names})
+        .returning(*transfers.c)
     )

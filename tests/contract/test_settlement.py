@@ -13,7 +13,7 @@ from payments.bank.client import Bank
 from payments.errors import LedgerUnavailable
 from payments.ledger import transfers
 from payments.ledger.database import open_database
-from tests.contract.conftest import Stage
+from tests.contract.conftest import SOON_SECONDS, Stage
 from tests.emulated import EmulatedBank
 
 LEASE = 60.0
@@ -193,11 +193,14 @@ def test_a_death_between_claim_and_call_is_looked_up_and_sent(stage: Stage) -> N
     assert stage.states() == [(f"credit-{invoice_id}", "sent")]
 
 
-def test_a_death_between_call_and_record_is_found(stage: Stage, database_url: str) -> None:
+def test_a_death_between_call_and_record_is_found(
+    stage: Stage, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The bank answered and the books could not be written: the lease ends, and the look-up finds it."""
     stage.credit(10_000)
+    monkeypatch.setattr("payments.ledger.database.BUSY_SECONDS", 0.05)
     locked = sqlite3.connect(database_url.removeprefix("sqlite:///"), isolation_level=None)
-    impatient = open_database(database_url + "?timeout=0.01")
+    impatient = open_database(database_url)
     send = stage.bank.send_transfers
 
     class LockedMeanwhile:
@@ -238,19 +241,26 @@ def test_two_forwarders_at_once_send_each_transfer_once(stage: Stage) -> None:
 
 
 def test_an_empty_balance_fails_late_and_is_reissued_when_there_is_money(stage: Stage) -> None:
-    """Accepted, then failed by a log: a new transfer of the same lineage, after a look-up, once money is there."""
-    (first,) = stage.credit(50_000)
-    other = stage.pay_invoices(30_000)[0]
-    # Somebody takes the money out by hand.
-    stage.emulator.ask("POST", f"invoices/{other}/reverse")
-    stage.emulator.ask("POST", f"invoices/{first}/reverse", amount=40_000)
-    stage.advance(1)
+    """Accepted, then failed by a log: a new transfer of the same lineage is sent later, and arrives."""
+    (forwarded,) = stage.credit(30_000)
+    stage.settle()
+    stage.finish()
+    (waiting,) = stage.credit(50_000)
+    stage.emulator.ask("POST", f"invoices/{forwarded}/reverse")  # the account is 30,000 short
     assert stage.settle().sent == 1
-    stage.advance(LEASE + 1)
+    stage.advance(LEASE + SOON_SECONDS)
+    assert stage.reconcile().outcomes == 1
+    expected = [(f"credit-{waiting}", "failed"), (f"credit-{waiting}-r2", "pending")]
+    assert stage.states()[1:] == expected
+    stage.pay_invoices(90_000)  # there is money again
+    stage.advance(3600)
+    assert stage.settle().sent == 1
+    stage.advance(LEASE + SOON_SECONDS)
     stage.reconcile()
-    assert (f"credit-{first}", "failed") in stage.states()
-    assert (f"credit-{first}-r2", "pending") in stage.states()
-    assert stage.emulator.transfers("failed") == 1
+    assert stage.states()[2] == (f"credit-{waiting}-r2", "settled")
+    payouts = {payout["invoice_id"]: payout for payout in stage.emulator.statement()["payouts"]}
+    assert payouts[waiting]["verdict"] == "forwarded_exactly_once"
+    assert [each["status"] for each in payouts[waiting]["transfers"]] == ["failed", "success"]
 
 
 def test_a_transfer_that_failed_is_replaced_until_the_destination_is_open_again(stage: Stage) -> None:

@@ -112,9 +112,12 @@ def test_a_reversal_without_the_money_fails_late_and_changes_nothing(day: Any) -
 @pytest.mark.parametrize(
     ("terms", "days", "paid"),
     [
-        ({"discounts": [{"percentage": 10, "due": "2026-03-03"}]}, 0, 43_841),
+        ({"due": "2026-03-04", "discounts": [{"percentage": 10, "due": "2026-03-03"}]}, 0, 43_841),
         (
-            {"discounts": [{"percentage": 10, "due": "2026-03-03"}, {"percentage": 5, "due": "2026-03-04"}]},
+            {
+                "due": "2026-03-04",
+                "discounts": [{"percentage": 10, "due": "2026-03-03"}, {"percentage": 5, "due": "2026-03-04"}],
+            },
             1.7,
             46_276,
         ),

@@ -82,7 +82,9 @@ def _check_batches(world: "World") -> None:
     if twice:
         raise _broken(f"issued twice: {twice}")
     rules = world.rules
-    if len(sizes) != 8 or not all(rules.per_batch_min <= n <= rules.per_batch_max for n in sizes.values()):
+    if len(sizes) != world.slots or not all(
+        rules.per_batch_min <= n <= rules.per_batch_max for n in sizes.values()
+    ):
         raise _broken(f"batches at the bank: {dict(sizes)}")
 
 

@@ -21,6 +21,8 @@ class Plan:
     def __init__(self, seed: int, calm: bool = False) -> None:
         self._random = draw = Random(f"plan:{seed}")
         self.calm = calm
+        # Every third day has few kinds of fault, but those again and again.
+        self._focus = not calm and draw.random() < 0.33
         self.webs = 1 if calm else draw.choice((1, 1, 1, 2))
         self.workers = 1 if calm else draw.choice((1, 1, 2))
         self.fee_centavos = draw.choice((0, 0, 35, 250))
@@ -28,8 +30,8 @@ class Plan:
         # Reversals take money that was forwarded; an account that can bear it is needed for all else to settle.
         self.opening_balance_centavos = 5_000_000
         self._rates = {fault: self._rate(0.5, 0.3) for fault in CALL_FAULTS}
-        self._empty_page_rate = self._rate(0.3, 0.3)
-        self._crash_rate = self._rate(0.6, 0.02)
+        self._empty_page_rate = self._rate(0.5, 0.3)
+        self._crash_rate = min(0.05, self._rate(0.6, 0.02))
         self._delivery_loss_rate = self._rate(0.5, 0.5)
         self._ledger_rate = self._rate(0.4, 0.05)
         self._outages: dict[str, tuple[datetime, datetime]] = {}
@@ -119,8 +121,8 @@ class Plan:
         return begins <= now < ends
 
     def _rate(self, share_of_days: float, highest: float) -> float:
-        on = self._random.random() < share_of_days
-        rate = self._random.random() ** 2 * highest
+        on = self._random.random() < share_of_days * (0.6 if self._focus else 1)
+        rate = min(0.9, self._random.random() ** 2 * highest * (4 if self._focus else 1))
         return rate if on and not self.calm else 0.0
 
     def _strikes(self, world: "World", rate: float) -> bool:

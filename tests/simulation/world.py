@@ -20,6 +20,7 @@ from typing import Any
 
 import structlog
 from sqlalchemy import Connection, event
+from sqlalchemy.exc import SQLAlchemyError
 
 from emulator.bank import Bank
 from emulator.events import Delivery
@@ -91,7 +92,13 @@ class World:
     """Everything that exists in one simulated day; run() plays it to its end and checks it."""
 
     def __init__(
-        self, seed: int, plan: Plan, folder: Path, crash_at_gap: int | None = None, rules: IssuingRules = RULES
+        self,
+        seed: int,
+        plan: Plan,
+        folder: Path,
+        crash_at_gap: int | None = None,
+        rules: IssuingRules = RULES,
+        slots: int = SLOTS,
     ) -> None:
         self.seed = seed
         self.plan = plan
@@ -99,6 +106,7 @@ class World:
         self.now = EPOCH
         self.skew = timedelta(0)
         self.rules = rules
+        self.slots = slots
         self.faults_end_at = EPOCH + FAULTS_END_AFTER
         self.counts: Counter[str] = Counter()
         self.history: list[tuple[datetime, str, str]] = []
@@ -198,13 +206,15 @@ class World:
             if process.life != life or not process.alive:
                 raise Died
 
-    @contextmanager
-    def _acting(self, process: Process, part: str) -> Iterator[None]:
+    def _act(self, process: Process, part: str, steps: Callable[[], None]) -> bool:
+        """Let a process do some steps, between which it may die. True when it came to their end."""
         life = process.life
         process.busy.add(part)
         self._stack.append((process, life))
+        finished = False
         try:
-            yield
+            steps()
+            finished = True
         except Died:
             pass
         except LedgerUnavailable as error:
@@ -214,6 +224,7 @@ class World:
             if process.life == life:
                 process.busy.discard(part)
         check_step(self)
+        return finished
 
     def _kill(self, process: Process) -> None:
         process.alive = False
@@ -234,13 +245,14 @@ class World:
         if process.kind == "web":
             self.wake_forwarders()
             return
-        with self._acting(process, "start"):
-            open_window(self.database, INTERVAL_SECONDS, SLOTS, f"{self.seed:08x}", self.clock())
+
+        def begin() -> None:
+            open_window(self.database, INTERVAL_SECONDS, self.slots, f"{self.seed:08x}", self.clock())
             self._wake(process, "issue", self.now)
             self._wake(process, "reconcile", self.now)
-            return
-        if process.alive:  # the database did not answer: the supervisor starts it again
-            self._kill(process)
+
+        if not self._act(process, "start", begin) and process.alive:
+            self._kill(process)  # the database did not answer: the supervisor starts it again
 
     def do_kill(self, process: Process) -> None:
         if process.alive and self.faulty:
@@ -265,46 +277,55 @@ class World:
     def do_forward(self, process: Process, life: int) -> None:
         if not self._may(process, "forward", life):
             return
-        with self._acting(process, "forward"):
-            idle = settle_once(self.database, self.caller, POLICY, self.clock, self._call_tag).is_idle
+        if self._act(process, "forward", self._settle):
             due_at = next_due_at(self.database.plain)
-            if not idle:
-                self._wake(process, "forward", self.now)
-            elif due_at is not None:
+            if due_at is not None:
                 self._wake(process, "forward", due_at - self.skew + timedelta(milliseconds=1))
-            return
-        if process.alive and process.life == life:
+        elif process.alive and process.life == life:
             self._wake(process, "forward", self.now + timedelta(seconds=1))
+
+    def _settle(self) -> None:
+        settle_once(self.database, self.caller, POLICY, self.clock, self._call_tag)
 
     def do_issue(self, process: Process, life: int) -> None:
         if not self._may(process, "issue", life):
             return
-        following = self.now + timedelta(seconds=30)
-        with self._acting(process, "issue"):
-            window = read_window(self.database)
-            assert window is not None
-            issue_due(self.database, self.caller, self.rules, window, self.clock, self.random)
-            waiting = next_batch_at(self.database.plain)
-            begins = [window.begins_at(slot) for slot in range(window.slots)]
-            moments = [moment for moment in begins if moment > self.clock()]
-            moments += [waiting] if waiting else []
-            if not moments:
-                return
-            following = max(self.now, min(moments) - self.skew + timedelta(milliseconds=1))
-        if process.alive and process.life == life:
+        if self._act(process, "issue", self._issue):
+            following = self._next_issuing()
+        else:
+            following = self.now + timedelta(seconds=30)
+        if following is not None and process.alive and process.life == life:
             # never later than an hour: the clock may be set
             self._wake(process, "issue", min(following, self.now + timedelta(hours=1)))
+
+    def _issue(self) -> None:
+        window = read_window(self.database)
+        assert window is not None
+        issue_due(self.database, self.caller, self.rules, window, self.clock, self.random)
+
+    def _next_issuing(self) -> datetime | None:
+        window = read_window(self.database.plain)
+        assert window is not None
+        moments = [window.begins_at(slot) for slot in range(window.slots)]
+        moments = [moment for moment in moments if moment > self.clock()]
+        waiting = next_batch_at(self.database.plain)
+        moments += [waiting] if waiting else []
+        if not moments:
+            return None
+        return max(self.now, min(moments) - self.skew + timedelta(milliseconds=1))
 
     def do_reconcile(self, process: Process, life: int) -> None:
         if not self._may(process, "reconcile", life):
             return
-        with self._acting(process, "reconcile"):
-            found = reconcile_once(self.database, self.caller, POLICY, self.clock)
-            if found.found:
-                self.counts["found by reconciliation"] += found.found
-                self.wake_forwarders()
+        self._act(process, "reconcile", self._reconcile)
         if process.alive and process.life == life:
             self._wake(process, "reconcile", self.now + timedelta(seconds=RECONCILE_SECONDS))
+
+    def _reconcile(self) -> None:
+        found = reconcile_once(self.database, self.caller, POLICY, self.clock).found
+        if found:
+            self.counts["found by reconciliation"] += found
+            self.wake_forwarders()
 
     def do_late_effect(self, name: str, elements: list[dict[str, Any]]) -> None:
         """A request that had timed out reaches the bank's books after all."""
@@ -336,7 +357,9 @@ class World:
 
     def do_fail_some(self) -> None:
         """The bank fails a transfer that it has accepted."""
-        open_rows = [row for row in self.bank.transfers.rows.all() if row["status"] in ("created", "processing")]
+        open_rows = [
+            row for row in self.bank.transfers.rows.all() if row["status"] in ("created", "processing")
+        ]
         if open_rows:
             self.counts["failed by the bank"] += 1
             row = self.random.choice(open_rows)
@@ -394,20 +417,19 @@ class World:
                 self.bank.record_delivery(delivery, self.now, "badConnection", "no connection")
             return
         self.counts["deliveries"] += 1
-        process = webs[delivery.webhook_id.__hash__() % len(webs) if False else self.random.randrange(len(webs))]
+        process = self.random.choice(webs)
         if self._accept(process, delivery.body):
             self.bank.record_delivery(delivery, self.now)
         else:
             self.bank.record_delivery(delivery, self.now, "badHttpStatus", "status 503")
 
     def _accept(self, process: Process, body: bytes) -> bool:
-        answered = False
-        with self._acting(process, "door"):
+        def store() -> None:
             arrival = inbox.Arrival(read_event(body), "checked elsewhere")
             inbox.accept(self.database, [arrival], "webhook", POLICY, self.clock())
             self.wake_forwarders()
-            answered = True
-        return answered
+
+        return self._act(process, "door", store)
 
     # --- small things -------------------------------------------------------------------------------------
 
@@ -451,10 +473,11 @@ class World:
         if any(row["status"] in ("created", "processing") for row in self.bank.transfers.rows.all()):
             return False
         statement = read_statement(self.database.plain)
-        if statement.batches_planned != SLOTS or not statement.is_finished:
+        if statement.batches_planned != self.slots or not statement.is_finished:
             return False
         return statement.credits == len(self.bank.invoices.credited) and not any(
-            row["status"] == "created" and self.now - datetime.fromisoformat(row["created"]) < timedelta(hours=1)
+            row["status"] == "created"
+            and self.now - datetime.fromisoformat(row["created"]) < timedelta(hours=1)
             for row in self.bank.invoices.rows.all()
         )
 
@@ -490,12 +513,22 @@ def _no_sync(connection: sqlite3.Connection, _record: object) -> None:
     connection.execute("PRAGMA synchronous = OFF")
 
 
-def play(seed: int, folder: Path, plan_from: Callable[[int], Plan] = Plan) -> World:
-    """Play one seed in ``folder`` and return its world. Raises Broken with the seed in its text."""
+def play(
+    seed: int,
+    folder: Path,
+    plan_from: Callable[[int], Plan] = Plan,
+    keep: list["World"] | None = None,
+    crash_at_gap: int | None = None,
+    rules: IssuingRules = RULES,
+    slots: int = SLOTS,
+) -> World:
+    """Play one seed in ``folder``; return its world (at once also in ``keep``). Raises Broken with the seed."""
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(50))
-    world = World(seed, plan_from(seed), folder)
+    world = World(seed, plan_from(seed), folder, crash_at_gap, rules, slots)
+    if keep is not None:
+        keep.append(world)
     try:
         world.run()
-    except (Broken, AssertionError) as error:
-        raise Broken(f"seed {seed}: {error}") from error
+    except (AssertionError, SQLAlchemyError) as error:
+        raise Broken(f"seed {seed}: {type(error).__name__}: {error}") from error
     return world

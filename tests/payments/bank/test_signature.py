@@ -236,6 +236,15 @@ def test_no_more_than_the_newest_keys_are_tried() -> None:
     assert not keys.check(BODY, signed(OLD))
 
 
+def test_an_older_key_that_cannot_be_read_is_left_out() -> None:
+    """It must not stop everything that the one in use has signed."""
+    publisher = Publisher(NEW)
+    publisher.pems += [pem_of(rsa.generate_private_key(65537, 2048)), pem_of(OLD)]
+    keys = publisher.keys()
+    assert keys.check(BODY, signed(NEW))
+    assert keys.check(BODY, signed(OLD))
+
+
 FAILURES: dict[str, Callable[[Publisher], None]] = {
     "the bank fails": lambda publisher: setattr(
         publisher, "error", Unclear("GET /v2/public-key: status 503")

@@ -1,0 +1,115 @@
+"""Simulated days: the real ledger, settlement, reconciliation and issuing against the emulator's books, on virtual
+time, with every fault at once; or, with --processes, real processes that are killed with SIGKILL.
+
+One seed is one day and always the same day. Exit status: 0 when every day came out exact, 1 when one did not
+(its seed and history are printed), 2 for wrong arguments.
+"""
+
+import argparse
+import multiprocessing
+import os
+import sys
+import tempfile
+import time
+from collections import Counter
+from pathlib import Path
+
+from tests.simulation.world import Broken, World, play
+
+
+def main() -> int:
+    """Play seeds, or kill processes; see the module."""
+    arguments = _parse()
+    if arguments.processes:
+        from tests.simulation.kills import run_kills
+
+        return run_kills(arguments.kills, arguments.start)
+    if arguments.seed is not None:
+        return _replay(arguments.seed)
+    return _play_all(range(arguments.start, arguments.start + arguments.seeds), arguments.jobs)
+
+
+def _parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="scripts/simulate", description="Whole days with every fault, checked to the centavo."
+    )
+    parser.add_argument("--seeds", type=_count, default=100, help="how many days (default 100)")
+    parser.add_argument("--from", dest="start", type=int, default=0, help="the first seed (default 0)")
+    parser.add_argument("--seed", type=int, help="play this one day, and print its history")
+    parser.add_argument(
+        "--jobs", type=_count, default=os.cpu_count() or 1, help="how many at once (default: every core)"
+    )
+    parser.add_argument("--processes", action="store_true", help="real processes instead, killed at random")
+    parser.add_argument(
+        "--kills", type=_count, default=20, help="with --processes: how many kills (default 20)"
+    )
+    return parser.parse_args()
+
+
+def _count(text: str) -> int:
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
+    return int(text)
+
+
+def _play_all(seeds: range, jobs: int) -> int:
+    began = time.monotonic()
+    counts: Counter[str] = Counter()
+    broken: list[str] = []
+    with multiprocessing.get_context("spawn").Pool(jobs) as pool:
+        for number, (happened, failure) in enumerate(pool.imap_unordered(_play_one, seeds), start=1):
+            counts.update(happened)
+            if failure is not None:
+                broken.append(failure)
+                print(f"\nBROKEN {failure}", flush=True)
+            if number % 50 == 0 or number == len(seeds):
+                speed = number / (time.monotonic() - began)
+                print(f"{number}/{len(seeds)} days, {speed:.1f} a second, {len(broken)} broken", flush=True)
+    print(f"\n{'days':<28}{len(seeds):>10,}")
+    for name, count in sorted(counts.items()):
+        print(f"{name:<28}{count:>10,}")
+    print(f"{'days lost or doubled money':<28}{len(broken):>10,}")
+    if broken:
+        print("\nreplay one with: scripts/simulate --seed N")
+    return 1 if broken else 0
+
+
+def _play_one(seed: int) -> tuple[Counter[str], str | None]:
+    with tempfile.TemporaryDirectory(dir=_fast_folder()) as folder:
+        try:
+            world = play(seed, Path(folder))
+        except Broken as error:
+            return Counter(), str(error)
+        return _public(world.counts), None
+
+
+def _replay(seed: int) -> int:
+    with tempfile.TemporaryDirectory(dir=_fast_folder()) as folder:
+        world: list[World] = []
+        try:
+            play(seed, Path(folder), keep=world)
+        except Broken as error:
+            _print_history(world[0])
+            print(f"\nBROKEN {error}")
+            return 1
+        _print_history(world[0])
+        print(f"\nseed {seed}: exact; {dict(_public(world[0].counts))}")
+        return 0
+
+
+def _print_history(world: World) -> None:
+    for moment, who, what in world.history:
+        print(f"{moment:%d %H:%M:%S.%f}  {who:<10} {what}")
+
+
+def _public(counts: Counter[str]) -> Counter[str]:
+    return Counter({name: count for name, count in counts.items() if not name.startswith("_")})
+
+
+def _fast_folder() -> str | None:
+    # memory, where there is such a folder: a simulated crash is of a process, not of the machine
+    return "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # noqa: S108
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,382 @@
+"""The ledger under anything that can happen, in any order, against a bank that never lies about money.
+
+Hypothesis chooses what happens: credits, reversals, events late, repeated and out of order, calls that end in
+every way, pages that are empty, partial or old by mistake, late sleepers, crashes, time. After every step no
+credit may be payable twice and every centavo must be accounted for. At the end the faults stop, and every
+credit must come to be paid exactly once, by itself.
+"""
+
+import json
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from functools import cache
+from pathlib import Path
+from tempfile import mkdtemp
+from typing import Any
+
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from sqlalchemy import select
+
+from payments.event import read_log
+from payments.ledger import inbox, transfers
+from payments.ledger.database import open_database
+from payments.ledger.inbox import Arrival
+from payments.ledger.migrate import migrate
+from payments.ledger.statement import read_statement
+from payments.ledger.tables import attentions
+from payments.ledger.tables import transfers as transfers_table
+from payments.ledger.transfers import Claim
+from payments.transfer import LOST_STATUSES, BankTransfer, TransferOrder, lineage_for
+from tests.payments.ledger.builders import NOW, a_policy, a_transfer_log, an_arrival, an_invoice_log
+
+DUPLICATED = "Duplicated transfer"
+
+
+@dataclass
+class ModelBank:
+    """Accepts whatever is sent; refuses a repeated external_id late, on a transfer of its own."""
+
+    transfers: dict[str, BankTransfer] = field(default_factory=dict)
+    doomed: set[str] = field(default_factory=set)
+    logs: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    outbox: list[dict[str, Any]] = field(default_factory=list)
+
+    def take(self, order: TransferOrder) -> BankTransfer:
+        """Create it, whatever it is."""
+        there = BankTransfer(
+            f"bank-{len(self.transfers) + 1}",
+            order.external_id,
+            "created",
+            order.amount_centavos,
+            order.destination.bank_code,
+            order.destination.branch_code,
+            order.destination.account_number,
+            order.destination.tax_id,
+            order.tags,
+        )
+        if any(other.external_id == order.external_id for other in self.transfers.values()):
+            self.doomed.add(there.id)
+        self._tell(there, ())
+        return there
+
+    def decide(self, bank_id: str, status: str) -> None:
+        """Let time do its work on one transfer: a repeat always fails, whatever was drawn for it."""
+        if bank_id in self.doomed:
+            status = "failed"
+        reason = DUPLICATED if bank_id in self.doomed else "Insufficient balance"
+        errors = (reason,) if status == "failed" else ()
+        self._tell(replace(self.transfers[bank_id], status=status), errors)
+
+    @property
+    def undecided(self) -> list[str]:
+        """Transfers without an outcome."""
+        final = LOST_STATUSES | {"success"}
+        return [there.id for there in self.transfers.values() if there.status not in final]
+
+    def page(self, tag: str) -> list[BankTransfer]:
+        """Every transfer that carries the tag: the truth."""
+        return [there for there in self.transfers.values() if tag in there.tags]
+
+    def paid(self, invoice_id: str) -> list[BankTransfer]:
+        """The transfers of one credit that moved money."""
+        return [there for there in self.page(lineage_for(invoice_id)) if there.status == "success"]
+
+    def _tell(self, there: BankTransfer, errors: tuple[str, ...]) -> None:
+        self.transfers[there.id] = there
+        logs = self.logs.setdefault(there.id, [])
+        logs.append(a_transfer_log(there, errors=errors, log_id=f"log-{there.id}-{len(logs)}"))
+        self.outbox.append(logs[-1])
+
+
+@dataclass
+class Hand:
+    """Someone who holds, or believes to hold, a claim; ``ready`` when it may be sent."""
+
+    claim: Claim
+    ready: bool
+
+
+PAGES = ("truth", "truth", "empty", "partial", "old")
+ANSWERS = ("recorded", "recorded", "answer lost", "crash after", "crash before", "unclear", "not sent")
+REFUSALS = ("throttled", "caller refused", "refused")
+
+
+class LedgerMachine(RuleBasedStateMachine):
+    """One life of a ledger."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.folder = Path(mkdtemp(prefix="repasse-machine-", dir=_fast_folder()))
+        shutil.copy(_migrated(), self.folder / "repasse.db")
+        self.database = open_database(f"sqlite:///{self.folder}/repasse.db")
+        self.policy = a_policy(reissue_max=10_000, retry_max_seconds=60.0)
+        self.bank = ModelBank()
+        self.now: datetime = NOW
+        self.net: dict[str, int] = {}
+        self.reversed: set[str] = set()
+        self.refused: set[str] = set()
+        self.hands: list[Hand] = []
+        self.delivered: list[dict[str, Any]] = []
+        self.calls = 0
+
+    # --- what happens around us ---
+
+    @rule(amount=st.integers(1, 400), fee=st.sampled_from([0, 0, 5, 300]))
+    def an_invoice_is_credited(self, amount: int, fee: int) -> None:
+        """The event is on its way. Amounts repeat, so that nothing can be told apart by them."""
+        invoice_id = f"{1000 + len(self.net)}"
+        self.net[invoice_id] = amount - fee
+        self.bank.outbox.append(an_invoice_log("credited", invoice_id, amount, fee))
+
+    @precondition(lambda self: self.net)
+    @rule(data=st.data(), remaining=st.integers(0, 300))
+    def a_credit_is_reversed(self, data: st.DataObject, remaining: int) -> None:
+        """In whole or in part; the event may overtake the credit's own."""
+        invoice_id = data.draw(st.sampled_from(sorted(self.net)))
+        self.reversed.add(invoice_id)
+        log_id = f"reversed-{invoice_id}-{remaining}"
+        self.bank.outbox.append(an_invoice_log("reversed", invoice_id, remaining, 0, log_id))
+
+    @precondition(lambda self: self.bank.outbox)
+    @rule(data=st.data(), count=st.integers(1, 4))
+    def events_arrive(self, data: st.DataObject, count: int) -> None:
+        """Some of those on their way, in any order."""
+        for _ in range(min(count, len(self.bank.outbox))):
+            index = data.draw(st.integers(0, len(self.bank.outbox) - 1))
+            self._deliver([self.bank.outbox.pop(index)])
+
+    @precondition(lambda self: self.bank.outbox)
+    @rule()
+    def every_event_arrives(self) -> None:
+        """All at once, in one transaction."""
+        self._deliver(self.bank.outbox)
+        self.bank.outbox = []
+
+    @precondition(lambda self: self.delivered)
+    @rule(data=st.data(), from_another_webhook=st.booleans())
+    def an_event_is_repeated(self, data: st.DataObject, from_another_webhook: bool) -> None:
+        """The same one, or the same log in another event."""
+        log = data.draw(st.sampled_from(self.delivered))
+        self._deliver([log], event_id=f"again-{log['id']}" if from_another_webhook else None)
+
+    @precondition(lambda self: self.bank.undecided)
+    @rule(data=st.data(), status=st.sampled_from(["success", "success", "failed", "canceled", "processing"]))
+    def the_bank_decides(self, data: st.DataObject, status: str) -> None:
+        """About one of its transfers."""
+        self.bank.decide(data.draw(st.sampled_from(self.bank.undecided)), status)
+
+    @rule(seconds=st.sampled_from([1, 10, 60, 61, 1000]))
+    def time_passes(self, seconds: int) -> None:
+        """Leases end, delays end."""
+        self.now += timedelta(seconds=seconds)
+
+    # --- what we do ---
+
+    @rule(limit=st.integers(1, 5))
+    def someone_claims(self, limit: int) -> None:
+        """Earlier holders keep what they believe to hold: they may wake up late."""
+        self.hands += [Hand(claim, claim.is_fresh) for claim in self._claim(limit)]
+
+    @precondition(lambda self: any(not hand.ready for hand in self.hands))
+    @rule(data=st.data(), page=st.sampled_from(PAGES), dies=st.booleans())
+    def someone_looks_up(self, data: st.DataObject, page: str, dies: bool) -> None:
+        """The page may be wrong in ways that a bank's index can be; then the holder goes on, or dies."""
+        hand = data.draw(st.sampled_from([hand for hand in self.hands if not hand.ready]))
+        self.hands.remove(hand)
+        found = self._page(hand.claim, page, data)
+        ready = self._look_up(hand.claim, found)
+        if ready is not None and not dies:
+            self.hands.append(Hand(ready, ready=True))
+
+    @precondition(lambda self: any(hand.ready for hand in self.hands))
+    @rule(data=st.data(), answer=st.sampled_from(ANSWERS))
+    def someone_sends(self, data: st.DataObject, answer: str) -> None:
+        """With every way in which one call can end."""
+        hand = data.draw(st.sampled_from([hand for hand in self.hands if hand.ready]))
+        self.hands.remove(hand)
+        self._send(hand.claim, answer)
+
+    @precondition(lambda self: any(hand.ready for hand in self.hands))
+    @rule(data=st.data(), refusal=st.sampled_from(REFUSALS))
+    def someone_is_refused(self, data: st.DataObject, refusal: str) -> None:
+        """The bank says no at once: nothing of the call was done."""
+        hand = data.draw(st.sampled_from([hand for hand in self.hands if hand.ready]))
+        self.hands.remove(hand)
+        if refusal == "refused":
+            self.refused.add(hand.claim.invoice_id)
+            transfers.refuse(self.database, hand.claim, "invalidJson: no", self.now)
+        else:
+            wait = 30.0 if refusal == "throttled" else None
+            us = refusal == "caller refused"
+            transfers.release(self.database, [hand.claim], refusal, self.policy, self.now, wait, us)
+
+    # --- what must hold, always ---
+
+    @invariant()
+    def no_credit_can_be_paid_twice(self) -> None:
+        """Not only was not: of all that the bank has of a credit, one at most may ever move money."""
+        for invoice_id in self.net:
+            payable = [
+                there
+                for there in self.bank.page(lineage_for(invoice_id))
+                if there.id not in self.bank.doomed and there.status not in LOST_STATUSES
+            ]
+            assert len(payable) <= 1, payable
+
+    @invariant()
+    def every_centavo_is_accounted_for(self) -> None:
+        """In every state, and not only when all is quiet."""
+        statement = read_statement(self.database)
+        assert statement.balanced, statement
+
+    @invariant()
+    def what_is_settled_was_paid(self) -> None:
+        """Our books never say more than the bank did, and one live transfer is all that a credit has."""
+        with self.database.reading() as connection:
+            rows = connection.execute(select(transfers_table)).all()
+        live = [row.invoice_id for row in rows if row.state not in ("failed", "stopped")]
+        assert len(live) == len(set(live))
+        for row in rows:
+            if row.state == "settled":
+                there = self.bank.transfers[row.bank_transfer_id]
+                assert (there.status, there.external_id) == ("success", row.external_id)
+                assert there.amount_centavos == row.amount_centavos
+            assert (row.state == "sending") == (row.lease_expires_at is not None)
+
+    @invariant()
+    def nobody_is_alarmed_for_nothing(self) -> None:
+        """This bank never pays twice and never takes a success back."""
+        with self.database.reading() as connection:
+            kinds = set(connection.execute(select(attentions.c.kind)).scalars())
+        assert not kinds & {"paid_twice", "returned_after_settlement", "unreadable_event", "second_credit"}
+
+    # --- the end: faults stop, and everything must settle ---
+
+    def teardown(self) -> None:
+        """Drain, then compare with the bank."""
+        try:
+            self._drain()
+            self._compare()
+        finally:
+            self.database.close()
+            shutil.rmtree(self.folder)
+
+    def _drain(self) -> None:
+        for _ in range(300):
+            for bank_id in self.bank.undecided:
+                self.bank.decide(bank_id, "success")
+            self._deliver(self.bank.outbox)
+            self.bank.outbox = []
+            for bank_id in transfers.in_flight(self.database, self.now, 1000):
+                self._read_logs(bank_id)
+            due_at = transfers.next_due_at(self.database)
+            if due_at is None:
+                return
+            self.now = max(self.now, due_at)
+            for claim in self._claim(100):
+                ready: Claim | None = claim
+                if not claim.is_fresh:
+                    ready = self._look_up(claim, self.bank.page(claim.look_up_tag))
+                if ready is not None:
+                    self._send(ready, "recorded")
+        raise AssertionError(f"still not settled after 300 rounds: {read_statement(self.database)}")
+
+    def _compare(self) -> None:
+        self.no_credit_can_be_paid_twice()
+        self.every_centavo_is_accounted_for()
+        self.what_is_settled_was_paid()
+        self.nobody_is_alarmed_for_nothing()
+        for invoice_id, net in self.net.items():
+            paid = [there.amount_centavos for there in self.bank.paid(invoice_id)]
+            if net <= 0:
+                assert paid == [], f"{invoice_id} had nothing to forward"
+            elif invoice_id in self.reversed | self.refused:
+                assert len(paid) <= 1
+            else:
+                assert paid == [net], f"{invoice_id} was paid {paid} instead of {net}"
+        statement = read_statement(self.database)
+        assert statement.transfers["sent"] == statement.transfers["pending"] == 0
+        paid_in_all = sum(
+            there.amount_centavos for there in self.bank.transfers.values() if there.status == "success"
+        )
+        if not self.reversed:
+            assert statement.settled_centavos == paid_in_all
+
+    # --- the hands ---
+
+    def _deliver(self, logs: Sequence[dict[str, Any]], event_id: str | None = None) -> None:
+        arrivals = [an_arrival(log, event_id) for log in logs]
+        inbox.accept(self.database, arrivals, "webhook", self.policy, self.now)
+        self.delivered += [log for log in logs if log not in self.delivered]
+
+    def _claim(self, limit: int) -> list[Claim]:
+        self.calls += 1
+        return transfers.claim(self.database, f"call-{self.calls}", 60.0, limit, self.now)
+
+    def _page(self, claim: Claim, kind: str, data: st.DataObject) -> list[BankTransfer]:
+        page = self.bank.page(claim.look_up_tag)
+        if kind == "empty":
+            return []
+        if kind == "partial" and page:
+            page.pop(data.draw(st.integers(0, len(page) - 1)))
+        if kind == "old":
+            return [replace(there, status="created") for there in page]
+        return page
+
+    def _look_up(self, claim: Claim, found: Sequence[BankTransfer]) -> Claim | None:
+        """As settlement does: look, ask why if need be, look at the same page again."""
+        self.calls += 1
+        found = [there for there in found if lineage_for(claim.invoice_id) in there.tags]
+        for _ in range(2):
+            [verdict] = transfers.record_lookups(
+                self.database, [(claim, found)], f"call-{self.calls}", self.policy, self.now
+            )
+            for bank_id in verdict.ask_why:
+                self._read_logs(bank_id)
+            if not verdict.ask_why:
+                return verdict.to_send
+        raise AssertionError(f"the bank said why {verdict.ask_why} failed, and was not heard")
+
+    def _read_logs(self, bank_id: str) -> None:
+        arrivals = [
+            Arrival(read_log("transfer", json.dumps(log).encode())) for log in self.bank.logs[bank_id]
+        ]
+        inbox.accept(self.database, arrivals, "reconciliation", self.policy, self.now)
+
+    def _send(self, claim: Claim, answer: str) -> None:
+        if answer == "crash before":
+            return
+        if answer == "not sent":
+            transfers.release(self.database, [claim], answer, self.policy, self.now)
+            return
+        if answer != "unclear":
+            there = self.bank.take(claim.order)
+            if answer == "recorded":
+                accepted = {claim.external_id: there}
+                transfers.record_sent(self.database, [claim], accepted, self.policy, self.now)
+        if answer in ("answer lost", "unclear"):
+            transfers.record_unclear(self.database, [claim], answer, self.now)
+
+
+@cache
+def _migrated() -> Path:
+    path = Path(mkdtemp(prefix="repasse-migrated-")) / "repasse.db"
+    database = open_database(f"sqlite:///{path}")
+    migrate(database)
+    database.close()
+    return path
+
+
+def _fast_folder() -> str | None:
+    # Durability is tested elsewhere; here thousands of commits matter more than the disk they reach.
+    return "/dev/shm" if Path("/dev/shm").is_dir() else None
+
+
+TestLedgerMachine = LedgerMachine.TestCase
+TestLedgerMachine.settings = settings(
+    max_examples=60, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
+)
