@@ -27,7 +27,8 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from emulator.app import create_app
 from emulator.bank import Bank
 from emulator.clock import ScaledClock
-from emulator.credentials import BadKeyFile, Credentials, open_folder
+from emulator.credentials import Credentials, open_folder
+from emulator.keys import BadKeyFile
 from emulator.preset import Preset
 
 LOG_LEVELS = ("debug", "info", "warning", "error")

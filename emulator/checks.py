@@ -6,9 +6,10 @@ Nothing here looks at other rows: duplicates and balance are decided later, as a
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Callable
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any, TypeVar
 
 from emulator.formats import day_end, day_of, is_date, parse_time, tax_id_text, time_text
@@ -279,7 +280,7 @@ def discounts(value: Any, due_text: str | None, client_now: datetime) -> list[di
         raise Refusal.of("invalidDiscount", "a discount must end before the invoice is due")
     # Observed in the official tests: in the order of time each must be smaller than the one before it.
     ordered = [each["percentage"] for each in sorted(found, key=lambda each: moment_of(each["due"]))]
-    if any(later >= earlier for earlier, later in zip(ordered, ordered[1:], strict=False)):
+    if any(later >= earlier for earlier, later in itertools.pairwise(ordered)):
         raise Refusal.of("invalidDiscount", "a later discount must be smaller than an earlier one")
     return found
 

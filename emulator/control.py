@@ -120,7 +120,7 @@ class Control:
             },
             "webhooks": len(bank.events.webhooks),
             "balance_centavos": bank.accounts.customer_centavos,
-            "requests": self._door.request_count,
+            "requests": self._door.history.count,
             "faults_struck": dict(bank.faults.struck),
         }
 
@@ -168,12 +168,11 @@ class Control:
         return {"public_key": self._credentials.rotate(self._clock.now())}
 
     def _requests(self, request: Request, body: dict[str, Any]) -> dict[str, Any]:
-        return {"requests": list(self._door.history)}
+        filters = ("method", "path", "status", "fault", "project")
+        return {"requests": self._door.history.find(request.query_params, filters)}
 
     def _clear_requests(self, request: Request, body: dict[str, Any]) -> dict[str, Any]:
-        cleared = len(self._door.history)
-        self._door.history.clear()
-        return {"cleared": cleared}
+        return {"cleared": self._door.history.clear()}
 
     def _settings(self, request: Request, body: dict[str, Any]) -> dict[str, Any]:
         return {"settings": self._bank.preset.to_json()}

@@ -9,8 +9,8 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
-import json
 import ipaddress
+import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -90,7 +90,7 @@ class BankKey:
     created_at: datetime
 
     @property
-    def publicprivate_pem(self) -> str:
+    def public_pem(self) -> str:
         """What GET /v2/public-key shows."""
         encoding = serialization.PublicFormat.SubjectPublicKeyInfo
         return self.private_key.public_key().public_bytes(serialization.Encoding.PEM, encoding).decode()
@@ -369,11 +369,6 @@ def _is_signed(public_key: coincurve.PublicKey, signature: str, message: bytes) 
         return public_key.verify(encode_dss_signature(r, min(s, _ORDER - s)), message)
     except (ValueError, binascii.Error):
         return False
-
-
-def _open_bank_key(path: Path) -> BankKey:
-    key = open_key(path)
-    return BankKey(key, datetime.fromtimestamp(path.stat().st_mtime, UTC))
 
 
 def _open_bank_key(path: Path) -> BankKey:

@@ -1,7 +1,7 @@
 """The HTTP side of the protocol face: reads a request, checks who signed it, lets faults strike, answers.
 
-The calls themselves are in `api`. Success is exactly 200 and a refusal exactly 400. It keeps a short history
-of requests for tests to read.
+The calls themselves are in `api`. Success is exactly 200 and a refusal exactly 400. Every request is kept in
+a history for tests to read.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections import deque
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -24,12 +23,13 @@ from emulator.clock import Clock
 from emulator.credentials import Credentials
 from emulator.faults import Fault, Matter
 from emulator.formats import time_text
+from emulator.history import MOST_BODY_BYTES as MOST_KEPT_BYTES
+from emulator.history import Entry, History
+from emulator.limits import Limits
 from emulator.refusal import Refusal
 
 # Unknown at the bank. Room for 100 full invoices many times over.
 MOST_BODY_BYTES = 5_000_000
-# Enough for a whole day of a test; the oldest fall out.
-HISTORY = 10_000
 # A hanging answer ends after this long, so that forgotten faults do not keep connections for ever.
 HANG_SECONDS = 60.0
 # Long enough to be felt and shorter than the SDKs' patience of 15 s.
@@ -45,8 +45,8 @@ class Door:
         self._bank = bank
         self._credentials = credentials
         self._clock = clock
-        self.history: deque[dict[str, Any]] = deque(maxlen=HISTORY)
-        self.request_count = 0
+        self._limits = Limits()
+        self.history = History()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope, receive)
@@ -56,15 +56,37 @@ class Door:
         except ClientDisconnect:
             return
         segments = api.segments_of(request.url.path)
+        entry = self._entry(request, body)
         fault = self._fault(request, segments, body) if segments else None
         takes_effect = fault is None or fault.accepted
-        answer = self._answer(request, segments, body) if takes_effect else _json({}, 503)
-        status = answer.status_code if fault is None else _STATUS_OF.get(fault.name, answer.status_code)
-        self._note(request, status, started_seconds, fault)
+        answer = self._answer(request, segments, body, entry) if takes_effect else _json({}, 503)
+        entry["status"] = answer.status_code
+        if fault is not None:
+            entry["fault"] = fault.scenario or fault.name
+            entry["status"] = _STATUS_OF.get(fault.name, answer.status_code)
+        if takes_effect:
+            entry["answer"] = bytes(answer.body[:MOST_KEPT_BYTES])
+        entry["ms"] = round((time.perf_counter() - started_seconds) * 1000, 3)
+        self.history.add(entry)
         if fault is None:
             await answer(scope, receive, send)
         else:
             await _strike(fault, answer, scope, receive, send)
+
+    def _entry(self, request: Request, body: bytes) -> Entry:
+        return {
+            "at": time_text(self._clock.now()),
+            "method": request.method,
+            "path": request.url.path,
+            "query": request.url.query,
+            "status": 0,
+            "ms": 0.0,
+            "fault": None,
+            "project": None,
+            "errors": [],
+            "body": body[:MOST_KEPT_BYTES],
+            "answer": b"",
+        }
 
     def _fault(self, request: Request, segments: tuple[str, ...], body: bytes) -> Fault | None:
         faults = self._bank.faults
@@ -79,17 +101,24 @@ class Door:
                 chunks += chunk
         return bytes(chunks)
 
-    def _answer(self, request: Request, segments: tuple[str, ...], body: bytes) -> Response:
+    def _answer(self, request: Request, segments: tuple[str, ...], body: bytes, entry: Entry) -> Response:
         now = self._clock.now()
         try:
             if not segments:
                 raise api.NoSuchRoute(f"{request.method} {request.url.path}")
             self._bank.step(now)
-            self._authenticate(request, segments, body)
+            wait_seconds = self._admit(request, segments, body, entry)
+            if wait_seconds:
+                return _throttled(wait_seconds)
             query = dict(parse_qsl(request.url.query, keep_blank_values=True))
-            call = api.Call(request.method, segments, query, body, now, self._clock.client_now())
-            return _json(api.answer(self._bank, self._credentials, call))
+            caller = request.headers.get("access-id", "") if entry["project"] else ""
+            call = api.Call(request.method, segments, query, body, now, self._clock.client_now(), caller)
+            found = api.answer(self._bank, self._credentials, call)
+            if isinstance(found, api.Document):
+                return Response(found.content, media_type=found.media_type)
+            return _json(found)
         except Refusal as refusal:
+            entry["errors"] = [code for code, _ in refusal.errors]
             return _json(refusal.to_json(), 400)
         except api.NoSuchRoute as missing:
             # Guess: the facts do not say what an unknown path gets.
@@ -100,28 +129,19 @@ class Door:
                 Refusal.of("internalServerError", "The emulator failed; its log says why").to_json(), 500
             )
 
-    def _authenticate(self, request: Request, segments: tuple[str, ...], body: bytes) -> None:
-        # The public key is public: SDKs sign this call as well, but it is also answered to a caller without
-        # headers.
-        if segments == ("public-key",) and "access-id" not in request.headers:
-            return
+    def _admit(self, request: Request, segments: tuple[str, ...], body: bytes, entry: Entry) -> int:
+        """Check who calls; returns how many seconds this caller has to wait, 0 for none."""
+        # SDKs sign public calls as well, but these are also answered to a caller without headers.
+        if api.is_public(request.method, segments) and "access-id" not in request.headers:
+            return 0
         if len(body) > MOST_BODY_BYTES:
             raise Refusal.of("invalidJson", f"The body is longer than {MOST_BODY_BYTES} bytes")
-        self._credentials.check_request(request.headers, body)
-
-    def _note(self, request: Request, status: int, started_seconds: float, fault: Fault | None) -> None:
-        self.request_count += 1
-        self.history.append(
-            {
-                "at": time_text(self._clock.now()),
-                "method": request.method,
-                "path": request.url.path,
-                "query": request.url.query,
-                "status": status,
-                "ms": round((time.perf_counter() - started_seconds) * 1000, 3),
-                "fault": None if fault is None else fault.name,
-            }
-        )
+        address = request.client.host if request.client is not None else ""
+        project = self._credentials.check_request(request.headers, body, address)
+        entry["project"] = project.project_id
+        limit = project.requests_per_minute
+        per_minute = self._bank.preset.requests_per_minute if limit is None else limit
+        return self._limits.wait_seconds(project.project_id, per_minute)
 
 
 def _json(body: dict[str, Any], status: int = 200) -> Response:
@@ -166,16 +186,18 @@ async def _strike(fault: Fault, answer: Response, scope: Scope, receive: Receive
     elif name == "wrong_body":
         await Response("<html>Service temporarily odd</html>", media_type="text/html")(scope, receive, send)
     elif name == "empty_page":
-        emptied = _json(_emptied(bytes(answer.body)), answer.status_code)
-        await emptied(scope, receive, send)
+        await _emptied(answer)(scope, receive, send)
     elif name == "throttle_429":
-        retry_after = fault.options.get("retry_after")
-        headers = {} if retry_after is None else {"Retry-After": str(retry_after)}
-        # Unknown: the bank's body of a 429, if it has any.
-        await Response("Too Many Requests", 429, headers, "text/plain")(scope, receive, send)
+        await _throttled(fault.options.get("retry_after"))(scope, receive, send)
     else:
         body = Refusal.of("internalServerError", "Houston, we have a problem").to_json()
         await _json(body, _STATUS_OF[name])(scope, receive, send)
+
+
+def _throttled(retry_after: int | None) -> Response:
+    headers = {} if retry_after is None else {"Retry-After": str(retry_after)}
+    # Unknown: the bank's body of a 429, if it has any.
+    return Response("Too Many Requests", 429, headers, "text/plain")
 
 
 def _amounts(body: bytes) -> tuple[int, ...]:
@@ -189,11 +211,15 @@ def _amounts(body: bytes) -> tuple[int, ...]:
     return tuple(amount for each in elements if type(amount := each.get("amount")) is int)
 
 
-def _emptied(body: bytes) -> dict[str, Any]:
-    answer: dict[str, Any] = msgspec.json.decode(body)
-    if "cursor" not in answer:
+def _emptied(answer: Response) -> Response:
+    """A list without its rows; any other answer as it is."""
+    if answer.media_type != "application/json":
         return answer
-    return {key: [] if isinstance(value, list) else None for key, value in answer.items()}
+    found: dict[str, Any] = msgspec.json.decode(answer.body)
+    if "cursor" not in found:
+        return answer
+    empty = {key: [] if isinstance(value, list) else None for key, value in found.items()}
+    return _json(empty, answer.status_code)
 
 
 async def _hang_up(scope: Scope, receive: Receive, send: Send, *, flush: bool = False) -> None:

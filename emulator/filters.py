@@ -29,10 +29,15 @@ def page_arguments(query: Query) -> dict[str, Any]:
 
 def limit(query: Query) -> int:
     """How many rows a page may have."""
-    text = query.get("limit") or "100"
     # Documented: 1 to 100, 100 by default. Guess: the code.
-    if not text.isascii() or not text.isdigit() or not 1 <= int(text[:9]) <= 100:
-        raise Refusal.of("invalidLimit", "limit must be a whole number from 1 to 100")
+    return whole(query, "limit", 100, 100, "invalidLimit")
+
+
+def whole(query: Query, name: str, default: int, most: int, code: str) -> int:
+    """A whole number from 1 to `most`."""
+    text = query.get(name) or str(default)
+    if not text.isascii() or not text.isdigit() or not 1 <= int(text[:9]) <= most:
+        raise Refusal.of(code, f"{name} must be a whole number from 1 to {most}")
     return int(text)
 
 

@@ -68,6 +68,7 @@ class Invoices:
         self._on_log = on_log
         self.rows = Table("invoice", indexes=("tags", "transactionIds"))
         self.logs = Table("invoice-log", indexes=("type", "invoiceId"))
+        self._uuids: dict[str, str] = {}
         self.payments: dict[str, Row] = {}
         self.credited: dict[str, Credited] = {}
         self.reversals: dict[str, Reversal] = {}
@@ -87,7 +88,7 @@ class Invoices:
         uuid = self._ids.uuid()
         row: Row = {
             **element,
-            "id": self._ids.entity(),
+            "id": self._uuids.setdefault(uuid, self._ids.entity()),
             "status": "created",
             "nominalAmount": element["amount"],
             # Observed: a live discount is not applied before payment (official vector of 2021).
@@ -117,6 +118,10 @@ class Invoices:
             # Observed in the official tests: 400, never 404.
             raise Refusal.of("invalidInvoice", f"No invoice has the id {invoice_id}")
         return row
+
+    def by_uuid(self, uuid: str) -> Row:
+        """The invoice whose public link has this uuid."""
+        return self.get(self._uuids.get(uuid, uuid[:100]))
 
     def payment(self, invoice_id: str) -> Row:
         """How the invoice was paid."""

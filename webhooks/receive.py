@@ -79,7 +79,7 @@ class Receiver:
         return known
 
     def _tell(self, receipt: Receipt) -> None:
-        if receipt.outcome in (Outcome.CREDIT, Outcome.TRANSFER_NEWS):
+        if receipt.outcome == Outcome.CREDIT:
             self._wake_forwarder()
         level = log.warning if receipt.outcome in _REMARKABLE else log.info
         level(

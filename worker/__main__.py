@@ -6,6 +6,7 @@ import threading
 from datetime import UTC
 
 import structlog
+from apscheduler.events import EVENT_SCHEDULER_STARTED
 from apscheduler.schedulers.blocking import BlockingScheduler
 
 from payments.bank.client import open_bank
@@ -46,28 +47,32 @@ def main() -> int:
         settings.retry_base_seconds,
         settings.reconcile_interval_seconds,
     )
-    _end_on_signals(scheduler)
     log.info("worker.started", database=database.name, environment=settings.starkbank_environment)
-    scheduler.start()
+    run_until_signal(scheduler)
     database.close()
     log.info("worker.stopped")
     return 0
 
 
-def _end_on_signals(scheduler: BlockingScheduler) -> None:
-    """A call to the bank that is under way is finished and recorded first."""
+def run_until_signal(scheduler: BlockingScheduler) -> None:
+    """Run until SIGTERM or SIGINT; a call to the bank that is under way is finished and recorded first.
 
-    def end(*_: object) -> None:
-        # In a thread: the handler runs inside the scheduler's own wait, and shutting down joins its jobs.
-        threading.Thread(target=_shut_down, args=(scheduler,), daemon=True).start()
+    A signal that comes before the scheduler runs ends it as soon as it does.
+    """
+    wanted = threading.Event()
 
-    signal.signal(signal.SIGTERM, end)
-    signal.signal(signal.SIGINT, end)
-
-
-def _shut_down(scheduler: BlockingScheduler) -> None:
-    if scheduler.running:
+    def shut_down() -> None:
+        wanted.wait()
         scheduler.shutdown(wait=True)
+
+    # A thread, because shutting down joins the jobs, and a handler would do it inside the scheduler's own wait.
+    ending = threading.Thread(target=shut_down, name="ending", daemon=True)
+    scheduler.add_listener(lambda _: ending.start(), EVENT_SCHEDULER_STARTED)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: wanted.set())
+    scheduler.start()
+    # The scheduler's loop may end before its last job does.
+    ending.join()
 
 
 if __name__ == "__main__":

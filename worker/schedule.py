@@ -6,7 +6,7 @@ memory and are made anew at every start.
 
 import secrets
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from random import Random
 
 import structlog
@@ -48,10 +48,9 @@ def open_or_continue(database: Database, settings: Settings) -> IssuingWindow:
         token=secrets.token_hex(4),
         now=datetime.now(UTC),
     )
-    if (window.interval.total_seconds(), window.slots) != (
-        settings.invoice_interval_seconds,
-        settings.slots,
-    ):
+    # As intervals and not as numbers: a timedelta has whole microseconds.
+    interval = timedelta(seconds=settings.invoice_interval_seconds)
+    if (window.interval, window.slots) != (interval, settings.slots):
         log.warning(
             "window.settings_ignored",
             reason="the window was opened with other settings and keeps them",

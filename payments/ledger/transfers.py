@@ -240,8 +240,11 @@ def record_news(connection: Connection, news: TransferNews, policy: ForwardingPo
     owner = _owner(connection, there.external_id)
     if owner is None:
         return False
-    _lock_lineage(connection, owner.invoice_id)
     lost = there.status in LOST_STATUSES or news.log_type in LOST_STATUSES
+    if not lost and there.status != BankStatus.SUCCESS:
+        _sight(connection, there, None, now)
+        return True  # under way: worth knowing, but nothing follows from it
+    _lock_lineage(connection, owner.invoice_id)
     _sight(connection, there, news.errors if lost else None, now)
     row = _owner(connection, there.external_id)
     assert row is not None  # a transfer is never deleted

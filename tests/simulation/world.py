@@ -426,8 +426,10 @@ class World:
     def _accept(self, process: Process, body: bytes) -> bool:
         def store() -> None:
             arrival = inbox.Arrival(read_event(body), "checked elsewhere")
-            inbox.accept(self.database, [arrival], "webhook", POLICY, self.clock())
-            self.wake_forwarders()
+            (receipt,) = inbox.accept(self.database, [arrival], "webhook", POLICY, self.clock())
+            # A failure puts a reissue in line; the forwarder's own tick would find that.
+            if receipt.outcome == inbox.Outcome.CREDIT or arrival.event.log_type in ("failed", "canceled"):
+                self.wake_forwarders()
 
         return self._act(process, "door", store)
 

@@ -19,6 +19,7 @@ from payments.ledger.batches import IssuingWindow, open_window
 from payments.ledger.database import Database, open_database
 from tests.emulated import EmulatedBank
 from worker.issuing import Issuing, IssuingRules, issue_due, issue_waiting, plan_by_hand
+from worker.payers import random_payers
 
 HOUR = 3600.0
 LEASE = 60.0
@@ -274,19 +275,15 @@ def test_only_what_is_missing_is_created(desk: Desk) -> None:
     assert_issued_once(desk)
 
 
-def test_a_death_after_planning_is_issued_at_the_next_start(desk: Desk, bank: Bank) -> None:
+def test_a_death_after_planning_is_issued_at_the_next_start(desk: Desk) -> None:
     """Planned and never claimed: the same payers and amounts, and no second plan."""
-    batches.plan_batch(
-        desk.database,
-        desk.window.batch_tag(0),
-        0,
-        [],
-        desk.window.begins_at(0),
-        late=False,
-        now=desk.window.opened_at,
-    )
-    assert desk.issue().planned == 0
+    begins_at, tag = desk.window.begins_at(0), desk.window.batch_tag(0)
+    plan = [(payer, 5_000) for payer in random_payers(Random(4), 9)]
+    batches.plan_batch(desk.database, tag, 0, plan, begins_at, late=False, now=begins_at)
+    counts = desk.issue()
+    assert (counts.planned, counts.issued, counts.invoices) == (0, 1, 9)
     assert desk.batches() == [(1, "issued", False)]
+    assert_issued_once(desk)
 
 
 @pytest.mark.parametrize("accepted", [True, False])

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from apscheduler.schedulers.blocking import BlockingScheduler
 
-from worker.__main__ import _end_on_signals
+from worker.__main__ import run_until_signal
 
 
 @pytest.fixture
@@ -24,15 +24,19 @@ def handlers() -> Iterator[None]:
 
 @pytest.mark.usefixtures("handlers")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_between_set_up_and_start_ends_it_all_the_same(number: signal.Signals) -> None:
+def test_a_signal_before_the_scheduler_runs_ends_it_all_the_same(number: signal.Signals) -> None:
     """A supervisor may change its mind at any moment; a signal that is lost would be followed by SIGKILL."""
-    scheduler = BlockingScheduler(timezone=UTC)
-    _end_on_signals(scheduler)
-    os.kill(os.getpid(), number)
+
+    class Signalled(BlockingScheduler):  # type: ignore[misc]
+        def start(self, *arguments: Any, **options: Any) -> None:
+            os.kill(os.getpid(), number)
+            super().start(*arguments, **options)
+
+    scheduler = Signalled(timezone=UTC)
     # So that a lost signal fails the test, and does not hang it.
     rescue = threading.Timer(20, scheduler.shutdown)
     rescue.start()
-    scheduler.start()
+    run_until_signal(scheduler)
     was_rescued = not rescue.is_alive()
     rescue.cancel()
     assert not was_rescued
@@ -42,7 +46,6 @@ def test_a_signal_between_set_up_and_start_ends_it_all_the_same(number: signal.S
 def test_a_job_that_is_under_way_is_finished_first() -> None:
     """A call to the bank is recorded before the process ends; a second signal changes nothing."""
     scheduler: Any = BlockingScheduler(timezone=UTC)
-    _end_on_signals(scheduler)
     begun, finished = threading.Event(), []
 
     def job() -> None:
@@ -54,5 +57,5 @@ def test_a_job_that_is_under_way_is_finished_first() -> None:
         finished.append(True)
 
     scheduler.add_job(job)
-    scheduler.start()
+    run_until_signal(scheduler)
     assert finished == [True]
