@@ -218,7 +218,7 @@ def _emptied(answer: Response) -> Response:
     found: dict[str, Any] = msgspec.json.decode(answer.body)
     if "cursor" not in found:
         return answer
-    empty = {key: [] if isinstance(value, list) else None for key, value in found.items()}
+    empty: dict[str, Any] = {key: [] if isinstance(value, list) else None for key, value in found.items()}
     return _json(empty, answer.status_code)
 
 

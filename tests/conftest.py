@@ -13,7 +13,7 @@ from payments.ledger.database import Database, open_database
 from payments.ledger.migrate import migrate
 from payments.policy import ForwardingPolicy
 from payments.transfer import Destination
-from tests.emulated import EmulatedBank
+from tests.emulated import EmulatedBank, EmulatorProcess
 from tests.running import Runner
 
 # A Monday afternoon; nothing depends on the day.
@@ -104,3 +104,17 @@ def runner(tmp_path: Path) -> Iterator[Runner]:
     made = Runner(tmp_path)
     yield made
     made.stop_all()
+
+
+@pytest.fixture
+def start_emulator_process(runner: Runner) -> Iterator[Callable[..., EmulatorProcess]]:
+    """Start the real command; arguments are its switches."""
+    started: list[EmulatorProcess] = []
+
+    def start(*switches: str) -> EmulatorProcess:
+        started.append(EmulatorProcess(runner, *switches))
+        return started[-1]
+
+    yield start
+    for each in started:
+        each.close()

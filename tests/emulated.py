@@ -10,6 +10,7 @@ import socket
 import threading
 from collections.abc import Iterator
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import requests
@@ -21,7 +22,7 @@ from emulator.app import create_app
 from emulator.bank import Bank
 from emulator.clock import ScaledClock, VirtualClock
 from emulator.preset import Preset
-from tests.running import wait_until
+from tests.running import Runner, plain_environment, wait_until
 
 
 class Control:
@@ -115,6 +116,22 @@ class EmulatedBank(Control):
         super().close()
         self._server.should_exit = True
         self._thread.join()
+
+
+class EmulatorProcess(Control):
+    """``python -m emulator`` on a free port; what it printed is how others reach it."""
+
+    def __init__(self, runner: Runner, *switches: str) -> None:
+        data = runner.folder / "bank"
+        self.running = runner.start(
+            "-m", "emulator", "--port", "0", "--data", str(data), *switches, environment=plain_environment()
+        )
+        self.running.wait_for("emulator ready on ")
+        lines = (data / "app.env").read_text().splitlines()
+        self.environment = dict(line.split("=", 1) for line in lines)
+        self.project_id = self.environment["STARKBANK_PROJECT_ID"]
+        self.private_key_pem = Path(self.environment["STARKBANK_PRIVATE_KEY_PATH"]).read_text()
+        super().__init__(self.environment["STARKBANK_API_URL"])
 
 
 class _Server(uvicorn.Server):

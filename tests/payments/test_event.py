@@ -178,7 +178,8 @@ def test_an_event_of_ours_without_a_log_is_unreadable() -> None:
 
 
 @pytest.mark.parametrize(
-    "log", [{}, {"type": 5}, {"invoice": {"id": 7}}, [1, 2], None, {"type": "created", "deposit": {"id": "1"}}]
+    "log",
+    [{}, {"type": 5}, {"invoice": {"id": 7}}, [1, 2], None, {"type": "created", "deposit": {"id": "1"}}],
 )
 def test_a_subscription_that_is_not_ours_may_have_any_shape(log: Any) -> None:
     """Deposits, boletos and whatever the bank invents: known to be of no interest."""

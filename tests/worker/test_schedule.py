@@ -3,7 +3,7 @@
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -20,7 +20,7 @@ from payments.errors import LedgerUnavailable
 from payments.ledger.database import Database
 from payments.settings import Settings
 from tests.conftest import NOW
-from tests.emulated import EmulatedBank
+from tests.emulated import EmulatorProcess
 from tests.running import wait_until
 from worker.schedule import add_jobs, issuing_job, open_or_continue, reconciliation_job, rules_from
 
@@ -57,7 +57,12 @@ class Worker:
     """What ``worker.__main__`` puts together, as often as it is started, on a clock that stands still."""
 
     def __init__(
-        self, database: Database, bank: Bank, emulator: EmulatedBank, settings: Settings, clock: FrozenDateTimeFactory
+        self,
+        database: Database,
+        bank: Bank,
+        emulator: EmulatorProcess,
+        settings: Settings,
+        clock: FrozenDateTimeFactory,
     ) -> None:
         self.database = database
         self.bank = bank
@@ -97,7 +102,6 @@ class Worker:
     def be_down(self, seconds: float) -> None:
         """Let time pass."""
         self.clock.tick(timedelta(seconds=seconds))
-        self.emulator.advance(seconds)
 
     def slots_fired(self) -> list[tuple[str, float]]:
         """Which slots' jobs ran, and after how many hours."""
@@ -116,15 +120,14 @@ class Worker:
 ON_TIME = [(slot, "issued", False, 3.0 * (slot - 1)) for slot in range(1, 9)]
 
 
-@contextmanager
-def standing_still() -> Iterator[FrozenDateTimeFactory]:
-    """Freeze our clock; the SDK's, the event loop's and that of our own patience go on."""
-    with freeze_time(NOW, ignore=["starkcore", "tests.running"], real_asyncio=True) as clock:
-        yield clock
+@pytest.fixture
+def emulator(start_emulator_process: Callable[..., EmulatorProcess]) -> EmulatorProcess:
+    """A bank in a process of its own, which no frozen clock reaches."""
+    return start_emulator_process("--paid-share", "0")
 
 
 @pytest.fixture
-def settings(emulator: EmulatedBank) -> Callable[..., Settings]:
+def settings(emulator: EmulatorProcess) -> Callable[..., Settings]:
     """Settings with their defaults: eight slots, one every three hours."""
 
     def make(**changes: object) -> Settings:
@@ -139,10 +142,10 @@ def settings(emulator: EmulatedBank) -> Callable[..., Settings]:
 
 @pytest.fixture
 def worker(
-    database: Database, bank: Bank, emulator: EmulatedBank, settings: Callable[..., Settings]
+    database: Database, bank: Bank, emulator: EmulatorProcess, settings: Callable[..., Settings]
 ) -> Iterator[Worker]:
     """A worker that was never started, on a clock that stands still."""
-    with standing_still() as clock:
+    with freeze_time(NOW, ignore=["starkcore", "tests.running"]) as clock:
         yield Worker(database, bank, emulator, settings(), clock)
 
 

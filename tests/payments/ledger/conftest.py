@@ -127,17 +127,13 @@ class Books:
     def send(self, bank_id: str = "A", invoice_id: str = INVOICE) -> Claim:
         """Claim the only due transfer, and have it accepted under ``bank_id``."""
         claim = self.claim()
-        there = at_bank(
-            bank_id, "created", claim.amount_centavos, invoice_id, claim.generation
-        )
+        there = at_bank(bank_id, "created", claim.amount_centavos, invoice_id, claim.generation)
         assert self.accept(claim, there) == 1
         return claim
 
     def look_up(self, claim: Claim, *found: BankTransfer, call_tag: str = "call-2") -> LookupVerdict:
         """Record what a successful look-up showed."""
-        [verdict] = transfers.record_lookups(
-            self.database, [(claim, found)], call_tag, self.policy, self.now
-        )
+        [verdict] = transfers.record_lookups(self.database, [(claim, found)], call_tag, self.policy, self.now)
         return verdict
 
     def unclear(self, claim: Claim) -> None:
@@ -146,9 +142,7 @@ class Books:
 
     def release(self, claim: Claim, wait_seconds: float | None = None) -> None:
         """Give a claim back."""
-        transfers.release(
-            self.database, [claim], "not sent", self.policy, self.now, wait_seconds
-        )
+        transfers.release(self.database, [claim], "not sent", self.policy, self.now, wait_seconds)
 
     def refuse(self, claim: Claim) -> None:
         """Record that the bank will not have it."""

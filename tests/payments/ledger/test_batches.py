@@ -103,12 +103,12 @@ def test_a_batch_is_claimed_by_one_worker_alone(database: Database) -> None:
     """Until its lease ends."""
     plan(database)
     claim = claimed(database)
-    assert (claim.slot, claim.tag, claim.attempt, claim.is_fresh) == (0, "repasse-k3-slot-1", 1, True)
+    assert (claim.slot, claim.tag, claim.attempt) == (0, "repasse-k3-slot-1", 1)
     assert claim.lease_expires_at == NOW + timedelta(seconds=60)
     assert batches.claim_batch(database, LEASE, NOW + timedelta(seconds=59.999)) is None
     assert batches.next_batch_at(database) == claim.lease_expires_at
     second = claimed(database, 60)
-    assert (second.attempt, second.is_fresh) == (2, False)
+    assert second.attempt == 2
 
 
 def test_the_earliest_slot_is_claimed_first(database: Database) -> None:
@@ -207,7 +207,7 @@ def test_a_released_batch_is_tried_again_at_its_time(database: Database) -> None
     assert batches.next_batch_at(database) == NOW + HOUR
     assert read_statement(database).attention == 1
     again = claimed(database, 3600)
-    assert not again.is_fresh
+    assert again.attempt == 2
     batches.record_issued(database, again, created(again.missing), NOW + HOUR)
     assert read_statement(database).attention == 0
 

@@ -145,9 +145,7 @@ def test_one_answer_settles_a_whole_call(books: Books) -> None:
     for number in range(3):
         books.credit(f"10{number}")
     claims = books.claim_all()
-    accepted = {
-        claim.external_id: at_bank(claim.invoice_id, invoice_id=claim.invoice_id) for claim in claims
-    }
+    accepted = {claim.external_id: at_bank(claim.invoice_id, invoice_id=claim.invoice_id) for claim in claims}
     assert transfers.record_sent(books.database, claims, accepted, books.policy, books.now) == 3
 
 
@@ -657,7 +655,9 @@ def test_equal_amounts_to_the_same_account_are_kept_apart(books: Books) -> None:
     for invoice in ("100", "101"):
         books.credit(invoice)
     claims = books.claim_all()
-    accepted = {claim.external_id: at_bank(f"A{claim.invoice_id}", invoice_id=claim.invoice_id) for claim in claims}
+    accepted = {
+        claim.external_id: at_bank(f"A{claim.invoice_id}", invoice_id=claim.invoice_id) for claim in claims
+    }
     transfers.record_sent(books.database, claims, accepted, books.policy, books.now)
     books.news(at_bank("A101", "success", invoice_id="101"))
     books.news(at_bank("A100", "failed", invoice_id="100"), EMPTY)
