@@ -18,18 +18,22 @@ import signal
 import socket
 import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from emulator import populate, sdk_env
 from emulator.app import create_app
 from emulator.bank import Bank
 from emulator.clock import ScaledClock
 from emulator.credentials import Credentials, open_folder
 from emulator.keys import BadKeyFile
 from emulator.preset import Preset
+from emulator.proxy import Proxy
+from emulator.sandbox_key import SANDBOX_KEY
 
 LOG_LEVELS = ("debug", "info", "warning", "error")
 
@@ -45,6 +49,7 @@ def main(arguments: list[str] | None = None) -> int:
     listener = _listen(host, options.port)
     port: int = listener.getsockname()[1]
     url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    proxy = _open_proxy(options, credentials, port)
     env_file: Path = options.env_file or options.data / "app.env"
     environment = _environment(credentials, url)
     try:
@@ -58,11 +63,16 @@ def main(arguments: list[str] | None = None) -> int:
     clock = ScaledClock(options.speed)
     bank = Bank(
         seed=seed,
-        opened_at=clock.now(),
+        opened_at=populate.starts_at(clock.now()) if options.populate else clock.now(),
         workspace_id=credentials.project.workspace_id,
+        organization_id=credentials.organization.project_id if credentials.organization else "",
         preset=Preset(paid_share=options.paid_share, invoice_fee_centavos=options.fee),
         opening_balance_centavos=options.opening_balance,
     )
+    if options.populate:
+        populate.populate(bank, clock.now())
+    if options.sandbox_key:
+        credentials.show_first(SANDBOX_KEY)
     print(environment, end="")
     print(f"# written to {env_file}; seed {seed}, speed {options.speed:g}", flush=True)
     config = uvicorn.Config(
@@ -78,21 +88,58 @@ def main(arguments: list[str] | None = None) -> int:
         timeout_graceful_shutdown=1,
     )
     with contextlib.suppress(KeyboardInterrupt):
-        asyncio.run(Server(config, url).serve([listener]))
+        asyncio.run(Server(config, url, proxy).serve([listener]))
     return 0
+
+
+@dataclass(frozen=True)
+class OpenProxy:
+    """The proxy with its port taken, not yet serving."""
+
+    proxy: Proxy
+    listener: socket.socket
+    url: str
+    env_file: Path
+
+
+def _open_proxy(options: argparse.Namespace, credentials: Credentials, port: int) -> OpenProxy | None:
+    if options.proxy_port is None:
+        return None
+    # A listener on all addresses is reached by loopback too.
+    target = options.host if options.host not in ("0.0.0.0", "::") else "127.0.0.1"  # noqa: S104
+    try:
+        proxy = Proxy(options.data, (target, port))
+        listener = _listen(options.host, options.proxy_port, "--proxy-port")
+        shown = f"[{options.host}]" if ":" in options.host else options.host
+        url = f"http://{shown}:{listener.getsockname()[1]}"
+        env_file = sdk_env.write_sdk_env(options.data, credentials, url, proxy.authority_path)
+    except BadKeyFile as error:
+        _stop(str(error))
+    except OSError as error:
+        _stop(f"cannot write to {options.data}: {error.strerror}; choose another --data or mend its rights")
+    return OpenProxy(proxy, listener, url, env_file)
 
 
 class Server(uvicorn.Server):
     """uvicorn, saying when it is ready and ending with status 0 on a signal."""
 
-    def __init__(self, config: uvicorn.Config, url: str) -> None:
+    def __init__(self, config: uvicorn.Config, url: str, proxy: OpenProxy | None = None) -> None:
         super().__init__(config)
         self._url = url
+        self._proxy = proxy
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         if self.started:
+            if self._proxy is not None:
+                await self._proxy.proxy.open(self._proxy.listener)
+                print(f"# HTTPS proxy for SDKs on {self._proxy.url}; source {self._proxy.env_file}")
             print(f"emulator ready on {self._url}", flush=True)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        if self._proxy is not None:
+            await self._proxy.proxy.close()
+        await super().shutdown(sockets)
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -141,6 +188,17 @@ def _parser() -> argparse.ArgumentParser:
         type=_centavos,
         default=0,
         help="centavos in the account at the start (default 0)",
+    )
+    add(
+        "--proxy-port",
+        type=_port,
+        help="port of an HTTPS proxy for unchanged SDKs, 0 for a free one (default none)",
+    )
+    add("--populate", action="store_true", help="start with twelve days of rows of every kind")
+    add(
+        "--sandbox-key",
+        action="store_true",
+        help="show the real sandbox's public key as the newest: its recorded events verify, ours do not",
     )
     add("--log-level", choices=LOG_LEVELS, default="info", help="how much to log (default info)")
     add("--listen-anywhere", action="store_true", help="allow a --host that the network can reach")
@@ -207,7 +265,7 @@ def _open_credentials(folder: Path, seed: int) -> Credentials:
         )
 
 
-def _listen(host: str, port: int) -> socket.socket:
+def _listen(host: str, port: int, switch: str = "--port") -> socket.socket:
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
         # With the protocol named, asyncio switches Nagle's delay off: 40 ms a request otherwise.
@@ -216,7 +274,7 @@ def _listen(host: str, port: int) -> socket.socket:
         listener.bind((host, port))
         listener.listen(2048)
     except OSError as error:
-        _stop(f"cannot listen on {host}:{port}: {error.strerror}; choose another --port (0: any free)")
+        _stop(f"cannot listen on {host}:{port}: {error.strerror}; choose another {switch} (0: any free)")
     return listener
 
 

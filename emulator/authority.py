@@ -35,10 +35,11 @@ def open_authority(folder: Path) -> tuple[Path, Path]:
     try:
         authority = x509.load_pem_x509_certificate(certificate_path.read_bytes())
         key = serialization.load_pem_private_key(key_path.read_bytes(), password=None)
+        if not isinstance(key, ec.EllipticCurvePrivateKey) or key.public_key() != authority.public_key():
+            raise ValueError("another key")
     except ValueError:
-        key = None
-    if not isinstance(key, ec.EllipticCurvePrivateKey) or key.public_key() != authority.public_key():
-        raise BadKeyFile(f"{certificate_path} and {key_path} do not belong together; remove both")
+        text = f"{certificate_path} and {key_path} are not a certificate and its key; remove both"
+        raise BadKeyFile(text) from None
     leaf_path = folder / "proxy-leaf.pem"
     _write(leaf_path, _make_leaf(authority, key), 0o600)
     return certificate_path.resolve(), leaf_path

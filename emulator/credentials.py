@@ -195,6 +195,12 @@ class Credentials:
             text = json.dumps([project.to_json() for project in self.projects()], indent=1)
             (self._folder / "projects.json").write_text(text + "\n")
 
+    @staticmethod
+    def check_projects(rows: list[dict[str, Any]]) -> None:
+        """ValueError, KeyError or TypeError when these are no projects."""
+        for row in rows:
+            _project_of(row)
+
     def take_projects(self, rows: list[dict[str, Any]]) -> None:
         """Take over the projects of a saved state; a key that is here already stays as it is."""
         for row in rows:

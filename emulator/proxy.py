@@ -70,7 +70,9 @@ class Proxy:
             await _refuse(writer, "405 Method Not Allowed", "this proxy only takes CONNECT; use HTTPS_PROXY")
             return
         if host not in HOSTS or port != "443":
-            await _refuse(writer, "403 Forbidden", f"this proxy only leads to {' and '.join(HOSTS)}, not {target}")
+            await _refuse(
+                writer, "403 Forbidden", f"this proxy only leads to {' and '.join(HOSTS)}, not {target}"
+            )
             return
         writer.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
         await writer.drain()

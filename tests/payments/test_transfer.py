@@ -1,6 +1,7 @@
 """Transfers: their names at the bank, what counts as the same, and how long we wait."""
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -68,7 +69,7 @@ def test_one_transfer_of_a_lineage_is_live_at_a_time_and_only_lost_ones_are_not(
     ],
 )
 def test_a_found_transfer_with_other_content_is_not_the_one_we_ordered(
-    changes: dict[str, object], word: str
+    changes: dict[str, Any], word: str
 ) -> None:
     """The same id with other content is never a harmless repeat."""
     said = difference(at_bank("A", **changes), 48_662, DESTINATION)

@@ -46,6 +46,10 @@ class SteppedScheduler(BaseScheduler):  # type: ignore[misc]
     def wakeup(self) -> None:
         """Nobody sleeps here."""
 
+    def shutdown(self, wait: bool = True) -> None:
+        """End it like any other."""
+        super().shutdown(wait)
+
     def step(self) -> float | None:
         """Run what is due now; the seconds until there is more, None for never."""
         seconds: float | None = self._process_jobs()
@@ -95,8 +99,8 @@ class Worker:
                 self.be_down(end)
                 break
             self.be_down(seconds)
-        scheduler.shutdown()
         self.jobs_left = {job.id for job in scheduler.get_jobs()}
+        scheduler.shutdown()
         self.fired += [(name, (at - NOW).total_seconds() / HOUR) for name, at in scheduler.fired]
 
     def be_down(self, seconds: float) -> None:

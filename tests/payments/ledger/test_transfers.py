@@ -1,12 +1,13 @@
 """Transfers in our books: every way in which one can be claimed, lost, found, paid, failed and replaced."""
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
 from payments.ledger import transfers
-from payments.transfer import lineage_for
-from tests.payments.ledger.builders import INVOICE, NOW, a_policy, at_bank
+from payments.transfer import BankTransfer, lineage_for
+from tests.payments.ledger.builders import INVOICE, NOW, a_policy, an_invoice_log, at_bank
 from tests.payments.ledger.conftest import Books
 
 DUPLICATED = "Duplicated transfer"
@@ -351,7 +352,7 @@ def test_a_transfer_with_our_tag_and_a_foreign_id_is_for_a_person(books: Books) 
 @pytest.mark.parametrize(
     "changes", [{"amount_centavos": NET - 1}, {"account_number": "1"}, {"tax_id": "529.982.247-25"}]
 )
-def test_a_found_transfer_that_differs_is_never_adopted(books: Books, changes: dict[str, object]) -> None:
+def test_a_found_transfer_that_differs_is_never_adopted(books: Books, changes: dict[str, Any]) -> None:
     """Same id, other content: dead, with its reason, for a person."""
     books.credit()
     books.unclear(books.claim())
@@ -407,7 +408,7 @@ def test_reissues_end_at_the_bound_in_a_person_s_hands(books: Books) -> None:
     """REISSUE_MAX counts the transfers after the first."""
     books.policy = a_policy(reissue_max=2)
     books.credit()
-    pages = []
+    pages: list[BankTransfer] = []
     for generation in (1, 2, 3):
         books.become_due()
         claim = books.claim()
@@ -837,12 +838,7 @@ def test_a_repeated_reversal_changes_nothing(books: Books) -> None:
     """The same log through two webhooks."""
     books.credit()
     books.reverse(20_000)
-    books.tell({**_reversed_log(20_000)}, event_id="another-event")
+    same = an_invoice_log("reversed", INVOICE, 20_000, 50, f"reversed-{INVOICE}-20000")
+    books.tell(same, event_id="another-event")
     assert books.row().amount_centavos == 19_950
     assert books.history() == ["lowered"]
-
-
-def _reversed_log(remaining: int) -> dict[str, object]:
-    from tests.payments.ledger.builders import an_invoice_log
-
-    return an_invoice_log("reversed", INVOICE, remaining, 50, f"reversed-{INVOICE}-{remaining}")
