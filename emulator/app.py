@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 from starlette.applications import Starlette
@@ -30,8 +30,16 @@ MARK = (b"x-emulator", b"repasse")
 log = logging.getLogger("emulator.app")
 
 
-def create_app(bank: Bank, credentials: Credentials, clock: Clock) -> Starlette:
-    """The application: /emulator is the management face, everything else the protocol face."""
+def create_app(
+    bank: Bank,
+    credentials: Credentials,
+    clock: Clock,
+    on_stop: Callable[[Deliveries], None] | None = None,
+) -> Starlette:
+    """The application: /emulator is the management face, everything else the protocol face.
+
+    `on_stop` is called at the end, when nothing comes in any more and before open posts are given up.
+    """
     door = Door(bank, credentials, clock)
     posts = Deliveries(bank, credentials, clock)
     control = Control(bank, credentials, clock, door, posts)
@@ -40,11 +48,14 @@ def create_app(bank: Bank, credentials: Credentials, clock: Clock) -> Starlette:
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         bank.events.deliver = posts.deliver
         heart = asyncio.create_task(_live(bank, clock))
+        control.is_alive = lambda: not heart.done()
         try:
             yield
         finally:
             heart.cancel()
             await asyncio.gather(heart, return_exceptions=True)
+            if on_stop is not None:
+                on_stop(posts)
             await posts.close()
 
     app = Starlette(

@@ -1,34 +1,50 @@
 """The management face /emulator/...: what a bank would never let its customers do.
 
 For tests, demos and simulations on the same machine: unsigned, apart from /v2, money as integer centavos. It
-holds no rules of its own; everything is asked of the bank.
+holds no rules of its own; everything is asked of the bank. A call is JSON; the page's forms make the same
+calls and are sent back to the page. Pages of other sites are turned away.
 """
 
 from __future__ import annotations
 
+import inspect
 import logging
+import re
 from collections.abc import Awaitable, Callable
 from typing import Any
+from urllib.parse import parse_qsl, urlsplit
 
 import msgspec
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
+from emulator import acts, preset, state
+from emulator.arguments import centavos, flag, number, only, text, whole
 from emulator.bank import Bank
 from emulator.clock import Clock
 from emulator.credentials import Credentials
 from emulator.deliveries import Deliveries
 from emulator.door import Door
-from emulator.faults import FAULTS
+from emulator.faults import FAULTS, PACKS, SCENARIOS
 from emulator.formats import time_text
+from emulator.history import History, shown
+from emulator.notes import Notes, sentence
 from emulator.refusal import Refusal
 from emulator.statement import statement
+from emulator.timing import change_clock, show_clock
+from emulator.triggers import DEFAULT_CENTAVOS, TRIGGERS, trigger
 
-MOST_BODY_BYTES = 1_000_000
+# Room for a saved state with some ten thousand invoices.
+MOST_BODY_BYTES = 200_000_000
+REQUEST_FILTERS = ("method", "path", "status", "fault", "project")
+DELIVERY_FILTERS = (
+    "event", "subscription", "type", "entity", "webhook", "url", "status", "code", "forged", "attempt",
+)  # fmt: skip
 
 log = logging.getLogger("emulator.control")
 
+Body = dict[str, Any]
 Endpoint = Callable[[Request], Awaitable[Response]]
 
 
@@ -43,51 +59,102 @@ class Control:
         self._clock = clock
         self._door = door
         self._posts = posts
+        self.notes = Notes()
+        # Set by the application: whether the bank is being stepped.
+        self.is_alive: Callable[[], bool] = lambda: False
 
     def routes(self) -> list[Route]:
         """All routes, for the application."""
         table: list[tuple[str, str, Callable[..., Any]]] = [
-            ("GET", "/emulator/health", self._health),
-            ("GET", "/emulator/activity", self._activity),
-            ("GET", "/emulator/statement", self._statement),
-            ("POST", "/emulator/invoices/{id}/pay", self._pay),
-            ("POST", "/emulator/invoices/{id}/reverse", self._reverse),
-            ("POST", "/emulator/transfers/{id}/fail", self._fail),
-            ("GET", "/emulator/faults", self._faults),
-            ("POST", "/emulator/faults", self._add_fault),
-            ("DELETE", "/emulator/faults", self._clear_faults),
-            ("POST", "/emulator/events/{id}/redeliver", self._redeliver),
-            ("POST", "/emulator/key/rotate", self._rotate),
-            ("GET", "/emulator/requests", self._requests),
-            ("DELETE", "/emulator/requests", self._clear_requests),
-            ("GET", "/emulator/settings", self._settings),
-            ("PATCH", "/emulator/settings", self._change_settings),
-            ("POST", "/emulator/stop-paying", self._stop_paying),
+            ("GET", "health", self._health),
+            ("GET", "health/live", self._health),
+            ("GET", "health/ready", self._ready),
+            ("GET", "activity", self._activity),
+            ("GET", "agenda", self._agenda),
+            ("GET", "statement", self._statement),
+            ("GET", "clock", self._show_clock),
+            ("PATCH", "clock", self._change_clock),
+            ("POST", "clock", self._change_clock),
+            ("POST", "invoices/{id}/pay", self._pay),
+            ("POST", "invoices/{id}/underpay", self._underpay),
+            ("POST", "invoices/{id}/credit", self._invoice_act(acts.credit)),
+            ("POST", "invoices/{id}/overdue", self._invoice_act(acts.overdue)),
+            ("POST", "invoices/{id}/expire", self._invoice_act(acts.expire)),
+            ("POST", "invoices/{id}/cancel", self._invoice_act(acts.cancel_invoice)),
+            ("POST", "invoices/{id}/reverse", self._reverse),
+            ("POST", "transfers/{id}/settle", self._settle),
+            ("POST", "transfers/{id}/fail", self._fail),
+            ("POST", "transfers/{id}/cancel", self._cancel_transfer),
+            ("POST", "deposits", self._deposit),
+            ("POST", "trigger", self._trigger),
+            ("GET", "faults", self._faults),
+            ("POST", "faults", self._add_fault),
+            ("DELETE", "faults", self._clear_faults),
+            ("POST", "faults/clear", self._clear_faults),
+            ("POST", "events/{id}/redeliver", self._redeliver),
+            ("POST", "events/{id}/send", self._send),
+            ("POST", "events/{id}/delay", self._delay),
+            ("POST", "events/{id}/drop", self._drop),
+            ("POST", "key/rotate", self._rotate),
+            ("GET", "projects", self._projects),
+            ("POST", "projects", self._add_project),
+            ("PATCH", "projects/{id}", self._change_project),
+            ("POST", "projects/{id}/key", self._replace_key),
+            ("GET", "requests", self._requests),
+            ("DELETE", "requests", self._clear_requests),
+            ("GET", "requests/{number}", self._request),
+            ("GET", "deliveries", self._deliveries),
+            ("DELETE", "deliveries", self._clear_deliveries),
+            ("GET", "deliveries/{number}", self._delivery),
+            ("GET", "settings", self._settings),
+            ("PATCH", "settings", self._change_settings),
+            ("POST", "settings", self._change_settings),
+            ("POST", "preset", self._change_preset),
+            ("POST", "stop-paying", self._stop_paying),
+            ("GET", "state", self._save),
+            ("PUT", "state", self._load),
         ]
-        return [Route(path, self._endpoint(act), methods=[method]) for method, path, act in table]
+        return [
+            Route(f"/emulator/{path}", self._endpoint(act), methods=[method]) for method, path, act in table
+        ]
 
-    def _endpoint(self, act: Callable[[Request, dict[str, Any]], dict[str, Any]]) -> Endpoint:
+    def _endpoint(self, act: Callable[[Request, Body], Any]) -> Endpoint:
         async def endpoint(request: Request) -> Response:
-            raw = await request.body()
+            is_form = request.headers.get("content-type", "").startswith("application/x-www-form-urlencoded")
+            status, back = 200, ""
             try:
-                if len(raw) > MOST_BODY_BYTES:
-                    raise ValueError(f"the body is longer than {MOST_BODY_BYTES} bytes")
-                body = msgspec.json.decode(raw) if raw.strip() else {}
-                if not isinstance(body, dict):
-                    raise ValueError("the body must be a JSON object")
+                turn_away_strangers(request)
+                body = _body(await request.body(), is_form)
+                back = str(body.pop("back", "")) if is_form else ""
                 self._bank.step(self._clock.now())
-                return _json(act(request, body))
+                answer = act(request, body)
+                if inspect.isawaitable(answer):
+                    answer = await answer
+                # What is due at once is done at once, so that the next call sees it.
+                self._bank.step(self._clock.now())
             except Refusal as refusal:
-                return _json(refusal.to_json(), 400)
+                status, answer = 400, refusal.to_json()
+            except _Stranger as stranger:
+                return _json(Refusal.of("forbidden", str(stranger)).to_json(), 403)
+            except _NotReady as reason:
+                return _json({"status": str(reason)}, 503)
             except (ValueError, RecursionError) as error:
-                return _json(Refusal.of("invalidRequest", str(error)).to_json(), 400)
+                status, answer = 400, Refusal.of("invalidRequest", str(error)).to_json()
             except Exception:
                 log.exception("%s %s failed inside the emulator", request.method, request.url.path)
-                return _json(Refusal.of("internalServerError", "See the emulator's log").to_json(), 500)
+                status, answer = 500, Refusal.of("internalServerError", "See the emulator's log").to_json()
+            if not is_form:
+                return _json(answer, status)
+            self.notes.add(self._clock.now(), sentence(answer), is_good=status == 200)
+            # Only a place on the page, whatever the form says.
+            place = back if re.fullmatch(r"[a-z]{1,20}", back) else ""
+            return RedirectResponse(f"/emulator/#{place}", 303)
 
         return endpoint
 
-    def _health(self, request: Request, body: dict[str, Any]) -> dict[str, Any]:
+    # --- how it stands ------------------------------------------------------------------------------------
+
+    def _health(self, request: Request, body: Body) -> Body:
         return {
             "status": "ok",
             "emulated_now": time_text(self._clock.now()),
@@ -95,7 +162,13 @@ class Control:
             "seed": self._bank.seed,
         }
 
-    def _activity(self, request: Request, body: dict[str, Any]) -> dict[str, Any]:
+    def _ready(self, request: Request, body: Body) -> Body:
+        if not self.is_alive():
+            raise _NotReady("the bank's own life does not run")
+        self._bank.accounts.check()
+        return {"status": "ready"}
+
+    def _activity(self, request: Request, body: Body) -> Body:
         bank = self._bank
         delivered = len(bank.events.rows) - len(bank.events.undelivered)
         credits = bank.invoices.credited.values()
@@ -124,83 +197,261 @@ class Control:
             "faults_struck": dict(bank.faults.struck),
         }
 
-    def _statement(self, request: Request, body: dict[str, Any]) -> dict[str, Any]:
+    def _agenda(self, request: Request, body: Body) -> Body:
+        entries = self._bank.agenda.entries()
+        shown_entries = [
+            {"at": time_text(at), "what": name, "about": [each for each in args if isinstance(each, str)]}
+            for at, name, args in entries[:1000]
+        ]
+        return {"count": len(entries), "agenda": shown_entries}
+
+    def _statement(self, request: Request, body: Body) -> Body:
         details = request.query_params.get("details", "true").lower() != "false"
         return {"emulated_now": time_text(self._clock.now()), **statement(self._bank, details=details)}
 
-    def _pay(self, request: Request, body: dict[str, Any]) -> dict[str, Any]:
-        amount = _centavos(body, ("amount", "amount_centavos"), at_least=1)
-        return {"invoice": self._bank.invoices.pay(request.path_params["id"], self._clock.now(), amount)}
+    # --- time ---------------------------------------------------------------------------------------------
 
-    def _reverse(self, request: Request, body: dict[str, Any]) -> dict[str, Any]:
-        remaining = _centavos(body, ("amount", "amount_centavos"), at_least=0) or 0
-        # Forced: a reversal after the money was forwarded is exactly what tests want to see.
-        row = self._bank.invoices.begin_reversal(
-            request.path_params["id"], remaining, self._clock.now(), forced=True
-        )
-        return {"invoice": row}
+    def _show_clock(self, request: Request, body: Body) -> Body:
+        return {"clock": show_clock(self._clock, self._bank)}
 
-    def _fail(self, request: Request, body: dict[str, Any]) -> dict[str, Any]:
-        _only(body, ("reason",))
-        reason = body.get("reason", "Failed by the management face")
-        if not isinstance(reason, str):
-            raise ValueError("reason must be a text")
-        return {"transfer": self._bank.transfers.fail(request.path_params["id"], reason, self._clock.now())}
+    def _change_clock(self, request: Request, body: Body) -> Body:
+        change_clock(self._clock, self._bank, body)
+        return {"clock": show_clock(self._clock, self._bank)}
 
-    def _faults(self, request: Request, body: dict[str, Any]) -> dict[str, Any]:
+    # --- invoices, transfers, deposits --------------------------------------------------------------------
+
+    def _pay(self, request: Request, body: Body) -> Body:
+        amount = centavos(body, at_least=1)
+        return {"invoice": acts.pay(self._bank, request.path_params["id"], self._clock.now(), amount)}
+
+    def _underpay(self, request: Request, body: Body) -> Body:
+        amount = centavos(body, at_least=1)
+        return {"invoice": acts.underpay(self._bank, request.path_params["id"], self._clock.now(), amount)}
+
+    def _invoice_act(self, act: Callable[..., Body]) -> Callable[[Request, Body], Body]:
+        def acting(request: Request, body: Body) -> Body:
+            only(body)
+            return {"invoice": act(self._bank, request.path_params["id"], self._clock.now())}
+
+        return acting
+
+    def _reverse(self, request: Request, body: Body) -> Body:
+        remaining = centavos(body, at_least=0) or 0
+        return {"invoice": acts.reverse(self._bank, request.path_params["id"], self._clock.now(), remaining)}
+
+    def _settle(self, request: Request, body: Body) -> Body:
+        only(body)
+        return {"transfer": acts.settle(self._bank, request.path_params["id"], self._clock.now())}
+
+    def _fail(self, request: Request, body: Body) -> Body:
+        only(body, "reason")
+        reason = text(body, "reason", "Failed by the management face")
+        return {"transfer": acts.fail(self._bank, request.path_params["id"], self._clock.now(), reason)}
+
+    def _cancel_transfer(self, request: Request, body: Body) -> Body:
+        only(body)
+        return {"transfer": acts.cancel_transfer(self._bank, request.path_params["id"], self._clock.now())}
+
+    def _deposit(self, request: Request, body: Body) -> Body:
+        return {"deposit": self._bank.deposits.receive(body, self._clock.now())}
+
+    def _trigger(self, request: Request, body: Body) -> Body:
+        only(body, "name", "amount")
+        amount = whole(body, "amount", DEFAULT_CENTAVOS, at_least=1)
+        return trigger(self._bank, text(body, "name", ""), self._clock.now(), amount)
+
+    # --- faults -------------------------------------------------------------------------------------------
+
+    def _faults(self, request: Request, body: Body) -> Body:
         faults = self._bank.faults
         return {
             "faults": [fault.to_json() for fault in faults.active()],
             "struck": dict(faults.struck),
             "known": FAULTS,
+            "scenarios": SCENARIOS,
+            "packs": PACKS,
+            "triggers": TRIGGERS,
         }
 
-    def _add_fault(self, request: Request, body: dict[str, Any]) -> dict[str, Any]:
+    def _add_fault(self, request: Request, body: Body) -> Body:
+        if body.get("name") in PACKS:
+            only(body, "name")
+            return {"faults": [fault.to_json() for fault in self._bank.faults.add_pack(body["name"])]}
         return {"fault": self._bank.faults.add(body).to_json()}
 
-    def _clear_faults(self, request: Request, body: dict[str, Any]) -> dict[str, Any]:
-        return {"cleared": self._bank.faults.clear(request.query_params.get("name"))}
+    def _clear_faults(self, request: Request, body: Body) -> Body:
+        only(body, "name", "id")
+        named = {**request.query_params, **body}
+        wanted = str(named.get("id", ""))
+        if wanted and not wanted.isdigit():
+            raise ValueError("id must be the number of a fault")
+        return {"cleared": self._bank.faults.clear(named.get("name"), int(wanted) if wanted else None)}
 
-    def _redeliver(self, request: Request, body: dict[str, Any]) -> dict[str, Any]:
-        return {"deliveries": self._bank.events.redeliver(request.path_params["id"], self._clock.now())}
+    # --- events -------------------------------------------------------------------------------------------
 
-    def _rotate(self, request: Request, body: dict[str, Any]) -> dict[str, Any]:
+    def _redeliver(self, request: Request, body: Body) -> Body:
+        only(body, "count", "forged", "seconds")
+        event_id = request.path_params["id"]
+        # No more copies than a receiver can be asked to bear at once.
+        count = whole(body, "count", 1, at_least=1, at_most=1_000)
+        planned = self._bank.events.redeliver(
+            event_id,
+            self._clock.now(),
+            count=count,
+            forged=flag(body, "forged", False),
+            delay_seconds=number(body, "seconds", 0.0),
+        )
+        return {"deliveries": planned}
+
+    async def _send(self, request: Request, body: Body) -> Body:
+        only(body, "webhook", "url", "forged")
+        url = text(body, "url", "") or None
+        if url is not None and not re.fullmatch(r"https?://[^\s#@]+", url, re.ASCII):
+            raise ValueError("url must be an http or https address")
+        delivery = acts.delivery(
+            self._bank,
+            request.path_params["id"],
+            text(body, "webhook", "") or None,
+            url,
+            forged=flag(body, "forged", False),
+        )
+        return {"delivery": shown(await self._posts.send(delivery))}
+
+    def _delay(self, request: Request, body: Body) -> Body:
+        only(body, "seconds")
+        seconds = number(body, "seconds", 3600.0)
+        return {
+            "delayed": acts.delay(self._bank, request.path_params["id"], self._clock.now(), seconds),
+        }
+
+    def _drop(self, request: Request, body: Body) -> Body:
+        only(body)
+        return {"dropped": acts.drop(self._bank, request.path_params["id"])}
+
+    # --- keys and projects --------------------------------------------------------------------------------
+
+    def _rotate(self, request: Request, body: Body) -> Body:
         return {"public_key": self._credentials.rotate(self._clock.now())}
 
-    def _requests(self, request: Request, body: dict[str, Any]) -> dict[str, Any]:
-        filters = ("method", "path", "status", "fault", "project")
-        return {"requests": self._door.history.find(request.query_params, filters)}
+    def _projects(self, request: Request, body: Body) -> Body:
+        return {"projects": [project.to_json() for project in self._credentials.projects()]}
 
-    def _clear_requests(self, request: Request, body: dict[str, Any]) -> dict[str, Any]:
+    def _add_project(self, request: Request, body: Body) -> Body:
+        project, private_key = self._credentials.add_project(body)
+        return {"project": {**project.to_json(), "private_key": private_key}}
+
+    def _change_project(self, request: Request, body: Body) -> Body:
+        return {"project": self._credentials.change_project(request.path_params["id"], body).to_json()}
+
+    def _replace_key(self, request: Request, body: Body) -> Body:
+        project, private_key = self._credentials.replace_key(request.path_params["id"], body)
+        return {"project": {**project.to_json(), "private_key": private_key}}
+
+    # --- histories ----------------------------------------------------------------------------------------
+
+    def _requests(self, request: Request, body: Body) -> Body:
+        return {"requests": self._door.history.find(request.query_params, REQUEST_FILTERS)}
+
+    def _clear_requests(self, request: Request, body: Body) -> Body:
         return {"cleared": self._door.history.clear()}
 
-    def _settings(self, request: Request, body: dict[str, Any]) -> dict[str, Any]:
+    def _request(self, request: Request, body: Body) -> Body:
+        return {"request": _entry(self._door.history, request.path_params["number"])}
+
+    def _deliveries(self, request: Request, body: Body) -> Body:
+        return {"deliveries": self._posts.history.find(request.query_params, DELIVERY_FILTERS)}
+
+    def _clear_deliveries(self, request: Request, body: Body) -> Body:
+        return {"cleared": self._posts.history.clear()}
+
+    def _delivery(self, request: Request, body: Body) -> Body:
+        return {"delivery": _entry(self._posts.history, request.path_params["number"])}
+
+    # --- settings and state -------------------------------------------------------------------------------
+
+    def _settings(self, request: Request, body: Body) -> Body:
         return {"settings": self._bank.preset.to_json()}
 
-    def _change_settings(self, request: Request, body: dict[str, Any]) -> dict[str, Any]:
+    def _change_settings(self, request: Request, body: Body) -> Body:
         self._bank.preset.change(body)
         return {"settings": self._bank.preset.to_json()}
 
-    def _stop_paying(self, request: Request, body: dict[str, Any]) -> dict[str, Any]:
+    def _change_preset(self, request: Request, body: Body) -> Body:
+        only(body, "name")
+        name = text(body, "name", "")
+        self._bank.preset.change(preset.preset(name).to_json())
+        if name in PACKS:
+            self._bank.faults.add_pack(name)
+        return {"settings": self._bank.preset.to_json()}
+
+    def _stop_paying(self, request: Request, body: Body) -> Body:
         self._bank.preset.paying = False
         return {"settings": self._bank.preset.to_json()}
 
+    def _save(self, request: Request, body: Body) -> Body:
+        return state.save(self._bank, self._clock, self._credentials, self._posts)
 
-def _centavos(body: dict[str, Any], names: tuple[str, ...], at_least: int) -> int | None:
-    _only(body, names)
-    given = [body[name] for name in names if name in body]
-    if not given:
-        return None
-    if len(given) > 1 or type(given[0]) is not int or given[0] < at_least:
-        raise ValueError(f"{names[0]} must be a whole number of centavos, at least {at_least}")
-    return given[0]
-
-
-def _only(body: dict[str, Any], names: tuple[str, ...]) -> None:
-    unknown = sorted(set(body) - set(names))
-    if unknown:
-        raise ValueError(f"unknown keys {', '.join(unknown)}; known are {', '.join(names)}")
+    def _load(self, request: Request, body: Body) -> Body:
+        # Posts of the books that are given up must not be noted in the new ones.
+        state.check(body)
+        self._posts.abandon()
+        state.load(body, self._bank, self._clock, self._credentials)
+        return {"clock": show_clock(self._clock, self._bank)}
 
 
-def _json(body: dict[str, Any], status: int = 200) -> Response:
+class _Stranger(Exception):
+    """A page of another site that makes a browser call."""
+
+
+class _NotReady(Exception):
+    """Why the bank is not ready; the text is for the answer."""
+
+
+def turn_away_strangers(request: Request) -> None:
+    """Refuse what a browser was made to send by another site; programs send no Origin."""
+    origin = request.headers.get("origin")
+    if origin is not None and urlsplit(origin).netloc != request.headers.get("host"):
+        raise _Stranger(f"the management face does not answer pages of {origin[:200]}")
+    if request.method != "GET" and request.headers.get("sec-fetch-site") in ("cross-site", "same-site"):
+        raise _Stranger("the management face does not answer pages of other sites")
+
+
+def _body(raw: bytes, is_form: bool) -> Body:
+    if len(raw) > MOST_BODY_BYTES:
+        raise ValueError(f"the body is longer than {MOST_BODY_BYTES} bytes")
+    if is_form:
+        return _form(raw)
+    body = msgspec.json.decode(raw) if raw.strip() else {}
+    if not isinstance(body, dict):
+        raise ValueError("the body must be a JSON object")
+    return body
+
+
+# What a form's field is read as: everything else is a text.
+_NUMBERS = {"amount", "times", "rate", "seconds", "count", "ends_in", "speed", "advance", "steps", "percent"}
+_NUMBERS |= {"at_least_centavos", "at_most_centavos", "retry_after", "paid_share"}
+_FLAGS = {"paused", "forged", "paying", "accepted"}
+
+
+def _form(raw: bytes) -> Body:
+    """A form's fields as a JSON body; a field left empty was not filled in."""
+    found: Body = {}
+    for name, value in parse_qsl(raw.decode("utf-8", "replace")):
+        if name in _NUMBERS and re.fullmatch(r"-?\d{1,15}(\.\d{1,9})?", value, re.ASCII):
+            found[name] = float(value) if "." in value else int(value)
+        elif name in _FLAGS and value in ("true", "false"):
+            found[name] = value == "true"
+        else:
+            found[name] = value
+    return found
+
+
+def _entry(history: History, number: str) -> Body:
+    found = history.get(int(number)) if number.isascii() and number.isdigit() else None
+    if found is None:
+        raise ValueError(f"there is no entry {number[:20]}, or no longer")
+    return shown(found)
+
+
+def _json(body: Body, status: int = 200) -> Response:
     return Response(msgspec.json.encode(body), status, media_type="application/json")

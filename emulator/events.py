@@ -228,13 +228,22 @@ class Events:
         self.undelivered.pop(event_id, None)
         return self.rows.remove(event_id)
 
-    def redeliver(self, event_id: str, now: datetime) -> int:
-        """Send an event again, at once and once, to everyone it was for; returns to how many."""
+    def redeliver(
+        self,
+        event_id: str,
+        now: datetime,
+        *,
+        count: int = 1,
+        forged: bool = False,
+        delay_seconds: float = 0.0,
+    ) -> int:
+        """Send an event again, without retries, to everyone it was for; returns how many posts that makes."""
         self.event(event_id)
         recipients = [each for each in self._recipients[event_id] if each in self.webhooks]
-        for webhook_id in recipients:
-            self._agenda.push(now, "event.deliver", event_id, webhook_id, None, False)
-        return len(recipients)
+        for webhook_id in recipients * count:
+            at = now + timedelta(seconds=delay_seconds)
+            self._agenda.push(at, "event.deliver", event_id, webhook_id, None, forged)
+        return len(recipients) * count
 
     def attempt(self, attempt_id: str) -> Row:
         """The attempt, or the bank's refusal of an unknown id."""

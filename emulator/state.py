@@ -67,6 +67,11 @@ def load(state: Any, bank: Bank, clock: Clock, credentials: Credentials) -> None
     clock.set_back_to(now)
 
 
+def check(state: Any) -> None:
+    """`BadState` when this could not be loaded."""
+    _tried(state)
+
+
 def seed_of(state: Any) -> int:
     """The seed of a state that was read from a file."""
     seed: int = state["books"][""]["seed"]

@@ -33,6 +33,9 @@ OPENING_SECONDS = 5.0
 CLOSING_SECONDS = 6.0
 SECONDS_MIN = 20.0
 
+# Ctrl-C, a supervisor, and a terminal that is closed.
+_ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
 EXACT, DIFFERENT, WRONG, INTERRUPTED = 0, 1, 2, 130
 
 
@@ -89,7 +92,8 @@ class Town:
 def main() -> int:
     """Run the demo; see the module."""
     arguments = _parse()
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for number in _ENDING_SIGNALS:
+        signal.signal(number, signal.default_int_handler)
     try:
         with _folder(arguments.keep) as folder, ExitStack() as stack:
             town = Town(folder)

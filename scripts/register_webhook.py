@@ -54,8 +54,12 @@ def _register(url: str, settings: Settings) -> str:
 
 
 def _check(url: str, settings: Settings) -> None:
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
+    try:
+        parts = urlsplit(url)
+        is_url = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # brackets that do not close, or a port that is no number
+        is_url = False
+    if not is_url:
         raise SettingsError(f"{url!r} is not a URL; put https://your-host/webhooks/starkbank")
     # Documented: the bank wants HTTPS with a publicly trusted certificate. An emulator does not.
     if parts.scheme == "http" and settings.starkbank_api_url is None:

@@ -37,6 +37,8 @@ def main() -> int:
         if arguments.command == "statement":
             return _statement(database, as_json=arguments.json)
         bank = _open_bank(settings)
+        # Asked first: if the bank refuses our key, project or address, nothing is planned or claimed in vain.
+        bank.balance_centavos()
         run = {"issue": _issue, "forward": _forward, "reconcile": _reconcile}[arguments.command]
         return run(database, bank, settings)
     except LedgerUnavailable as error:
@@ -71,6 +73,8 @@ def _issue(database: Database, bank: "Bank", settings: Settings) -> int:
     plan_by_hand(database, rules, tag, Random(secrets.randbits(128)), _now())
     counts = issue_waiting(database, bank, rules, _now)
     print(f"issued {counts.invoices} invoices in {counts.issued} batch(es)")
+    for reason in counts.reasons:
+        print(f"not finished: {reason}")
     if counts.unfinished:
         print(f"{counts.unfinished} batch(es) could not be finished: run it again, or start the worker")
     return LEFT if counts.unfinished else DONE

@@ -6,7 +6,7 @@ missing. The window itself is a stored row: a restart neither begins it again no
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from random import Random
 from typing import Literal, Protocol
@@ -61,13 +61,14 @@ class IssuingRules:
 
 @dataclass(slots=True)
 class Issuing:
-    """What one run did."""
+    """What one run did; ``reasons`` says of each batch that is unfinished why."""
 
     planned: int = 0
     skipped: int = 0
     issued: int = 0
     invoices: int = 0
     unfinished: int = 0
+    reasons: list[str] = field(default_factory=list)
 
 
 def issue_due(
@@ -152,12 +153,13 @@ def _issue(
             created = bank.create_invoices(missing)
             missing = batches.record_issued(database, claim, created, clock())
     except (NotSent, Throttled, Rejected, _OutOfTime) as error:
-        _release(database, rules, claim, error, clock())
+        counts.reasons.append(_release(database, rules, claim, error, clock()))
         counts.unfinished += 1
     except BankError as error:
         # Look-up or creation, it is the same: the next who claims it asks the bank first.
         batches.record_batch_unclear(database, claim, str(error))
         log.warning("batch.outcome_unclear", batch=claim.tag, attempt=claim.attempt, reason=str(error))
+        counts.reasons.append(str(error))
         counts.unfinished += 1
     else:
         counts.issued += not missing
@@ -177,7 +179,7 @@ def _require_time(claim: BatchClaim, bank: InvoiceBank, now: datetime) -> None:
 
 def _release(
     database: Database, rules: IssuingRules, claim: BatchClaim, error: BankError, now: datetime
-) -> None:
+) -> str:
     delay = retry_delay(claim.attempt, rules.retry_base_seconds, rules.retry_max_seconds)
     reason = str(error)
     if isinstance(error, Throttled) and error.retry_after_seconds is not None:
@@ -186,3 +188,4 @@ def _release(
         reason = f"{error} ({error.remedy})"
     batches.release_batch(database, claim, reason, now + delay, isinstance(error, Rejected), now)
     log.warning("batch.released", batch=claim.tag, attempt=claim.attempt, reason=reason)
+    return reason

@@ -90,6 +90,19 @@ def open_database(url: str) -> Database:
     )
 
 
+def is_permanent(error: LedgerUnavailable) -> bool:
+    """True when SQLite cannot use this file as a database at all: waiting would not help."""
+    cause = error.__cause__
+    code = getattr(cause.orig, "sqlite_errorcode", 0) if isinstance(cause, DBAPIError) else 0
+    # The low byte is the kind; the rest says more about it.
+    return code & 0xFF in (
+        sqlite3.SQLITE_CANTOPEN,
+        sqlite3.SQLITE_NOTADB,
+        sqlite3.SQLITE_READONLY,
+        sqlite3.SQLITE_PERM,
+    )
+
+
 def insert_new(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]], key: str) -> set[Any]:
     """Insert the rows whose key is not there yet, and return the keys that were new.
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from sqlalchemy import Connection, inspect, text
 
-from payments.errors import LedgerUnusable, RepasseError
-from payments.ledger.database import Database, open_database
+from payments.errors import LedgerUnavailable, LedgerUnusable, RepasseError
+from payments.ledger.database import Database, is_permanent, open_database
 
 # The newest revision in migrations/versions. Kept here so that a start on a current database need not
 # import Alembic (a fifth of a second); a test compares the two.
@@ -24,9 +24,19 @@ _MIGRATION_LOCK = 7_372_773
 def migrate(database: Database) -> bool:
     """Bring the schema to the newest revision. True when something was changed.
 
-    Raises LedgerUnusable when the database is of a newer version or not ours, LedgerUnavailable when it
-    cannot be written now.
+    Raises LedgerUnusable when the database is of a newer version, not ours or no database that can be opened,
+    LedgerUnavailable when it cannot be written now. Both name it.
     """
+    try:
+        return _migrate(database)
+    except LedgerUnavailable as error:
+        text = f"DATABASE_URL: {database.name}: {error}"
+        if is_permanent(error):
+            raise LedgerUnusable(f"{text}; choose another file, or change its rights") from error
+        raise LedgerUnavailable(text) from error
+
+
+def _migrate(database: Database) -> bool:
     if revision_of(database) == NEWEST_REVISION:
         return False
     with database.transaction() as connection:

@@ -48,7 +48,9 @@ OUTSIDE = {
 }
 if (datetime.now(UTC) - timedelta(hours=3)).hour > 19:
     # It hands a datetime to datetime.fromisoformat, but only in the evening of São Paulo.
-    OUTSIDE["tests.api.testTransfer.TestTransferPost.test_success"] = "its own mistake after 20:00 in São Paulo"
+    OUTSIDE["tests.api.testTransfer.TestTransferPost.test_success"] = (
+        "its own mistake after 20:00 in São Paulo"
+    )
 
 
 def modules_of(resource: str) -> list[str]:

@@ -15,6 +15,9 @@ from tests.day import Day
 
 WINDOW_SECONDS = 16.0
 
+# More, and the day is over before anybody has lived long enough to do anything.
+KILLS_PER_ROUND = 25
+
 FAULTS: tuple[dict[str, Any], ...] = (
     {"name": "drop_answer", "route": "POST transfer", "rate": 0.2},
     {"name": "drop_answer", "route": "POST invoice", "rate": 0.2},
@@ -33,7 +36,7 @@ def run_kills(kills: int, seed: int = 0) -> int:
     counts: Counter[str] = Counter()
     failed = 0
     while counts["kills"] < kills:
-        happened, wrong = play_round(seed, kills - counts["kills"])
+        happened, wrong = play_round(seed, min(KILLS_PER_ROUND, kills - counts["kills"]))
         counts.update(happened)
         failed += bool(wrong)
         print(
@@ -62,9 +65,9 @@ def play_round(seed: int, most_kills: int) -> tuple[Counter[str], str | None]:
             for fault in FAULTS:
                 day.control.ask("POST", "faults", **fault)
             day.start()
-            _kill_for(WINDOW_SECONDS + 2, day, most_kills, random.Random(seed), counts)
+            _kill_for(WINDOW_SECONDS, day, most_kills, random.Random(seed), counts)
             day.control.clear_faults()
-            day.control.ask("POST", "stop-paying")
+            day.wait_for_end()
             wrong = day.settle()
             statement = day.statement()
             counts["credits"] = statement.credits if statement else 0
@@ -75,11 +78,13 @@ def play_round(seed: int, most_kills: int) -> tuple[Counter[str], str | None]:
 
 def _kill_for(seconds: float, day: Day, most_kills: int, chance: random.Random, counts: Counter[str]) -> None:
     ends_at = time.monotonic() + seconds
-    while time.monotonic() < ends_at:
-        # short and long lives: some die while they start, some in the middle of their work
-        time.sleep(chance.choice((0.05, 0.4, 0.8, 1.5, 2.5)) * chance.random())
-        if counts["kills"] >= most_kills:
-            continue
+    while time.monotonic() < ends_at and counts["kills"] < most_kills:
+        if chance.random() < 0.8:
+            # Most die in the middle of their work, however long they took to start on this machine ...
+            for running in day.running.values():
+                running.wait_for(".started")
+        # ... and some while they start.
+        time.sleep(2.0 * chance.random() ** 2)
         for name in chance.sample(day.names, chance.choice((1, 1, 1, len(day.names)))):
             day.kill(name)
             counts["kills"] += 1

@@ -149,7 +149,7 @@ def worker(
     database: Database, bank: Bank, emulator: EmulatorProcess, settings: Callable[..., Settings]
 ) -> Iterator[Worker]:
     """A worker that was never started, on a clock that stands still."""
-    with freeze_time(NOW, ignore=["starkcore", "tests.running"]) as clock:
+    with freeze_time(NOW, ignore=["starkcore", "tests.running", "_pytest"]) as clock:
         yield Worker(database, bank, emulator, settings(), clock)
 
 

@@ -1,0 +1,84 @@
+"""Stark Bank's own Node SDK does the job end to end against the emulator, untouched, through the HTTPS proxy."""
+
+import json
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.contract.populated import populated_emulator
+
+pytestmark = [pytest.mark.process, pytest.mark.timeout(300)]
+
+# The version that the emulator is proved with; the README names it.
+VERSION = "2.42.0"
+JOB = Path(__file__).with_name("node_job.cjs")
+
+
+@pytest.fixture(scope="module")
+def node_modules() -> Path:
+    """The SDK from npm, installed once for this machine; skips when that is not possible."""
+    npm = shutil.which("npm")
+    if npm is None or shutil.which("node") is None:
+        pytest.skip("node and npm are not installed")
+    folder = Path(tempfile.gettempdir()) / f"repasse-node-sdk-{VERSION}"
+    if not (folder / "node_modules/starkbank/package.json").exists():
+        folder.mkdir(exist_ok=True)
+        command = [npm, "install", "--no-audit", "--no-fund", "--no-save", "--ignore-scripts"]
+        ended = subprocess.run(
+            [*command, f"starkbank@{VERSION}"],
+            cwd=folder,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        if ended.returncode:
+            pytest.skip(f"npm could not install starkbank {VERSION}: {ended.stderr.strip()[-200:]}")
+    return folder / "node_modules"
+
+
+@pytest.fixture(scope="module")
+def report(node_modules: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """What the job saw. Everyone pays; an emulated day takes five minutes."""
+    folder = tmp_path_factory.mktemp("node")
+    with populated_emulator(folder, "--paid-share", "1", "--speed", "300") as populated:
+        ended = subprocess.run(
+            ["node", str(JOB)],
+            env={**populated.environment, "NODE_PATH": str(node_modules)},
+            capture_output=True,
+            text=True,
+            timeout=150,
+            check=False,
+        )
+    assert ended.returncode == 0, ended.stderr
+    found: dict[str, Any] = json.loads(ended.stdout.splitlines()[-1])
+    return found
+
+
+def test_each_credit_is_forwarded_and_succeeds(report: dict[str, Any]) -> None:
+    """Three invoices are paid by themselves, and three transfers of their net amounts arrive."""
+    assert sorted(report["listed"]) == sorted(report["ids"])
+    assert sorted(report["statuses"]) == [["success", 1000], ["success", 1001], ["success", 1002]]
+    assert report["logTypes"] == ["success", "sending", "created"]
+
+
+def test_delivered_events_pass_the_sdk_and_changed_ones_do_not(report: dict[str, Any]) -> None:
+    """Its own parser checks every signature over the bytes that arrived."""
+    kinds = {tuple(each) for each in report["events"]}
+    assert {("invoice", "created"), ("invoice", "paid"), ("invoice", "credited")} <= kinds
+    assert {("transfer", "created"), ("transfer", "sending"), ("transfer", "success")} <= kinds
+    assert report["forged"] == "InvalidSignatureError"
+
+
+def test_the_rest_of_the_sdk_reads_what_the_emulator_says(report: dict[str, Any]) -> None:
+    """Accents, pages, files, refusals and lists, as Node sends and reads them."""
+    assert set(report["names"]) == {"João Araújo"}
+    assert (report["pageLength"], report["hasCursor"]) == (2, True)
+    assert (report["qrcode"], report["pdf"]) == ("PNG", "%PDF-")
+    assert report["endToEnd"].startswith("E20018183")
+    assert report["refusal"] == ["invalidInvoice"]
+    assert (report["balance"], report["undelivered"], report["deleted"]) == ("BRL", 3, True)
