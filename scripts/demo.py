@@ -55,7 +55,7 @@ class Town:
 
     def start(self, name: str, *command: str) -> None:
         """Start a child in its own session, so that a Ctrl-C reaches us alone, with its output in a file."""
-        with (self.folder / f"{name}.log").open("ab") as output:
+        with _uninterrupted(), (self.folder / f"{name}.log").open("ab") as output:
             self.children[name] = subprocess.Popen(
                 [sys.executable, "-m", *command],
                 cwd=self.folder,  # not ROOT: a .env there holds somebody's real account
@@ -93,7 +93,7 @@ def main() -> int:
     """Run the demo; see the module."""
     arguments = _parse()
     for number in _ENDING_SIGNALS:
-        signal.signal(number, signal.default_int_handler)
+        signal.signal(number, _interrupt)
     try:
         with _folder(arguments.keep) as folder, ExitStack() as stack:
             town = Town(folder)
@@ -105,6 +105,32 @@ def main() -> int:
     except DemoError as error:
         print(f"demo: {error}", file=sys.stderr)
         return DIFFERENT
+
+
+def _interrupt(*_: object) -> None:
+    """Raise KeyboardInterrupt, once: whoever is impatient must not interrupt the stopping."""
+    _ignore_signals()
+    raise KeyboardInterrupt
+
+
+def _ignore_signals() -> None:
+    for number in _ENDING_SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+
+
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Let a signal wait: a child that was begun and is not in our list yet would be left behind."""
+    heard: list[int] = []
+    for number in _ENDING_SIGNALS:
+        signal.signal(number, lambda number, _: heard.append(number))
+    try:
+        yield
+    finally:
+        for number in _ENDING_SIGNALS:
+            signal.signal(number, _interrupt)
+    if heard:
+        _interrupt()
 
 
 def _parse() -> argparse.Namespace:

@@ -5,7 +5,6 @@ import importlib.util
 import json
 import shutil
 import sys
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -63,7 +62,7 @@ def modules_of(resource: str) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def outcomes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+def outcomes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """What came of every official test, by its id; empty for a pass."""
     folder = tmp_path_factory.mktemp("official")
     copy_official_tests(folder)
@@ -77,7 +76,7 @@ def outcomes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str
         )
     assert ended.returncode == 0, ended.stdout + ended.stderr
     found: dict[str, str] = json.loads(ended.stdout.splitlines()[-1])
-    yield found
+    return found
 
 
 def copy_official_tests(folder: Path) -> None:

@@ -1,0 +1,270 @@
+"""Whatever a client sends: the answer is one that the bank could give, never a 500, and the books balance."""
+
+from __future__ import annotations
+
+import base64
+import json
+import logging
+from datetime import timedelta
+from typing import Any
+from urllib.parse import quote, urlencode
+
+import coincurve
+import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from starlette.testclient import TestClient
+
+from emulator import credentials as emulator_credentials
+from emulator.app import create_app
+from emulator.bank import Bank
+from emulator.clock import VirtualClock
+from emulator.preset import Preset
+from emulator.statement import statement
+from tests.emulator.conftest import INVOICE, NOW, TRANSFER
+
+# Some 4,000 requests in all; the same ones each time, so that a run means the same everywhere.
+EXAMPLES = 200
+MOST_CALLS = 30
+
+SCALARS = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(-5, 10**6),
+    st.sampled_from([0, -1, 10**14, 10**15, 2**63, 10**400]),
+    st.floats(),
+    st.text(max_size=20),
+    st.sampled_from(
+        ["", "0", "a" * 2_000, "\ud800", "\x00", "2026-03-04", "2026-03-04T15:00:00+00:00", "9999-12-31"]
+    ),
+    st.sampled_from(["2026-03-02T15:00:00Z", "0001-01-01T00:00:00+00:00", "2200-12-31", "2026-02-30"]),
+)
+VALUES = st.recursive(
+    SCALARS,
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=4), st.dictionaries(st.text(max_size=8), inner, max_size=4)
+    ),
+    max_leaves=6,
+)
+DUE = st.sampled_from(["2026-03-05", "2026-03-03", "2026-03-05T15:00:00+00:00", "2026-03-02T15:00:30+00:00"])
+PERCENT = st.sampled_from([1, 2.5, 50, 100, 0, -1])
+# Values that fit, so that many calls get past the checks and into the books.
+FITTING: dict[str, st.SearchStrategy[Any]] = {
+    "amount": st.integers(0, 60_000),
+    "due": DUE,
+    "expiration": st.integers(0, 10_000),
+    "fine": PERCENT,
+    "interest": PERCENT,
+    "discounts": st.lists(st.fixed_dictionaries({"percentage": PERCENT, "due": DUE}), max_size=3),
+    "descriptions": st.lists(st.fixed_dictionaries({"key": st.text(min_size=1, max_size=5)}), max_size=3),
+    "tags": st.lists(st.sampled_from(["A", "b", "ção"]), max_size=3),
+    "status": st.sampled_from(["canceled", "paid", "blocked"]),
+    "scheduled": DUE,
+    "externalId": st.sampled_from(["one", "two", "three"]),
+    "bankCode": st.sampled_from(["20018183", "341", "1"]),
+    "isDelivered": st.booleans(),
+    "url": st.sampled_from(
+        ["http://a.test/", "https://b.test/x?y", "ftp://c", "http://[", "http://a:99999/"]
+    ),
+    "subscriptions": st.lists(st.sampled_from(["invoice", "transfer", "deposit", "no"]), max_size=3),
+    "username": st.sampled_from(["one", "two", "a b"]),
+    "name": st.text(min_size=1, max_size=30),
+    "picture": st.sampled_from(["data:image/png;base64,QUJD", "data:image/png;base64,?"]),
+    "interval": st.sampled_from(["day", "week", "year"]),
+    "delay": st.integers(-1, 10),
+    "rules": st.lists(
+        st.fixed_dictionaries({"key": st.sampled_from(["resendingLimit", "allowedTaxIds"]), "value": VALUES}),
+        max_size=2,
+    ),
+    "splits": st.lists(
+        st.fixed_dictionaries({"receiverId": st.text(max_size=5), "amount": st.integers(-1, 50)}), max_size=2
+    ),
+}
+WEBHOOK = {"url": "http://a.test/", "subscriptions": ["invoice", "transfer", "deposit"]}
+BASES: dict[str, tuple[str, dict[str, Any]]] = {
+    "invoice": ("invoices", INVOICE),
+    "transfer": ("transfers", TRANSFER),
+    "split-profile": ("profiles", {}),
+    "webhook": ("", WEBHOOK),
+    "workspace": ("", {"username": "one", "name": "One"}),
+    "deposit": ("", {"amount": 1}),
+    "event": ("", {"isDelivered": True}),
+}
+RESOURCES = [*BASES, "balance", "transaction", "institution", "dict-key", "public-key", "nothing"]
+QUERIES: dict[str, st.SearchStrategy[str]] = {
+    "limit": st.sampled_from(["1", "2", "100", "0", "101", "x", "-1", "9" * 30, "²"]),
+    "cursor": st.one_of(st.just("CURSOR"), st.text(max_size=30)),
+    "after": st.one_of(DUE, st.text(max_size=12)),
+    "before": st.one_of(DUE, st.text(max_size=12)),
+    "status": st.sampled_from(["paid", "created", "success", "credited", "created,paid", ","]),
+    "types": st.sampled_from(["created", "credited", "reversed", "no", "created,sending"]),
+    "ids": st.sampled_from(["ID", "1", "ID,ID", ",,"]),
+    "invoiceIds": st.just("ID"),
+    "transferIds": st.just("ID"),
+    "eventIds": st.just("ID"),
+    "tags": st.sampled_from(["a", "A,b", "ção"]),
+    "taxId": st.sampled_from(["529.982.247-25", "1", "x" * 50]),
+    "sort": st.sampled_from(["created", "-updated", "updated", "amount", "created,updated"]),
+    "isDelivered": st.sampled_from(["True", "false", "FALSE", "no", ""]),
+    "size": st.sampled_from(["1", "50", "51", "x", ""]),
+    "fields": st.sampled_from(["id", "amount,status", "nothing", ","]),
+    "search": st.text(max_size=5),
+    "type": st.sampled_from(["evp", "no"]),
+}
+METHODS = st.sampled_from(["GET", "GET", "POST", "POST", "PATCH", "DELETE", "PUT"])
+TAILS = st.sampled_from(
+    ["", "", "/ID", "/ID", "/log", "/log/ID", "/ID/pdf", "/ID/payment", "/ID/qrcode", "/log/ID/pdf"]
+)
+ODD_TAILS = st.one_of(
+    st.sampled_from(
+        ["/attempt", "/attempt/ID", "/ID.pdf", "//", "/ID/", "/log/log", "/pdf", "/ID/x/y", "/%00", "/..%2f"]
+    ),
+    st.text(max_size=10).map(lambda text: "/" + quote(text, safe="", errors="replace")),
+)
+
+
+@st.composite
+def bodies(draw: st.DrawFn, resource: str) -> bytes:
+    """A body for a resource: mostly one that nearly fits."""
+    kind = draw(st.sampled_from(["fits"] * 6 + ["any", "bytes", "many"]))
+    if kind == "bytes":
+        return draw(st.binary(max_size=30))
+    if kind == "any":
+        return json.dumps(draw(VALUES)).encode()
+    plural, base = BASES.get(resource, ("", {}))
+    count = 101 if kind == "many" and plural else draw(st.integers(0 if plural else 1, 3))
+    elements = []
+    for _ in range(count):
+        element = dict(base)
+        for key in draw(st.lists(st.sampled_from(sorted(FITTING)), max_size=3)):
+            if (
+                key in element
+                or draw(st.integers(0, 3)) == 0
+                or resource in ("invoice", "transfer", "workspace")
+            ):
+                element[key] = draw(FITTING[key])
+        if draw(st.integers(0, 4)) == 0:
+            element[draw(st.sampled_from([*sorted(FITTING), "taxId", "accountNumber", "x"]))] = draw(VALUES)
+        if draw(st.integers(0, 9)) == 0 and element:
+            element.pop(draw(st.sampled_from(sorted(element))))
+        elements.append(element)
+    return json.dumps({plural: elements} if plural else elements[0]).encode()
+
+
+@st.composite
+def calls(draw: st.DrawFn) -> tuple[str, str, dict[str, str], bytes, float]:
+    """One call: method, path, query, body, and the seconds that pass before it."""
+    resource = draw(st.sampled_from(RESOURCES))
+    method = draw(METHODS)
+    tail = draw(ODD_TAILS) if draw(st.integers(0, 5)) == 0 else draw(TAILS)
+    if method in ("POST", "PUT") and draw(st.integers(0, 5)):
+        tail = ""
+    query = draw(st.dictionaries(st.sampled_from(sorted(QUERIES)), st.none(), max_size=3))
+    body = draw(bodies(resource)) if method in ("POST", "PATCH", "PUT") else b""
+    seconds = draw(st.sampled_from([0.0, 0.0, 1.0, 5.0, 600.0, 90_000.0]))
+    return method, f"/v2/{resource}{tail}", {name: draw(QUERIES[name]) for name in query}, body, seconds
+
+
+class Bench:
+    """A bank behind its own door, and what its answers taught about ids and cursors."""
+
+    def __init__(self) -> None:
+        made, pem = emulator_credentials.in_memory(seed=1)
+        key = serialization.load_pem_private_key(pem.encode(), None)
+        assert isinstance(key, ec.EllipticCurvePrivateKey)
+        self.key = coincurve.PrivateKey(key.private_numbers().private_value.to_bytes(32, "big"))
+        preset = Preset(paid_share=0.7, invoice_fee_centavos=3, transfer_fee_centavos=2)
+        self.bank = Bank(seed=1, opened_at=NOW, preset=preset, opening_balance_centavos=50_000)
+        self.clock = VirtualClock(NOW)
+        self.bank.deposits.receive({"amount": 9_000}, NOW)
+        self.client = TestClient(create_app(self.bank, made, self.clock))
+        self.ids: list[str] = ["1"]
+        self.cursor = ""
+
+    def call(
+        self, number: int, method: str, path: str, query: dict[str, str], body: bytes, seconds: float
+    ) -> int:
+        self.clock.move_to(self.clock.now() + timedelta(seconds=seconds))
+        some_id = self.ids[number * 7 % len(self.ids)]
+        path = path.replace("ID", some_id)
+        text = urlencode(
+            {k: v.replace("ID", some_id).replace("CURSOR", self.cursor) for k, v in query.items()}
+        )
+        access_id = "organization/4747474747474747" if number % 5 == 0 else "project/5656565656565656"
+        headers = {
+            "Access-Id": access_id,
+            "Access-Time": "1",
+            "Access-Signature": base64.b64encode(self.key.sign(f"{access_id}:1:".encode() + body)).decode(),
+        }
+        response = self.client.request(
+            method, f"{path}?{text}" if text else path, content=body, headers=headers
+        )
+        if response.headers.get("content-type") == "application/json":
+            self._learn(response.status_code, response.json())
+        return response.status_code
+
+    def _learn(self, status: int, answer: Any) -> None:
+        if status != 200:
+            assert answer["errors"], answer
+            assert all(error["code"] and error["message"] for error in answer["errors"])
+            return
+        self.cursor = answer.get("cursor") or self.cursor
+        for value in answer.values():
+            for row in value if isinstance(value, list) else [value]:
+                if isinstance(row, dict) and "id" in row:
+                    self.ids = [*self.ids[-40:], str(row["id"])]
+
+
+@settings(
+    max_examples=EXAMPLES,
+    deadline=None,
+    derandomize=True,
+    database=None,
+    suppress_health_check=[
+        HealthCheck.too_slow,
+        HealthCheck.data_too_large,
+        HealthCheck.function_scoped_fixture,
+    ],
+)
+@given(sequence=st.lists(calls(), min_size=10, max_size=MOST_CALLS))
+def test_no_sequence_of_calls_breaks_the_bank(
+    caplog: pytest.LogCaptureFixture, sequence: list[tuple[str, str, dict[str, str], bytes, float]]
+) -> None:
+    """Thousands of calls, good, odd and bad: 200, 400 or 404, and every centavo is where it should be."""
+    bench = Bench()
+    with caplog.at_level(logging.ERROR):
+        for number, (method, path, query, body, seconds) in enumerate(sequence):
+            status = bench.call(number, method, path, query, body, seconds)
+            assert status in (200, 400, 404), f"{method} {path} {query} {body!r}: {caplog.text}"
+        bench.bank.step(bench.clock.now() + timedelta(days=70))
+    assert not caplog.records
+    bench.bank.accounts.check()
+    assert statement(bench.bank, details=False)["balanced"]
+    rows = list(bench.bank.accounts.transactions.all())
+    assert sum(row["amount"] for row in rows) == bench.bank.accounts.customer_centavos
+
+
+@settings(max_examples=300, deadline=None, derandomize=True, database=None)
+@given(
+    access_id=st.text(st.characters(min_codepoint=32, max_codepoint=255), max_size=40),
+    access_time=st.text(st.characters(min_codepoint=32, max_codepoint=255), max_size=20),
+    signature=st.one_of(
+        st.text(st.characters(min_codepoint=32, max_codepoint=255), max_size=40),
+        st.binary(max_size=80).map(lambda raw: base64.b64encode(raw).decode()),
+    ),
+)
+def test_no_header_breaks_the_door(access_id: str, access_time: str, signature: str) -> None:
+    """Whoever cannot sign is refused with a code, whatever the headers hold."""
+    headers = [
+        (b"Access-Id", access_id.encode("latin-1")),
+        (b"Access-Time", access_time.encode("latin-1")),
+        (b"Access-Signature", signature.encode("latin-1")),
+    ]
+    response = DOOR.client.get("/v2/balance", headers=headers)
+    assert response.status_code == 400
+    assert response.json()["errors"][0]["code"] in ("invalidCredentials", "invalidProject")
+
+
+DOOR = Bench()
