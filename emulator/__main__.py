@@ -1,4 +1,4 @@
-"""`python -m emulator`: a Stark Bank on this machine.
+"""`python -m emulator`: a Stark Bank on this machine, or one command for one that runs.
 
 Reads the switches, opens the data folder and the port, prints what an app needs to know and serves until
 SIGTERM or Ctrl-C. Whatever is wrong at the start ends in one line on stderr and exit status 2; a private key
@@ -12,7 +12,7 @@ import asyncio
 import contextlib
 import ipaddress
 import logging
-import math
+import os
 import secrets
 import signal
 import socket
@@ -20,31 +20,40 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from emulator import populate, sdk_env
+from emulator import commands, populate, sdk_env, state
 from emulator.app import create_app
 from emulator.bank import Bank
 from emulator.clock import ScaledClock
 from emulator.credentials import Credentials, open_folder
+from emulator.deliveries import Deliveries
+from emulator.faults import PACKS
 from emulator.keys import BadKeyFile
-from emulator.preset import Preset
+from emulator.preset import PRESETS, Preset, preset
 from emulator.proxy import Proxy
 from emulator.sandbox_key import SANDBOX_KEY
-
-LOG_LEVELS = ("debug", "info", "warning", "error")
+from emulator.switches import read_switches, stop
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the emulator; returns the exit status."""
-    options = _parser().parse_args(arguments)
-    seed: int = secrets.randbelow(2**32) if options.seed is None else options.seed
+    """Run the emulator, or one command for a running one; returns the exit status."""
+    words = sys.argv[1:] if arguments is None else arguments
+    if words and commands.is_command(words[0]):
+        return commands.main(words)
+    options = read_switches(words)
     host: str = options.host
     if not options.listen_anywhere and not _is_loopback(host):
-        _stop(f"--host {host} is not a loopback address: add --listen-anywhere if that is meant")
+        stop(f"--host {host} is not a loopback address: add --listen-anywhere if that is meant")
+    saved = _read_state(options)
+    if saved is None:
+        seed: int = secrets.randbelow(2**32) if options.seed is None else options.seed
+    else:
+        seed = state.seed_of(saved)
+    habits = _habits(options)
     credentials = _open_credentials(options.data, seed)
     listener = _listen(host, options.port)
     port: int = listener.getsockname()[1]
@@ -56,27 +65,45 @@ def main(arguments: list[str] | None = None) -> int:
         env_file.parent.mkdir(parents=True, exist_ok=True)
         env_file.write_text(environment)
     except OSError as error:
-        _stop(f"cannot write {env_file}: {error.strerror}; choose another --env-file")
+        stop(f"cannot write {env_file}: {error.strerror}; choose another --env-file")
     logging.basicConfig(
         level=options.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s %(message)s"
     )
-    clock = ScaledClock(options.speed)
+    clock = ScaledClock(options.speed or 1.0)
     bank = Bank(
         seed=seed,
         opened_at=populate.starts_at(clock.now()) if options.populate else clock.now(),
         workspace_id=credentials.project.workspace_id,
         organization_id=credentials.organization.project_id if credentials.organization else "",
-        preset=Preset(paid_share=options.paid_share, invoice_fee_centavos=options.fee),
+        preset=preset(options.preset or "sandbox"),
         opening_balance_centavos=options.opening_balance,
     )
-    if options.populate:
+    bank.preset.change(habits)
+    if saved is not None:
+        state.load(saved, bank, clock, credentials)
+        # What this start asks for wins over what was saved.
+        bank.preset.change({**(PRESETS[options.preset] if options.preset else {}), **habits})
+        if options.speed is not None:
+            clock.set_pace(options.speed)
+    elif options.populate:
         populate.populate(bank, clock.now())
+    _switch_on(bank, options, is_new=saved is None)
+    if options.paused:
+        clock.set_pace(paused=True)
     if options.sandbox_key:
         credentials.show_first(SANDBOX_KEY)
     print(environment, end="")
-    print(f"# written to {env_file}; seed {seed}, speed {options.speed:g}", flush=True)
+    print(
+        f"# written to {env_file}; seed {seed}, speed {clock.speed:g}{_about_state(options, saved)}",
+        flush=True,
+    )
+
+    def on_stop(posts: Deliveries) -> None:
+        if options.state is not None:
+            _write_state(options.state, state.save(bank, clock, credentials, posts))
+
     config = uvicorn.Config(
-        create_app(bank, credentials, clock),
+        create_app(bank, credentials, clock, on_stop),
         http=Protocol,
         ws="none",
         log_level=options.log_level if options.log_level != "info" else "warning",
@@ -90,6 +117,69 @@ def main(arguments: list[str] | None = None) -> int:
     with contextlib.suppress(KeyboardInterrupt):
         asyncio.run(Server(config, url, proxy).serve([listener]))
     return 0
+
+
+def _habits(options: argparse.Namespace) -> dict[str, Any]:
+    """The settings that switches ask for, over those of the preset."""
+    given = {
+        "paid_share": options.paid_share,
+        "invoice_fee_centavos": options.fee,
+        "requests_per_minute": options.rate_limit,
+    }
+    habits = {name: value for name, value in given.items() if value is not None} | dict(options.set)
+    try:
+        Preset().change(habits)
+    except ValueError as error:
+        stop(f"argument --set: {error}")
+    return habits
+
+
+def _switch_on(bank: Bank, options: argparse.Namespace, *, is_new: bool) -> None:
+    """The faults of the preset and of the switches; a saved state brings those of its preset itself."""
+    packs = ["magic_amounts"] if options.magic_amounts and is_new else []
+    if options.preset in PACKS and is_new:
+        packs.append(options.preset)
+    for name in packs:
+        bank.faults.add_pack(name)
+    for fault in options.fault if is_new else []:
+        try:
+            if fault["name"] in PACKS and len(fault) == 1:
+                bank.faults.add_pack(fault["name"])
+            else:
+                bank.faults.add(fault)
+        except ValueError as error:
+            stop(f"argument --fault: {error}")
+
+
+def _read_state(options: argparse.Namespace) -> Any:
+    """The state to go on from; None when there is none yet."""
+    path: Path | None = options.state
+    if path is None:
+        return None
+    if not os.path.exists(path):
+        if not os.access(path.parent, os.W_OK | os.X_OK):
+            stop(f"cannot write {path}: its folder is missing or may not be written; choose another --state")
+        return None
+    try:
+        saved = state.read(path)
+    except state.BadState as error:
+        stop(f"{error}; mend or remove the file, or choose another --state")
+    if options.seed not in (None, state.seed_of(saved)):
+        stop(f"{path} has the seed {state.seed_of(saved)}: leave --seed out, or choose another --state")
+    return saved
+
+
+def _write_state(path: Path, saved: dict[str, Any]) -> None:
+    try:
+        state.write(path, saved)
+    except OSError as error:
+        logging.getLogger("emulator").error("the state is lost: cannot write %s: %s", path, error.strerror)
+
+
+def _about_state(options: argparse.Namespace, saved: Any) -> str:
+    if options.state is None:
+        return ""
+    return f", state {'from' if saved is not None else 'to be written to'} {options.state}"
 
 
 @dataclass(frozen=True)
@@ -108,15 +198,15 @@ def _open_proxy(options: argparse.Namespace, credentials: Credentials, port: int
     # A listener on all addresses is reached by loopback too.
     target = options.host if options.host not in ("0.0.0.0", "::") else "127.0.0.1"  # noqa: S104
     try:
-        proxy = Proxy(options.data, (target, port))
+        proxy = Proxy(options.data, (target, port), datetime.now(UTC))
         listener = _listen(options.host, options.proxy_port, "--proxy-port")
         shown = f"[{options.host}]" if ":" in options.host else options.host
         url = f"http://{shown}:{listener.getsockname()[1]}"
         env_file = sdk_env.write_sdk_env(options.data, credentials, url, proxy.authority_path)
     except BadKeyFile as error:
-        _stop(str(error))
+        stop(str(error))
     except OSError as error:
-        _stop(f"cannot write to {options.data}: {error.strerror}; choose another --data or mend its rights")
+        stop(f"cannot write to {options.data}: {error.strerror}; choose another --data or mend its rights")
     return OpenProxy(proxy, listener, url, env_file)
 
 
@@ -159,94 +249,6 @@ class Protocol(HttpToolsProtocol):
         scope["emulator.transport"] = self.transport
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m emulator", description="A small Stark Bank on this machine."
-    )
-    parser.error = lambda message: _stop(f"{message}; see --help")  # type: ignore[method-assign]
-    add = parser.add_argument
-    add("--host", default="127.0.0.1", help="address to listen on (default 127.0.0.1)")
-    add("--port", type=_port, default=8900, help="port, 0 for a free one (default 8900)")
-    add(
-        "--data",
-        type=Path,
-        default=Path("data/emulator"),
-        help="folder of keys and project (default data/emulator)",
-    )
-    add("--env-file", type=Path, help="where to write what an app needs (default <data>/app.env)")
-    add("--seed", type=int, help="makes ids and chances repeat (default: different each time)")
-    add("--speed", type=_speed, default=1.0, help="emulated seconds per real second (default 1)")
-    add("--fee", type=_centavos, default=0, help="centavos taken from each credited invoice (default 0)")
-    add(
-        "--paid-share",
-        type=_share,
-        default=0.85,
-        help="share of invoices that get paid, 0 to 1 (default 0.85)",
-    )
-    add(
-        "--opening-balance",
-        type=_centavos,
-        default=0,
-        help="centavos in the account at the start (default 0)",
-    )
-    add(
-        "--proxy-port",
-        type=_port,
-        help="port of an HTTPS proxy for unchanged SDKs, 0 for a free one (default none)",
-    )
-    add("--populate", action="store_true", help="start with twelve days of rows of every kind")
-    add(
-        "--sandbox-key",
-        action="store_true",
-        help="show the real sandbox's public key as the newest: its recorded events verify, ours do not",
-    )
-    add("--log-level", choices=LOG_LEVELS, default="info", help="how much to log (default info)")
-    add("--listen-anywhere", action="store_true", help="allow a --host that the network can reach")
-    return parser
-
-
-def _stop(message: str) -> NoReturn:
-    print(f"emulator: {message}", file=sys.stderr)
-    raise SystemExit(2)
-
-
-def _port(text: str) -> int:
-    if not text.isdigit() or int(text) > 65_535:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a port from 0 to 65535")
-    return int(text)
-
-
-def _speed(text: str) -> float:
-    value = _number(text)
-    # A day in less than a tenth of a second is a simulation, not a server.
-    if not 0 < value <= 1_000_000:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0 and at most 1000000")
-    return value
-
-
-def _share(text: str) -> float:
-    value = _number(text)
-    if not 0 <= value <= 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 to 1")
-    return value
-
-
-def _centavos(text: str) -> int:
-    if not (text.isascii() and text.isdigit()) or int(text) > 10**14:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of centavos, zero or more")
-    return int(text)
-
-
-def _number(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not math.isfinite(value):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number")
-    return value
-
-
 def _is_loopback(host: str) -> bool:
     try:
         return ipaddress.ip_address(host).is_loopback
@@ -258,9 +260,9 @@ def _open_credentials(folder: Path, seed: int) -> Credentials:
     try:
         return open_folder(folder, seed)
     except BadKeyFile as error:
-        _stop(str(error))
+        stop(str(error))
     except OSError as error:
-        _stop(
+        stop(
             f"cannot use the data folder {folder}: {error.strerror}; choose another --data or mend its rights"
         )
 
@@ -274,16 +276,19 @@ def _listen(host: str, port: int, switch: str = "--port") -> socket.socket:
         listener.bind((host, port))
         listener.listen(2048)
     except OSError as error:
-        _stop(f"cannot listen on {host}:{port}: {error.strerror}; choose another {switch} (0: any free)")
+        stop(f"cannot listen on {host}:{port}: {error.strerror}; choose another {switch} (0: any free)")
     return listener
 
 
 def _environment(credentials: Credentials, url: str) -> str:
     project = credentials.project
+    key = f"STARKBANK_PRIVATE_KEY_PATH={project.private_key_path}\n"
+    if project.private_key_path is None:
+        key = "# the private key of this project is not here: only its owner has it\n"
     return (
         "STARKBANK_ENVIRONMENT=sandbox\n"
         f"STARKBANK_PROJECT_ID={project.project_id}\n"
-        f"STARKBANK_PRIVATE_KEY_PATH={project.private_key_path}\n"
+        f"{key}"
         f"STARKBANK_API_URL={url}\n"
     )
 

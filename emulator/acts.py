@@ -13,7 +13,7 @@ from emulator.bank import Bank
 from emulator.events import Delivery
 from emulator.formats import time_text
 from emulator.refusal import Refusal
-from emulator.table import Row
+from emulator.table import Row, Table
 
 
 def pay(bank: Bank, invoice_id: str, now: datetime, amount_centavos: int | None = None) -> Row:
@@ -147,6 +147,12 @@ def delivery(
         webhook_id = wanting[-1]["id"]
     webhook = bank.events.webhook(webhook_id)
     return Delivery(event, webhook_id, webhook["url"], None, forged)
+
+
+def newest(table: Table, count: int) -> list[Row]:
+    """The rows of a table that came last, the last first."""
+    rows, _ = table.page(limit=count)
+    return rows
 
 
 def _do_now(bank: Bank, name: str, entity_id: str, now: datetime) -> bool:

@@ -19,7 +19,17 @@ from emulator.papers import invoice_paper, reversal_paper, transfer_paper
 from emulator.refusal import Refusal
 from emulator.table import Row
 
-__all__ = ["Answer", "Call", "Document", "NoSuchRoute", "answer", "is_public", "segments_of", "subject_of"]
+__all__ = [
+    "Answer",
+    "Call",
+    "Document",
+    "ROUTES",
+    "NoSuchRoute",
+    "answer",
+    "is_public",
+    "segments_of",
+    "subject_of",
+]
 
 
 class NoSuchRoute(Exception):
@@ -81,7 +91,7 @@ def _route(method: str, segments: tuple[str, ...]) -> Handler | None:
         part if place == 0 or part in _LITERALS[: 2 if place == 1 else 5] else "{id}"
         for place, part in enumerate(segments)
     )
-    return _ROUTES.get((method, "/".join(pattern)))
+    return ROUTES.get((method, "/".join(pattern)))
 
 
 # --- invoice ----------------------------------------------------------------------------------------------
@@ -238,7 +248,7 @@ def _get_attempt(bank: Bank, credentials: Credentials, call: Call) -> Answer:
     return {"attempt": bank.events.attempt(call.id)}
 
 
-_ROUTES: dict[tuple[str, str], Handler] = {
+ROUTES: dict[tuple[str, str], Handler] = {
     ("POST", "invoice"): _post_invoices,
     ("GET", "invoice"): _get_invoices,
     ("GET", "invoice/{id}"): _get_invoice,

@@ -23,6 +23,7 @@ from emulator.control import Control
 from emulator.credentials import Credentials
 from emulator.deliveries import Deliveries
 from emulator.door import Door
+from emulator.page.routes import page_routes
 
 # So that no one mistakes an answer for the bank's.
 MARK = (b"x-emulator", b"repasse")
@@ -59,7 +60,13 @@ def create_app(
             await posts.close()
 
     app = Starlette(
-        routes=[*control.routes(), Mount("", app=door)], lifespan=lifespan, middleware=[Middleware(Marked)]
+        routes=[
+            *page_routes(bank, clock, door, posts, control.notes),
+            *control.routes(),
+            Mount("", app=door),
+        ],
+        lifespan=lifespan,
+        middleware=[Middleware(Marked)],
     )
     app.router.redirect_slashes = False
     return app

@@ -1,6 +1,6 @@
-"""Reads the bodies of the management face: each function one kind of argument, with a clear word when it is wrong.
+"""Reads the bodies of the management face and the values of command lines, one kind of argument a function.
 
-All raise ValueError, whose text is the answer's.
+What is wrong is a ValueError, whose text is the answer.
 """
 
 from __future__ import annotations
@@ -59,3 +59,19 @@ def text(body: Body, name: str, default: str) -> str:
     if not isinstance(value, str) or len(value) > 2_000:
         raise ValueError(f"{name} must be a text of at most 2000 characters")
     return value
+
+
+def value_of(text: str) -> Any:
+    """A value as it is written on a command line: a number, true, false, a range like 1:5, or a text."""
+    if text in ("true", "false"):
+        return text == "true"
+    if ":" in text:
+        return [value_of(part) for part in text.split(":")]
+    try:
+        return int(text)
+    except ValueError:
+        pass
+    try:
+        return float(text)
+    except ValueError:
+        return text

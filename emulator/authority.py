@@ -7,7 +7,7 @@ bound to the bank's domain by its own certificate: whoever trusts it by mistake 
 from __future__ import annotations
 
 import os
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from cryptography import x509
@@ -24,14 +24,16 @@ _DOMAIN = "starkbank.com"
 _AUTHORITY_DAYS, _LEAF_DAYS = 3650, 365
 
 
-def open_authority(folder: Path) -> tuple[Path, Path]:
+def open_authority(folder: Path, now: datetime) -> tuple[Path, Path]:
     """The authority's certificate for clients, and a fresh leaf with its key for the server.
+
+    `now` is the real time: certificates are judged by the clocks of clients.
 
     Raises BadKeyFile when the files of the folder cannot be read as what they should be.
     """
     certificate_path, key_path = folder / "ca.pem", folder / "ca-key.pem"
     if not certificate_path.exists() or not key_path.exists():
-        _make_authority(certificate_path, key_path)
+        _make_authority(certificate_path, key_path, now)
     try:
         authority = x509.load_pem_x509_certificate(certificate_path.read_bytes())
         key = serialization.load_pem_private_key(key_path.read_bytes(), password=None)
@@ -41,15 +43,15 @@ def open_authority(folder: Path) -> tuple[Path, Path]:
         text = f"{certificate_path} and {key_path} are not a certificate and its key; remove both"
         raise BadKeyFile(text) from None
     leaf_path = folder / "proxy-leaf.pem"
-    _write(leaf_path, _make_leaf(authority, key), 0o600)
+    _write(leaf_path, _make_leaf(authority, key, now), 0o600)
     return certificate_path.resolve(), leaf_path
 
 
-def _make_authority(certificate_path: Path, key_path: Path) -> None:
+def _make_authority(certificate_path: Path, key_path: Path, now: datetime) -> None:
     key = ec.generate_private_key(ec.SECP256R1())
     name = _name("repasse emulator: local test authority")
     certificate = (
-        _certificate(name, name, key.public_key(), _AUTHORITY_DAYS)
+        _certificate(name, name, key.public_key(), now, _AUTHORITY_DAYS)
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
         .add_extension(_usage(signs_certificates=True), critical=True)
         .add_extension(x509.NameConstraints([x509.DNSName(_DOMAIN)], None), critical=True)
@@ -60,11 +62,13 @@ def _make_authority(certificate_path: Path, key_path: Path) -> None:
     _write(certificate_path, certificate.public_bytes(serialization.Encoding.PEM), 0o644)
 
 
-def _make_leaf(authority: x509.Certificate, authority_key: ec.EllipticCurvePrivateKey) -> bytes:
+def _make_leaf(
+    authority: x509.Certificate, authority_key: ec.EllipticCurvePrivateKey, now: datetime
+) -> bytes:
     key = ec.generate_private_key(ec.SECP256R1())
     identifier = x509.AuthorityKeyIdentifier.from_issuer_public_key(authority_key.public_key())
     certificate = (
-        _certificate(_name(HOSTS[0]), authority.subject, key.public_key(), _LEAF_DAYS)
+        _certificate(_name(HOSTS[0]), authority.subject, key.public_key(), now, _LEAF_DAYS)
         .add_extension(x509.SubjectAlternativeName([x509.DNSName(host) for host in HOSTS]), critical=False)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(_usage(signs_certificates=False), critical=True)
@@ -76,10 +80,9 @@ def _make_leaf(authority: x509.Certificate, authority_key: ec.EllipticCurvePriva
 
 
 def _certificate(
-    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey, days: int
+    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey, now: datetime, days: int
 ) -> x509.CertificateBuilder:
     # From yesterday: a client's clock may be a little behind.
-    now = datetime.now(UTC)
     return (
         x509.CertificateBuilder()
         .subject_name(subject)

@@ -32,6 +32,7 @@ from emulator.history import History, shown
 from emulator.notes import Notes, sentence
 from emulator.refusal import Refusal
 from emulator.statement import statement
+from emulator.table import Table
 from emulator.timing import change_clock, show_clock
 from emulator.triggers import DEFAULT_CENTAVOS, TRIGGERS, trigger
 
@@ -87,6 +88,7 @@ class Control:
             ("POST", "transfers/{id}/cancel", self._cancel_transfer),
             ("POST", "deposits", self._deposit),
             ("POST", "trigger", self._trigger),
+            ("POST", "webhooks", self._add_webhook),
             ("GET", "faults", self._faults),
             ("POST", "faults", self._add_fault),
             ("DELETE", "faults", self._clear_faults),
@@ -120,11 +122,13 @@ class Control:
 
     def _endpoint(self, act: Callable[[Request, Body], Any]) -> Endpoint:
         async def endpoint(request: Request) -> Response:
-            is_form = request.headers.get("content-type", "").startswith("application/x-www-form-urlencoded")
+            is_form = False
             status, back = 200, ""
             try:
                 turn_away_strangers(request)
-                body = _body(await request.body(), is_form)
+                raw = await request.body()
+                is_form = _is_form(request, raw)
+                body = _body(raw, is_form)
                 back = str(body.pop("back", "")) if is_form else ""
                 self._bank.step(self._clock.now())
                 answer = act(request, body)
@@ -222,35 +226,44 @@ class Control:
 
     def _pay(self, request: Request, body: Body) -> Body:
         amount = centavos(body, at_least=1)
-        return {"invoice": acts.pay(self._bank, request.path_params["id"], self._clock.now(), amount)}
+        return {"invoice": acts.pay(self._bank, self._invoice_id(request), self._clock.now(), amount)}
 
     def _underpay(self, request: Request, body: Body) -> Body:
         amount = centavos(body, at_least=1)
-        return {"invoice": acts.underpay(self._bank, request.path_params["id"], self._clock.now(), amount)}
+        return {"invoice": acts.underpay(self._bank, self._invoice_id(request), self._clock.now(), amount)}
 
     def _invoice_act(self, act: Callable[..., Body]) -> Callable[[Request, Body], Body]:
         def acting(request: Request, body: Body) -> Body:
             only(body)
-            return {"invoice": act(self._bank, request.path_params["id"], self._clock.now())}
+            return {"invoice": act(self._bank, self._invoice_id(request), self._clock.now())}
 
         return acting
 
     def _reverse(self, request: Request, body: Body) -> Body:
         remaining = centavos(body, at_least=0) or 0
-        return {"invoice": acts.reverse(self._bank, request.path_params["id"], self._clock.now(), remaining)}
+        return {"invoice": acts.reverse(self._bank, self._invoice_id(request), self._clock.now(), remaining)}
 
     def _settle(self, request: Request, body: Body) -> Body:
         only(body)
-        return {"transfer": acts.settle(self._bank, request.path_params["id"], self._clock.now())}
+        return {"transfer": acts.settle(self._bank, self._transfer_id(request), self._clock.now())}
 
     def _fail(self, request: Request, body: Body) -> Body:
         only(body, "reason")
         reason = text(body, "reason", "Failed by the management face")
-        return {"transfer": acts.fail(self._bank, request.path_params["id"], self._clock.now(), reason)}
+        return {"transfer": acts.fail(self._bank, self._transfer_id(request), self._clock.now(), reason)}
 
     def _cancel_transfer(self, request: Request, body: Body) -> Body:
         only(body)
-        return {"transfer": acts.cancel_transfer(self._bank, request.path_params["id"], self._clock.now())}
+        return {"transfer": acts.cancel_transfer(self._bank, self._transfer_id(request), self._clock.now())}
+
+    def _invoice_id(self, request: Request) -> str:
+        return _id_of(self._bank.invoices.rows, request)
+
+    def _transfer_id(self, request: Request) -> str:
+        return _id_of(self._bank.transfers.rows, request)
+
+    def _event_id(self, request: Request) -> str:
+        return _id_of(self._bank.events.rows, request)
 
     def _deposit(self, request: Request, body: Body) -> Body:
         return {"deposit": self._bank.deposits.receive(body, self._clock.now())}
@@ -259,6 +272,11 @@ class Control:
         only(body, "name", "amount")
         amount = whole(body, "amount", DEFAULT_CENTAVOS, at_least=1)
         return trigger(self._bank, text(body, "name", ""), self._clock.now(), amount)
+
+    def _add_webhook(self, request: Request, body: Body) -> Body:
+        if isinstance(body.get("subscriptions"), str):
+            body = {**body, "subscriptions": body["subscriptions"].replace(" ", "").split(",")}
+        return {"webhook": self._bank.events.register(body, self._clock.now())}
 
     # --- faults -------------------------------------------------------------------------------------------
 
@@ -291,7 +309,7 @@ class Control:
 
     def _redeliver(self, request: Request, body: Body) -> Body:
         only(body, "count", "forged", "seconds")
-        event_id = request.path_params["id"]
+        event_id = self._event_id(request)
         # No more copies than a receiver can be asked to bear at once.
         count = whole(body, "count", 1, at_least=1, at_most=1_000)
         planned = self._bank.events.redeliver(
@@ -310,7 +328,7 @@ class Control:
             raise ValueError("url must be an http or https address")
         delivery = acts.delivery(
             self._bank,
-            request.path_params["id"],
+            self._event_id(request),
             text(body, "webhook", "") or None,
             url,
             forged=flag(body, "forged", False),
@@ -321,12 +339,12 @@ class Control:
         only(body, "seconds")
         seconds = number(body, "seconds", 3600.0)
         return {
-            "delayed": acts.delay(self._bank, request.path_params["id"], self._clock.now(), seconds),
+            "delayed": acts.delay(self._bank, self._event_id(request), self._clock.now(), seconds),
         }
 
     def _drop(self, request: Request, body: Body) -> Body:
         only(body)
-        return {"dropped": acts.drop(self._bank, request.path_params["id"])}
+        return {"dropped": acts.drop(self._bank, self._event_id(request))}
 
     # --- keys and projects --------------------------------------------------------------------------------
 
@@ -416,6 +434,12 @@ def turn_away_strangers(request: Request) -> None:
         raise _Stranger("the management face does not answer pages of other sites")
 
 
+def _is_form(request: Request, raw: bytes) -> bool:
+    """Whether a page's form was sent; curl says so of everything, JSON too."""
+    is_said = request.headers.get("content-type", "").startswith("application/x-www-form-urlencoded")
+    return is_said and not raw.lstrip().startswith(b"{")
+
+
 def _body(raw: bytes, is_form: bool) -> Body:
     if len(raw) > MOST_BODY_BYTES:
         raise ValueError(f"the body is longer than {MOST_BODY_BYTES} bytes")
@@ -444,6 +468,18 @@ def _form(raw: bytes) -> Body:
         else:
             found[name] = value
     return found
+
+
+def _id_of(table: Table, request: Request) -> str:
+    """The id in the path; `last` stands for the newest row."""
+    given: str = request.path_params["id"]
+    if given != "last":
+        return given
+    rows = acts.newest(table, 1)
+    if not rows:
+        raise ValueError(f"there is no {table.name} yet")
+    newest: str = rows[0]["id"]
+    return newest
 
 
 def _entry(history: History, number: str) -> Body:

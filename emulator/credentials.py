@@ -201,12 +201,15 @@ class Credentials:
         for row in rows:
             _project_of(row)
 
-    def take_projects(self, rows: list[dict[str, Any]]) -> None:
-        """Take over the projects of a saved state; a key that is here already stays as it is."""
+    def take_projects(self, rows: list[dict[str, Any]], *, own: bool = False) -> None:
+        """Take over projects, of a saved state or (`own`) of this data folder.
+
+        A key that is here already stays, except that of an own project whose private half is not here.
+        """
         for row in rows:
             project = _project_of(row)
             here = self._projects.get(project.project_id)
-            if here is not None:
+            if here is not None and not (own and project.private_key_path is None):
                 project = replace(project, public_key=here.public_key, private_key_path=here.private_key_path)
             self._projects[project.project_id] = project
 
@@ -307,7 +310,7 @@ def open_folder(folder: Path, seed: int) -> Credentials:
         kind="organization",
     )
     made = Credentials([project, organization], bank_keys, seed, folder)
-    made.take_projects(_read_projects(folder / "projects.json"))
+    made.take_projects(_read_projects(folder / "projects.json"), own=True)
     return made
 
 

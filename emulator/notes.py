@@ -54,9 +54,18 @@ def _entity(kind: str, row: dict[str, Any]) -> str:
     return f"{kind} {row['id']} over {money(row['amount'])} is {row['status']}"
 
 
+def fault_rules(fault: dict[str, Any]) -> str:
+    """When a fault strikes and what it does, where that is not the usual."""
+    usual = {"times": None, "route": "*", "rate": 1.0}
+    return ", ".join(
+        f"{key.replace('_', ' ')} {value}"
+        for key, value in fault.items()
+        if key not in ("id", "name", "scenario", "struck") and not (key in usual and value == usual[key])
+    )
+
+
 def _fault(fault: dict[str, Any]) -> str:
-    shown = {key: value for key, value in fault.items() if key not in ("id", "name", "scenario", "struck")}
-    rules = ", ".join(f"{key} {value}" for key, value in shown.items() if value not in (None, "*", 1.0))
+    rules = fault_rules(fault)
     name = fault.get("scenario") or fault["name"]
     return f"fault {fault['id']}, {name}, is on" + (f" ({rules})" if rules else "")
 
@@ -82,6 +91,7 @@ _SAYINGS: dict[str, Any] = {
     "invoice": lambda row: _entity("invoice", row),
     "transfer": lambda row: _entity("transfer", row),
     "deposit": lambda row: _entity("deposit", row),
+    "webhook": lambda row: f"{row['url']} is subscribed to {', '.join(row['subscriptions'])}",
     "fault": _fault,
     "faults": lambda faults: f"{len(faults)} faults are on",
     "cleared": lambda count: f"{count} cleared",

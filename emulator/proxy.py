@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import socket
 import ssl
+from datetime import datetime
 from pathlib import Path
 
 from emulator.authority import HOSTS, open_authority
@@ -24,9 +25,9 @@ HEAD_SECONDS = 30.0
 class Proxy:
     """The listener; `open` it with a listening socket, `close` it when the emulator stops."""
 
-    def __init__(self, folder: Path, target: tuple[str, int]) -> None:
+    def __init__(self, folder: Path, target: tuple[str, int], now: datetime) -> None:
         self._target = target
-        self.authority_path, leaf_path = open_authority(folder)
+        self.authority_path, leaf_path = open_authority(folder, now)
         self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self._context.load_cert_chain(leaf_path)
         self._server: asyncio.Server | None = None

@@ -49,10 +49,11 @@ TRIGGERS = (
 
 
 def trigger(bank: Bank, name: str, now: datetime, amount_centavos: int = DEFAULT_CENTAVOS) -> dict[str, Any]:
-    """Play a story; returns the entity under its kind, and how many events were planned."""
+    """Play a story; returns the entity under its kind, and how many posts were made."""
     kind, _, step = name.partition(".")
     if name not in TRIGGERS:
         raise ValueError(f"unknown trigger {name}; known are {', '.join(TRIGGERS)}")
+    posts = bank.events.posts
     if kind == "invoice":
         row = _invoice(bank, step, now, amount_centavos)
     elif kind == "transfer":
@@ -60,9 +61,8 @@ def trigger(bank: Bank, name: str, now: datetime, amount_centavos: int = DEFAULT
     else:
         row = _deposit(bank, now, amount_centavos)
     acts.announce(bank, row["id"], now)
-    posts = bank.events.posts
     bank.step(now)
-    return {kind: row, "deliveries": bank.events.posts - posts}
+    return {"story": name, kind: row, "deliveries": bank.events.posts - posts}
 
 
 def _invoice(bank: Bank, step: str, now: datetime, amount_centavos: int) -> Row:

@@ -115,7 +115,8 @@ def _interrupt(*_: object) -> None:
 
 def _ignore_signals() -> None:
     for number in _ENDING_SIGNALS:
-        signal.signal(number, signal.SIG_IGN)
+        # Not SIG_IGN: Python complains on stderr of a signal that came just before.
+        signal.signal(number, lambda *_: None)
 
 
 @contextmanager
@@ -297,8 +298,9 @@ def _progress(town: Town, window: float, day_seconds: float) -> Progress:
 
 def _ask(url: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
     data = None if body is None else json.dumps(body).encode()
+    request = urllib.request.Request(url, data, {"Content-Type": "application/json"})  # noqa: S310
     try:
-        with urllib.request.urlopen(urllib.request.Request(url, data), timeout=5) as answer:  # noqa: S310
+        with urllib.request.urlopen(request, timeout=5) as answer:  # noqa: S310
             result: dict[str, Any] = json.load(answer)
             return result
     except (urllib.error.URLError, TimeoutError) as error:

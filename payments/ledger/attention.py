@@ -9,6 +9,7 @@ from enum import StrEnum
 from sqlalchemy import Connection, bindparam, func, select, update
 
 from payments.ledger.database import insert_new
+from payments.ledger.prepared import Prepared
 from payments.ledger.tables import attentions
 
 
@@ -37,7 +38,7 @@ def raise_attention(
 
 def resolve_attention(connection: Connection, kind: AttentionKind, subject: str, now: datetime) -> None:
     """Close it if it is open."""
-    connection.execute(_RESOLVE, {"which_kind": kind, "which_subject": subject, "now": now})
+    _RESOLVE.run(connection, {"which_kind": kind, "which_subject": subject, "now": now})
 
 
 def count_open(connection: Connection) -> int:
@@ -47,7 +48,7 @@ def count_open(connection: Connection) -> int:
     ).scalar_one()
 
 
-_RESOLVE = (
+_RESOLVE = Prepared(
     update(attentions)
     .where(
         attentions.c.kind == bindparam("which_kind"),

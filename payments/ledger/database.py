@@ -12,14 +12,14 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Table, create_engine, event
+from sqlalchemy import Connection, Engine, Table, bindparam, create_engine, event
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DatabaseError, DBAPIError, IntegrityError, OperationalError
 from sqlalchemy.pool import QueuePool
-from sqlalchemy.sql.dml import ReturningInsert
 
 from payments.errors import LedgerUnavailable, LedgerUnusable
+from payments.ledger.prepared import Prepared
 
 # How long a writer waits for another before it gives up. Shorter than the bank's patience with a webhook
 # (unknown, supposed 10 s or more), so that a locked database is answered 503 and not by silence.
@@ -93,7 +93,8 @@ def open_database(url: str) -> Database:
 def is_permanent(error: LedgerUnavailable) -> bool:
     """True when SQLite cannot use this file as a database at all: waiting would not help."""
     cause = error.__cause__
-    code = getattr(cause.orig, "sqlite_errorcode", 0) if isinstance(cause, DBAPIError) else 0
+    cause = cause.orig if isinstance(cause, DBAPIError) else cause
+    code = getattr(cause, "sqlite_errorcode", 0)
     # The low byte is the kind; the rest says more about it.
     return code & 0xFF in (
         sqlite3.SQLITE_CANTOPEN,
@@ -110,14 +111,15 @@ def insert_new(connection: Connection, table: Table, rows: Sequence[Mapping[str,
     """
     if not rows:
         return set()
-    statement = _insert_or_skip(table, connection.dialect.name, key)
-    return {found for row in rows for found in connection.execute(statement, dict(row)).scalars()}
+    statement = _insert_or_skip(table, connection.dialect.name, key, tuple(rows[0]))
+    return {found for row in rows for found in statement.run(connection, row).scalars()}
 
 
 @cache
-def _insert_or_skip(table: Table, dialect: str, key: str) -> ReturningInsert[Any]:
+def _insert_or_skip(table: Table, dialect: str, key: str, names: tuple[str, ...]) -> Prepared:
     insert = postgresql.insert if dialect == "postgresql" else sqlite.insert
-    return insert(table).on_conflict_do_nothing().returning(table.c[key])
+    values = {name: bindparam(name, type_=table.c[name].type) for name in names}
+    return Prepared(insert(table).values(values).on_conflict_do_nothing().returning(table.c[key]))
 
 
 def _sqlite_engine(url: URL) -> Engine:
@@ -178,7 +180,7 @@ def _storage_errors() -> Iterator[None]:
         yield
     except IntegrityError:
         raise
-    except OperationalError as error:
+    except (OperationalError, sqlite3.OperationalError) as error:
         raise LedgerUnavailable(f"the database does not answer: {_first_line(error)}") from error
     except DatabaseError as error:
         # sqlite3 reports "database disk image is malformed" and "file is not a database" this way
@@ -189,5 +191,6 @@ def _storage_errors() -> Iterator[None]:
         raise
 
 
-def _first_line(error: DBAPIError) -> str:
-    return str(error.orig).splitlines()[0] if str(error.orig) else type(error.orig).__name__
+def _first_line(error: BaseException) -> str:
+    cause = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
+    return str(cause).splitlines()[0] if str(cause) else type(cause).__name__

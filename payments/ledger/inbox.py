@@ -15,6 +15,7 @@ from payments.credit import Credit, Reversal
 from payments.event import Event
 from payments.ledger.attention import AttentionKind, raise_attention
 from payments.ledger.database import Database, insert_new
+from payments.ledger.prepared import Prepared
 from payments.ledger.tables import credits, inbox_events, reversals
 from payments.ledger.transfers import apply_reversal, create_first_transfer, owed_centavos, record_news
 from payments.money import net_centavos
@@ -169,7 +170,7 @@ def _record_credit(
 
 def _forward(connection: Connection, credit: Credit, policy: ForwardingPolicy, now: datetime) -> None:
     # A reversal may have arrived first: events come in any order.
-    recorded = connection.execute(_CREDIT, {"invoice": credit.invoice_id}).one()
+    recorded = _CREDIT.run(connection, {"invoice": credit.invoice_id}).one()
     owed = owed_centavos(connection, recorded)
     if owed < credit.net_centavos:
         connection.execute(
@@ -214,7 +215,7 @@ def _record_reversal(connection: Connection, reversal: Reversal, now: datetime) 
 
 # --- the statements, built once: building one anew costs three times as much as running it ---
 
-_CREDIT = select(credits).where(credits.c.invoice_id == bindparam("invoice"))
+_CREDIT = Prepared(select(credits).where(credits.c.invoice_id == bindparam("invoice")))
 _KNOWN_LOGS = union_all(
     select(credits.c.log_id).where(credits.c.log_id.in_(bindparam("ids", expanding=True))),
     select(reversals.c.log_id).where(reversals.c.log_id.in_(bindparam("ids", expanding=True))),

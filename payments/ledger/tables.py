@@ -185,13 +185,13 @@ transfers = Table(
     ),
     CheckConstraint(_one_of("state", frozenset(TransferState)), name="transfer_state_known"),
 )
-_live = text(_one_of("state", LIVE_STATES))
+is_live = text(_one_of("state", LIVE_STATES))
 Index(
     "one_live_transfer_per_credit",
     transfers.c.invoice_id,
     unique=True,
-    sqlite_where=_live,
-    postgresql_where=_live,
+    sqlite_where=is_live,
+    postgresql_where=is_live,
 )
 _pending, _sending, _sent = (text(f"state = '{state}'") for state in ("pending", "sending", "sent"))
 Index("transfers_due", transfers.c.due_at, sqlite_where=_pending, postgresql_where=_pending)

@@ -14,24 +14,27 @@ from typing import Any
 
 from sqlalchemy import (
     Connection,
-    Row,
+    Insert,
+    Table,
     and_,
     bindparam,
     case,
     func,
     insert,
     literal_column,
+    or_,
     select,
     update,
 )
-from sqlalchemy.sql.dml import ReturningUpdate
 
 from payments.ledger.attention import AttentionKind, raise_attention, resolve_attention
 from payments.ledger.database import Database, insert_new
+from payments.ledger.prepared import Prepared, Row
 from payments.ledger.tables import (
     bank_transfers,
     credits,
     destinations,
+    is_live,
     reversals,
     transfer_history,
     transfers,
@@ -39,7 +42,6 @@ from payments.ledger.tables import (
 from payments.lineage import Adopt, AskWhy, Replace, Send, Sighting, Wait, judge
 from payments.policy import ForwardingPolicy
 from payments.transfer import (
-    LIVE_STATES,
     LOST_STATUSES,
     BankStatus,
     BankTransfer,
@@ -119,9 +121,10 @@ def claim(database: Database, call_tag: str, lease_seconds: float, limit: int, n
         if not ids:
             return []
         lease_expires_at = now + timedelta(seconds=lease_seconds)
-        rows = connection.execute(
-            _CLAIM, {"ids": ids, "new_call_tag": call_tag, "lease": lease_expires_at}
-        ).all()
+        rows = [
+            _CLAIM.run(connection, {"id_": each, "new_call_tag": call_tag, "lease": lease_expires_at}).one()
+            for each in ids
+        ]
         _write_history(connection, [(row, "claimed", None) for row in rows], now)
         return [_to_claim(connection, row) for row in sorted(rows, key=lambda row: int(row.id))]
 
@@ -129,7 +132,7 @@ def claim(database: Database, call_tag: str, lease_seconds: float, limit: int, n
 def next_due_at(database: Database) -> datetime | None:
     """When the next transfer falls due or the next lease ends; None when nothing waits."""
     with database.reading() as connection:
-        moments = connection.execute(_NEXT_MOMENTS).one()
+        moments = _NEXT_MOMENTS.run(connection, {}).one()
     return min((moment for moment in moments if moment is not None), default=None)
 
 
@@ -216,7 +219,7 @@ def record_lookups(
 def in_flight(database: Database, sent_before: datetime, limit: int) -> list[str]:
     """The bank's ids of transfers that were accepted before ``sent_before`` and have no outcome yet."""
     with database.reading() as connection:
-        rows = connection.execute(_IN_FLIGHT, {"sent_before": sent_before, "limit": limit})
+        rows = _IN_FLIGHT.run(connection, {"sent_before": sent_before, "limit": limit})
         return [str(bank_id) for bank_id in rows.scalars()]
 
 
@@ -287,9 +290,9 @@ def apply_reversal(connection: Connection, invoice_id: str, now: datetime) -> No
     )
 
 
-def owed_centavos(connection: Connection, credit: Row[Any]) -> int:
+def owed_centavos(connection: Connection, credit: Row) -> int:
     """What is to be forwarded of a credit, given its reversals: never more than its net, never below zero."""
-    remaining = connection.execute(_REMAINING, {"invoice": credit.invoice_id}).scalar()
+    remaining = _REMAINING.run(connection, {"invoice": credit.invoice_id}).scalar()
     if remaining is None:
         return int(credit.net_centavos)
     return max(0, min(int(credit.net_centavos), int(remaining) - int(credit.fee_centavos)))
@@ -299,13 +302,13 @@ def owed_centavos(connection: Connection, credit: Row[Any]) -> int:
 
 
 def _due_ids(connection: Connection, limit: int, now: datetime) -> list[int]:
-    ids = list(connection.execute(_DUE, {"now": now, "limit": limit}).scalars())
+    ids = list(_DUE.run(connection, {"now": now, "limit": limit}).scalars())
     if len(ids) < limit:
-        ids += connection.execute(_EXPIRED, {"now": now, "limit": limit - len(ids)}).scalars()
+        ids += _EXPIRED.run(connection, {"now": now, "limit": limit - len(ids)}).scalars()
     return ids
 
 
-def _to_claim(connection: Connection, row: Row[Any]) -> Claim:
+def _to_claim(connection: Connection, row: Row) -> Claim:
     return Claim(
         transfer_id=row.id,
         invoice_id=row.invoice_id,
@@ -320,26 +323,25 @@ def _to_claim(connection: Connection, row: Row[Any]) -> Claim:
     )
 
 
-def _move_claimed(
-    connection: Connection, claim: Claim, state: TransferState, **values: Any
-) -> Row[Any] | None:
+def _move_claimed(connection: Connection, claim: Claim, state: TransferState, **values: Any) -> Row | None:
     """Move a row that we hold. None when the claim was lost: its lease ran out, or an event overtook us."""
     new = {"state": state, "lease_expires_at": None} | values
-    guard = {"id_": claim.transfer_id, "attempt_": claim.attempt, "origins": [TransferState.SENDING]}
-    return connection.execute(_guarded_update(tuple(new)), guard | new).one_or_none()
+    guard = {"id_": claim.transfer_id, "attempt_": claim.attempt}
+    update_ = _guarded_update(tuple(new), (TransferState.SENDING,))
+    return update_.run(connection, guard | new).one_or_none()
 
 
 def _move(
     connection: Connection,
-    row: Row[Any],
+    row: Row,
     origins: Sequence[TransferState],
     state: TransferState,
     **values: Any,
-) -> Row[Any]:
+) -> Row:
     """Move a row that was read in this transaction, under the lineage's lock; anything else is a bug."""
     new = {"state": state, "lease_expires_at": None} | values
-    guard = {"id_": row.id, "attempt_": row.attempt, "origins": list(origins)}
-    return connection.execute(_guarded_update(tuple(new)), guard | new).one()
+    guard = {"id_": row.id, "attempt_": row.attempt}
+    return _guarded_update(tuple(new), tuple(origins)).run(connection, guard | new).one()
 
 
 def _release(
@@ -358,7 +360,7 @@ def _release(
         _raise_if_stuck(connection, row, reason, now)
 
 
-def _raise_if_stuck(connection: Connection, row: Row[Any], reason: str, now: datetime) -> None:
+def _raise_if_stuck(connection: Connection, row: Row, reason: str, now: datetime) -> None:
     if row.attempt >= STUCK_AFTER_ATTEMPTS:
         raise_attention(
             connection,
@@ -380,7 +382,7 @@ def _record_lookup(
     credit = _lock_lineage(connection, claim.invoice_id)
     for transfer in found:
         _sight(connection, transfer, None, now)
-    row = connection.execute(_BY_ID, {"id": claim.transfer_id}).one()
+    row = _BY_ID.run(connection, {"id": claim.transfer_id}).one()
     if row.state != TransferState.SENDING or row.attempt != claim.attempt:
         return LookupVerdict("overtaken")
     judgement = judge(claim.external_id, _sightings(connection, claim.invoice_id), found)
@@ -402,8 +404,8 @@ def _record_lookup(
 def _clear_to_send(
     connection: Connection,
     claim: Claim,
-    row: Row[Any],
-    credit: Row[Any] | None,
+    row: Row,
+    credit: Row | None,
     call_tag: str,
     now: datetime,
 ) -> LookupVerdict:
@@ -428,7 +430,7 @@ def _clear_to_send(
     return LookupVerdict("clear", to_send=ready)
 
 
-def _shrink(connection: Connection, row: Row[Any], credit: Row[Any], owed: int, now: datetime) -> None:
+def _shrink(connection: Connection, row: Row, credit: Row, owed: int, now: datetime) -> None:
     """Lower a transfer that the bank does not have to what is owed, or stop it when nothing is."""
     if owed == 0:
         stopped = _move(
@@ -440,13 +442,13 @@ def _shrink(connection: Connection, row: Row[Any], credit: Row[Any], owed: int, 
         )
         _write_history(connection, [(stopped, "stopped", stopped.reason)], now)
     else:
-        connection.execute(_LOWER, {"id_": row.id, "amount": owed})
+        _LOWER.run(connection, {"id_": row.id, "amount": owed})
         _write_history(connection, [(row, "lowered", f"to {owed} centavos by a reversal")], now)
-    connection.execute(_WITHHOLD, {"invoice": credit.invoice_id, "withheld": credit.net_centavos - owed})
+    _WITHHOLD.run(connection, {"invoice": credit.invoice_id, "withheld": credit.net_centavos - owed})
 
 
 def _adopt(
-    connection: Connection, claimed: Row[Any], found: BankTransfer, policy: ForwardingPolicy, now: datetime
+    connection: Connection, claimed: Row, found: BankTransfer, policy: ForwardingPolicy, now: datetime
 ) -> None:
     """A transfer of this lineage lives at the bank: give it to the row whose external_id it carries."""
     owner = _owner(connection, found.external_id)
@@ -476,7 +478,7 @@ def _adopt(
 
 
 def _record_success(
-    connection: Connection, row: Row[Any], there: BankTransfer, policy: ForwardingPolicy, now: datetime
+    connection: Connection, row: Row, there: BankTransfer, policy: ForwardingPolicy, now: datetime
 ) -> None:
     if row.state == TransferState.SETTLED:
         if row.bank_transfer_id != there.id:
@@ -502,7 +504,7 @@ def _record_success(
     apply_reversal(connection, row.invoice_id, now)
 
 
-def _raise_paid_twice(connection: Connection, row: Row[Any], there: BankTransfer, now: datetime) -> None:
+def _raise_paid_twice(connection: Connection, row: Row, there: BankTransfer, now: datetime) -> None:
     raise_attention(
         connection,
         AttentionKind.PAID_TWICE,
@@ -513,7 +515,7 @@ def _raise_paid_twice(connection: Connection, row: Row[Any], there: BankTransfer
     )
 
 
-def _settle(connection: Connection, row: Row[Any], bank_transfer_id: str, now: datetime) -> None:
+def _settle(connection: Connection, row: Row, bank_transfer_id: str, now: datetime) -> None:
     origins = tuple(state for state in TransferState if state != TransferState.SETTLED)
     settled = _move(
         connection,
@@ -531,9 +533,9 @@ def _settle(connection: Connection, row: Row[Any], bank_transfer_id: str, now: d
         resolve_attention(connection, AttentionKind.TRANSFER_DEAD, external_id, now)
 
 
-def _apply_sighting(connection: Connection, row: Row[Any], policy: ForwardingPolicy, now: datetime) -> None:
+def _apply_sighting(connection: Connection, row: Row, policy: ForwardingPolicy, now: datetime) -> None:
     """Catch up with an outcome that was reported before we knew that the transfer was ours."""
-    seen = connection.execute(_SEEN, {"id": row.bank_transfer_id}).one()
+    seen = _SEEN.run(connection, {"id": row.bank_transfer_id}).one()
     if seen.status == BankStatus.SUCCESS:
         _settle(connection, row, seen.bank_transfer_id, now)
     elif seen.status in LOST_STATUSES:
@@ -542,12 +544,12 @@ def _apply_sighting(connection: Connection, row: Row[Any], policy: ForwardingPol
 
 
 def _fail_and_reissue(
-    connection: Connection, row: Row[Any], reason: str, policy: ForwardingPolicy, now: datetime
+    connection: Connection, row: Row, reason: str, policy: ForwardingPolicy, now: datetime
 ) -> None:
     """This external_id is spent. Put the next generation in line; it is looked up before it is sent."""
     origins = (TransferState.SENDING, TransferState.SENT)
     # An earlier generation that was found alive and revived may fail after later ones were made and stopped.
-    latest = connection.execute(_LATEST_GENERATION, {"invoice": row.invoice_id}).scalar_one()
+    latest = _LATEST_GENERATION.run(connection, {"invoice": row.invoice_id}).scalar_one()
     if latest > policy.reissue_max:
         dead = _move(connection, row, origins, TransferState.DEAD, reason=reason)
         _bury(
@@ -560,7 +562,7 @@ def _fail_and_reissue(
     credit = _lock_lineage(connection, row.invoice_id)
     assert credit is not None  # a transfer has its credit
     owed = owed_centavos(connection, credit)
-    connection.execute(_WITHHOLD, {"invoice": row.invoice_id, "withheld": credit.net_centavos - owed})
+    _WITHHOLD.run(connection, {"invoice": row.invoice_id, "withheld": credit.net_centavos - owed})
     if owed < row.amount_centavos:
         resolve_attention(connection, AttentionKind.REVERSED_AFTER_SENDING, row.invoice_id, now)
     if owed > 0:
@@ -569,18 +571,18 @@ def _fail_and_reissue(
         _insert_transfer(connection, row.invoice_id, generation, owed, policy, now, now + delay)
 
 
-def _kill(connection: Connection, row: Row[Any], reason: str, now: datetime) -> None:
+def _kill(connection: Connection, row: Row, reason: str, now: datetime) -> None:
     origins = (TransferState.PENDING, TransferState.SENDING, TransferState.SENT)
     _bury(connection, _move(connection, row, origins, TransferState.DEAD, reason=reason), reason, now)
 
 
-def _bury(connection: Connection, row: Row[Any], reason: str, now: datetime) -> None:
+def _bury(connection: Connection, row: Row, reason: str, now: datetime) -> None:
     _write_history(connection, [(row, "dead", reason)], now)
     resolve_attention(connection, AttentionKind.TRANSFER_STUCK, row.external_id, now)
     raise_attention(connection, AttentionKind.TRANSFER_DEAD, row.external_id, reason, now)
 
 
-def _stop_for(connection: Connection, row: Row[Any], living: Row[Any], now: datetime) -> None:
+def _stop_for(connection: Connection, row: Row, living: Row, now: datetime) -> None:
     """Withdraw a reissue that the bank does not have, because an earlier transfer turned out to live."""
     origins = (TransferState.PENDING, TransferState.SENDING, TransferState.DEAD)
     reason = f"{living.external_id} lives at the bank"
@@ -590,9 +592,9 @@ def _stop_for(connection: Connection, row: Row[Any], living: Row[Any], now: date
         resolve_attention(connection, kind, row.external_id, now)
 
 
-def _restore_withheld(connection: Connection, credit: Row[Any], row: Row[Any]) -> None:
-    connection.execute(
-        _WITHHOLD, {"invoice": credit.invoice_id, "withheld": credit.net_centavos - row.amount_centavos}
+def _restore_withheld(connection: Connection, credit: Row, row: Row) -> None:
+    _WITHHOLD.run(
+        connection, {"invoice": credit.invoice_id, "withheld": credit.net_centavos - row.amount_centavos}
     )
 
 
@@ -605,8 +607,8 @@ def _insert_transfer(
     now: datetime,
     due_at: datetime,
 ) -> None:
-    connection.execute(
-        _INSERT_TRANSFER,
+    _INSERT_TRANSFER.run(
+        connection,
         {
             "invoice_id": invoice_id,
             "generation": generation,
@@ -624,29 +626,29 @@ def _insert_transfer(
 
 def _destination_id(connection: Connection, destination: Destination) -> int:
     values = asdict(destination)
-    found = connection.execute(_SAME_DESTINATION, values).scalar()
+    found = _SAME_DESTINATION.run(connection, values).scalar()
     if found is None:
         insert_new(connection, destinations, [values], "id")
-        found = connection.execute(_SAME_DESTINATION, values).scalar_one()
+        found = _SAME_DESTINATION.run(connection, values).scalar_one()
     return int(found)
 
 
-def _destination(connection: Connection, row: Row[Any]) -> Destination:
-    there = connection.execute(_DESTINATION, {"id": row.destination_id}).one()
-    return Destination(**there._mapping)
+def _destination(connection: Connection, row: Row) -> Destination:
+    there = _DESTINATION.run(connection, {"id": row.destination_id}).one()
+    return Destination(**there._asdict())
 
 
-def _lock_lineage(connection: Connection, invoice_id: str) -> Row[Any] | None:
+def _lock_lineage(connection: Connection, invoice_id: str) -> Row | None:
     """The credit, locked: on PostgreSQL whoever changes a lineage holds its credit's row. (SQLite locks all.)"""
-    return connection.execute(_LOCK_CREDIT, {"invoice": invoice_id}).one_or_none()
+    return _LOCK_CREDIT.run(connection, {"invoice": invoice_id}).one_or_none()
 
 
-def _owner(connection: Connection, external_id: str) -> Row[Any] | None:
-    return connection.execute(_BY_EXTERNAL_ID, {"external_id": external_id}).one_or_none()
+def _owner(connection: Connection, external_id: str) -> Row | None:
+    return _BY_EXTERNAL_ID.run(connection, {"external_id": external_id}).one_or_none()
 
 
-def _live(connection: Connection, invoice_id: str) -> Row[Any] | None:
-    return connection.execute(_LIVE_OF, {"invoice": invoice_id}).one_or_none()
+def _live(connection: Connection, invoice_id: str) -> Row | None:
+    return _LIVE_OF.run(connection, {"invoice": invoice_id}).one_or_none()
 
 
 def _sightings(connection: Connection, invoice_id: str) -> list[Sighting]:
@@ -657,7 +659,7 @@ def _sightings(connection: Connection, invoice_id: str) -> list[Sighting]:
             row.status,
             None if row.errors is None else tuple(json.loads(row.errors)),
         )
-        for row in connection.execute(_SIGHTINGS_OF, {"invoice": invoice_id})
+        for row in _SIGHTINGS_OF.run(connection, {"invoice": invoice_id})
     ]
 
 
@@ -685,10 +687,10 @@ def _sight(
     }
     if insert_new(connection, bank_transfers, [row], "bank_transfer_id"):
         return
-    seen = connection.execute(_SEEN, {"id": there.id}).one()
+    seen = _SEEN.run(connection, {"id": there.id}).one()
     status = there.status if _rank(there.status) > _rank(seen.status) else seen.status
-    connection.execute(
-        _UPDATE_SIGHTING,
+    _UPDATE_SIGHTING.run(
+        connection,
         {
             "id_": there.id,
             "new_status": status,
@@ -699,30 +701,24 @@ def _sight(
 
 
 def _write_history(
-    connection: Connection, facts: Sequence[tuple[Row[Any], str, str | None]], now: datetime
+    connection: Connection, facts: Sequence[tuple[Row, str, str | None]], now: datetime
 ) -> None:
-    connection.execute(
-        _INSERT_HISTORY,
-        [
-            {
-                "transfer_id": row.id,
-                "at": now,
-                "fact": fact,
-                "state": row.state,
-                "attempt": row.attempt,
-                "detail": detail,
-            }
-            for row, fact, detail in facts
-        ],
-    )
+    for row, fact, detail in facts:
+        values = {"transfer_id": row.id, "at": now, "fact": fact, "state": row.state, "attempt": row.attempt}
+        _INSERT_HISTORY.run(connection, {**values, "detail": detail})
 
 
-# --- the statements, built once: building one anew costs three times as much as running it ---
+# --- the statements ---
+
+
+def _insert_into(table: Table, *names: str) -> Insert:
+    return insert(table).values({name: bindparam(name, type_=table.c[name].type) for name in names})
+
 
 _ID = bindparam("id_", type_=transfers.c.id.type)
 _INVOICE = bindparam("invoice", type_=credits.c.invoice_id.type)
 
-_DUE = (
+_DUE = Prepared(
     select(transfers.c.id)
     .where(
         transfers.c.state == literal_column(f"'{TransferState.PENDING}'"),
@@ -732,7 +728,7 @@ _DUE = (
     .limit(bindparam("limit"))
     .with_for_update(skip_locked=True)
 )
-_EXPIRED = (
+_EXPIRED = Prepared(
     select(transfers.c.id)
     .where(
         transfers.c.state == literal_column(f"'{TransferState.SENDING}'"),
@@ -743,29 +739,32 @@ _EXPIRED = (
     .with_for_update(skip_locked=True)
 )
 _FRESH = and_(transfers.c.attempt == 0, transfers.c.generation == 1)
-_CLAIM = (
+_CLAIM = Prepared(
     update(transfers)
-    .where(transfers.c.id.in_(bindparam("ids", expanding=True)))
+    .where(transfers.c.id == _ID)
     .values(
         state=TransferState.SENDING,
         attempt=transfers.c.attempt + 1,
         lease_expires_at=bindparam("lease"),
         call_tag=case(
-            (_FRESH, bindparam("new_call_tag", type_=transfers.c.call_tag.type)), else_=transfers.c.call_tag
+            (_FRESH, bindparam("new_call_tag", type_=transfers.c.call_tag.type)),
+            else_=transfers.c.call_tag,
         ),
         calls=case((_FRESH, 1), else_=transfers.c.calls),
     )
     .returning(*transfers.c)
 )
-_NEXT_MOMENTS = select(
-    select(func.min(transfers.c.due_at))
-    .where(transfers.c.state == literal_column(f"'{TransferState.PENDING}'"))
-    .scalar_subquery(),
-    select(func.min(transfers.c.lease_expires_at))
-    .where(transfers.c.state == literal_column(f"'{TransferState.SENDING}'"))
-    .scalar_subquery(),
+_NEXT_MOMENTS = Prepared(
+    select(
+        select(func.min(transfers.c.due_at))
+        .where(transfers.c.state == literal_column(f"'{TransferState.PENDING}'"))
+        .scalar_subquery(),
+        select(func.min(transfers.c.lease_expires_at))
+        .where(transfers.c.state == literal_column(f"'{TransferState.SENDING}'"))
+        .scalar_subquery(),
+    )
 )
-_IN_FLIGHT = (
+_IN_FLIGHT = Prepared(
     select(transfers.c.bank_transfer_id)
     .where(
         transfers.c.state == literal_column(f"'{TransferState.SENT}'"),
@@ -774,35 +773,49 @@ _IN_FLIGHT = (
     .order_by(transfers.c.sent_at)
     .limit(bindparam("limit"))
 )
-_BY_ID = select(transfers).where(transfers.c.id == bindparam("id"))
-_BY_EXTERNAL_ID = select(transfers).where(transfers.c.external_id == bindparam("external_id"))
-_LIVE_OF = select(transfers).where(
-    transfers.c.invoice_id == _INVOICE, transfers.c.state.in_(sorted(LIVE_STATES))
+_BY_ID = Prepared(select(transfers).where(transfers.c.id == bindparam("id")))
+_BY_EXTERNAL_ID = Prepared(select(transfers).where(transfers.c.external_id == bindparam("external_id")))
+_LIVE_OF = Prepared(select(transfers).where(transfers.c.invoice_id == _INVOICE, is_live))
+_LATEST_GENERATION = Prepared(
+    select(func.max(transfers.c.generation)).where(transfers.c.invoice_id == _INVOICE)
 )
-_LATEST_GENERATION = select(func.max(transfers.c.generation)).where(transfers.c.invoice_id == _INVOICE)
-_LOWER = update(transfers).where(transfers.c.id == _ID).values(amount_centavos=bindparam("amount"))
-_INSERT_TRANSFER = insert(transfers)
-_INSERT_HISTORY = insert(transfer_history)
-
-_LOCK_CREDIT = select(credits).where(credits.c.invoice_id == _INVOICE).with_for_update()
-_WITHHOLD = (
-    update(credits).where(credits.c.invoice_id == _INVOICE).values(withheld_centavos=bindparam("withheld"))
-)
-_REMAINING = select(func.min(reversals.c.remaining_centavos)).where(reversals.c.invoice_id == _INVOICE)
-
-_DESTINATION_COLUMNS = [column for column in destinations.c if column.name != "id"]
-_DESTINATION = select(*_DESTINATION_COLUMNS).where(destinations.c.id == bindparam("id"))
-_SAME_DESTINATION = select(destinations.c.id).where(
-    *(column == bindparam(column.name) for column in _DESTINATION_COLUMNS)
-)
-
-_SEEN = select(bank_transfers).where(bank_transfers.c.bank_transfer_id == bindparam("id")).with_for_update()
-_SIGHTINGS_OF = select(bank_transfers).where(
-    bank_transfers.c.external_id.in_(
-        select(transfers.c.external_id).where(transfers.c.invoice_id == _INVOICE)
+_LOWER = Prepared(update(transfers).where(transfers.c.id == _ID).values(amount_centavos=bindparam("amount")))
+_INSERT_TRANSFER = Prepared(
+    _insert_into(
+        transfers,
+        *("invoice_id", "generation", "external_id", "amount_centavos", "destination_id"),
+        *("state", "attempt", "calls", "due_at", "created_at"),
     )
 )
-_UPDATE_SIGHTING = (
+_INSERT_HISTORY = Prepared(
+    _insert_into(transfer_history, "transfer_id", "at", "fact", "state", "attempt", "detail")
+)
+
+_LOCK_CREDIT = Prepared(select(credits).where(credits.c.invoice_id == _INVOICE).with_for_update())
+_WITHHOLD = Prepared(
+    update(credits).where(credits.c.invoice_id == _INVOICE).values(withheld_centavos=bindparam("withheld"))
+)
+_REMAINING = Prepared(
+    select(func.min(reversals.c.remaining_centavos)).where(reversals.c.invoice_id == _INVOICE)
+)
+
+_DESTINATION_COLUMNS = [column for column in destinations.c if column.name != "id"]
+_DESTINATION = Prepared(select(*_DESTINATION_COLUMNS).where(destinations.c.id == bindparam("id")))
+_SAME_DESTINATION = Prepared(
+    select(destinations.c.id).where(*(column == bindparam(column.name) for column in _DESTINATION_COLUMNS))
+)
+
+_SEEN = Prepared(
+    select(bank_transfers).where(bank_transfers.c.bank_transfer_id == bindparam("id")).with_for_update()
+)
+_SIGHTINGS_OF = Prepared(
+    select(bank_transfers).where(
+        bank_transfers.c.external_id.in_(
+            select(transfers.c.external_id).where(transfers.c.invoice_id == _INVOICE)
+        )
+    )
+)
+_UPDATE_SIGHTING = Prepared(
     update(bank_transfers)
     .where(bank_transfers.c.bank_transfer_id == bindparam("id_"))
     .values(status=bindparam("new_status"), errors=bindparam("new_errors"), seen_at=bindparam("now"))
@@ -810,14 +823,14 @@ _UPDATE_SIGHTING = (
 
 
 @cache
-def _guarded_update(names: tuple[str, ...]) -> ReturningUpdate[Any]:
+def _guarded_update(names: tuple[str, ...], origins: tuple[TransferState, ...]) -> Prepared:
     """Set these columns of one row, provided that it is where we think it is."""
-    return (
+    return Prepared(
         update(transfers)
         .where(
             transfers.c.id == _ID,
             transfers.c.attempt == bindparam("attempt_", type_=transfers.c.attempt.type),
-            transfers.c.state.in_(bindparam("origins", expanding=True)),
+            or_(*(transfers.c.state == literal_column(f"'{origin}'") for origin in origins)),
         )
         .values({name: bindparam(name, type_=transfers.c[name].type) for name in names})
         .returning(*transfers.c)

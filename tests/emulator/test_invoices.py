@@ -116,7 +116,10 @@ def test_a_reversal_without_the_money_fails_late_and_changes_nothing(day: Any) -
         (
             {
                 "due": "2026-03-04",
-                "discounts": [{"percentage": 10, "due": "2026-03-03"}, {"percentage": 5, "due": "2026-03-04"}],
+                "discounts": [
+                    {"percentage": 10, "due": "2026-03-03"},
+                    {"percentage": 5, "due": "2026-03-04"},
+                ],
             },
             1.7,
             46_276,
@@ -149,3 +152,75 @@ def test_a_fee_above_the_amount_takes_the_rest_from_the_balance(make_day: Any) -
     day.invoice(amount=30)
     day.run(hours=1)
     assert day.bank.accounts.customer_centavos == -70
+
+
+def _percentages(*pairs: tuple[float, str]) -> list[dict[str, Any]]:
+    return [{"percentage": percentage, "due": due} for percentage, due in pairs]
+
+
+@pytest.mark.parametrize(
+    "discounts",
+    [
+        _percentages((5, "2026-03-03"), (2.5, "2026-03-04"), (1, "2026-03-05")),
+        _percentages((1, "2026-03-05"), (5, "2026-03-03")),
+        [],
+        None,
+    ],
+)
+def test_discounts_that_shrink_with_time_are_taken_in_any_order(make_day: Any, discounts: Any) -> None:
+    assert make_day().invoice(due="2026-03-05", discounts=discounts)["discounts"] == (discounts or [])
+
+
+@pytest.mark.parametrize(
+    ("discounts", "code"),
+    [
+        (_percentages((1, "2026-03-03"), (3, "2026-03-04")), "invalidDiscount"),
+        (_percentages((3, "2026-03-03"), (3, "2026-03-04")), "invalidDiscount"),
+        (_percentages((0, "2026-03-03")), "invalidDiscount"),
+        (_percentages((-1, "2026-03-03")), "invalidDiscount"),
+        (_percentages((101, "2026-03-03")), "invalidDiscount"),
+        (_percentages((5, "2026-03-06")), "invalidDiscount"),
+        (_percentages((5, "2026-03-01")), "invalidDiscountDate"),
+        (_percentages((5, "soon")), "invalidDiscountDate"),
+        (_percentages((5, "2026-03-03T15:00:00+00:00")), "invalidDiscountDate"),
+        ([{"percentage": 5}], "invalidDiscount"),
+        ([{"percentage": 5, "due": "2026-03-03", "more": 1}], "invalidDiscount"),
+        ([{}], "invalidDiscount"),
+        ([5], "invalidDiscount"),
+        ({}, "invalidDiscount"),
+        (_percentages(*((6 - n, f"2026-03-0{n % 3 + 3}") for n in range(6))), "invalidDiscount"),
+    ],
+)
+def test_discounts_that_do_not_fit_are_refused(make_day: Any, discounts: Any, code: str) -> None:
+    with pytest.raises(Refusal) as refusal:
+        make_day().invoice(due="2026-03-05", discounts=discounts)
+    assert [found for found, _ in refusal.value.errors] == [code]
+
+
+def test_a_scheduled_invoice_is_due_at_the_end_of_its_day(make_day: Any) -> None:
+    day = make_day(paid_share=0.0)
+    invoice = day.invoice(due="2026-03-03", expiration=3600)
+    assert invoice["due"] == "2026-03-03"
+    day.run(hours=35)  # 23:00 of that day in São Paulo
+    assert day.bank.invoices.get(invoice["id"])["status"] == "created"
+    day.run(hours=1.5)
+    assert day.bank.invoices.get(invoice["id"])["status"] == "overdue"
+    day.run(hours=1)
+    assert day.bank.invoices.get(invoice["id"])["status"] == "expired"
+
+
+@pytest.mark.parametrize(
+    ("changes", "code"),
+    [
+        ({"rules": [{"key": "allowedTaxIds", "value": "529.982.247-25"}]}, "invalidRule"),
+        ({"rules": [{"key": "allowedTaxIds", "value": ["1"]}]}, "invalidTaxId"),
+        ({"splits": [{"receiverId": "1", "amount": 48_713}]}, "invalidSplit"),
+        ({"splits": [{"receiverId": {}, "amount": 1}]}, "invalidSplit"),
+    ],
+)
+def test_rules_and_splits_that_do_not_fit_are_refused(
+    make_day: Any, changes: dict[str, Any], code: str
+) -> None:
+    with pytest.raises(Refusal) as refusal:
+        make_day().invoice(**changes)
+    assert refusal.value.errors[0][0] == code

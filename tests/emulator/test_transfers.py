@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
+from emulator.formats import time_text
 from emulator.refusal import Refusal
+from tests.emulator.conftest import TRANSFER
 
 
 def status_and_errors(day: Any, transfer: dict[str, Any]) -> tuple[str, list[str]]:
@@ -128,3 +131,46 @@ def test_a_blocked_destination_fails_as_often_as_it_was_told(make_day: Any) -> N
     day.run(seconds=10)
     assert status_and_errors(day, small)[0] == "success"
     assert {status_and_errors(day, each)[0] for each in (large, next_large)} == {"failed", "success"}
+
+
+@pytest.mark.parametrize(
+    ("hour", "day_of_march", "scheduled", "shown"),
+    [
+        (15, 2, None, "2026-03-02T18:00:00.000000+00:00"),
+        (16, 2, None, "2026-03-03"),
+        (16, 6, None, "2026-03-09"),
+        (10, 7, None, "2026-03-09"),
+        (16, 2, "2026-03-02", "2026-03-03"),
+        (10, 2, "2026-03-08", "2026-03-09"),
+        (10, 2, "2026-03-05", "2026-03-05"),
+    ],
+    ids=["before four", "after four", "friday evening", "saturday", "today by name", "a sunday", "thursday"],
+)
+def test_a_ted_goes_until_four_in_brasilia_and_on_business_days(
+    make_day: Any, hour: int, day_of_march: int, scheduled: str | None, shown: str
+) -> None:
+    day = make_day(opening=10_000)
+    day.now = datetime(2026, 3, day_of_march, hour + 3, tzinfo=UTC)
+    row = day.transfer(bankCode="341", scheduled=scheduled)
+    assert row["scheduled"] == shown
+    day.run(days=8)
+    assert day.bank.transfers.get(row["id"])["status"] == "success"
+    assert day.transfer(scheduled=None, externalId="pix")["scheduled"] == time_text(day.now)
+
+
+def test_early_refusal_is_a_switch_and_refuses_the_whole_call(make_day: Any) -> None:
+    day = make_day(opening=2_500, refuse_transfers_early=True)
+    day.transfer(externalId="a")
+    with pytest.raises(Refusal) as refusal:
+        day.bank.create_transfers(
+            [{**TRANSFER, "externalId": each} for each in ("a", "b", "b", "c", "d")], day.now
+        )
+    codes = [code for code, _ in refusal.value.errors]
+    assert codes == ["duplicatedTransfer", "duplicatedTransfer", "invalidBalance"]
+    assert len(day.bank.transfers.rows) == 1
+
+
+@pytest.mark.parametrize("value", [-1, 1_001, "5", None, True, [5]])
+def test_a_rule_with_a_value_that_does_not_fit_is_refused(make_day: Any, value: Any) -> None:
+    with pytest.raises(Refusal):
+        make_day().transfer(rules=[{"key": "resendingLimit", "value": value}])

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+import requests
 
 from tests.emulated import EmulatorProcess
 from tests.running import ROOT, Runner, Running, free_port, plain_environment, wait_until
@@ -40,9 +41,17 @@ class Town:
         return f"http://127.0.0.1:{self.port}"
 
     def start_web(self, *switches: str) -> Running:
-        """Start the web app, and wait until it would take an event."""
+        """Start the web app, and wait until it answers."""
         web = self.runner.start("-m", "webhooks", *switches, environment=self.environment)
-        web.wait_for("web.started")
+
+        def answers() -> bool:
+            assert web.process.poll() is None, web.said
+            try:
+                return requests.get(f"{self.url}/health/live", timeout=20).status_code == 200
+            except requests.ConnectionError:
+                return False
+
+        wait_until(answers, "the web app answers")
         return web
 
     def start_worker(self) -> Running:

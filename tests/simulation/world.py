@@ -531,6 +531,6 @@ def play(
         keep.append(world)
     try:
         world.run()
-    except (AssertionError, SQLAlchemyError) as error:
+    except (AssertionError, SQLAlchemyError, sqlite3.Error) as error:
         raise Broken(f"seed {seed}: {type(error).__name__}: {error}") from error
     return world

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy import select, text
-from sqlalchemy.exc import IntegrityError, StatementError
+from sqlalchemy.exc import IntegrityError
 
 from payments.errors import LedgerUnavailable, LedgerUnusable
 from payments.ledger import database as database_module
@@ -284,7 +284,7 @@ def test_a_naive_moment_is_refused(database: Database) -> None:
     """A moment without a zone is a bug."""
     naive = datetime(2026, 3, 2, 15, 0)  # noqa: DTZ001
     row = {"started_at": naive, "ended_at": NOW, "found": 0}
-    with pytest.raises(StatementError, match="naive datetime"), database.transaction() as connection:
+    with pytest.raises(ValueError, match="naive datetime"), database.transaction() as connection:
         insert_new(connection, reconciliations, [row], "id")
 
 

@@ -108,8 +108,8 @@ ANSWERS = ("answer lost", "crash after", "crash before", "unclear", "not sent")
 REFUSALS = ("throttled", "caller refused", "refused")
 
 
-class LedgerMachine(RuleBasedStateMachine):
-    """One life of a ledger."""
+class Life(RuleBasedStateMachine):
+    """One life of a ledger: what the bank does by itself, what must always hold, and how it must end."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -128,37 +128,11 @@ class LedgerMachine(RuleBasedStateMachine):
 
     # --- what happens around us ---
 
-    @initialize(count=st.integers(1, CREDITS_MAX))
-    def credits_have_arrived(self, count: int) -> None:
-        """There is something to forward from the beginning; of equal amounts, so that nothing tells them apart."""
-        for _ in range(count):
-            self.an_invoice_is_credited(100, 0)
-        self.every_event_arrives()
-
-    @precondition(lambda self: len(self.net) < CREDITS_MAX)
-    @rule(amount=st.integers(1, 400), fee=st.sampled_from([0, 0, 5, 300]))
-    def an_invoice_is_credited(self, amount: int, fee: int) -> None:
-        """The event is on its way."""
+    def credit(self, amount: int, fee: int) -> None:
+        """An invoice is credited; the event is on its way."""
         invoice_id = f"{1000 + len(self.net)}"
         self.net[invoice_id] = amount - fee
         self.bank.outbox.append(an_invoice_log("credited", invoice_id, amount, fee))
-
-    @precondition(lambda self: self.net)
-    @rule(data=st.data(), remaining=st.integers(0, 300))
-    def a_credit_is_reversed(self, data: st.DataObject, remaining: int) -> None:
-        """In whole or in part; the event may overtake the credit's own."""
-        invoice_id = data.draw(st.sampled_from(sorted(self.net)))
-        self.reversed.add(invoice_id)
-        log_id = f"reversed-{invoice_id}-{remaining}"
-        self.bank.outbox.append(an_invoice_log("reversed", invoice_id, remaining, 0, log_id))
-
-    @precondition(lambda self: self.bank.outbox)
-    @rule(data=st.data(), count=st.integers(1, 4))
-    def events_arrive(self, data: st.DataObject, count: int) -> None:
-        """Some of those on their way, in any order."""
-        for _ in range(min(count, len(self.bank.outbox))):
-            index = data.draw(st.integers(0, len(self.bank.outbox) - 1))
-            self._deliver([self.bank.outbox.pop(index)])
 
     @precondition(lambda self: self.bank.outbox)
     @rule()
@@ -166,13 +140,6 @@ class LedgerMachine(RuleBasedStateMachine):
         """All at once, in one transaction."""
         self._deliver(self.bank.outbox)
         self.bank.outbox = []
-
-    @precondition(lambda self: self.delivered)
-    @rule(data=st.data(), from_another_webhook=st.booleans())
-    def an_event_is_repeated(self, data: st.DataObject, from_another_webhook: bool) -> None:
-        """The same one, or the same log in another event."""
-        log = data.draw(st.sampled_from(self.delivered))
-        self._deliver([log], event_id=f"again-{log['id']}" if from_another_webhook else None)
 
     @precondition(lambda self: self.bank.undecided)
     @rule(
@@ -185,66 +152,6 @@ class LedgerMachine(RuleBasedStateMachine):
         self.bank.decide(data.draw(st.sampled_from(self.bank.undecided)), status)
         if tells_at_once:
             self._deliver([self.bank.outbox.pop()])
-
-    @rule(seconds=st.sampled_from([1, 10, 60, 61, 1000]))
-    def time_passes(self, seconds: int) -> None:
-        """Leases end, delays end."""
-        self.now += timedelta(seconds=seconds)
-
-    # --- what we do ---
-
-    @rule()
-    def the_forwarder_runs(self) -> None:
-        """The whole of a settlement, as soon as something is due, and all goes well."""
-        self._settle("truth", "recorded", None)
-
-    @rule(answer=st.sampled_from(ANSWERS))
-    def the_forwarder_runs_while_answers_fail(self, answer: str) -> None:
-        """The look-up is right; what becomes of the call is another matter."""
-        self._settle("truth", answer, None)
-
-    @rule(data=st.data(), page=st.sampled_from(PAGES))
-    def the_forwarder_runs_while_pages_fail(self, data: st.DataObject, page: str) -> None:
-        """The look-up is wrong in ways that a bank's index can be."""
-        self._settle(page, "recorded", data)
-
-    @rule(limit=st.integers(1, 5))
-    def someone_claims(self, limit: int) -> None:
-        """Earlier holders keep what they believe to hold: they may wake up late."""
-        self.hands += [Hand(claim, claim.is_fresh) for claim in self._claim(limit)]
-
-    @precondition(lambda self: any(not hand.ready for hand in self.hands))
-    @rule(data=st.data(), page=st.sampled_from(("truth", *PAGES)), dies=st.booleans())
-    def someone_looks_up(self, data: st.DataObject, page: str, dies: bool) -> None:
-        """The page may be wrong in ways that a bank's index can be; then the holder goes on, or dies."""
-        hand = data.draw(st.sampled_from([hand for hand in self.hands if not hand.ready]))
-        self.hands.remove(hand)
-        found = self._page(hand.claim, page, data)
-        ready = self._look_up(hand.claim, found)
-        if ready is not None and not dies:
-            self.hands.append(Hand(ready, ready=True))
-
-    @precondition(lambda self: any(hand.ready for hand in self.hands))
-    @rule(data=st.data(), answer=st.sampled_from(("recorded", *ANSWERS)))
-    def someone_sends(self, data: st.DataObject, answer: str) -> None:
-        """With every way in which one call can end."""
-        hand = data.draw(st.sampled_from([hand for hand in self.hands if hand.ready]))
-        self.hands.remove(hand)
-        self._send(hand.claim, answer)
-
-    @precondition(lambda self: any(hand.ready for hand in self.hands))
-    @rule(data=st.data(), refusal=st.sampled_from(REFUSALS))
-    def someone_is_refused(self, data: st.DataObject, refusal: str) -> None:
-        """The bank says no at once: nothing of the call was done."""
-        hand = data.draw(st.sampled_from([hand for hand in self.hands if hand.ready]))
-        self.hands.remove(hand)
-        if refusal == "refused":
-            self.refused.add(hand.claim.invoice_id)
-            transfers.refuse(self.database, hand.claim, "invalidJson: no", self.now)
-        else:
-            wait = 30.0 if refusal == "throttled" else None
-            us = refusal == "caller refused"
-            transfers.release(self.database, [hand.claim], refusal, self.policy, self.now, wait, us)
 
     # --- what must hold, always ---
 
@@ -397,6 +304,120 @@ class LedgerMachine(RuleBasedStateMachine):
             transfers.record_unclear(self.database, [claim], answer, self.now)
 
 
+class ManyCredits(Life):
+    """Everything that can happen, to a few credits at once."""
+
+    @initialize(count=st.integers(1, CREDITS_MAX))
+    def credits_have_arrived(self, count: int) -> None:
+        """There is something to forward from the beginning; of equal amounts, so that nothing tells them apart."""
+        for _ in range(count):
+            self.credit(100, 0)
+        self.every_event_arrives()
+
+    @precondition(lambda self: len(self.net) < CREDITS_MAX)
+    @rule(amount=st.integers(1, 400), fee=st.sampled_from([0, 0, 5, 300]))
+    def an_invoice_is_credited(self, amount: int, fee: int) -> None:
+        """The event is on its way."""
+        self.credit(amount, fee)
+
+    @precondition(lambda self: self.net)
+    @rule(data=st.data(), remaining=st.integers(0, 300))
+    def a_credit_is_reversed(self, data: st.DataObject, remaining: int) -> None:
+        """In whole or in part; the event may overtake the credit's own."""
+        invoice_id = data.draw(st.sampled_from(sorted(self.net)))
+        self.reversed.add(invoice_id)
+        log_id = f"reversed-{invoice_id}-{remaining}"
+        self.bank.outbox.append(an_invoice_log("reversed", invoice_id, remaining, 0, log_id))
+
+    @precondition(lambda self: self.bank.outbox)
+    @rule(data=st.data(), count=st.integers(1, 4))
+    def events_arrive(self, data: st.DataObject, count: int) -> None:
+        """Some of those on their way, in any order."""
+        for _ in range(min(count, len(self.bank.outbox))):
+            index = data.draw(st.integers(0, len(self.bank.outbox) - 1))
+            self._deliver([self.bank.outbox.pop(index)])
+
+    @precondition(lambda self: self.delivered)
+    @rule(data=st.data(), from_another_webhook=st.booleans())
+    def an_event_is_repeated(self, data: st.DataObject, from_another_webhook: bool) -> None:
+        """The same one, or the same log in another event."""
+        log = data.draw(st.sampled_from(self.delivered))
+        self._deliver([log], event_id=f"again-{log['id']}" if from_another_webhook else None)
+
+    @rule(seconds=st.sampled_from([1, 10, 60, 61, 1000]))
+    def time_passes(self, seconds: int) -> None:
+        """Leases end, delays end."""
+        self.now += timedelta(seconds=seconds)
+
+    # --- what we do ---
+
+    @rule(
+        data=st.data(),
+        page=st.sampled_from(("truth", *PAGES)),
+        answer=st.sampled_from(("recorded", "recorded", *ANSWERS)),
+    )
+    def the_forwarder_runs(self, data: st.DataObject, page: str, answer: str) -> None:
+        """The whole of a settlement, as soon as something is due, with at most one fault of each kind."""
+        self._settle(page, answer, data)
+
+    @rule(limit=st.integers(1, 5))
+    def someone_claims(self, limit: int) -> None:
+        """Earlier holders keep what they believe to hold: they may wake up late."""
+        self.hands += [Hand(claim, claim.is_fresh) for claim in self._claim(limit)]
+
+    @precondition(lambda self: any(not hand.ready for hand in self.hands))
+    @rule(data=st.data(), page=st.sampled_from(("truth", *PAGES)), dies=st.booleans())
+    def someone_looks_up(self, data: st.DataObject, page: str, dies: bool) -> None:
+        """The page may be wrong in ways that a bank's index can be; then the holder goes on, or dies."""
+        hand = data.draw(st.sampled_from([hand for hand in self.hands if not hand.ready]))
+        self.hands.remove(hand)
+        found = self._page(hand.claim, page, data)
+        ready = self._look_up(hand.claim, found)
+        if ready is not None and not dies:
+            self.hands.append(Hand(ready, ready=True))
+
+    @precondition(lambda self: any(hand.ready for hand in self.hands))
+    @rule(data=st.data(), answer=st.sampled_from(("recorded", *ANSWERS)))
+    def someone_sends(self, data: st.DataObject, answer: str) -> None:
+        """With every way in which one call can end."""
+        hand = data.draw(st.sampled_from([hand for hand in self.hands if hand.ready]))
+        self.hands.remove(hand)
+        self._send(hand.claim, answer)
+
+    @precondition(lambda self: any(hand.ready for hand in self.hands))
+    @rule(data=st.data(), refusal=st.sampled_from(REFUSALS))
+    def someone_is_refused(self, data: st.DataObject, refusal: str) -> None:
+        """The bank says no at once: nothing of the call was done."""
+        hand = data.draw(st.sampled_from([hand for hand in self.hands if hand.ready]))
+        self.hands.remove(hand)
+        if refusal == "refused":
+            self.refused.add(hand.claim.invoice_id)
+            transfers.refuse(self.database, hand.claim, "invalidJson: no", self.now)
+        else:
+            wait = 30.0 if refusal == "throttled" else None
+            us = refusal == "caller refused"
+            transfers.release(self.database, [hand.claim], refusal, self.policy, self.now, wait, us)
+
+
+class OneLineage(Life):
+    """One credit, a bank in its worst mood and a forwarder that loses answers and is shown wrong pages."""
+
+    @initialize()
+    def a_credit_has_arrived(self) -> None:
+        """There is one transfer to send."""
+        self.credit(100, 0)
+        self.every_event_arrives()
+
+    @rule(
+        data=st.data(),
+        page=st.sampled_from(("truth", *PAGES)),
+        answer=st.sampled_from(("recorded", "recorded", *ANSWERS)),
+    )
+    def the_forwarder_runs(self, data: st.DataObject, page: str, answer: str) -> None:
+        """The whole of a settlement, as soon as something is due, with at most one fault of each kind."""
+        self._settle(page, answer, data)
+
+
 @cache
 def _migrated() -> Path:
     path = Path(mkdtemp(prefix="repasse-migrated-")) / "repasse.db"
@@ -411,7 +432,11 @@ def _fast_folder() -> str | None:
     return "/dev/shm" if Path("/dev/shm").is_dir() else None
 
 
-TestLedgerMachine = LedgerMachine.TestCase
-TestLedgerMachine.settings = settings(
-    max_examples=60, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
+TestManyCredits = ManyCredits.TestCase
+TestManyCredits.settings = settings(
+    max_examples=40, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
+)
+TestOneLineage = OneLineage.TestCase
+TestOneLineage.settings = settings(
+    max_examples=200, stateful_step_count=16, deadline=None, suppress_health_check=list(HealthCheck)
 )

@@ -1,0 +1,67 @@
+"""The past that `--populate` gives a bank: of every kind, balanced, and the same for the same seed."""
+
+from __future__ import annotations
+
+from collections import Counter
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+
+from emulator import invoices, transfers
+from emulator.bank import Bank
+from emulator.populate import populate, starts_at
+from emulator.statement import statement
+from tests.emulator.conftest import NOW
+
+
+def with_a_past(seed: int = 1, now: datetime = NOW) -> Bank:
+    bank = Bank(seed=seed, opened_at=starts_at(now))
+    populate(bank, now)
+    return bank
+
+
+@pytest.fixture(scope="module")
+def bank() -> Bank:
+    return with_a_past()
+
+
+def test_there_is_something_of_every_status(bank: Bank) -> None:
+    counts = Counter(row["status"] for row in bank.invoices.rows.all())
+    assert set(counts) == set(invoices.STATUSES) - {"overdue"}
+    assert {row["status"] for row in bank.transfers.rows.all()} == set(transfers.STATUSES) - {"processing"}
+    assert {row["status"] for row in bank.deposits.rows.all()} == {"created", "voided"}
+    assert {row["type"] for row in bank.deposits.rows.all()} == {"pix", "ted"}
+
+
+def test_the_books_of_the_past_balance(bank: Bank) -> None:
+    bank.accounts.check()
+    assert statement(bank, details=False)["balanced"]
+
+
+def test_the_last_day_has_enough_to_page_through(bank: Bank) -> None:
+    for table in (bank.invoices.rows, bank.transfers.rows, bank.deposits.rows):
+        rows, cursor = table.page(limit=10, after=NOW - timedelta(days=1))
+        assert len(rows) == 10
+        assert cursor is not None
+
+
+def test_some_events_were_never_delivered_and_say_why(bank: Bank) -> None:
+    undelivered = len(bank.events.undelivered)
+    assert 20 < undelivered < len(bank.events.rows) / 4
+    assert {row["code"] for row in bank.events.attempts.all()} == {"badHttpStatus", "timeout"}
+
+
+def test_nothing_of_the_past_is_still_to_come_but_due_dates(bank: Bank) -> None:
+    """What the first caller finds does not change under its hands."""
+    upcoming = bank.next_at()
+    assert upcoming is not None
+    assert upcoming > NOW + timedelta(hours=1)
+
+
+def test_the_same_seed_gives_the_same_past(bank: Bank) -> None:
+    def rows(made: Bank) -> list[Any]:
+        return [*made.invoices.rows.all(), *made.transfers.logs.all(), *made.events.rows.all()]
+
+    assert rows(with_a_past()) == rows(bank)
+    assert rows(with_a_past(seed=2)) != rows(bank)
