@@ -19,6 +19,7 @@ import socket
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -200,7 +201,7 @@ def _open_proxy(options: argparse.Namespace, credentials: Credentials, port: int
     try:
         proxy = Proxy(options.data, (target, port), datetime.now(UTC))
         listener = _listen(options.host, options.proxy_port, "--proxy-port")
-        shown = f"[{options.host}]" if ":" in options.host else options.host
+        shown = f"[{target}]" if ":" in target else target
         url = f"http://{shown}:{listener.getsockname()[1]}"
         env_file = sdk_env.write_sdk_env(options.data, credentials, url, proxy.authority_path)
     except BadKeyFile as error:

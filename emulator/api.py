@@ -20,10 +20,10 @@ from emulator.refusal import Refusal
 from emulator.table import Row
 
 __all__ = [
+    "ROUTES",
     "Answer",
     "Call",
     "Document",
-    "ROUTES",
     "NoSuchRoute",
     "answer",
     "is_public",

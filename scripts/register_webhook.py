@@ -62,7 +62,7 @@ def _check(url: str, settings: Settings) -> None:
     if not is_url:
         raise SettingsError(f"{url!r} is not a URL; put https://your-host/webhooks/starkbank")
     # Documented: the bank wants HTTPS with a publicly trusted certificate. An emulator does not.
-    if parts.scheme == "http" and settings.starkbank_api_url is None:
+    if url.lower().startswith("http:") and settings.starkbank_api_url is None:
         raise SettingsError("the bank delivers over https:// only; put the public https:// address")
 
 

@@ -8,6 +8,7 @@ One seed is one day and always the same day. Exit status: 0 when every day came 
 import argparse
 import multiprocessing
 import os
+import signal
 import sys
 import tempfile
 import time
@@ -20,6 +21,7 @@ from tests.simulation.world import Broken, World, play
 def main() -> int:
     """Play seeds, or kill processes; see the module."""
     arguments = _parse()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that whatever was started is stopped
     if arguments.processes:
         from tests.simulation.kills import run_kills
 

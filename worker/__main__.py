@@ -38,7 +38,7 @@ def main() -> int:
     except RepasseError as error:
         print(f"repasse: {error}", file=sys.stderr)
         return 2
-    scheduler = BlockingScheduler(timezone=UTC)
+    scheduler = Scheduler()
     add_jobs(
         scheduler,
         window,
@@ -47,32 +47,43 @@ def main() -> int:
         settings.retry_base_seconds,
         settings.reconcile_interval_seconds,
     )
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, scheduler.end)
     log.info("worker.started", database=database.name, environment=settings.starkbank_environment)
-    run_until_signal(scheduler)
+    scheduler.start()
     database.close()
     log.info("worker.stopped")
     return 0
 
 
-def run_until_signal(scheduler: BlockingScheduler) -> None:
-    """Run until SIGTERM or SIGINT; a call to the bank that is under way is finished and recorded first.
+class Scheduler(BlockingScheduler):  # type: ignore[misc]
+    """APScheduler's, which can be asked to end from a signal handler, at any moment and any number of times.
 
-    A signal that comes before the scheduler runs ends it as soon as it does.
+    It shuts down between two rounds and in its own thread. Read: APScheduler 3.11.3 schedulers/base.py, shutting
+    down from another thread makes the round that is under way fail on the jobs that it has just run.
     """
-    wanted = threading.Event()
 
-    def shut_down() -> None:
-        wanted.wait()
-        scheduler.shutdown(wait=True)
+    def __init__(self) -> None:
+        super().__init__(timezone=UTC)
+        self._is_to_end = threading.Event()
+        # Waking it up takes the lock of the scheduler's own wait, which a handler may have interrupted.
+        waker = threading.Thread(target=self._wake_to_end, name="waker", daemon=True)
+        self.add_listener(lambda _: waker.start(), EVENT_SCHEDULER_STARTED)
 
-    # A thread, because shutting down joins the jobs, and a handler would do it inside the scheduler's own wait.
-    ending = threading.Thread(target=shut_down, name="ending", daemon=True)
-    scheduler.add_listener(lambda _: ending.start(), EVENT_SCHEDULER_STARTED)
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: wanted.set())
-    scheduler.start()
-    # The scheduler's loop may end before its last job does.
-    ending.join()
+    def end(self, *_: object) -> None:
+        """Finish and record what is under way, then return from ``start``; before the start, end as it begins."""
+        self._is_to_end.set()
+
+    def _wake_to_end(self) -> None:
+        self._is_to_end.wait()
+        self.wakeup()
+
+    def _process_jobs(self) -> float | None:
+        if self._is_to_end.is_set():
+            self.shutdown(wait=True)
+            return None
+        seconds: float | None = super()._process_jobs()
+        return seconds
 
 
 if __name__ == "__main__":

@@ -103,7 +103,7 @@ class _Plan:
         self.make_row: Callable[[Sequence[Any]], Any] | None = None
         if columns:
             names = [column.key or f"column_{position}" for position, column in enumerate(columns)]
-            self.make_row = namedtuple("Row", names, rename=True)._make
+            self.make_row = _row_type(names)
 
     def arguments(self, values: Mapping[str, Any]) -> Any:
         """The driver's parameters, in order or by name."""

@@ -99,8 +99,7 @@ class Stage:
     def states(self) -> list[tuple[str, str]]:
         """External id and state of each transfer."""
         return [
-            (name, state)
-            for name, state in self.rows("SELECT external_id, state FROM transfers ORDER BY id")
+            (name, state) for name, state in self.rows("SELECT external_id, state FROM transfers ORDER BY id")
         ]
 
 

@@ -8,10 +8,12 @@ import pytest
 from payments.bank.client import Bank
 from payments.event import read_event
 from payments.ledger import inbox
+from payments.ledger.batches import open_window
 from payments.ledger.reconciliations import last_complete_reconciliation
 from tests.contract.conftest import SOON_SECONDS, Stage
 
 DAY = 86_400.0
+HOUR = 3600.0
 
 
 def subscribe_nobody(stage: Stage) -> None:
@@ -184,9 +186,10 @@ def test_a_credit_older_than_the_last_complete_run_is_still_found_after_failures
 
 
 def test_credits_from_before_our_time_are_left_alone(stage: Stage) -> None:
-    """A first start on an old account forwards nothing of its past: only what a day's margin covers."""
+    """A first start on an old account forwards nothing that was credited before the window was opened."""
     stage.pay_invoices(10_000)
-    stage.advance(3 * DAY)
+    stage.advance(HOUR)
+    open_window(stage.database, 3 * HOUR, 8, "abcd", stage.now())
     stage.pay_invoices(20_000)
     stage.reconcile()
     assert stage.rows("SELECT gross_centavos FROM credits") == [(20_000,)]

@@ -105,7 +105,9 @@ def test_an_answer_lost_after_acceptance_is_found_by_a_look_up(
     again = stage.settle()
     assert (again.found, again.sent) == (2, 0)
     assert len(stage.emulator.requests("POST", "transfer")) == 1
-    assert len(stage.emulator.requests("GET", "transfer")) == 1, "one look-up by the call's tag answers for both"
+    assert len(stage.emulator.requests("GET", "transfer")) == 1, (
+        "one look-up by the call's tag answers for both"
+    )
     stage.finish()
     assert_exact(stage)
     assert stage.matters() == []
@@ -361,7 +363,10 @@ def test_refused_credentials_release_and_raise_and_kill_nothing(
 ) -> None:
     """The content may still be good: everything waits, a person is told, and after the mending all is paid."""
     stage.credit(10_000, 20_000)
-    changes = {"key": {"private_key_pem": private_key_of_nobody}, "project": {"project_id": "4242424242424242"}}
+    changes = {
+        "key": {"private_key_pem": private_key_of_nobody},
+        "project": {"project_id": "4242424242424242"},
+    }
     stranger = connect(**changes[wrong])
     assert stage.settle(stranger).released == 2
     assert stage.books.transfers["pending"] == 2

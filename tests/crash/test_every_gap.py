@@ -1,6 +1,7 @@
 """Die at every gap: each ledger call is one transaction and each bank call one request, so a process can only
 die between them. Die at the n-th gap, start again, run on, compare with the bank; for every n until none is left."""
 
+from datetime import timedelta
 from pathlib import Path
 
 from tests.simulation.faults import Plan
@@ -13,7 +14,8 @@ SMALL = IssuingRules(1, 2, 1_000, 50_000, "issue", 60.0, 5.0, 3600.0)
 
 def _play(folder: Path, crash_at_gap: int | None) -> World:
     folder.mkdir()
-    return play(3, folder, lambda seed: Plan(seed, calm=True), None, crash_at_gap, SMALL, slots=2)
+    calm = lambda seed: Plan(seed, calm=True)  # noqa: E731
+    return play(3, folder, calm, None, crash_at_gap, SMALL, slots=2, lasts=timedelta(hours=4))
 
 
 def test_a_death_in_any_gap_neither_loses_nor_doubles_a_centavo(tmp_path: Path) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shlex
 import socket
 import ssl
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,7 @@ from cryptography import x509
 
 from emulator.authority import HOSTS, open_authority
 from emulator.keys import BadKeyFile
-from tests.emulator.conftest import NOW, Process
+from tests.emulator.conftest import NOW, ROOT, Process, command
 
 
 def test_the_authority_is_kept_and_the_leaf_is_for_both_hosts(tmp_path: Path) -> None:
@@ -48,6 +50,7 @@ def test_a_broken_file_of_the_authority_is_named(tmp_path: Path, broken: str) ->
 def proxied(start_emulator: Callable[..., Process], tmp_path: Path) -> Iterator[tuple[str, Path]]:
     """The address of a running proxy, and the certificate of its authority."""
     process = start_emulator("--proxy-port", "0", data=tmp_path / "bank")
+    assert "PRIVATE KEY" not in process.printed
     line = next(line for line in process.printed.splitlines() if "HTTPS proxy" in line)
     address = line.split(" on ")[1].split(";")[0]
     yield address, tmp_path / "bank/ca.pem"
@@ -79,6 +82,21 @@ def test_a_client_reaches_the_emulator_under_the_banks_own_names(proxied: tuple[
 
 
 @pytest.mark.process
+def test_what_a_client_needs_is_in_a_private_file_and_no_key_is_printed(proxied: tuple[str, Path]) -> None:
+    address, authority = proxied
+    path = authority.with_name("sdk.env")
+    assert path.stat().st_mode & 0o777 == 0o600
+    pairs = dict(line.split("=", 1) for line in shlex.split(path.read_text()))
+    assert pairs["HTTPS_PROXY"] == address
+    assert {pairs[name] for name in ("REQUESTS_CA_BUNDLE", "NODE_EXTRA_CA_CERTS", "SSL_CERT_FILE")} == {
+        str(authority)
+    }
+    for user in ("SANDBOX", "SANDBOX_ORGANIZATION"):
+        assert pairs[f"{user}_ID"].isdigit()
+        assert pairs[f"{user}_PRIVATE_KEY"].startswith("-----BEGIN EC PRIVATE KEY-----\n")
+
+
+@pytest.mark.process
 def test_the_proxy_leads_nowhere_else(proxied: tuple[str, Path]) -> None:
     address, _ = proxied
     for target in (
@@ -105,10 +123,6 @@ def test_a_client_that_does_not_trust_the_authority_gets_a_clear_error(proxied: 
 
 @pytest.mark.process
 def test_a_busy_proxy_port_ends_the_start_with_one_line(tmp_path: Path) -> None:
-    import subprocess
-
-    from tests.emulator.conftest import ROOT, command
-
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
         ended: Any = subprocess.run(

@@ -1,7 +1,7 @@
 """A whole day in some seconds, in real processes: the bank, the web app, the worker, started as anyone would."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -110,9 +110,7 @@ class Town:
 
 
 @pytest.fixture
-def build_town(
-    runner: Runner, start_emulator_process: Callable[..., EmulatorProcess]
-) -> Iterator[Callable[..., Town]]:
+def build_town(runner: Runner, start_emulator_process: Callable[..., EmulatorProcess]) -> Callable[..., Town]:
     """A town with a running bank, whose day takes as long as our window; keyword arguments are settings."""
 
     def build(*switches: str, **settings: str) -> Town:
@@ -120,7 +118,7 @@ def build_town(
         bank = start_emulator_process("--speed", speed, "--seed", "11", "--fee", "37", *switches)
         return Town(runner, bank, **settings)
 
-    yield build
+    return build
 
 
 def assert_day_is_exact(ours: dict[str, Any], theirs: dict[str, Any]) -> None:
@@ -135,6 +133,10 @@ def assert_day_is_exact(ours: dict[str, Any], theirs: dict[str, Any]) -> None:
         assert ours["credits"][name] == theirs["credited"][name]
     assert ours["credits"]["fee_centavos"] == 37 * ours["credits"]["count"] > 0
     assert ours["transfers"]["settled"] == theirs["forwarded_exactly_once"] == ours["credits"]["count"]
-    assert ours["settled_centavos"] == theirs["transfers"]["success"]["centavos"] == theirs["credited"]["net_centavos"]
+    assert (
+        ours["settled_centavos"]
+        == theirs["transfers"]["success"]["centavos"]
+        == theirs["credited"]["net_centavos"]
+    )
     assert theirs["balance_centavos"] == 0
     assert ours["attention"] == 0

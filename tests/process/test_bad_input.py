@@ -2,7 +2,7 @@
 
 import socket
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
@@ -111,14 +111,14 @@ def test_an_address_that_is_not_ours_is_named(refuse: Callable[..., str]) -> Non
 
 
 @pytest.fixture
-def newer_books(empty_books: Path, tmp_path: Path) -> Iterator[str]:
+def newer_books(empty_books: Path, tmp_path: Path) -> str:
     """Books that a newer release has migrated."""
     file = tmp_path / "newer.db"
     file.write_bytes(empty_books.read_bytes())
     with closing(sqlite3.connect(file)) as connection:
         connection.execute("UPDATE alembic_version SET version_num = '9999'")
         connection.commit()
-    yield f"sqlite:///{file}"
+    return f"sqlite:///{file}"
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -161,7 +161,8 @@ def test_wrong_arguments_end_with_status_2(
 
 
 @pytest.mark.parametrize(
-    ("command", "wrong"), [("issue", "key"), ("issue", "project"), ("reconcile", "key"), ("forward", "project")]
+    ("command", "wrong"),
+    [("issue", "key"), ("issue", "project"), ("reconcile", "key"), ("forward", "project")],
 )
 def test_a_bank_that_refuses_us_is_quoted_with_what_to_do(
     runner: Runner, emulator: EmulatedBank, good: dict[str, str], database_url: str, command: str, wrong: str

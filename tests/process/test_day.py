@@ -76,7 +76,9 @@ def test_the_worker_ends_cleanly_at_the_very_moment_it_says_that_it_has_started(
     assert ours["invoices"] == town.bank.statement()["invoice_count"]
 
 
-def test_an_invoice_call_under_way_is_recorded_before_the_worker_ends(build_town: Callable[..., Town]) -> None:
+def test_an_invoice_call_under_way_is_recorded_before_the_worker_ends(
+    build_town: Callable[..., Town],
+) -> None:
     """The bank takes its time with the first batch; SIGTERM waits for the answer's end."""
     town = build_town()
     town.bank.fault("hang", "POST invoice", times=1, seconds=1)

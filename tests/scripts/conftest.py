@@ -21,9 +21,7 @@ def environment(emulator: EmulatedBank, database_url: str) -> dict[str, str]:
 
 
 @pytest.fixture
-def script(
-    runner: Runner, environment: dict[str, str]
-) -> Callable[..., "subprocess.CompletedProcess[str]"]:
+def script(runner: Runner, environment: dict[str, str]) -> Callable[..., "subprocess.CompletedProcess[str]"]:
     """Run one of the scripts; keyword arguments are settings."""
 
     def run(name: str, *arguments: str, **settings: str) -> "subprocess.CompletedProcess[str]":

@@ -89,7 +89,9 @@ def checkout(tmp_path: Path) -> Iterator[Checkout]:
 
 def test_the_demo_ends_with_both_statements_agreeing_and_leaves_nothing(checkout: Checkout) -> None:
     """A whole day, exact to the centavo; settings of the environment and of a .env are not for it."""
-    demo = checkout.start("--seconds", "25", "--seed", "7", "--fee", "25", STARKBANK_PROJECT_ID="2222222222222222")
+    demo = checkout.start(
+        "--seconds", "25", "--seed", "7", "--fee", "25", STARKBANK_PROJECT_ID="2222222222222222"
+    )
     assert demo.process.wait(120) == 0, demo.said
     assert "8 batches issued" in demo.said
     assert "every credit forwarded exactly once, at amount minus fee" in demo.said

@@ -71,7 +71,9 @@ def test_issue_issues_one_batch_outside_the_window(script: Script, emulator: Emu
     assert len(emulator.requests("POST", "invoice")) == 2
 
 
-def test_issue_that_is_left_unfinished_says_why_and_ends_with_1(script: Script, emulator: EmulatedBank) -> None:
+def test_issue_that_is_left_unfinished_says_why_and_ends_with_1(
+    script: Script, emulator: EmulatedBank
+) -> None:
     """Run again after the lease it looks up before it creates; until then nothing is done twice."""
     emulator.fault("drop_answer", "POST invoice", times=1)
     ended = script("run_job", "issue")

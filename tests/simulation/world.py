@@ -99,6 +99,7 @@ class World:
         crash_at_gap: int | None = None,
         rules: IssuingRules = RULES,
         slots: int = SLOTS,
+        lasts: timedelta = FAULTS_END_AFTER,
     ) -> None:
         self.seed = seed
         self.plan = plan
@@ -107,7 +108,7 @@ class World:
         self.skew = timedelta(0)
         self.rules = rules
         self.slots = slots
-        self.faults_end_at = EPOCH + FAULTS_END_AFTER
+        self.faults_end_at = EPOCH + lasts
         self.counts: Counter[str] = Counter()
         self.history: list[tuple[datetime, str, str]] = []
         self.crash_at_gap = crash_at_gap
@@ -523,10 +524,11 @@ def play(
     crash_at_gap: int | None = None,
     rules: IssuingRules = RULES,
     slots: int = SLOTS,
+    lasts: timedelta = FAULTS_END_AFTER,
 ) -> World:
     """Play one seed in ``folder``; return its world (at once also in ``keep``). Raises Broken with the seed."""
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(50))
-    world = World(seed, plan_from(seed), folder, crash_at_gap, rules, slots)
+    world = World(seed, plan_from(seed), folder, crash_at_gap, rules, slots, lasts)
     if keep is not None:
         keep.append(world)
     try:

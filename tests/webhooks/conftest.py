@@ -51,7 +51,7 @@ def settings(emulator: EmulatedBank, database_url: str) -> Callable[..., Setting
             "starkbank_api_url": emulator.url,
             "database_url": SecretStr(database_url),
         }
-        return Settings(_env_file=None, **{**known, **changes})  # type: ignore[arg-type]
+        return Settings(_env_file=None, **{**known, **changes})  # type: ignore[arg-type, call-arg]
 
     return make
 

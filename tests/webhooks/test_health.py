@@ -125,9 +125,7 @@ def test_metrics_tell_answers_transfers_and_the_money_at_risk(
     assert metric(guarded, "repasse_oldest_unforwarded_credit_seconds") == 0
 
 
-def test_metrics_tell_how_long_the_oldest_credit_waits(
-    guarded: WebApp, emulator: EmulatedBank
-) -> None:
+def test_metrics_tell_how_long_the_oldest_credit_waits(guarded: WebApp, emulator: EmulatedBank) -> None:
     """The bank takes no transfers: the age of the credit grows, and an unreadable event is a matter to look at."""
     emulator.fault("error_503", "POST transfer")
     guarded.deliver(invoice_event(amount=20_000))

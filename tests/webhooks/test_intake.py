@@ -105,7 +105,9 @@ def test_a_commit_has_a_largest_size(books: Books) -> None:
     """The write lock is held for a bounded time: what is more waits for the next commit."""
 
     async def act(made: Intake) -> None:
-        tasks = [asyncio.create_task(made.put(arrival(number))) for number in range(EVENTS_PER_COMMIT_MAX + 20)]
+        tasks = [
+            asyncio.create_task(made.put(arrival(number))) for number in range(EVENTS_PER_COMMIT_MAX + 20)
+        ]
         books.go_on.set()
         await asyncio.gather(*tasks)
 

@@ -2,11 +2,12 @@
 
 import json
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, MutableMapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 from time import monotonic
+from typing import Any
 
 import anyio
 import pytest
@@ -51,16 +52,16 @@ def test_a_stream_without_an_end_is_answered_413_at_the_limit(settings: Callable
     asked = 0
     answered: list[int] = []
 
-    async def receive() -> dict[str, object]:
+    async def receive() -> MutableMapping[str, Any]:
         nonlocal asked
         asked += 1
         return {"type": "http.request", "body": b"x" * chunk, "more_body": True}
 
-    async def send(message: dict[str, object]) -> None:
+    async def send(message: MutableMapping[str, Any]) -> None:
         if message["type"] == "http.response.start":
-            answered.append(int(str(message["status"])))
+            answered.append(int(message["status"]))
 
-    scope = {
+    scope: MutableMapping[str, Any] = {
         "type": "http",
         "method": "POST",
         "path": "/webhooks/starkbank",

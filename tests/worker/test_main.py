@@ -1,61 +1,86 @@
-"""How the worker starts and ends."""
+"""How the worker ends: at once, cleanly, and after what is under way, whenever the signal comes."""
 
 import os
 import signal
 import threading
 from collections.abc import Iterator
-from datetime import UTC
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from apscheduler.schedulers.blocking import BlockingScheduler
+from apscheduler.executors.pool import ThreadPoolExecutor
 
-from worker.__main__ import run_until_signal
+from worker.__main__ import Scheduler
 
 
 @pytest.fixture
-def handlers() -> Iterator[None]:
-    """Put the handlers back that pytest had."""
-    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
-    yield
+def scheduler() -> Iterator[Scheduler]:
+    """The worker's scheduler, listening to signals; pytest's handlers come back, and no test hangs on a lost signal."""
+    made = Scheduler()
+    numbers = (signal.SIGTERM, signal.SIGINT)
+    before = {number: signal.signal(number, made.end) for number in numbers}
+    made.rescued = False
+
+    def rescue() -> None:
+        made.rescued = True
+        made.shutdown(wait=False)
+
+    timer = threading.Timer(20, rescue)
+    timer.start()
+    yield made
+    timer.cancel()
     for number, handler in before.items():
         signal.signal(number, handler)
 
 
-@pytest.mark.usefixtures("handlers")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_before_the_scheduler_runs_ends_it_all_the_same(number: signal.Signals) -> None:
+def test_a_signal_before_the_scheduler_runs_ends_it_all_the_same(
+    scheduler: Scheduler, number: signal.Signals
+) -> None:
     """A supervisor may change its mind at any moment; a signal that is lost would be followed by SIGKILL."""
-
-    class Signalled(BlockingScheduler):  # type: ignore[misc]
-        def start(self, *arguments: Any, **options: Any) -> None:
-            os.kill(os.getpid(), number)
-            super().start(*arguments, **options)
-
-    scheduler = Signalled(timezone=UTC)
-    # So that a lost signal fails the test, and does not hang it.
-    rescue = threading.Timer(20, scheduler.shutdown)
-    rescue.start()
-    run_until_signal(scheduler)
-    was_rescued = not rescue.is_alive()
-    rescue.cancel()
-    assert not was_rescued
+    os.kill(os.getpid(), number)
+    scheduler.start()
+    assert not scheduler.rescued
 
 
-@pytest.mark.usefixtures("handlers")
-def test_a_job_that_is_under_way_is_finished_first() -> None:
+def test_a_signal_while_it_sleeps_ends_it(scheduler: Scheduler) -> None:
+    """There may be hours until the next slot."""
+    threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGTERM)).start()
+    scheduler.start()
+    assert not scheduler.rescued
+
+
+def test_a_job_that_is_under_way_is_finished_first(scheduler: Scheduler) -> None:
     """A call to the bank is recorded before the process ends; a second signal changes nothing."""
-    scheduler: Any = BlockingScheduler(timezone=UTC)
-    begun, finished = threading.Event(), []
+    finished = []
 
     def job() -> None:
-        begun.set()
         os.kill(os.getpid(), signal.SIGTERM)
-        os.kill(os.getpid(), signal.SIGTERM)
-        begun.wait(0.2)
+        os.kill(os.getpid(), signal.SIGINT)
         threading.Event().wait(0.2)
         finished.append(True)
 
     scheduler.add_job(job)
-    run_until_signal(scheduler)
+    scheduler.start()
     assert finished == [True]
+    assert not scheduler.rescued
+
+
+def test_a_signal_in_the_middle_of_a_round_ends_it_without_an_error(scheduler: Scheduler) -> None:
+    """The slot's job has just been handed to its thread and is about to be taken off the list."""
+    finished = []
+
+    class Interrupted(ThreadPoolExecutor):  # type: ignore[misc]
+        def submit_job(self, job: Any, run_times: list[datetime]) -> None:
+            super().submit_job(job, run_times)
+            os.kill(os.getpid(), signal.SIGTERM)
+            # Long enough for whoever would shut it down from another thread.
+            threading.Event().wait(0.3)
+
+    scheduler.add_executor(Interrupted(1), "interrupted")
+    scheduler.add_job(
+        lambda: finished.append(True), "date", run_date=datetime.now(UTC), executor="interrupted"
+    )
+    scheduler.start()
+    assert finished == [True]
+    assert not scheduler.rescued

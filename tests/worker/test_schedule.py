@@ -12,7 +12,6 @@ import structlog
 from apscheduler.events import EVENT_JOB_ERROR, EVENT_JOB_EXECUTED, EVENT_JOB_SUBMITTED, JobEvent
 from apscheduler.schedulers.base import BaseScheduler
 from freezegun import freeze_time
-from freezegun.api import FrozenDateTimeFactory
 from pydantic import SecretStr
 
 from payments.bank.client import Bank
@@ -66,7 +65,7 @@ class Worker:
         bank: Bank,
         emulator: EmulatorProcess,
         settings: Settings,
-        clock: FrozenDateTimeFactory,
+        clock: Any,
     ) -> None:
         self.database = database
         self.bank = bank
@@ -139,7 +138,7 @@ def settings(emulator: EmulatorProcess) -> Callable[..., Settings]:
             "starkbank_project_id": emulator.project_id,
             "starkbank_private_key": SecretStr(emulator.private_key_pem),
         }
-        return Settings(_env_file=None, **{**known, **changes})  # type: ignore[arg-type]
+        return Settings(_env_file=None, **{**known, **changes})  # type: ignore[arg-type, call-arg]
 
     return make
 

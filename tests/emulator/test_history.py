@@ -1,0 +1,85 @@
+"""What came in and what went out, for tests to read, filter and clear."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from emulator.history import MOST_BODY_BYTES, MOST_ENTRIES, History
+
+INVOICE = {"amount": 48_712, "name": "Marina Tavares", "taxId": "529.982.247-25"}
+
+
+def test_entries_are_numbered_filtered_and_forgotten_oldest_first() -> None:
+    history = History()
+    for number in range(MOST_ENTRIES + 5):
+        history.add({"path": f"/v2/{number % 3}", "status": 200, "fault": None, "body": b"x", "answer": b""})
+    assert len(history) == MOST_ENTRIES
+    assert history.get(5) is None
+    assert [each["number"] for each in history.newest(2)] == [MOST_ENTRIES + 5, MOST_ENTRIES + 4]
+    found = history.find({"path": "*/2", "limit": "2"}, ("path", "status"))
+    assert [each["path"] for each in found] == ["/v2/2", "/v2/2"]
+    assert "body" not in found[0]
+    assert len(history.find({"since": str(MOST_ENTRIES + 2)}, ())) == 3
+    assert history.find({"limit": "1", "bodies": "true"}, ())[0]["body"] == "x"
+    assert history.clear() == MOST_ENTRIES
+    assert history.add({})["number"] == MOST_ENTRIES + 6, "numbers go on"
+
+
+@pytest.mark.parametrize("query", [{"colour": "red"}, {"limit": "-1"}, {"since": "now"}])
+def test_a_filter_that_is_not_one_is_refused(query: dict[str, str]) -> None:
+    with pytest.raises(ValueError, match=next(iter(query))):
+        History().find(query, ("path",))
+
+
+def test_a_request_is_kept_with_who_what_and_why(signed: Any) -> None:
+    signed.call("POST", "/v2/invoice", {"invoices": [INVOICE, {"amount": -1}]})
+    signed.get("/v2/balance")
+    signed.client.get("/v2/balance")
+    ask = signed.client.get
+    (refused,) = ask("/emulator/requests?path=/v2/invoice&status=400").json()["requests"]
+    assert refused["errors"] == ["invalidJson"]
+    assert refused["project"] == signed.project_id
+    whole = ask(f"/emulator/requests/{refused['number']}").json()["request"]
+    assert "Marina Tavares" in whole["body"]
+    assert "invalidJson" in whole["answer"]
+    assert [each["project"] for each in ask("/emulator/requests?path=/v2/bal*").json()["requests"]] == [
+        signed.project_id,
+        None,
+    ]
+    assert ask("/emulator/requests/99").status_code == 400
+    assert ask("/emulator/requests?colour=red").status_code == 400
+    big = {"invoices": [INVOICE] * 90}
+    signed.call("POST", "/v2/invoice", big)
+    kept = ask("/emulator/requests?limit=1&bodies=true").json()["requests"][0]
+    assert len(kept["body"]) == len(kept["answer"]) == MOST_BODY_BYTES
+
+
+def test_a_delivery_is_kept_with_its_answer(signed: Any, receiver: Any) -> None:
+    ask = signed.client.get
+    signed.client.post(
+        "/emulator/webhooks", json={"url": receiver.url, "subscriptions": ["invoice"]}
+    ).raise_for_status()
+    signed.client.post("/emulator/trigger", json={"name": "invoice.created"}).raise_for_status()
+    receiver.next()
+    receiver.status = 503
+    (event,) = signed.get("/v2/event")["events"]
+    sent = signed.client.post(f"/emulator/events/{event['id']}/send", json={"forged": True}).json()[
+        "delivery"
+    ]
+    assert (sent["status"], sent["code"], sent["forged"]) == (503, "badHttpStatus", True)
+    first, second = ask("/emulator/deliveries").json()["deliveries"]
+    assert (first["status"], first["type"], first["url"], first["code"]) == (
+        200,
+        "created",
+        receiver.url,
+        None,
+    )
+    assert second["number"] == sent["number"]
+    assert ask("/emulator/deliveries?forged=true&status=503").json()["deliveries"] == [second]
+    whole = ask(f"/emulator/deliveries/{first['number']}").json()["delivery"]
+    assert event["id"] in whole["body"]
+    assert whole["signature"]
+    assert signed.client.delete("/emulator/deliveries").json() == {"cleared": 2}
+    assert ask("/emulator/deliveries").json() == {"deliveries": []}

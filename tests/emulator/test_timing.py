@@ -1,0 +1,118 @@
+"""The running clock: faster, slower, paused, stepped and jumped."""
+
+from __future__ import annotations
+
+import math
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from emulator.clock import Agenda, ScaledClock, VirtualClock
+
+NOW = datetime(2026, 3, 2, 15, tzinfo=UTC)
+INVOICE = {"amount": 48_712, "name": "Marina Tavares", "taxId": "529.982.247-25"}
+
+
+def test_a_paused_clock_stands_still_and_goes_on_from_there() -> None:
+    clock = ScaledClock(speed=1_000_000)
+    clock.set_pace(paused=True)
+    stood = clock.now()
+    assert clock.now() == stood
+    assert clock.real_seconds_until(stood + timedelta(seconds=1)) == math.inf
+    assert clock.real_seconds_until(stood) == 0
+    clock.set_pace(paused=False)
+    while clock.now() == stood:
+        pass
+    assert stood < clock.now() < stood + timedelta(days=30)
+
+
+def test_a_change_of_speed_or_a_jump_is_told_and_never_goes_back() -> None:
+    clock, told = ScaledClock(speed=1), []
+    clock.on_change = lambda: told.append(clock.speed)
+    before = clock.now()
+    clock.set_pace(speed=3_600)
+    clock.move_to(before + timedelta(days=1))
+    assert clock.now() >= before + timedelta(days=1)
+    assert told == [3_600, 3_600]
+    for wrong in (0, -1, 2_000_000, math.nan):
+        with pytest.raises(ValueError, match="speed"):
+            clock.set_pace(speed=wrong)
+    with pytest.raises(ValueError, match="cannot go back"):
+        clock.move_to(before)
+    with pytest.raises(ValueError, match="ten years"):
+        clock.move_to(before + timedelta(days=10_000))
+    with pytest.raises(ValueError, match="stands still"):
+        VirtualClock(NOW).set_pace(speed=2)
+
+
+def test_entries_can_be_taken_off_the_agenda() -> None:
+    agenda, done = Agenda(), []
+    agenda.teach("note", lambda at, word: done.append(word))
+    for seconds, word in ((3, "c"), (1, "a"), (2, "b")):
+        agenda.push(NOW + timedelta(seconds=seconds), "note", word)
+    assert [args for _, _, args in agenda.entries()] == [("a",), ("b",), ("c",)]
+    assert agenda.take(lambda name, args: args != ("b",)) == [("note", ("a",)), ("note", ("c",))]
+    agenda.run_due(NOW + timedelta(seconds=9))
+    assert done == ["b"]
+
+
+def change(signed: Any, **body: Any) -> Any:
+    return signed.client.patch("/emulator/clock", json=body)
+
+
+def test_a_jump_does_everything_on_its_way_each_at_its_own_time(signed: Any) -> None:
+    signed.client.patch("/emulator/settings", json={"paid_share": 1.0})
+    _, answer = signed.call("POST", "/v2/invoice", {"invoices": [INVOICE]})
+    assert change(signed, advance=3_600).status_code == 200
+    logs = signed.get(f"/v2/invoice/log?invoiceIds={answer['invoices'][0]['id']}")["logs"]
+    assert [log["type"] for log in logs] == ["credited", "paid", "created"]
+    paid = datetime.fromisoformat(logs[1]["created"])
+    assert timedelta(minutes=2) <= paid - NOW <= timedelta(minutes=15), "not at the end of the jump"
+    found = signed.client.get("/emulator/clock").json()["clock"]
+    assert found["now"] == "2026-03-02T16:00:00.000000+00:00"
+    assert found["next_at"] > found["now"]
+
+
+def test_a_step_does_the_next_thing_that_is_planned(signed: Any) -> None:
+    signed.call("POST", "/v2/transfer", {"transfers": [TRANSFER]})
+    (transfer,) = signed.get("/v2/transfer")["transfers"]
+    seen = [transfer["status"]]
+    for _ in range(40):
+        change(signed, steps=1)
+        seen.append(signed.get(f"/v2/transfer/{transfer['id']}")["transfer"]["status"])
+        if seen[-1] == "success":
+            break
+    assert list(dict.fromkeys(seen)) == ["created", "processing", "success"]
+    assert change(signed, steps=100).json()["clock"]["next_at"] is None
+
+
+TRANSFER = {
+    "amount": 1_000, "name": "Stark Bank S.A.", "taxId": "20.018.183/0001-80", "bankCode": "20018183",
+    "branchCode": "0001", "accountNumber": "6341320293482496", "externalId": "one", "tags": ["one"],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("body", "word"),
+    [
+        ({"to": "2020-01-01T00:00:00+00:00"}, "cannot go back"),
+        ({"to": "tomorrow"}, "to"),
+        ({"to": 5}, "to"),
+        ({"to": "9999-12-31T23:59:59+00:00"}, "ten years"),
+        ({"advance": -1}, "advance"),
+        ({"advance": "1h"}, "advance"),
+        ({"advance": 1e300}, "advance"),
+        ({"steps": 0}, "steps"),
+        ({"steps": 1, "advance": 1}, "only one"),
+        ({"speed": "fast"}, "speed"),
+        ({"speed": True}, "speed"),
+        ({"paused": "yes"}, "paused"),
+        ({"hurry": 1}, "hurry"),
+        ({"speed": 2}, "stands still"),
+    ],
+)
+def test_a_wrong_change_of_the_clock_is_refused_by_name(signed: Any, body: dict[str, Any], word: str) -> None:
+    response = change(signed, **body)
+    assert response.status_code == 400
+    assert word in response.json()["errors"][0]["message"]
