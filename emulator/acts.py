@@ -75,6 +75,13 @@ def reverse(bank: Bank, invoice_id: str, now: datetime, remaining_centavos: int 
     return bank.invoices.begin_reversal(invoice_id, remaining_centavos, now, forced=True)
 
 
+def credit_deposit(bank: Bank, deposit_id: str, now: datetime) -> Row:
+    """The money of a deposit arrives now."""
+    row = bank.deposits.get(deposit_id)
+    _do_now(bank, "deposit.credit", deposit_id, now)
+    return row
+
+
 def settle(bank: Bank, transfer_id: str, now: datetime) -> Row:
     """The bank judges the transfer now, and if it stands, it arrives now."""
     row = bank.transfers.get(transfer_id)

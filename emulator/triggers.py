@@ -91,5 +91,5 @@ def _transfer(bank: Bank, step: str, now: datetime, amount_centavos: int) -> Row
 
 def _deposit(bank: Bank, now: datetime, amount_centavos: int) -> Row:
     row = bank.deposits.receive({"amount": amount_centavos}, now)
-    bank.step(now)
+    acts.credit_deposit(bank, row["id"], now)
     return row

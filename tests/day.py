@@ -34,7 +34,8 @@ class Day:
         self.seconds = seconds
         self.running: dict[str, Running] = {}
         self._runner = Runner(folder)
-        self._url = f"sqlite:///{folder / 'repasse.db'}"
+        self.database_file = folder / "repasse.db"
+        self._url = f"sqlite:///{self.database_file}"
         self._commands: dict[str, tuple[tuple[str, ...], dict[str, str]]] = {}
         self.control = self._start_bank(seed, switches)
         shared = {**self._app_settings(), **_short(seconds), "DATABASE_URL": self._url, **(settings or {})}

@@ -38,6 +38,9 @@ def test_size_is_the_pixels_of_each_box() -> None:
     small, big = (Image.open(io.BytesIO(qr_code(BRCODE, size).content)) for size in (7, 14))
     assert (big.width, big.height) == (2 * small.width, 2 * small.height)
     assert small.width % 7 == 0
+    # Four empty boxes on each side, without which some readers see nothing.
+    dark = small.convert("L").point(lambda grey: 255 - grey).getbbox()
+    assert dark == (28, 28, small.width - 28, small.height - 28)
 
 
 def test_a_pdf_opens_with_accents_and_its_drawn_code_is_the_br_code() -> None:

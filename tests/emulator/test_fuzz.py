@@ -74,6 +74,7 @@ FITTING: dict[str, st.SearchStrategy[Any]] = {
     "subscriptions": st.lists(st.sampled_from(["invoice", "transfer", "deposit", "no"]), max_size=3),
     "username": st.sampled_from(["one", "two", "a b"]),
     "name": st.text(min_size=1, max_size=30),
+    "allowedTaxIds": st.sampled_from([["012.345.678-90"], [], ["1"], 5]),
     "picture": st.sampled_from(["data:image/png;base64,QUJD", "data:image/png;base64,?"]),
     "interval": st.sampled_from(["day", "week", "year"]),
     "delay": st.integers(-1, 10),
@@ -174,13 +175,13 @@ ALLOWED: dict[str, set[str]] = {
     "transfer": checks.TRANSFER_KEYS - {"rules"},
     "split-profile": {"interval", "delay", "tags"},
     "webhook": set(),
-    "workspace": {"username", "name"},
+    "workspace": {"username", "name", "allowedTaxIds"},
 }
 PATCHED = {
     "invoice": ["amount", "due", "expiration", "status"],
     "deposit": ["amount"],
     "event": ["isDelivered"],
-    "workspace": ["username", "name", "status", "picture"],
+    "workspace": ["username", "name", "status", "picture", "allowedTaxIds"],
 }
 
 

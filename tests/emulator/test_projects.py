@@ -152,5 +152,5 @@ def test_the_first_project_can_have_a_key_that_only_its_owner_has(tmp_path: Path
 def test_a_corrupt_list_of_projects_is_named_with_the_remedy(tmp_path: Path, text: str) -> None:
     open_folder(tmp_path, 1)
     (tmp_path / "projects.json").write_text(text)
-    with pytest.raises(BadKeyFile, match="projects.json is not a list of projects; remove it"):
+    with pytest.raises(BadKeyFile, match=r"projects\.json is not a list of projects; remove it"):
         open_folder(tmp_path, 1)

@@ -137,3 +137,20 @@ def test_a_busy_proxy_port_ends_the_start_with_one_line(tmp_path: Path) -> None:
     (line,) = ended.stderr.splitlines()
     assert f"127.0.0.1:{port}" in line
     assert "--proxy-port" in line
+
+
+@pytest.mark.process
+@pytest.mark.parametrize("fault", ["drop_answer", "cut_body"])
+def test_an_answer_that_the_emulator_cuts_is_cut_for_the_client_too(
+    start_emulator: Callable[..., Process], tmp_path: Path, fault: str
+) -> None:
+    process = start_emulator("--proxy-port", "0", data=tmp_path / "bank")
+    process.post("/emulator/faults", name=fault, times=1)
+    address = next(line for line in process.printed.splitlines() if "HTTPS proxy" in line).split(" on ")[1]
+    proxies = {"https": address.split(";")[0]}
+    with requests.Session() as session:
+        session.trust_env = False
+        session.proxies, session.verify = proxies, str(tmp_path / "bank/ca.pem")
+        with pytest.raises((requests.ConnectionError, requests.exceptions.ChunkedEncodingError)):
+            session.get(f"https://{HOSTS[0]}/v2/public-key", timeout=20)
+        assert session.get(f"https://{HOSTS[0]}/v2/public-key", timeout=20).status_code == 200

@@ -4,6 +4,8 @@ In each row faults happen, faults stop, and the system runs on by itself. The ba
 credit paid once at its net, nothing else paid, and 8 batches of 8 to 12 invoices with none twice.
 """
 
+import resource
+import sqlite3
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -99,9 +101,12 @@ def test_the_web_app_is_down_for_longer_than_the_banks_last_retry(start_day: Sta
 
 
 def _retries_are_over(day: Day) -> bool:
-    activity = day.control.ask("GET", "activity")
     # the first try and three more, for at least one event
-    return bool(activity["deliveries"]["failed_attempts"] >= 4 * 5)
+    return _failed_attempts(day) >= 4 * 5
+
+
+def _failed_attempts(day: Day) -> int:
+    return int(day.control.ask("GET", "activity")["deliveries"]["failed_attempts"])
 
 
 def test_events_are_repeated_reordered_and_forged(start_day: StartDay) -> None:
@@ -149,4 +154,44 @@ def test_invoice_creation_is_lost_late_and_refused_while_the_worker_dies(start_d
     day.kill("worker-1")
     time.sleep(3 * 12.0 / 8)
     day.start("worker-1")
+    _end_exact(day)
+
+
+def test_the_banks_key_is_missing_at_first_and_replaced_later_among_forged_events(
+    start_day: StartDay,
+) -> None:
+    """Row 10: no key at the start, a new key at noon, a forgery with every event; few calls for the key."""
+    day = start_day(seed=10)
+    day.control.fault("key_endpoint_down", "GET public-key", times=2)
+    day.control.fault("forge_signature")
+    began = time.monotonic()
+    day.start()
+    wait_until(lambda: day.control.transfers("success") >= 5, "credits are forwarded")
+    day.control.ask("POST", "key/rotate")
+    _end_exact(day)
+    asked = len(day.control.requests("GET", "public-key"))
+    # the first key may be asked for every 5 s, then once a minute
+    assert asked <= 3 + (time.monotonic() - began) / 60, asked
+
+
+def test_the_database_is_locked_and_the_disk_full_for_a_while(start_day: StartDay) -> None:
+    """Row 12: another program holds the write lock for longer than anyone waits; later nothing can be written."""
+    day = start_day(seed=12, seconds=20.0)
+    day.start()
+    wait_until(lambda: day.control.transfers("success") >= 5, "credits are forwarded")
+    with sqlite3.connect(day.database_file, isolation_level=None) as other:
+        other.execute("BEGIN IMMEDIATE")
+        before = day.control.transfers("success")
+        time.sleep(7.0)  # BUSY_SECONDS is 5: everybody has given up at least once
+        other.execute("ROLLBACK")
+    other.close()
+    wait_until(lambda: day.control.transfers("success") > before, "it goes on")
+    web = day.running["web-1"].process.pid
+    room = resource.prlimit(web, resource.RLIMIT_FSIZE)
+    resource.prlimit(web, resource.RLIMIT_FSIZE, (4096, room[1]))
+    refused = _failed_attempts(day)  # not by its log: that is a file too
+    try:
+        wait_until(lambda: _failed_attempts(day) > refused, "an event is answered 503")
+    finally:
+        resource.prlimit(web, resource.RLIMIT_FSIZE, room)
     _end_exact(day)

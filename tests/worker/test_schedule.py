@@ -16,6 +16,7 @@ from pydantic import SecretStr
 
 from payments.bank.client import Bank
 from payments.errors import LedgerUnavailable
+from payments.ledger.batches import IssuingWindow
 from payments.ledger.database import Database
 from payments.settings import Settings
 from tests.conftest import NOW
@@ -267,28 +268,16 @@ def test_settings_that_did_not_change_are_not_said_to_be_ignored(
 def test_a_reconciliation_that_hangs_delays_no_batch() -> None:
     """Each has a thread of its own."""
     go_on, issued = threading.Event(), threading.Event()
-    scheduler = BlockingStart(issued.set, lambda: go_on.wait(20))
-    assert issued.wait(20)
+    scheduler = SteppedScheduler()
+    window = IssuingWindow("abcd", datetime.now(UTC), timedelta(hours=3), 1)
+    add_jobs(scheduler, window, issued.set, lambda: go_on.wait(20), 3600, 3600)
+    scheduler.start()
+    scheduler._process_jobs()
+    was_issued = issued.wait(20)
+    assert sorted(name for name, _ in scheduler.fired) == ["reconciliation", "slot-1"]
     go_on.set()
     scheduler.shutdown()
-
-
-class BlockingStart:
-    """A running scheduler with one slot that begins now."""
-
-    def __init__(self, issue: Callable[[], object], reconcile: Callable[[], object]) -> None:
-        from apscheduler.schedulers.background import BackgroundScheduler
-
-        from payments.ledger.batches import IssuingWindow
-
-        window = IssuingWindow("abcd", datetime.now(UTC), timedelta(hours=3), 1)
-        self._scheduler: Any = BackgroundScheduler(timezone=UTC)
-        add_jobs(self._scheduler, window, issue, reconcile, 3600, 3600)
-        self._scheduler.start()
-
-    def shutdown(self) -> None:
-        """End it, and wait for its jobs."""
-        self._scheduler.shutdown(wait=True)
+    assert was_issued
 
 
 class Broken:
