@@ -187,9 +187,11 @@ class Agenda:
         """When the next entry is due; None when there is nothing to do."""
         return self._heap[0][0] if self._heap else None
 
-    def entries(self) -> list[tuple[datetime, str, tuple[Any, ...]]]:
-        """Everything that is planned, soonest first."""
-        return [(at, name, args) for at, _, name, args in sorted(self._heap, key=lambda each: each[:2])]
+    def entries(self, most: int | None = None) -> list[tuple[datetime, str, tuple[Any, ...]]]:
+        """What is planned, soonest first: all of it, or at most so many."""
+        count = len(self._heap) if most is None else most
+        soonest = heapq.nsmallest(count, self._heap, key=lambda each: each[:2])
+        return [(at, name, args) for at, _, name, args in soonest]
 
     def take(self, is_wanted: Callable[[str, tuple[Any, ...]], bool]) -> list[tuple[str, tuple[Any, ...]]]:
         """Remove the entries that are wanted, and return their names and arguments, soonest first."""

@@ -15,9 +15,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
-from emulator import state
+from emulator import sayings, state
 from emulator.arguments import value_of
-from emulator.notes import money, sentence
+from emulator.notes import sentence
 from emulator.remote import NoEmulator, Refused, Remote, find
 
 DONE, REFUSED, WRONG = 0, 1, 2
@@ -331,90 +331,6 @@ def _load(remote: Remote, options: argparse.Namespace) -> dict[str, Any]:
     return {"loaded": str(options.file), **remote.call("PUT", "state", found)}
 
 
-# --- what commands say --------------------------------------------------------------------------------------
-
-
-def _story_told(answer: dict[str, Any]) -> str:
-    count = answer["deliveries"]
-    told = f"{count} event{'' if count == 1 else 's'} sent" if count else "no webhook wants to know"
-    entity = {key: value for key, value in answer.items() if key not in ("deliveries", "story")}
-    return f"{answer['story']}: {sentence(entity)}; {told}"
-
-
-def _fault_lines(answer: dict[str, Any]) -> str:
-    lines = [sentence({"fault": fault}) for fault in answer["faults"]] or ["no fault is on"]
-    lines += ["", "faults:"] + [f"  {name:<20} {words}" for name, words in answer["known"].items()]
-    lines += ["", "scenarios:"]
-    for name, given in answer["scenarios"].items():
-        options = ", ".join(f"{key} {value}" for key, value in given.items() if key != "name")
-        lines.append(f"  {name:<20} {given['name']}" + (f" ({options})" if options else ""))
-    lines += ["", f"packs: {', '.join(answer['packs'])}"]
-    return "\n".join(lines)
-
-
-def _request_lines(answer: dict[str, Any]) -> str:
-    if "cleared" in answer:
-        return sentence(answer)
-    return "\n".join(
-        f"{each['number']:>5} {each['at'][11:19]} {each['status']:>3} {each['method']:<6} {each['path']}"
-        f"{'?' + each['query'] if each['query'] else ''} {' '.join(each['errors'])} {each['fault'] or ''}".rstrip()
-        for each in answer["requests"]
-    )
-
-
-def _delivery_lines(answer: dict[str, Any]) -> str:
-    if "cleared" in answer:
-        return sentence(answer)
-    return "\n".join(
-        f"{each['number']:>5} {each['at'][11:19]} {each['status'] or each['code'] or '':>3} "
-        f"{each['subscription']}.{each['type']:<10} event {each['event']} to {each['url']}"
-        f"{' forged' if each['forged'] else ''}"
-        for each in answer["deliveries"]
-    )
-
-
-def _statement_lines(answer: dict[str, Any]) -> str:
-    credited = answer["credited"]
-    lines = [
-        f"invoices      {', '.join(f'{count} {status}' for status, count in answer['invoices'].items()) or 'none'}",
-        f"credited      {credited['count']}, {money(credited['net_centavos'])} "
-        f"(fees {money(credited['fee_centavos'])})",
-        *(
-            f"transfers     {found['count']} {status}, {money(found['centavos'])}"
-            for status, found in answer["transfers"].items()
-        ),
-        f"reversed      {money(answer['reversed_centavos'])}",
-        f"balance       {money(answer['balance_centavos'])}",
-        f"forwarded     {answer['forwarded_exactly_once']} exactly once"
-        + "".join(
-            f", {len(answer[name])} {name.replace('_', ' ')}"
-            for name in ("unpaid", "in_flight", "paid_twice", "wrong_amount", "foreign")
-            if answer[name]
-        ),
-        f"balanced      {'yes' if answer['balanced'] else 'NO'}",
-    ]
-    return "\n".join(lines)
-
-
-def _setting_lines(answer: dict[str, Any]) -> str:
-    return "\n".join(f"{name:<36} {json.dumps(value)}" for name, value in answer["settings"].items())
-
-
-def _project_lines(answer: dict[str, Any]) -> str:
-    return "\n".join(
-        f"{each['id']} {each['kind']:<12} {each['name']:<16} "
-        f"{'limit of all' if each['requests_per_minute'] is None else each['requests_per_minute']}  "
-        f"{' '.join(each['allowed_ips']) or 'any address'}  {each['private_key_path'] or 'no private key here'}"
-        for each in answer["projects"]
-    )
-
-
-def _one_project(answer: dict[str, Any]) -> str:
-    project = answer["project"]
-    key = f"; its private key is in {project['private_key_path']}" if project["private_key_path"] else ""
-    return sentence(answer) + key
-
-
 _Command = tuple[str, Callable[[Any], None], Act, Show]
 
 _COMMANDS: dict[str, _Command] = {
@@ -430,25 +346,25 @@ _COMMANDS: dict[str, _Command] = {
     "settle": ("a transfer arrives now", _one("TRANSFER", _TRANSFER), _post("transfers/{id}/settle"), sentence),
     "fail": ("a transfer fails", _failure, _post("transfers/{id}/fail", "reason"), sentence),
     "deposit": ("somebody sends money", _deposit, _post("deposits", "amount", "name"), sentence),
-    "trigger": ("a whole story, such as invoice.credited", _story, _post("trigger", "name", "amount"), _story_told),
+    "trigger": ("a whole story, such as invoice.credited", _story, _post("trigger", "name", "amount"), sayings.story),
     "fault": ("switch a misbehaviour on", _fault, _add_fault, sentence),
-    "faults": ("which misbehaviours are on, and which there are", _nothing, _get("faults"), _fault_lines),
+    "faults": ("which misbehaviours are on, and which there are", _nothing, _get("faults"), sayings.faults),
     "clear": ("switch misbehaviours off", _clearing, _clear, sentence),
     "clock": ("show, speed up, pause, step or jump the clock", _clock, _change_clock, sentence),
-    "statement": ("where every centavo is", _nothing, _get("statement"), _statement_lines),
-    "requests": ("what was asked of the bank", _list, _history("requests"), _request_lines),
-    "deliveries": ("what the bank posted to webhooks", _list, _history("deliveries"), _delivery_lines),
+    "statement": ("where every centavo is", _nothing, _get("statement"), sayings.statement),
+    "requests": ("what was asked of the bank", _list, _history("requests"), sayings.requests),
+    "deliveries": ("what the bank posted to webhooks", _list, _history("deliveries"), sayings.deliveries),
     "redeliver": ("post an event again to all webhooks", _redelivery, _redeliver, sentence),
     "send": ("post an event to one address and see the answer", _sending, _send, sentence),
     "drop": ("lose what is still to be posted of an event", _one("EVENT", _EVENT), _post("events/{id}/drop"), sentence),
     "delay": ("hold back an event", _delaying, _post("events/{id}/delay", "seconds"), sentence),
-    "settings": ("show or change the bank's habits", _settings, _change_settings, _setting_lines),
+    "settings": ("show or change the bank's habits", _settings, _change_settings, sayings.settings),
     "preset": (
         "change all habits: sandbox, instant, hostile",
-        lambda add: add("name", metavar="NAME"), _post("preset", "name"), _setting_lines,
+        lambda add: add("name", metavar="NAME"), _post("preset", "name"), sayings.settings,
     ),
-    "projects": ("who may call, from where and how often", _nothing, _get("projects"), _project_lines),
-    "project": ("make or change a project", _project, _change_project, _one_project),
+    "projects": ("who may call, from where and how often", _nothing, _get("projects"), sayings.projects),
+    "project": ("make or change a project", _project, _change_project, sayings.project),
     "rotate": ("the bank signs with a new key", _nothing, _post("key/rotate"), sentence),
     "save": ("write the whole state to a file", _file, _save, lambda answer: f"saved to {answer['saved']}"),
     "load": ("go back to a saved state", _file, _load, lambda answer: f"loaded; {sentence(answer)}"),

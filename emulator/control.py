@@ -1,22 +1,16 @@
 """The management face /emulator/...: what a bank would never let its customers do.
 
 For tests, demos and simulations on the same machine: unsigned, apart from /v2, money as integer centavos. It
-holds no rules of its own; everything is asked of the bank. A call is JSON; the page's forms make the same
-calls and are sent back to the page. Pages of other sites are turned away.
+holds no rules of its own; everything is asked of the bank, and `face` reads and writes.
 """
 
 from __future__ import annotations
 
-import inspect
-import logging
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Any
-from urllib.parse import parse_qsl, urlsplit
 
-import msgspec
 from starlette.requests import Request
-from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from emulator import acts, preset, state
@@ -26,27 +20,22 @@ from emulator.clock import Clock
 from emulator.credentials import Credentials
 from emulator.deliveries import Deliveries
 from emulator.door import Door
+from emulator.face import Face, NotReady
 from emulator.faults import FAULTS, PACKS, SCENARIOS
 from emulator.formats import time_text
 from emulator.history import History, shown
-from emulator.notes import Notes, sentence
-from emulator.refusal import Refusal
+from emulator.notes import Notes
 from emulator.statement import statement
 from emulator.table import Table
 from emulator.timing import change_clock, show_clock
 from emulator.triggers import DEFAULT_CENTAVOS, TRIGGERS, trigger
 
-# Room for a saved state with some ten thousand invoices.
-MOST_BODY_BYTES = 200_000_000
 REQUEST_FILTERS = ("method", "path", "status", "fault", "project")
 DELIVERY_FILTERS = (
     "event", "subscription", "type", "entity", "webhook", "url", "status", "code", "forged", "attempt",
 )  # fmt: skip
 
-log = logging.getLogger("emulator.control")
-
 Body = dict[str, Any]
-Endpoint = Callable[[Request], Awaitable[Response]]
 
 
 class Control:
@@ -116,45 +105,10 @@ class Control:
             ("GET", "state", self._save),
             ("PUT", "state", self._load),
         ]
+        face = Face(self._bank, self._clock, self.notes)
         return [
-            Route(f"/emulator/{path}", self._endpoint(act), methods=[method]) for method, path, act in table
+            Route(f"/emulator/{path}", face.endpoint(act), methods=[method]) for method, path, act in table
         ]
-
-    def _endpoint(self, act: Callable[[Request, Body], Any]) -> Endpoint:
-        async def endpoint(request: Request) -> Response:
-            is_form = False
-            status, back = 200, ""
-            try:
-                turn_away_strangers(request)
-                raw = await request.body()
-                is_form = _is_form(request, raw)
-                body = _body(raw, is_form)
-                back = str(body.pop("back", "")) if is_form else ""
-                self._bank.step(self._clock.now())
-                answer = act(request, body)
-                if inspect.isawaitable(answer):
-                    answer = await answer
-                # What is due at once is done at once, so that the next call sees it.
-                self._bank.step(self._clock.now())
-            except Refusal as refusal:
-                status, answer = 400, refusal.to_json()
-            except _Stranger as stranger:
-                return _json(Refusal.of("forbidden", str(stranger)).to_json(), 403)
-            except _NotReady as reason:
-                return _json({"status": str(reason)}, 503)
-            except (ValueError, RecursionError) as error:
-                status, answer = 400, Refusal.of("invalidRequest", str(error)).to_json()
-            except Exception:
-                log.exception("%s %s failed inside the emulator", request.method, request.url.path)
-                status, answer = 500, Refusal.of("internalServerError", "See the emulator's log").to_json()
-            if not is_form:
-                return _json(answer, status)
-            self.notes.add(self._clock.now(), sentence(answer), is_good=status == 200)
-            # Only a place on the page, whatever the form says.
-            place = back if re.fullmatch(r"[a-z]{1,20}", back) else ""
-            return RedirectResponse(f"/emulator/#{place}", 303)
-
-        return endpoint
 
     # --- how it stands ------------------------------------------------------------------------------------
 
@@ -168,7 +122,7 @@ class Control:
 
     def _ready(self, request: Request, body: Body) -> Body:
         if not self.is_alive():
-            raise _NotReady("the bank's own life does not run")
+            raise NotReady("the bank's own life does not run")
         self._bank.accounts.check()
         return {"status": "ready"}
 
@@ -202,12 +156,11 @@ class Control:
         }
 
     def _agenda(self, request: Request, body: Body) -> Body:
-        entries = self._bank.agenda.entries()
         shown_entries = [
             {"at": time_text(at), "what": name, "about": [each for each in args if isinstance(each, str)]}
-            for at, name, args in entries[:1000]
+            for at, name, args in self._bank.agenda.entries(1_000)
         ]
-        return {"count": len(entries), "agenda": shown_entries}
+        return {"count": len(self._bank.agenda), "agenda": shown_entries}
 
     def _statement(self, request: Request, body: Body) -> Body:
         details = request.query_params.get("details", "true").lower() != "false"
@@ -417,59 +370,6 @@ class Control:
         return {"clock": show_clock(self._clock, self._bank)}
 
 
-class _Stranger(Exception):
-    """A page of another site that makes a browser call."""
-
-
-class _NotReady(Exception):
-    """Why the bank is not ready; the text is for the answer."""
-
-
-def turn_away_strangers(request: Request) -> None:
-    """Refuse what a browser was made to send by another site; programs send no Origin."""
-    origin = request.headers.get("origin")
-    if origin is not None and urlsplit(origin).netloc != request.headers.get("host"):
-        raise _Stranger(f"the management face does not answer pages of {origin[:200]}")
-    if request.method != "GET" and request.headers.get("sec-fetch-site") in ("cross-site", "same-site"):
-        raise _Stranger("the management face does not answer pages of other sites")
-
-
-def _is_form(request: Request, raw: bytes) -> bool:
-    """Whether a page's form was sent; curl says so of everything, JSON too."""
-    is_said = request.headers.get("content-type", "").startswith("application/x-www-form-urlencoded")
-    return is_said and not raw.lstrip().startswith(b"{")
-
-
-def _body(raw: bytes, is_form: bool) -> Body:
-    if len(raw) > MOST_BODY_BYTES:
-        raise ValueError(f"the body is longer than {MOST_BODY_BYTES} bytes")
-    if is_form:
-        return _form(raw)
-    body = msgspec.json.decode(raw) if raw.strip() else {}
-    if not isinstance(body, dict):
-        raise ValueError("the body must be a JSON object")
-    return body
-
-
-# What a form's field is read as: everything else is a text.
-_NUMBERS = {"amount", "times", "rate", "seconds", "count", "ends_in", "speed", "advance", "steps", "percent"}
-_NUMBERS |= {"at_least_centavos", "at_most_centavos", "retry_after", "paid_share"}
-_FLAGS = {"paused", "forged", "paying", "accepted"}
-
-
-def _form(raw: bytes) -> Body:
-    """A form's fields as a JSON body; a field left empty was not filled in."""
-    found: Body = {}
-    for name, value in parse_qsl(raw.decode("utf-8", "replace")):
-        if name in _NUMBERS and re.fullmatch(r"-?\d{1,15}(\.\d{1,9})?", value, re.ASCII):
-            found[name] = float(value) if "." in value else int(value)
-        elif name in _FLAGS and value in ("true", "false"):
-            found[name] = value == "true"
-        else:
-            found[name] = value
-    return found
-
-
 def _id_of(table: Table, request: Request) -> str:
     """The id in the path; `last` stands for the newest row."""
     given: str = request.path_params["id"]
@@ -487,7 +387,3 @@ def _entry(history: History, number: str) -> Body:
     if found is None:
         raise ValueError(f"there is no entry {number[:20]}, or no longer")
     return shown(found)
-
-
-def _json(body: Body, status: int = 200) -> Response:
-    return Response(msgspec.json.encode(body), status, media_type="application/json")

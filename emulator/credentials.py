@@ -12,6 +12,7 @@ import hashlib
 import ipaddress
 import json
 import os
+import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -31,7 +32,6 @@ from emulator.keys import (
     public_from_pem,
     public_of,
     public_pem,
-    some_id,
     write_private,
 )
 from emulator.refusal import Refusal
@@ -140,7 +140,7 @@ class Credentials:
         given = _checked(request)
         public_key = given.pop("public_key", None)
         private = None if public_key else ec.generate_private_key(ec.SECP256K1())
-        project_id = some_id()
+        project_id = _some_id()
         project = Project(
             project_id,
             self.project.workspace_id,
@@ -292,7 +292,7 @@ def open_folder(folder: Path, seed: int) -> Credentials:
     bank_keys += [_open_bank_key(path) for path in sorted(folder.glob("bank-key-old-*.pem"), reverse=True)]
     about_path = folder / "project.json"
     if not about_path.exists():
-        about = {"projectId": some_id(), "workspaceId": some_id(), "organizationId": some_id()}
+        about = {"projectId": _some_id(), "workspaceId": _some_id(), "organizationId": _some_id()}
         about_path.write_text(json.dumps(about) + "\n")
     try:
         about = json.loads(about_path.read_text())
@@ -387,3 +387,8 @@ def _open_bank_key(path: Path) -> BankKey:
 
 def _signer(key: BankKey) -> coincurve.PrivateKey:
     return coincurve.PrivateKey(key.private_key.private_numbers().private_value.to_bytes(32, "big"))
+
+
+def _some_id() -> str:
+    """An id as the bank writes them, not from any seed."""
+    return str(4_503_599_627_370_496 + secrets.randbelow(2_251_799_813_685_248))

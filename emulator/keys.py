@@ -6,7 +6,6 @@ A private key is never printed or logged. Who a key belongs to is the business o
 from __future__ import annotations
 
 import os
-import secrets
 from pathlib import Path
 
 import coincurve
@@ -70,8 +69,3 @@ def public_pem(key: coincurve.PublicKey) -> str:
     point = ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256K1(), key.format(compressed=False))
     form = serialization.PublicFormat.SubjectPublicKeyInfo
     return point.public_bytes(serialization.Encoding.PEM, form).decode()
-
-
-def some_id() -> str:
-    """An id as the bank writes them, not from any seed."""
-    return str(4_503_599_627_370_496 + secrets.randbelow(2_251_799_813_685_248))

@@ -8,7 +8,6 @@ emulator's plain port. It refuses every other host: it must never carry a call t
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import socket
 import ssl
 from datetime import datetime
@@ -56,11 +55,10 @@ class Proxy:
             # The client went away, spoke no HTTP, or does not trust our authority: its own error says so.
             pass
         except asyncio.CancelledError:
-            pass  # the emulator stops
+            writer.transport.abort()  # the emulator stops
         finally:
+            # Not waited for: under TLS the other side may never say goodbye.
             writer.close()
-            with contextlib.suppress(OSError):
-                await writer.wait_closed()
 
     async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         async with asyncio.timeout(HEAD_SECONDS):

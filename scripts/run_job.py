@@ -10,7 +10,6 @@ import secrets
 import sys
 import time
 from datetime import UTC, datetime
-from random import Random
 from typing import TYPE_CHECKING
 
 from payments.errors import BankError, LedgerUnavailable, Rejected, RepasseError
@@ -70,7 +69,7 @@ def _issue(database: Database, bank: "Bank", settings: Settings) -> int:
 
     rules = rules_from(settings)
     tag = f"repasse-{secrets.token_hex(4)}-manual"
-    plan_by_hand(database, rules, tag, Random(secrets.randbits(128)), _now())
+    plan_by_hand(database, rules, tag, _now())
     counts = issue_waiting(database, bank, rules, _now)
     print(f"issued {counts.invoices} invoices in {counts.issued} batch(es)")
     for reason in counts.reasons:

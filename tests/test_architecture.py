@@ -247,9 +247,9 @@ def _is_python(file: Path) -> bool:
 def _is_composition_root(path: PurePosixPath) -> bool:
     """These put the program together, so a clock and a seed are theirs to give.
 
-    Of the emulator, clock.py is the clock, and credentials.py makes keys, which no seed may foretell.
+    Of the emulator, clock.py is the clock, and credentials.py and keys.py make keys, which no seed may foretell.
     """
-    emulators = ("emulator/clock.py", "emulator/credentials.py")
+    emulators = ("emulator/clock.py", "emulator/credentials.py", "emulator/keys.py")
     return (
         path.name in ("__main__.py", "app.py")
         or str(path) in ("worker/schedule.py", "webhooks/forwarder.py", *emulators)

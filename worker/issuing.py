@@ -77,7 +77,6 @@ def issue_due(
     rules: IssuingRules,
     window: IssuingWindow,
     clock: Callable[[], datetime],
-    random: Random,
 ) -> Issuing:
     """Plan every slot that has begun and has no batch, then issue whatever is due. Raises LedgerUnavailable."""
     counts = Issuing()
@@ -85,14 +84,14 @@ def issue_due(
     for slot in range(window.slots):
         now = clock()
         if slot not in taken and window.begins_at(slot) <= now:
-            _plan_slot(database, rules, window, slot, random, now, counts)
+            _plan_slot(database, rules, window, slot, now, counts)
     issue_waiting(database, bank, rules, clock, counts)
     return counts
 
 
-def plan_by_hand(database: Database, rules: IssuingRules, tag: str, random: Random, now: datetime) -> bool:
+def plan_by_hand(database: Database, rules: IssuingRules, tag: str, now: datetime) -> bool:
     """Plan one batch outside the window, under a tag of its own."""
-    return batches.plan_batch(database, tag, None, _plan(rules, random), now, late=False, now=now)
+    return batches.plan_batch(database, tag, None, _plan(rules, tag), now, late=False, now=now)
 
 
 def issue_waiting(
@@ -114,7 +113,6 @@ def _plan_slot(
     rules: IssuingRules,
     window: IssuingWindow,
     slot: int,
-    random: Random,
     now: datetime,
     counts: Issuing,
 ) -> None:
@@ -125,12 +123,15 @@ def _plan_slot(
         if batches.skip_slot(database, tag, slot, begins_at, now):
             counts.skipped += 1
             log.warning("slot.skipped", slot=slot + 1, began_at=begins_at.isoformat())
-    elif batches.plan_batch(database, tag, slot, _plan(rules, random), begins_at, late, now):
+    elif batches.plan_batch(database, tag, slot, _plan(rules, tag), begins_at, late, now):
         counts.planned += 1
         log.info("batch.planned", slot=slot + 1, batch=tag, late=late)
 
 
-def _plan(rules: IssuingRules, random: Random) -> list[tuple[Payer, int]]:
+def _plan(rules: IssuingRules, tag: str) -> list[tuple[Payer, int]]:
+    # From the tag alone: whoever plans a batch anew, on books restored from an older copy, plans the very same one,
+    # and finds at the bank what was issued of it.
+    random = Random(tag)
     count = random.randint(rules.per_batch_min, rules.per_batch_max)
     amounts = random_amounts(random, count, rules.amount_min_centavos, rules.amount_max_centavos)
     return list(zip(random_payers(random, count), amounts, strict=True))

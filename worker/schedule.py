@@ -7,7 +7,6 @@ memory and are made anew at every start.
 import secrets
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from random import Random
 
 import structlog
 from apscheduler.executors.pool import ThreadPoolExecutor
@@ -106,12 +105,9 @@ def issuing_job(
     database: Database, bank: InvoiceBank, rules: IssuingRules, window: IssuingWindow
 ) -> Callable[[], None]:
     """Issue what is due; errors end in the log, and the next run tries again."""
-    random = Random(secrets.randbits(128))
 
     def issue() -> None:
-        _guarded(
-            "issuing", lambda: issue_due(database, bank, rules, window, lambda: datetime.now(UTC), random)
-        )
+        _guarded("issuing", lambda: issue_due(database, bank, rules, window, lambda: datetime.now(UTC)))
 
     return issue
 

@@ -349,11 +349,10 @@ def _requests(door: Door) -> Html:
 
 
 def _agenda(bank: Bank) -> Html:
-    entries = bank.agenda.entries()
     rows = [
         [moment(time_text(at)), name, ", ".join(str(each) for each in args if isinstance(each, str))]
-        for at, name, args in entries[:ROWS]
+        for at, name, args in bank.agenda.entries(ROWS)
     ]
     return section(
-        "planned", "Planned", len(entries), table(["at", "what", "of"], rows, "Nothing is planned.")
+        "planned", "Planned", len(bank.agenda), table(["at", "what", "of"], rows, "Nothing is planned.")
     )

@@ -72,6 +72,8 @@ def test_the_page_loads_nothing_from_elsewhere_and_runs_nothing_inline(signed: A
     assert "default-src 'none'" in policy
     assert "unsafe" not in policy
     assert response.headers["x-emulator"] == "repasse"
+    # With "no-referrer" browsers say `Origin: null` of the page's own forms (seen in Chromium).
+    assert response.headers["referrer-policy"] == "same-origin"
     shape = Shape(response.text)
     assert all(url.startswith("/emulator/") or url == "data:," for url in shape.urls)
     assert len(set(shape.ids)) == len(shape.ids)

@@ -105,7 +105,7 @@ def test_sdk_reads_back_every_resource_that_it_can_create(start_emulator: Start,
     assert starkbank.webhook.delete(webhook.id).url == webhook.url
     assert starkbank.balance.get().amount == 5_000
     assert [each.amount for each in starkbank.transaction.query(limit=5)] == [5_000]
-    assert [each.spi_code for each in starkbank.institution.query(search="stark")] == ["20018183"]
+    assert [each.spi_code for each in starkbank.institution.query(search="stark")] == ["20018183", "39908427"]
     assert list(starkbank.deposit.query()) == []
     with pytest.raises(InputErrors) as refused:
         starkbank.invoice.get("0000000000000000")

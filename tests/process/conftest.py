@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 import requests
 
+from payments.ledger.database import open_database
+from payments.ledger.statement import Statement, read_statement
 from tests.emulated import EmulatorProcess
 from tests.running import ROOT, Runner, Running, free_port, plain_environment, wait_until
 
@@ -77,14 +79,17 @@ class Town:
         found: dict[str, Any] = json.loads(ended.stdout)
         return found
 
+    def books(self) -> Statement:
+        """Our statement, read here: a process for each look would take longer than the day."""
+        database = open_database(self.environment["DATABASE_URL"])
+        try:
+            return read_statement(database)
+        finally:
+            database.close()
+
     def wait_for_slots(self, number: int) -> None:
         """Wait until so many batches are issued."""
-        from payments.ledger.database import open_database
-        from payments.ledger.statement import read_statement
-
-        database = open_database(self.environment["DATABASE_URL"])
-        wait_until(lambda: read_statement(database).batches_issued >= number, f"{number} batches are issued")
-        database.close()
+        wait_until(lambda: self.books().batches_issued >= number, f"{number} batches are issued")
 
     def finish(self) -> tuple[dict[str, Any], dict[str, Any]]:
         """Wait until the day is over and everything has settled; both statements."""
@@ -105,8 +110,8 @@ class Town:
         return self.statement(), self.bank.statement()
 
     def _is_settled(self, credits: int) -> bool:
-        ours = self.statement()
-        return bool(ours["credits"]["count"] == credits == ours["transfers"]["settled"])
+        ours = self.books()
+        return ours.credits == credits == ours.transfers["settled"]
 
 
 @pytest.fixture

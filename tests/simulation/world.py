@@ -302,7 +302,7 @@ class World:
     def _issue(self) -> None:
         window = read_window(self.database)
         assert window is not None
-        issue_due(self.database, self.caller, self.rules, window, self.clock, self.random)
+        issue_due(self.database, self.caller, self.rules, window, self.clock)
 
     def _next_issuing(self) -> datetime | None:
         window = read_window(self.database.plain)

@@ -1,5 +1,6 @@
 """Issuing against the emulator: each slot once, planned before it is sent, and no invoice twice."""
 
+import shutil
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -7,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 from random import Random
 from typing import Any
 
@@ -17,6 +19,7 @@ from payments.invoice import BankInvoice, InvoiceOrder
 from payments.ledger import batches
 from payments.ledger.batches import IssuingWindow, open_window
 from payments.ledger.database import Database, open_database
+from payments.ledger.statement import read_statement
 from tests.emulated import EmulatedBank
 from worker.issuing import Issuing, IssuingRules, issue_due, issue_waiting, plan_by_hand
 from worker.payers import random_payers
@@ -28,21 +31,16 @@ LEASE = 60.0
 class Desk:
     """A worker's work, one run at a time, on the bank's own clock."""
 
-    def __init__(
-        self, database: Database, bank: Bank, rules: IssuingRules, emulator: EmulatedBank, seed: int = 1
-    ) -> None:
+    def __init__(self, database: Database, bank: Bank, rules: IssuingRules, emulator: EmulatedBank) -> None:
         self.database = database
         self.bank = bank
         self.rules = rules
         self.emulator = emulator
         self.window: IssuingWindow = open_window(database, 3 * HOUR, 8, "abcd", emulator.clock.now())
-        self._random = Random(seed)
 
     def issue(self, bank: Any = None) -> Issuing:
         """Issue what is due now."""
-        return issue_due(
-            self.database, bank or self.bank, self.rules, self.window, self.emulator.clock.now, self._random
-        )
+        return issue_due(self.database, bank or self.bank, self.rules, self.window, self.emulator.clock.now)
 
     def rows(self, query: str) -> list[tuple[Any, ...]]:
         """What stands in the books."""
@@ -135,7 +133,7 @@ def test_a_clock_that_is_set_back_repeats_nothing(desk: Desk) -> None:
     desk.issue()
     before = desk.at_bank()
     earlier = desk.emulator.clock.now() - timedelta(hours=4)
-    counts = issue_due(desk.database, desk.bank, desk.rules, desk.window, lambda: earlier, Random(2))
+    counts = issue_due(desk.database, desk.bank, desk.rules, desk.window, lambda: earlier)
     assert counts == Issuing()
     assert desk.at_bank() == before
 
@@ -265,7 +263,7 @@ def test_while_the_look_up_fails_nothing_is_created(desk: Desk, fault: str) -> N
 def test_only_what_is_missing_is_created(desk: Desk) -> None:
     """Half of the batch is at the bank, by whatever accident: the other half is created, none twice."""
     desk.rules = replace(desk.rules, per_batch_min=10, per_batch_max=10)
-    plan_by_hand(desk.database, desk.rules, "half", Random(3), desk.emulator.clock.now())
+    plan_by_hand(desk.database, desk.rules, "half", desk.emulator.clock.now())
     claim = batches.claim_batch(desk.database, LEASE, desk.emulator.clock.now())
     assert claim is not None
     desk.bank.create_invoices(claim.missing[::2])  # and died
@@ -289,7 +287,7 @@ def test_a_death_after_planning_is_issued_at_the_next_start(desk: Desk) -> None:
 @pytest.mark.parametrize("accepted", [True, False])
 def test_a_death_inside_the_call_leaves_no_invoice_twice(desk: Desk, accepted: bool) -> None:
     """Claimed, perhaps created, never recorded: the next one asks before it creates."""
-    plan_by_hand(desk.database, desk.rules, "killed", Random(3), desk.emulator.clock.now())
+    plan_by_hand(desk.database, desk.rules, "killed", desk.emulator.clock.now())
     claim = batches.claim_batch(desk.database, LEASE, desk.emulator.clock.now())
     assert claim is not None
     if accepted:
@@ -355,7 +353,7 @@ def test_a_batch_that_the_bank_refuses_is_tried_again_and_shown(
 @pytest.mark.parametrize("claimed_before", [False, True])
 def test_no_call_creates_that_could_outlive_its_lease(desk: Desk, claimed_before: bool) -> None:
     """Whoever overslept gives the batch back: someone else may be creating it by then."""
-    plan_by_hand(desk.database, desk.rules, "slept", Random(3), desk.emulator.clock.now())
+    plan_by_hand(desk.database, desk.rules, "slept", desk.emulator.clock.now())
     if claimed_before:
         batches.claim_batch(desk.database, LEASE, desk.emulator.clock.now())
         desk.emulator.advance(LEASE)
@@ -370,7 +368,7 @@ def test_no_call_creates_that_could_outlive_its_lease(desk: Desk, claimed_before
 
 def test_who_overslept_cannot_release_what_another_holds(desk: Desk) -> None:
     """The record is fenced by the attempt: the second claim stays, and its batch is created once."""
-    plan_by_hand(desk.database, desk.rules, "fence", Random(3), desk.emulator.clock.now())
+    plan_by_hand(desk.database, desk.rules, "fence", desk.emulator.clock.now())
     first = batches.claim_batch(desk.database, LEASE, desk.emulator.clock.now())
     desk.emulator.advance(LEASE)
     second = batches.claim_batch(desk.database, LEASE, desk.emulator.clock.now())
@@ -391,7 +389,7 @@ def test_who_overslept_cannot_release_what_another_holds(desk: Desk) -> None:
 def another(desk: Desk, database_url: str) -> Iterator[Desk]:
     """A second worker on the same books, with other chances."""
     opened = open_database(database_url)
-    yield Desk(opened, desk.bank, desk.rules, desk.emulator, seed=2)
+    yield Desk(opened, desk.bank, desk.rules, desk.emulator)
     opened.close()
 
 
@@ -417,3 +415,19 @@ def test_two_workers_at_once_make_each_slot_once(desk: Desk, another: Desk) -> N
     assert [state for _, state, _ in desk.batches()] == ["issued"] * 8
     assert len(desk.emulator.requests("POST", "invoice")) == 8
     assert_issued_once(desk)
+
+
+def test_books_restored_from_an_older_copy_find_what_was_issued_since(
+    desk: Desk, empty_books: Path, tmp_path: Path
+) -> None:
+    """The slot is planned anew from its tag, the same to the centavo, and nothing is created twice."""
+    assert desk.issue().issued == 1
+    before = desk.at_bank()
+    file = tmp_path / "restored.db"
+    shutil.copyfile(empty_books, file)
+    restored = open_database(f"sqlite:///{file}")
+    window = open_window(restored, 3 * HOUR, 8, "abcd", desk.window.opened_at)
+    counts = issue_due(restored, desk.bank, desk.rules, window, desk.emulator.clock.now)
+    assert (counts.issued, desk.at_bank()) == (1, before)
+    assert read_statement(restored).invoices == before
+    restored.close()

@@ -1,0 +1,150 @@
+"""Starting the real command: presets, faults and limits by switch, a state that outlives it, and refusals."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+import starkbank
+
+from tests.emulator.conftest import ROOT
+
+Start = Callable[..., Any]
+
+pytestmark = pytest.mark.process
+
+
+def new_invoice() -> Any:
+    (made,) = starkbank.invoice.create(
+        [starkbank.Invoice(amount=250, tax_id="20018183000180", name="José", tags=["mine"])]
+    )
+    return made
+
+
+def test_a_restart_with_a_saved_state_goes_on_with_the_same_ids_after(
+    start_emulator: Start, point_sdk_at: Start, tmp_path: Path
+) -> None:
+    file = tmp_path / "state.json"
+    first = start_emulator(
+        "--seed", "3", "--state", str(file), "--paused", "--preset", "instant", "--fee", "5"
+    )
+    assert f"state to be written to {file}" in first.printed
+    point_sdk_at(first)
+    one = new_invoice()
+    assert first.get("/emulator/statement")["credited"]["net_centavos"] == 245
+    now = first.get("/emulator/clock")["clock"]
+    copy = first.get("/emulator/state")
+    after = new_invoice()
+    assert requests.put(f"{first.url}/emulator/state", json=copy, timeout=20).status_code == 200
+    assert first.stop() == 0
+
+    again = start_emulator("--state", str(file))
+    assert f"seed 3, speed 1, state from {file}" in again.printed
+    point_sdk_at(again)
+    assert again.get("/emulator/clock")["clock"] == now
+    assert [invoice.id for invoice in starkbank.invoice.query()] == [one.id]
+    assert new_invoice().id == after.id
+    assert again.get("/emulator/settings")["settings"]["invoice_fee_centavos"] == 5
+    assert again.stop() == 0
+    changed = start_emulator("--state", str(file), "--fee", "0", "--speed", "60", "--set", "paying=false")
+    settings = changed.get("/emulator/settings")["settings"]
+    assert (settings["invoice_fee_centavos"], settings["paying"], settings["paid_share"]) == (0, False, 1.0)
+    assert changed.get("/emulator/clock")["clock"]["speed"] == 60
+
+
+def test_the_clock_of_a_running_emulator_is_jumped_and_its_life_follows(
+    start_emulator: Start, point_sdk_at: Start, receiver: Any
+) -> None:
+    bank = start_emulator("--paid-share", "1", "--paused")
+    point_sdk_at(bank)
+    starkbank.webhook.create(url=receiver.url, subscriptions=["invoice"])
+    invoice = new_invoice()
+    requests.patch(f"{bank.url}/emulator/clock", json={"advance": 3_600}, timeout=20).raise_for_status()
+    types = {json.loads(receiver.next()[0])["event"]["log"]["type"] for _ in range(3)}
+    assert types == {"created", "paid", "credited"}
+    assert starkbank.invoice.get(invoice.id).status == "paid"
+    # Speed changes what a waiting agenda waits for: the overdue two days ahead comes in no time.
+    late = bank.post("/emulator/trigger", name="invoice.created")["invoice"]["id"]
+    bank.post("/emulator/stop-paying")
+    requests.patch(f"{bank.url}/emulator/clock", json={"speed": 1e6, "paused": False}, timeout=20)
+    bank.wait_for(lambda: starkbank.invoice.get(late).status == "overdue")
+
+
+def test_what_is_hostile_from_the_start_is_switched_by_name(start_emulator: Start) -> None:
+    bank = start_emulator(
+        "--preset", "hostile", "--magic-amounts", "--fault", "throttled:rate=0.5,route=GET *"
+    )
+    faults = bank.get("/emulator/faults")["faults"]
+    assert (faults[-1]["scenario"], faults[-1]["rate"], faults[-1]["route"]) == ("throttled", 0.5, "GET *")
+    assert {13, 24} <= {fault.get("ends_in") for fault in faults}
+    assert "drop_answer" in {fault["name"] for fault in faults}
+    assert bank.stop() == 0
+
+
+def test_a_rate_limit_by_switch_is_met_by_the_sdk(start_emulator: Start, point_sdk_at: Start) -> None:
+    bank = start_emulator("--rate-limit", "2")
+    point_sdk_at(bank)
+    for _ in range(2):
+        starkbank.balance.get()
+    with pytest.raises(Exception, match="Too Many Requests"):
+        starkbank.balance.get()
+
+
+@pytest.mark.parametrize(
+    ("switches", "words"),
+    [
+        (["--preset", "kind"], ["--preset", "kind"]),
+        (["--set", "paid_share"], ["--set", "paid_share", "NAME=VALUE"]),
+        (["--set", "paid_share=2"], ["--set", "paid_share", "0 to 1"]),
+        (["--set", "colour=red"], ["--set", "colour"]),
+        (["--fault", "earthquake"], ["--fault", "earthquake"]),
+        (["--fault", "hang:seconds"], ["--fault", "hang:seconds"]),
+        (["--rate-limit", "many"], ["--rate-limit", "many"]),
+        (["--state", "/nowhere/state.json"], ["/nowhere/state.json", "--state"]),
+        (["--state", "/"], ["cannot read /", "--state"]),
+        (["--see", "3"], ["--see"]),
+    ],
+)
+def test_a_bad_switch_ends_in_one_line_and_status_2(
+    switches: list[str], words: list[str], tmp_path: Path
+) -> None:
+    assert_refused([*switches, "--data", str(tmp_path)], words)
+
+
+def test_a_bad_state_file_ends_in_one_line_and_is_left_as_it_was(tmp_path: Path) -> None:
+    file = tmp_path / "state.json"
+    for text, word in (
+        ("{", "not JSON"),
+        ("[]", "not a saved state"),
+        ('{"emulator_state": 7}', "version 7"),
+    ):
+        file.write_text(text)
+        assert_refused(["--data", str(tmp_path), "--state", str(file)], [str(file), word, "--state"])
+        assert file.read_text() == text
+
+
+def test_a_state_of_another_seed_is_not_taken_by_mistake(start_emulator: Start, tmp_path: Path) -> None:
+    file = tmp_path / "state.json"
+    assert start_emulator("--seed", "3", "--state", str(file)).stop() == 0
+    assert_refused(["--data", str(tmp_path), "--state", str(file), "--seed", "4"], ["seed 3", "--seed"])
+
+
+def test_a_second_emulator_on_one_port_ends_in_one_line(start_emulator: Start, tmp_path: Path) -> None:
+    port = start_emulator().url.rpartition(":")[2]
+    assert_refused(["--data", str(tmp_path), "--port", port], [port, "--port", "in use"], port=None)
+
+
+def assert_refused(switches: list[str], words: list[str], port: str | None = "0") -> None:
+    given = switches if port is None else ["--port", port, *switches]
+    command = [sys.executable, "-m", "emulator", *given]
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=30)
+    assert result.returncode == 2
+    assert result.stderr.count("\n") == 1, result.stderr
+    for word in words:
+        assert word in result.stderr
