@@ -7,13 +7,17 @@ the bank first, so that no answer is older than the clock.
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import logging
 import math
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from urllib.parse import urlsplit
 
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import Response
 from starlette.routing import Mount
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -55,9 +59,11 @@ def create_app(
         finally:
             heart.cancel()
             await asyncio.gather(heart, return_exceptions=True)
-            if on_stop is not None:
-                on_stop(posts)
-            await posts.close()
+            try:
+                if on_stop is not None:
+                    on_stop(posts)
+            finally:
+                await posts.close()
 
     app = Starlette(
         routes=[
@@ -66,7 +72,7 @@ def create_app(
             Mount("", app=door),
         ],
         lifespan=lifespan,
-        middleware=[Middleware(Marked)],
+        middleware=[Middleware(Marked), Middleware(Guarded)],
     )
     app.router.redirect_slashes = False
     return app
@@ -85,6 +91,51 @@ class Marked:
             await send(message)
 
         await self._app(scope, receive, marked)
+
+
+class Guarded:
+    """Keeps a page of another site from reading ours under a name that it made to mean this machine.
+
+    A browser on this machine calls the management face by an address or as localhost. A caller on another
+    machine was let in by --listen-anywhere and may use any name; /v2 is signed and answers to the bank's names.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["path"].startswith("/emulator"):
+            request = Request(scope)
+            name = _host_name(request.headers.get("host", ""))
+            if request.client is not None and _is_loopback(request.client.host) and not _is_here(name):
+                refused = Response(f"call the emulator by its address, not as {name[:100]!r}\n", 403)
+                await refused(scope, receive, send)
+                return
+        await self._app(scope, receive, send)
+
+
+def _host_name(host: str) -> str:
+    try:
+        return urlsplit(f"//{host}").hostname or ""
+    except ValueError:
+        return host
+
+
+def _is_loopback(address: str) -> bool:
+    try:
+        return ipaddress.ip_address(address).is_loopback
+    except ValueError:
+        return False
+
+
+def _is_here(name: str) -> bool:
+    if name in ("", "localhost") or name.endswith(".localhost"):
+        return True
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True
 
 
 async def _live(bank: Bank, clock: Clock) -> None:

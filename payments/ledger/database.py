@@ -39,16 +39,33 @@ class Database:
 
         Raises LedgerUnavailable when the database is locked, full, or gone; the block may be repeated.
         """
-        with _storage_errors(), self._engine.begin() as connection:
+        with self._storage_errors(), self._engine.begin() as connection:
             yield connection
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
         """Run a block that only reads, on one consistent snapshot. Raises LedgerUnavailable."""
-        with _storage_errors(), self._engine.connect() as plain:
+        with self._storage_errors(), self._engine.connect() as plain:
             connection = plain.execution_options(repasse_reading=True, **self._snapshot_option)
             with connection.begin():
                 yield connection
+
+    @contextmanager
+    def _storage_errors(self) -> Iterator[None]:
+        # Prepared statements run on the driver itself, so its errors come bare as well as wrapped.
+        driver = self._engine.dialect.loaded_dbapi
+        try:
+            yield
+        except (IntegrityError, driver.IntegrityError, driver.ProgrammingError):
+            raise
+        except (OperationalError, driver.OperationalError) as error:
+            raise LedgerUnavailable(f"the database does not answer: {_first_line(error)}") from error
+        except (DatabaseError, driver.DatabaseError) as error:
+            # sqlite3 reports "database disk image is malformed" and "file is not a database" this way
+            cause = error.orig if isinstance(error, DBAPIError) else error
+            if isinstance(cause, sqlite3.DatabaseError) and not isinstance(cause, sqlite3.ProgrammingError):
+                raise LedgerUnavailable(f"the database cannot be used: {_first_line(error)}") from error
+            raise
 
     @property
     def _snapshot_option(self) -> dict[str, Any]:
@@ -172,23 +189,6 @@ def _begin_sqlite(connection: Connection) -> None:
     # A deferred transaction that reads and then writes fails at once when another has written in between.
     reading = connection.get_execution_options().get("repasse_reading", False)
     connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")
-
-
-@contextmanager
-def _storage_errors() -> Iterator[None]:
-    try:
-        yield
-    except IntegrityError:
-        raise
-    except (OperationalError, sqlite3.OperationalError) as error:
-        raise LedgerUnavailable(f"the database does not answer: {_first_line(error)}") from error
-    except DatabaseError as error:
-        # sqlite3 reports "database disk image is malformed" and "file is not a database" this way
-        if isinstance(error.orig, sqlite3.DatabaseError) and not isinstance(
-            error.orig, sqlite3.ProgrammingError
-        ):
-            raise LedgerUnavailable(f"the database cannot be used: {_first_line(error)}") from error
-        raise
 
 
 def _first_line(error: BaseException) -> str:

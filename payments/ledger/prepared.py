@@ -16,6 +16,9 @@ from sqlalchemy.sql.elements import ClauseElement
 # A named tuple whose fields are the statement's columns; what they hold is the schema's business.
 Row = Any
 
+# Stands for a value that the statement itself does not give.
+_REQUIRED = object()
+
 # A parameter's name, the value that the statement itself gives it, and what makes it the driver's.
 _Parameter = tuple[str, Any, Callable[[Any], Any] | None]
 
@@ -56,7 +59,7 @@ class Prepared:
         self._plans: dict[str, _Plan] = {}
 
     def run(self, connection: Connection, values: Mapping[str, Any]) -> Rows:
-        """Run it in the connection's transaction, with a value for every named parameter."""
+        """Run it in the connection's transaction, with a value for every named parameter (else KeyError)."""
         plan = self._plan(connection.dialect)
         driver = connection.connection.driver_connection
         assert driver is not None  # the connection is open
@@ -89,7 +92,7 @@ class _Plan:
         self._parameters: list[_Parameter] = [
             (
                 name,
-                compiled.params.get(name),
+                _REQUIRED if compiled.binds[name].required else compiled.params.get(name),
                 compiled.binds[name].type.dialect_impl(dialect).bind_processor(dialect),
             )
             for name in names
@@ -113,7 +116,8 @@ class _Plan:
 
     def _bound(self, parameter: "_Parameter", values: Mapping[str, Any]) -> Any:
         name, default, bind = parameter
-        value = values.get(name, default)
+        # A misspelt name must not become NULL: it would match no row, and say nothing.
+        value = values[name] if default is _REQUIRED else values.get(name, default)
         return value if bind is None or value is None else bind(value)
 
     def read(self, row: Sequence[Any]) -> Any:

@@ -96,6 +96,24 @@ def test_a_rate_limit_by_switch_is_met_by_the_sdk(start_emulator: Start, point_s
         starkbank.balance.get()
 
 
+def test_a_name_that_was_made_to_mean_this_machine_opens_no_page(start_emulator: Start) -> None:
+    """What a hostile page can do in a browser on this machine: point its own name at 127.0.0.1."""
+    bank = start_emulator()
+    port = bank.url.rpartition(":")[2]
+    for path in ("/emulator/", "/emulator/state", "/emulator/view/invoice/1"):
+        answer = requests.get(bank.url + path, headers={"Host": f"evil.test:{port}"}, timeout=20)
+        assert (answer.status_code, answer.headers["X-Emulator"]) == (403, "repasse")
+    odd = requests.get(f"{bank.url}/emulator/health", headers={"Host": "[::"}, timeout=20)
+    assert odd.status_code == 403
+    for name in ("localhost", "127.0.0.1", "[::1]", "bank.localhost"):
+        answer = requests.get(f"{bank.url}/emulator/health", headers={"Host": f"{name}:{port}"}, timeout=20)
+        assert answer.status_code == 200
+    signed = requests.get(
+        f"{bank.url}/v2/public-key", headers={"Host": "sandbox.api.starkbank.com"}, timeout=20
+    )
+    assert signed.status_code == 200
+
+
 @pytest.mark.parametrize(
     ("switches", "words"),
     [

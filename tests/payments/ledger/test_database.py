@@ -3,7 +3,7 @@
 import sqlite3
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -201,10 +201,16 @@ def test_a_file_that_is_no_database_is_unavailable(tmp_path: Path) -> None:
     assert path.read_text() == "Dear bank, " * 100
 
 
-def test_a_damaged_file_is_unavailable(database_file: Path) -> None:
-    """Its first page reads as ours, the rest is noise."""
+@pytest.mark.parametrize("damage", ["all but the first page", "one table"])
+def test_a_damaged_file_is_unavailable(database_file: Path, damage: str) -> None:
+    """Whichever statement meets the damage, and by whichever way it reaches the driver."""
+    with closing(sqlite3.connect(database_file)) as connection:
+        [page_bytes] = connection.execute("PRAGMA page_size").fetchone()
+        [page] = connection.execute("SELECT rootpage FROM sqlite_master WHERE name = 'attentions'").fetchone()
     content = bytearray(database_file.read_bytes())
-    content[4096:] = b"\xa5" * (len(content) - 4096)
+    first, last = (1, None) if damage == "all but the first page" else (page - 1, page)
+    where = slice(first * page_bytes, last and last * page_bytes)
+    content[where] = b"\xa5" * len(content[where])
     database_file.write_bytes(content)
     database = open_database(f"sqlite:///{database_file}")
     with pytest.raises(LedgerUnavailable, match="malformed"):
