@@ -59,6 +59,9 @@ from payments.transfer import (
 # After so many claims without a conclusive answer a person should know; the machine goes on trying.
 STUCK_AFTER_ATTEMPTS = 10
 
+# At least one in so many of a call is one whose lease ran out, if there are any.
+EXPIRED_SHARE = 4
+
 
 @dataclass(frozen=True, slots=True)
 class Claim:
@@ -112,7 +115,7 @@ class LookupVerdict:
 
 
 def claim(database: Database, call_tag: str, lease_seconds: float, limit: int, now: datetime) -> list[Claim]:
-    """Claim up to ``limit`` transfers that are due: pending ones, then those whose lease ran out.
+    """Claim up to ``limit`` transfers that are due: pending ones, and those whose lease ran out.
 
     Fresh ones are marked as part of the call ``call_tag`` before it is made, so that a crash is looked up by it.
     """
@@ -302,10 +305,12 @@ def owed_centavos(connection: Connection, credit: Row) -> int:
 
 
 def _due_ids(connection: Connection, limit: int, now: datetime) -> list[int]:
-    ids = list(_DUE.run(connection, {"now": now, "limit": limit}).scalars())
-    if len(ids) < limit:
-        ids += _EXPIRED.run(connection, {"now": now, "limit": limit - len(ids)}).scalars()
-    return ids
+    # A share for those whose lease ran out, so that a steady stream of new ones starves nobody; the rest for the
+    # new, which cost no look-up; and what is left over for the others again.
+    expired = _EXPIRED.run(connection, {"now": now, "limit": limit}).scalars()
+    share = max(1, limit // EXPIRED_SHARE)
+    pending = _DUE.run(connection, {"now": now, "limit": limit - min(share, len(expired))}).scalars()
+    return [*pending, *expired[: limit - len(pending)]]
 
 
 def _to_claim(connection: Connection, row: Row) -> Claim:
