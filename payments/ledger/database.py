@@ -188,7 +188,9 @@ def _set_wal(cursor: sqlite3.Cursor) -> None:
 def _begin_sqlite(connection: Connection) -> None:
     # A deferred transaction that reads and then writes fails at once when another has written in between.
     reading = connection.get_execution_options().get("repasse_reading", False)
-    connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")
+    driver = connection.connection.driver_connection
+    assert driver is not None  # it has just been opened
+    driver.execute("BEGIN" if reading else "BEGIN IMMEDIATE")
 
 
 def _first_line(error: BaseException) -> str:
