@@ -73,7 +73,7 @@ def _split_url(text: str) -> SplitResult:
 def _operator_token(secret: SecretStr) -> SecretStr:
     token = secret.get_secret_value()
     if not token:
-        raise ValueError("is empty, which would open the console to everybody")
+        raise ValueError("is empty, which would protect nothing")
     if len(token) < OPERATOR_TOKEN_LENGTH_MIN:
         raise ValueError(f"is shorter than {OPERATOR_TOKEN_LENGTH_MIN} characters")
     if not re.fullmatch(r"[!-~]+", token):
