@@ -59,6 +59,9 @@ from payments.transfer import (
 # After so many claims without a conclusive answer a person should know; the machine goes on trying.
 STUCK_AFTER_ATTEMPTS = 10
 
+# More than REISSUE_MAX can ask for (20), of whatever deployment.
+GENERATIONS_MAX = 24
+
 # At least one in so many of a call is one whose lease ran out, if there are any.
 EXPIRED_SHARE = 4
 
@@ -85,8 +88,12 @@ class Claim:
 
     @property
     def look_up_tag(self) -> str:
-        """The tag that shows all that the bank may have: of the one call ever made, or of the lineage."""
-        if self.generation == 1 and self.calls == 1:
+        """The tag that shows all that the bank may have: of the one call ever made, or of the lineage.
+
+        The call's tag answers for a hundred transfers at once. If that did not settle the matter, the lineage's
+        shows more: another deployment on the same account may have sent this credit too.
+        """
+        if self.generation == 1 and self.calls == 1 and self.attempt == 2:
             return self.call_tag
         return lineage_for(self.invoice_id)
 
@@ -245,7 +252,7 @@ def record_news(connection: Connection, news: TransferNews, policy: ForwardingPo
     there = news.transfer
     owner = _owner(connection, there.external_id)
     if owner is None:
-        return False
+        return _sight_other_deployment(connection, news, now)
     lost = there.status in LOST_STATUSES or news.log_type in LOST_STATUSES
     if not lost and there.status != BankStatus.SUCCESS:
         _sight(connection, there, None, now)
@@ -664,8 +671,31 @@ def _sightings(connection: Connection, invoice_id: str) -> list[Sighting]:
             row.status,
             None if row.errors is None else tuple(json.loads(row.errors)),
         )
-        for row in _SIGHTINGS_OF.run(connection, {"invoice": invoice_id})
+        for row in _SIGHTINGS_OF.run(
+            connection,
+            {
+                f"generation_{each}": external_id_for(invoice_id, each)
+                for each in range(1, GENERATIONS_MAX + 1)
+            },
+        )
     ]
+
+
+def _sight_other_deployment(connection: Connection, news: TransferNews, now: datetime) -> bool:
+    """Keep what the bank says of a reissue that is not in our books, if it is of a credit that is.
+
+    Another deployment on the same account may have made it. False when it is of no credit of ours.
+    """
+    there = news.transfer
+    for tag in there.tags:
+        invoice_id = tag.removeprefix(lineage_for(""))
+        if not there.external_id.startswith(f"{tag}-r") or invoice_id == tag:
+            continue
+        if _LOCK_CREDIT.run(connection, {"invoice": invoice_id}):
+            lost = there.status in LOST_STATUSES or news.log_type in LOST_STATUSES
+            _sight(connection, there, news.errors if lost else None, now)
+            return True
+    return False
 
 
 # A later word of the bank replaces an earlier one, never the other way round: events come in any order.
@@ -815,8 +845,11 @@ _SEEN = Prepared(
 )
 _SIGHTINGS_OF = Prepared(
     select(bank_transfers).where(
-        bank_transfers.c.external_id.in_(
-            select(transfers.c.external_id).where(transfers.c.invoice_id == _INVOICE)
+        or_(
+            *(
+                bank_transfers.c.external_id == bindparam(f"generation_{each}")
+                for each in range(1, GENERATIONS_MAX + 1)
+            )
         )
     )
 )

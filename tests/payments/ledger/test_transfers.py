@@ -117,6 +117,24 @@ def test_one_call_is_looked_up_by_its_tag_and_several_by_lineage(books: Books, c
     assert books.claim("call-3").look_up_tag == expected
 
 
+def test_a_call_that_tells_too_little_is_followed_by_the_lineage(books: Books) -> None:
+    """Another deployment on the same account may have sent the credit: its transfer does not carry our call's tag."""
+    books.credit()
+    books.unclear(books.claim("call-1"))
+    books.pass_time(60)
+    books.release(books.claim("call-2"))
+    books.pass_time(60)
+    assert books.claim("call-3").look_up_tag == lineage_for(INVOICE)
+
+
+def test_news_of_another_deployments_reissue_is_kept(books: Books) -> None:
+    """It is of a credit in our books, so a look-up that shows it can be judged."""
+    books.credit()
+    other = at_bank("X", "failed", external_id=f"credit-{INVOICE}-r3")
+    assert books.news(other, "Account blocked").outcome == "transfer_news"
+    assert books.states == ["pending"]
+
+
 def test_a_reissue_is_never_fresh_and_is_looked_up_by_its_lineage(books: Books) -> None:
     """Its lineage has been at the bank: sending it unasked could pay twice."""
     books.credit()
