@@ -58,22 +58,31 @@ def _play_all(seeds: range, jobs: int) -> int:
     began = time.monotonic()
     counts: Counter[str] = Counter()
     broken: list[str] = []
-    with multiprocessing.get_context("spawn").Pool(jobs) as pool:
-        for number, (happened, failure) in enumerate(pool.imap_unordered(_play_one, seeds), start=1):
-            counts.update(happened)
-            if failure is not None:
-                broken.append(failure)
-                print(f"\nBROKEN {failure}", flush=True)
-            if number % 50 == 0 or number == len(seeds):
-                speed = number / (time.monotonic() - began)
-                print(f"{number}/{len(seeds)} days, {speed:.1f} a second, {len(broken)} broken", flush=True)
-    print(f"\n{'days':<28}{len(seeds):>10,}")
+    days = 0
+    try:
+        with multiprocessing.get_context("spawn").Pool(jobs, _leave_signals_to_parent) as pool:
+            for happened, failure in pool.imap_unordered(_play_one, seeds):
+                days += 1
+                counts.update(happened)
+                if failure is not None:
+                    broken.append(failure)
+                    print(f"\nBROKEN {failure}", flush=True)
+                if days % 50 == 0 or days == len(seeds):
+                    speed = days / (time.monotonic() - began)
+                    print(f"{days}/{len(seeds)} days, {speed:.1f} a second, {len(broken)} broken", flush=True)
+    except KeyboardInterrupt:
+        print(f"\ninterrupted after {days} of {len(seeds)} days")
+    print(f"\n{'days':<28}{days:>10,}")
     for name, count in sorted(counts.items()):
         print(f"{name:<28}{count:>10,}")
     print(f"{'days lost or doubled money':<28}{len(broken):>10,}")
     if broken:
         print("\nreplay one with: scripts/simulate --seed N")
     return 1 if broken else 0
+
+
+def _leave_signals_to_parent() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _play_one(seed: int) -> tuple[Counter[str], str | None]:
