@@ -360,15 +360,11 @@ class World:
         self._move_customer(centavos)
 
     def do_fail_some(self) -> None:
-        """The bank fails a transfer that it has accepted."""
-        open_rows = [
-            row for row in self.bank.transfers.rows.all() if row["status"] in ("created", "processing")
-        ]
-        if open_rows:
-            self.counts["failed by the bank"] += 1
-            row = self.random.choice(open_rows)
-            self.note("bank", f"fails {row['externalId']}")
-            self.bank.transfers.fail(row["id"], "Account closed for maintenance", self.now)
+        """The bank fails the next few transfers after it has accepted them."""
+        self.counts["failed by the bank"] += 1
+        self.note("bank", "fails the next transfers")
+        times = self.random.randint(1, 3)
+        self.bank.faults.add({"name": "blocked_destination", "reason": "Maintenance", "times": times})
 
     def do_reverse_some(self, whole: bool) -> None:
         """The bank gives a payer's money back, wholly or in part."""
