@@ -53,8 +53,14 @@ class Rejected(BankError):
 
     @property
     def concerns_caller(self) -> bool:
-        """True when our key, project or address was refused: the content may still be good."""
-        return any(refusal.code in CALLER_CODES for refusal in self.refusals)
+        """True when our key, project or address was refused, or something that we do not know: the content may be good.
+
+        Every code that is known to mean the content begins with ``invalid`` (facts sheet 2.3).
+        """
+        return any(
+            refusal.code in CALLER_CODES or not refusal.code.startswith("invalid")
+            for refusal in self.refusals
+        )
 
     @property
     def concerns_balance(self) -> bool:

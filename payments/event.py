@@ -88,7 +88,7 @@ class _LogJson(msgspec.Struct, rename="camel"):
     type: str = ""
     id: str = ""
     created: datetime | None = None
-    errors: list[Any] = []
+    errors: list[Any] | None = None
     invoice: _Identified | None = None
     transfer: _Identified | None = None
 
@@ -97,7 +97,7 @@ class _InvoiceJson(msgspec.Struct):
     id: _Id
     amount: _Centavos
     fee: _Centavos
-    tags: list[str] = []
+    tags: list[str] | None = None  # null would not be money
 
 
 class _InvoiceLogJson(msgspec.Struct):
@@ -111,11 +111,11 @@ class _TransferJson(msgspec.Struct, rename="camel"):
     amount: _Centavos
     status: str
     external_id: str | None = None
-    bank_code: str = ""
-    branch_code: str = ""
-    account_number: str = ""
-    tax_id: str = ""
-    tags: list[str] = []
+    bank_code: str | None = None
+    branch_code: str | None = None
+    account_number: str | None = None
+    tax_id: str | None = None
+    tags: list[str] | None = None
 
 
 class _TransferLogJson(msgspec.Struct):
@@ -123,7 +123,7 @@ class _TransferLogJson(msgspec.Struct):
     type: str
     created: datetime
     transfer: _TransferJson
-    errors: list[Any] = []
+    errors: list[Any] | None = None
 
 
 _decode_envelope = msgspec.json.Decoder(_EnvelopeJson)
@@ -163,7 +163,9 @@ def _read(event_id: str, subscription: str, raw_log: msgspec.Raw, body: bytes) -
 def _read_credit(raw_log: msgspec.Raw) -> Credit:
     log = _decode_invoice_log.decode(raw_log)
     invoice = log.invoice
-    return Credit(invoice.id, log.id, invoice.amount, invoice.fee, _utc(log.created), tuple(invoice.tags))
+    return Credit(
+        invoice.id, log.id, invoice.amount, invoice.fee, _utc(log.created), tuple(invoice.tags or ())
+    )
 
 
 def _read_reversal(raw_log: msgspec.Raw, log_type: str) -> Reversal:
@@ -180,13 +182,13 @@ def _read_transfer_news(raw_log: msgspec.Raw) -> TransferNews:
         external_id=there.external_id or "",
         status=there.status,
         amount_centavos=there.amount,
-        bank_code=there.bank_code,
-        branch_code=there.branch_code,
-        account_number=there.account_number,
-        tax_id=there.tax_id,
-        tags=tuple(there.tags),
+        bank_code=there.bank_code or "",
+        branch_code=there.branch_code or "",
+        account_number=there.account_number or "",
+        tax_id=there.tax_id or "",
+        tags=tuple(there.tags or ()),
     )
-    return TransferNews(log.id, log.type, transfer, _texts(log.errors), _utc(log.created))
+    return TransferNews(log.id, log.type, transfer, _texts(log.errors or ()), _utc(log.created))
 
 
 def _texts(errors: Sequence[Any]) -> tuple[str, ...]:

@@ -13,7 +13,7 @@ from typing import Protocol
 import structlog
 
 from payments.credit import Credit
-from payments.errors import BankError
+from payments.errors import BankError, LedgerUnavailable, Rejected
 from payments.event import Event, read_event, read_log
 from payments.ledger import inbox, transfers
 from payments.ledger.batches import read_window
@@ -96,6 +96,12 @@ def reconcile_once(
         except BankError as error:
             counts.failures.append(f"{question}: {error}")
             log.warning("reconciliation.question_failed", question=question, reason=str(error))
+        except LedgerUnavailable:
+            raise
+        except Exception as error:
+            # A bug in one question must not keep the others from being asked.
+            counts.failures.append(f"{question}: {type(error).__name__}")
+            log.exception("reconciliation.question_broke", question=question)
     record_reconciliation(
         database, started_at, clock(), counts.found, "; ".join(counts.failures)[:2000] or None
     )
@@ -128,14 +134,22 @@ class _Run:
             ]
             counts.events += self._accept(events)
             for event in events:
-                self.bank.mark_delivered(event.event_id)
+                try:
+                    self.bank.mark_delivered(event.event_id)
+                except Rejected as error:
+                    # It stays on the bank's list, which is harmless; the others must not wait for it.
+                    log.warning("event.not_marked", event_id=event.event_id, reason=str(error))
 
     def ask_invoice_logs(self, counts: Reconciliation) -> None:
         """Find credits and reversals in the bank's logs, which it keeps whatever became of the events."""
         since = self._credited_since()
-        for page in _pages(
-            self.bank.invoice_logs(("credited", "reversed", "voided"), (since - _MARGIN).date())
-        ):
+        # One type a call: a bank that did not know one of them would refuse the whole list. "voided" only follows
+        # "reversed", which tells what is left.
+        for log_type in ("credited", "reversed"):
+            self._ask_invoice_logs_of(log_type, since, counts)
+
+    def _ask_invoice_logs_of(self, log_type: str, since: datetime, counts: Reconciliation) -> None:
+        for page in _pages(self.bank.invoice_logs((log_type,), (since - _MARGIN).date())):
             events = [read_log("invoice", body) for body in page]
             known = inbox.known_logs(
                 self.database, [event.event_id.removeprefix("invoice-log-") for event in events]
@@ -172,7 +186,8 @@ class _Run:
     def _credited_since(self) -> datetime:
         """Since when we may have missed a credit: the last run that heard everything, or the opening."""
         last = last_complete_reconciliation(self.database)
-        return last if last is not None else self.opened_at or self.clock()
+        now = self.clock()
+        return min(last if last is not None else self.opened_at or now, now)
 
     def _is_before_our_time(self, event: Event) -> bool:
         if not isinstance(event.fact, Credit) or self.opened_at is None:

@@ -20,7 +20,7 @@ from payments.ledger import inbox, transfers
 from payments.ledger.database import Database
 from payments.ledger.transfers import Claim, LookupVerdict
 from payments.policy import ForwardingPolicy
-from payments.transfer import TRANSFERS_PER_CALL_MAX, BankTransfer, TransferOrder, lineage_for
+from payments.transfer import TRANSFERS_PER_CALL_MAX, BankTransfer, TransferOrder, lineage_for, says_duplicate
 
 log = structlog.get_logger()
 
@@ -89,9 +89,10 @@ def settle_once(
     run = _Run(database, bank, policy, clock, new_call_tag(), Settlement())
     claims = transfers.claim(database, run.call_tag, policy.lease_seconds, TRANSFERS_PER_CALL_MAX, clock())
     run.counts.claimed = len(claims)
-    ready = [claim for claim in claims if claim.is_fresh]
-    ready += run.look_up([claim for claim in claims if not claim.is_fresh])
-    if ready:
+    # The new ones first, in a call of their own: slow look-ups of others must not cost them their lease.
+    if fresh := [claim for claim in claims if claim.is_fresh]:
+        run.send(fresh)
+    if ready := run.look_up([claim for claim in claims if not claim.is_fresh]):
         run.send(ready)
     return run.counts
 
@@ -112,8 +113,10 @@ class _Run:
             by_tag[claim.look_up_tag].append(claim)
         ready: list[Claim] = []
         for tag, group in by_tag.items():
-            if not self._has_time(group):
-                self._release(group, "the lease was nearly over before the bank could be asked")
+            # A look-up must leave time for the sending that may follow it, or a long backlog would be looked up again
+            # and again and never sent.
+            if not self._has_time(group, calls=2):
+                self._release(group, "the lease was nearly over before the bank could be asked", at_once=True)
                 continue
             try:
                 found = self.bank.find_transfers(tag)
@@ -168,7 +171,7 @@ class _Run:
     def send(self, claims: Sequence[Claim]) -> None:
         """Send claims in one call and record what came of it."""
         if not self._has_time(claims):
-            self._release(claims, "the lease was nearly over before it could be sent")
+            self._release(claims, "the lease was nearly over before it could be sent", at_once=True)
             return
         try:
             accepted = self.bank.send_transfers([claim.order for claim in claims])
@@ -204,7 +207,8 @@ class _Run:
             middle = len(claims) // 2
             self.send(claims[:middle])
             self.send(claims[middle:])
-        elif error.concerns_balance:
+        elif error.concerns_balance or says_duplicate([str(refusal) for refusal in error.refusals]):
+            # A duplicate has a twin: the look-up that comes first next time finds it.
             self._release_for(claims, error, "sending it")
         else:
             self.counts.refused += 1
@@ -223,14 +227,15 @@ class _Run:
         reason: str,
         wait_seconds: float | None = None,
         caller_refused: bool = False,
+        at_once: bool = False,
     ) -> None:
         self.counts.released += len(claims)
         log.warning("transfers.released", count=len(claims), reason=reason)
         transfers.release(
-            self.database, claims, reason, self.policy, self.clock(), wait_seconds, caller_refused
+            self.database, claims, reason, self.policy, self.clock(), wait_seconds, caller_refused, at_once
         )
 
-    def _has_time(self, claims: Sequence[Claim]) -> bool:
+    def _has_time(self, claims: Sequence[Claim], calls: int = 1) -> bool:
         """A call must end before the lease does, or someone else might act on the same transfer meanwhile."""
-        ends_at = self.clock() + timedelta(seconds=self.bank.timeout_seconds)
+        ends_at = self.clock() + calls * timedelta(seconds=self.bank.timeout_seconds)
         return all(ends_at < claim.lease_expires_at for claim in claims)

@@ -129,10 +129,11 @@ def difference(found: BankTransfer, amount_centavos: int, destination: Destinati
     """
     pairs = (
         ("amount", str(found.amount_centavos), str(amount_centavos)),
-        ("bank code", found.bank_code, destination.bank_code),
-        ("branch", found.branch_code, destination.branch_code),
-        ("account", found.account_number, destination.account_number),
-        ("tax id", _digits(found.tax_id), _digits(destination.tax_id)),
+        # How the bank writes these back is known for the tax id only, so punctuation and leading zeros do not count.
+        ("bank code", _bare(found.bank_code), _bare(destination.bank_code)),
+        ("branch", _bare(found.branch_code), _bare(destination.branch_code)),
+        ("account", _bare(found.account_number), _bare(destination.account_number)),
+        ("tax id", _bare(found.tax_id), _bare(destination.tax_id)),
     )
     differing = [name for name, there, here in pairs if there != here]
     return f"the bank's transfer {found.id} differs in {', '.join(differing)}" if differing else None
@@ -161,5 +162,5 @@ def reissue_delay(generation: int, base_seconds: float, max_seconds: float) -> t
     return timedelta(seconds=min(12 * max_seconds, base_seconds * 8.0 ** min(generation - 1, 20)))
 
 
-def _digits(text: str) -> str:
-    return "".join(filter(str.isdigit, text))
+def _bare(text: str) -> str:
+    return "".join(filter(str.isalnum, text)).upper().lstrip("0")

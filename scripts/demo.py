@@ -231,7 +231,7 @@ def _start_ours(town: Town, day_seconds: float) -> None:
         "INVOICE_WINDOW_SECONDS": f"{day_seconds:.3f}",
         "INVOICE_INTERVAL_SECONDS": f"{day_seconds / 8:.6f}",
         "RECONCILE_INTERVAL_SECONDS": "2",
-        "BANK_TIMEOUT_SECONDS": "5",
+        "BANK_TIMEOUT_SECONDS": "3",
         "TRANSFER_LEASE_SECONDS": "8",
         "RETRY_BASE_SECONDS": "0.2",
         "RETRY_MAX_SECONDS": "2",

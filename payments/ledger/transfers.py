@@ -194,11 +194,15 @@ def release(
     now: datetime,
     wait_seconds: float | None = None,
     caller_refused: bool = False,
+    at_once: bool = False,
 ) -> None:
-    """Give claims back, to be tried again after the usual delay (or ``wait_seconds``, if that is longer)."""
+    """Give claims back, to be tried again after the usual delay (or ``wait_seconds``, if that is longer).
+
+    ``at_once``: nothing was tried, for want of time; they are due now, before those that came later.
+    """
     with database.transaction() as connection:
         for claim in claims:
-            _release(connection, claim, reason, policy, now, wait_seconds)
+            _release(connection, claim, reason, policy, now, wait_seconds, at_once)
         if caller_refused:
             raise_attention(connection, AttentionKind.BANK_REFUSES_US, "transfers", reason, now)
 
@@ -363,9 +367,10 @@ def _release(
     policy: ForwardingPolicy,
     now: datetime,
     wait_seconds: float | None = None,
+    at_once: bool = False,
 ) -> None:
     delay = retry_delay(claim.attempt, policy.retry_base_seconds, policy.retry_max_seconds)
-    wait = max(delay, timedelta(seconds=wait_seconds or 0))
+    wait = timedelta(0) if at_once else max(delay, timedelta(seconds=wait_seconds or 0))
     row = _move_claimed(connection, claim, TransferState.PENDING, reason=reason, due_at=now + wait)
     if row is not None:
         _write_history(connection, [(row, "released", reason)], now)
@@ -505,7 +510,7 @@ def _record_success(
         return
     if live is not None and live.id != row.id:
         may_be_there = live.calls > 0 and live.state != TransferState.DEAD
-        if may_be_there or live.state == TransferState.SETTLED:
+        if may_be_there or live.state in (TransferState.SENT, TransferState.SETTLED):
             _raise_paid_twice(connection, row, there, now)
             return
         _stop_for(connection, live, row, now)
