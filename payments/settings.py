@@ -404,11 +404,12 @@ def _check_together(settings: Settings) -> None:
         )
     if round(ratio) > SLOTS_MAX:
         _refuse("invoice_window_seconds", f"holds more than {SLOTS_MAX} intervals", "a shorter window")
-    if settings.bank_timeout_seconds >= settings.transfer_lease_seconds:
+    # A look-up and the sending that may follow it must both fit into one lease.
+    if 2 * settings.bank_timeout_seconds >= settings.transfer_lease_seconds:
         _refuse(
             "bank_timeout_seconds",
-            "is not smaller than TRANSFER_LEASE_SECONDS, so a call could outlive its lease",
-            "less than TRANSFER_LEASE_SECONDS",
+            "is not smaller than half of TRANSFER_LEASE_SECONDS, so two calls could outlive their lease",
+            "less than half of TRANSFER_LEASE_SECONDS",
         )
 
 

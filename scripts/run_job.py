@@ -6,6 +6,7 @@ them. Exit status: 0 done, 1 something is left to retry, 2 wrong arguments or se
 
 import argparse
 import json
+import os
 import secrets
 import sys
 import time
@@ -53,7 +54,7 @@ def main() -> int:
 
 
 def _parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="scripts/run_job", description="The job by hand, in development.")
+    parser = argparse.ArgumentParser(prog="scripts/run_job", description="The job by hand.")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     commands.add_parser("issue", help="issue one batch of invoices now, outside the window")
     commands.add_parser("forward", help="send every transfer that is due")
@@ -168,4 +169,10 @@ def _now() -> datetime:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        status = main()
+        sys.stdout.flush()
+    except BrokenPipeError:  # whoever read us has seen enough, such as `| head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        status = DONE
+    sys.exit(status)

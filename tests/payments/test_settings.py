@@ -142,7 +142,7 @@ WRONG = [
     ("RETRY_BASE_SECONDS", "3601", "more than RETRY_MAX_SECONDS"),
     ("RETRY_MAX_SECONDS", "-5", "too small"),
     ("REISSUE_MAX", "-1", "too small"),
-    ("BANK_TIMEOUT_SECONDS", "60", "not smaller than TRANSFER_LEASE_SECONDS"),
+    ("BANK_TIMEOUT_SECONDS", "60", "not smaller than half of TRANSFER_LEASE_SECONDS"),
     ("RECONCILE_INTERVAL_SECONDS", "0", "too small"),
     ("OPERATOR_TOKEN", "", "is empty"),
     ("OPERATOR_TOKEN", "hunter2hunter2!", "shorter than 16"),

@@ -29,7 +29,7 @@ class Town:
             "INVOICE_WINDOW_SECONDS": f"{DAY_SECONDS}",
             "INVOICE_INTERVAL_SECONDS": f"{DAY_SECONDS / 8}",
             "RECONCILE_INTERVAL_SECONDS": "1",
-            "BANK_TIMEOUT_SECONDS": "5",
+            "BANK_TIMEOUT_SECONDS": "2.5",
             # Whatever a stopped process held is taken up after this long.
             "TRANSFER_LEASE_SECONDS": "6",
             "RETRY_BASE_SECONDS": "0.2",
