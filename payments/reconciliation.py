@@ -190,8 +190,11 @@ class _Run:
         return min(last if last is not None else self.opened_at or now, now)
 
     def _is_before_our_time(self, event: Event) -> bool:
-        if not isinstance(event.fact, Credit) or self.opened_at is None:
+        if not isinstance(event.fact, Credit):
             return False
+        if self.opened_at is None:
+            # No worker has opened a window: what came before we first asked may have been forwarded by somebody else.
+            return event.fact.credited_at < self._credited_since() - _MARGIN
         return event.fact.credited_at < self.opened_at - _CLOCK_MARGIN
 
     def _accept(self, events: Sequence[Event]) -> int:
