@@ -22,6 +22,10 @@ class LedgerUnusable(RepasseError):
     """The database can never serve this program as it is (newer version, not ours, no rights)."""
 
 
+class ActRefused(RepasseError):
+    """What an operator asked for is not legal in the present state; the text names the state. Nothing was done."""
+
+
 class BankError(RepasseError):
     """A call to the bank did not end in an answer that we can use."""
 

@@ -86,6 +86,7 @@ inbox_events = Table(
     Column("digital_signature", Text),  # as received; None when reconciliation found the event
     Column("body", LargeBinary, nullable=False),  # the very bytes, for audit and replay
     Column("received_at", Instant, nullable=False),
+    Column("archived_at", Instant),  # when the bytes were moved to an archive file; body is empty then
     PrimaryKeyConstraint("event_id", name="an_event_once"),
 )
 Index("inbox_events_by_subject", inbox_events.c.subject)
@@ -197,6 +198,17 @@ _pending, _sending, _sent = (text(f"state = '{state}'") for state in ("pending",
 Index("transfers_due", transfers.c.due_at, sqlite_where=_pending, postgresql_where=_pending)
 Index("transfers_leased", transfers.c.lease_expires_at, sqlite_where=_sending, postgresql_where=_sending)
 Index("transfers_in_flight", transfers.c.sent_at, sqlite_where=_sent, postgresql_where=_sent)
+# For the operator's lists, newest first; the states above have their own.
+_settled = text("state = 'settled'")
+_ended = text(_one_of("state", (TransferState.DEAD, TransferState.FAILED, TransferState.STOPPED)))
+Index("transfers_settled", transfers.c.settled_at, sqlite_where=_settled, postgresql_where=_settled)
+Index(
+    "transfers_ended",
+    transfers.c.state,
+    transfers.c.id,
+    sqlite_where=_ended,
+    postgresql_where=_ended,
+)
 
 bank_transfers = Table(
     "bank_transfers",
@@ -284,6 +296,9 @@ attentions = Table(
     Column("detail", Text, nullable=False),
     Column("raised_at", Instant, nullable=False),
     Column("resolved_at", Instant),
+    Column("notified_at", Instant),  # when the notification hook took it; NULL: not yet, or no hook
+    Column("notify_after", Instant),  # not before then: somebody is at it, or it is to be tried again
+    Column("notify_attempts", Integer, nullable=False, server_default="0"),
 )
 _open = text("resolved_at IS NULL")
 Index(
@@ -305,3 +320,66 @@ reconciliations = Table(
     Column("failure", Text),  # NULL when every question to the bank was answered
 )
 Index("reconciliations_by_time", reconciliations.c.started_at)
+
+# --- what operators did, and what they decided ---
+
+acts = Table(
+    "acts",
+    metadata,
+    Column("id", _Serial, primary_key=True),
+    Column("at", Instant, nullable=False),
+    Column("who", String(64), nullable=False),
+    Column("kind", String(24), nullable=False),  # retry, abandon, replay, pause, ...
+    Column("subject", String(96), nullable=False),  # an external_id, an event, a switch
+    Column("reason", Text, nullable=False),
+    Column("result", Text, nullable=False),
+    CheckConstraint("reason <> '' AND who <> ''", name="an_act_has_its_reason"),
+)
+Index("acts_by_subject", acts.c.subject)
+
+switches = Table(
+    "switches",
+    metadata,
+    Column("name", String(16), nullable=False),
+    Column("paused_at", Instant),  # NULL: running
+    PrimaryKeyConstraint("name", name="a_switch_once"),
+    CheckConstraint(_one_of("name", ("forwarding", "issuing")), name="switch_known"),
+)
+
+processes = Table(
+    "processes",
+    metadata,
+    Column("id", String(64), nullable=False),  # chosen at its start
+    Column("kind", String(16), nullable=False),  # web, worker
+    Column("host", String(128), nullable=False),
+    Column("pid", Integer, nullable=False),
+    Column("version", String(32), nullable=False),
+    Column("started_at", Instant, nullable=False),
+    Column("seen_at", Instant, nullable=False),
+    Column("stopped_at", Instant),  # NULL: it runs, or it died
+    Column("bank_key_fetched_at", Instant),
+    PrimaryKeyConstraint("id", name="a_process_once"),
+)
+
+# --- running totals, so that a statement costs the same whatever the books hold; see totals.py ---
+
+totals = Table(
+    "totals",
+    metadata,
+    Column("name", String(40), nullable=False),
+    Column("shard", Integer, nullable=False),  # writers on several connections do not wait for each other
+    Column("number", BigInteger, nullable=False),
+    Column("centavos", BigInteger, nullable=False),
+    PrimaryKeyConstraint("name", "shard", name="a_total_once"),
+)
+
+tallies = Table(
+    "tallies",
+    metadata,
+    Column("minute", Instant, nullable=False),
+    Column("name", String(40), nullable=False),
+    Column("shard", Integer, nullable=False),
+    Column("number", BigInteger, nullable=False),
+    Column("centavos", BigInteger, nullable=False),
+    PrimaryKeyConstraint("minute", "name", "shard", name="a_tally_once"),
+)
