@@ -108,7 +108,7 @@ def test_a_large_group_is_recorded_whole(database: Database) -> None:
 def test_a_group_that_fails_leaves_nothing(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     """A bug in the last event of a group undoes the first; the intake then tries each alone."""
     bad = Arrival(read_event(a_body(an_invoice_log(invoice_id="i2"), "e2")), digital_signature=object())  # type: ignore[arg-type]
-    with pytest.raises(Exception, match="type 'object' is not supported|Error binding"):
+    with pytest.raises(Exception, match=r"type .object. is not supported|Error binding"):
         inbox.accept(database, [an_arrival(an_invoice_log(invoice_id="i1")), bad], "webhook", a_policy(), NOW)
     assert recount_statement(database).credits == 0
     with database.reading() as connection:
