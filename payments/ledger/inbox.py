@@ -13,11 +13,18 @@ from sqlalchemy import Connection, bindparam, select, union_all, update
 
 from payments.credit import Credit, Reversal
 from payments.event import Event
+from payments.ledger import totals
 from payments.ledger.attention import AttentionKind, raise_attention, resolve_attention
 from payments.ledger.database import Database, insert_new
 from payments.ledger.prepared import Prepared
 from payments.ledger.tables import credits, inbox_events, reversals
-from payments.ledger.transfers import apply_reversal, create_first_transfer, owed_centavos, record_news
+from payments.ledger.transfers import (
+    apply_reversal,
+    create_first_transfer,
+    owed_centavos,
+    record_news,
+    withhold,
+)
 from payments.money import net_centavos
 from payments.policy import ForwardingPolicy
 from payments.transfer import TransferNews
@@ -100,6 +107,8 @@ def record_stored(
                 "new_reason": event.unreadable,
             },
         )
+        if outcome != stored_outcome:
+            totals.add(connection, f"events.{outcome}", 1, 0, now)
     if event.unreadable is None:
         resolve_attention(connection, AttentionKind.UNREADABLE_EVENT, event.event_id, now)
     return outcome
@@ -152,6 +161,7 @@ def _accept_one(
         connection.execute(
             update(inbox_events).where(inbox_events.c.event_id == event.event_id).values(outcome=outcome)
         )
+    totals.add(connection, f"events.{outcome}", 1, 0, now)
     if source == "reconciliation":
         _close_unreadable_of(connection, event, now)
     net = event.fact.net_centavos if isinstance(event.fact, Credit) else None
@@ -212,6 +222,12 @@ def _record_credit(
     }
     if not insert_new(connection, credits, [row], "invoice_id"):
         return _judge_repeated_credit(connection, credit, now)
+    totals.add(connection, "credits.gross", 1, credit.gross_centavos)
+    totals.add(connection, "credits.fee", 1, credit.fee_centavos)
+    totals.add(connection, "credits.net", 1, credit.net_centavos)
+    totals.add(connection, "credited", 1, credit.net_centavos, now)
+    if row["disposition"] != "forward":
+        totals.add(connection, "credits.not_forwarded", 1, credit.net_centavos)
     if expected == Outcome.NOTHING_TO_FORWARD:
         detail = f"{credit.gross_centavos} centavos received, {credit.fee_centavos} charged: nothing is left"
         raise_attention(connection, AttentionKind.NOTHING_TO_FORWARD, credit.invoice_id, detail, now)
@@ -225,11 +241,7 @@ def _forward(connection: Connection, credit: Credit, policy: ForwardingPolicy, n
     recorded = _CREDIT.run(connection, {"invoice": credit.invoice_id}).one()
     owed = owed_centavos(connection, recorded)
     if owed < credit.net_centavos:
-        connection.execute(
-            update(credits)
-            .where(credits.c.invoice_id == credit.invoice_id)
-            .values(withheld_centavos=credit.net_centavos - owed)
-        )
+        withhold(connection, credit.invoice_id, credit.net_centavos - owed)
     if owed > 0:
         create_first_transfer(connection, credit.invoice_id, owed, policy, now)
 

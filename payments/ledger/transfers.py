@@ -28,6 +28,7 @@ from sqlalchemy import (
     update,
 )
 
+from payments.ledger import totals
 from payments.ledger.attention import AttentionKind, raise_attention, resolve_attention
 from payments.ledger.database import Database, insert_new
 from payments.ledger.prepared import Prepared, Row
@@ -140,14 +141,16 @@ def claim(database: Database, call_tag: str, lease_seconds: float, limit: int, n
     None while an operator has paused forwarding.
     """
     with database.transaction() as connection:
-        ids = _due_ids(connection, limit, now)
-        if not ids or is_paused(connection, "forwarding"):
+        pending, expired = _due_ids(connection, limit, now)
+        if not (pending or expired) or is_paused(connection, "forwarding"):
             return []
         lease_expires_at = now + timedelta(seconds=lease_seconds)
         rows = [
             _CLAIM.run(connection, {"id_": each, "new_call_tag": call_tag, "lease": lease_expires_at}).one()
-            for each in ids
+            for each in (*pending, *expired)
         ]
+        for row in rows[: len(pending)]:
+            _count_move(connection, TransferState.PENDING, row.amount_centavos, row)
         _write_history(connection, [(row, "claimed", None) for row in rows], now)
         return [_to_claim(connection, row) for row in sorted(rows, key=lambda row: int(row.id))]
 
@@ -179,6 +182,7 @@ def record_sent(
             if row is not None:
                 recorded += 1
                 _write_history(connection, [(row, "sent", f"the bank's id is {there.id}")], now)
+                totals.add(connection, "sent", 1, row.amount_centavos, now)
                 _apply_sighting(connection, row, policy, now)
             resolve_attention(connection, AttentionKind.TRANSFER_STUCK, claim.external_id, now)
         resolve_attention(connection, AttentionKind.BANK_REFUSES_US, "transfers", now)
@@ -399,13 +403,14 @@ def has_fact(connection: Connection, row: Row, fact: str) -> bool:
 # --- below: the parts of the above ---
 
 
-def _due_ids(connection: Connection, limit: int, now: datetime) -> list[int]:
+def _due_ids(connection: Connection, limit: int, now: datetime) -> tuple[list[int], list[int]]:
+    """The pending ones that are due, and those whose lease ran out."""
     # A share for those whose lease ran out, so that a steady stream of new ones starves nobody; the rest for the
     # new, which cost no look-up; and what is left over for the others again.
     expired = _EXPIRED.run(connection, {"now": now, "limit": limit}).scalars()
     share = max(1, limit // EXPIRED_SHARE)
     pending = _DUE.run(connection, {"now": now, "limit": limit - min(share, len(expired))}).scalars()
-    return [*pending, *expired[: limit - len(pending)]]
+    return pending, expired[: limit - len(pending)]
 
 
 def _to_claim(connection: Connection, row: Row) -> Claim:
@@ -428,7 +433,10 @@ def _move_claimed(connection: Connection, claim: Claim, state: TransferState, **
     new = {"state": state, "lease_expires_at": None} | values
     guard = {"id_": claim.transfer_id, "attempt_": claim.attempt}
     update_ = _guarded_update(tuple(new), (TransferState.SENDING,))
-    return update_.run(connection, guard | new).one_or_none()
+    row = update_.run(connection, guard | new).one_or_none()
+    if row is not None:
+        _count_move(connection, TransferState.SENDING, row.amount_centavos, row)
+    return row
 
 
 def _move(
@@ -441,7 +449,15 @@ def _move(
     """Move a row that was read in this transaction, under the lineage's lock; anything else is a bug."""
     new = {"state": state, "lease_expires_at": None} | values
     guard = {"id_": row.id, "attempt_": row.attempt}
-    return _guarded_update(tuple(new), tuple(origins)).run(connection, guard | new).one()
+    moved = _guarded_update(tuple(new), tuple(origins)).run(connection, guard | new).one()
+    _count_move(connection, row.state, row.amount_centavos, moved)
+    return moved
+
+
+def _count_move(connection: Connection, old_state: str, old_centavos: int, row: Row) -> None:
+    if row.state != old_state:
+        totals.add(connection, f"transfers.{old_state}", -1, -old_centavos)
+        totals.add(connection, f"transfers.{row.state}", 1, row.amount_centavos)
 
 
 def _release(
@@ -544,8 +560,18 @@ def _shrink(connection: Connection, row: Row, credit: Row, owed: int, now: datet
         _write_history(connection, [(stopped, "stopped", stopped.reason)], now)
     else:
         _LOWER.run(connection, {"id_": row.id, "amount": owed})
+        totals.add(connection, f"transfers.{row.state}", 0, owed - row.amount_centavos)
         _write_history(connection, [(row, "lowered", f"to {owed} centavos by a reversal")], now)
-    _WITHHOLD.run(connection, {"invoice": credit.invoice_id, "withheld": credit.net_centavos - owed})
+    withhold(connection, credit.invoice_id, credit.net_centavos - owed)
+
+
+def withhold(connection: Connection, invoice_id: str, centavos: int) -> None:
+    """Set how much of a credit is not to be forwarded, because it was reversed before it was sent."""
+    before = _WITHHELD.run(connection, {"invoice": invoice_id}).scalar_one()
+    if centavos != before:
+        _WITHHOLD.run(connection, {"invoice": invoice_id, "withheld": centavos})
+        number = (centavos > 0) - (before > 0)
+        totals.add(connection, "credits.withheld", number, centavos - before)
 
 
 def _adopt(
@@ -644,10 +670,22 @@ def _settle(connection: Connection, row: Row, bank_transfer_id: str, now: dateti
         settled_at=now,
     )
     _write_history(connection, [(settled, "settled", f"the bank's id is {bank_transfer_id}")], now)
+    totals.add(connection, "settled", 1, row.amount_centavos, now)
+    totals.add_settlement(connection, _waited_seconds(connection, row, now), row.amount_centavos, now)
     _resolve_waiting(connection, row, now)
     for generation in range(1, row.generation + 1):
         external_id = external_id_for(row.invoice_id, generation)
         resolve_attention(connection, AttentionKind.TRANSFER_DEAD, external_id, now)
+
+
+def _waited_seconds(connection: Connection, row: Row, now: datetime) -> float:
+    """How long ago the credit was recorded that this transfer forwards."""
+    began_at = row.created_at
+    if row.generation > 1:
+        credit = _lock_lineage(connection, row.invoice_id)
+        assert credit is not None  # a transfer has its credit
+        began_at = credit.recorded_at
+    return float((now - began_at).total_seconds())
 
 
 def _apply_sighting(connection: Connection, row: Row, policy: ForwardingPolicy, now: datetime) -> None:
@@ -678,11 +716,12 @@ def _fail_and_reissue(
         return
     failed = _move(connection, row, origins, TransferState.FAILED, reason=reason)
     _write_history(connection, [(failed, "failed", reason)], now)
+    totals.add(connection, "failed", 1, row.amount_centavos, now)
     _resolve_waiting(connection, row, now)
     credit = _lock_lineage(connection, row.invoice_id)
     assert credit is not None  # a transfer has its credit
     owed = owed_centavos(connection, credit)
-    _WITHHOLD.run(connection, {"invoice": row.invoice_id, "withheld": credit.net_centavos - owed})
+    withhold(connection, row.invoice_id, credit.net_centavos - owed)
     if owed < row.amount_centavos:
         resolve_attention(connection, AttentionKind.REVERSED_AFTER_SENDING, row.invoice_id, now)
     if owed > 0:
@@ -720,9 +759,7 @@ def _resolve_waiting(connection: Connection, row: Row, now: datetime) -> None:
 
 
 def _restore_withheld(connection: Connection, credit: Row, row: Row) -> None:
-    _WITHHOLD.run(
-        connection, {"invoice": credit.invoice_id, "withheld": credit.net_centavos - row.amount_centavos}
-    )
+    withhold(connection, credit.invoice_id, credit.net_centavos - row.amount_centavos)
 
 
 def _insert_transfer(
@@ -749,6 +786,7 @@ def _insert_transfer(
             "created_at": now,
         },
     )
+    totals.add(connection, f"transfers.{TransferState.PENDING}", 1, amount_centavos)
 
 
 def _destination_id(connection: Connection, destination: Destination) -> int:
@@ -964,6 +1002,7 @@ _INSERT_HISTORY = Prepared(
 )
 
 _LOCK_CREDIT = Prepared(select(credits).where(credits.c.invoice_id == _INVOICE).with_for_update())
+_WITHHELD = Prepared(select(credits.c.withheld_centavos).where(credits.c.invoice_id == _INVOICE))
 _WITHHOLD = Prepared(
     update(credits).where(credits.c.invoice_id == _INVOICE).values(withheld_centavos=bindparam("withheld"))
 )
