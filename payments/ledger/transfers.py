@@ -31,6 +31,7 @@ from sqlalchemy import (
 from payments.ledger import totals
 from payments.ledger.attention import AttentionKind, raise_attention, resolve_attention
 from payments.ledger.database import Database, insert_new
+from payments.ledger.many import InsertMany
 from payments.ledger.prepared import Prepared, Row
 from payments.ledger.switches import is_paused
 from payments.ledger.tables import (
@@ -278,11 +279,33 @@ def raise_unsettled(database: Database, now: datetime) -> int:
 # --- inside the inbox's transaction ---
 
 
-def create_first_transfer(
-    connection: Connection, invoice_id: str, amount_centavos: int, policy: ForwardingPolicy, now: datetime
-) -> None:
-    """Create the pending transfer of a new credit, due at once."""
-    _insert_transfer(connection, invoice_id, 1, amount_centavos, policy, now, now)
+def create_first_transfers(
+    connection: Connection,
+    owed: Sequence[tuple[str, int]],
+    policy: ForwardingPolicy,
+    now: datetime,
+    ask_first: bool,
+) -> int:
+    """Create the pending transfers of new credits (invoice id, centavos), due at once; returns how many.
+
+    ``ask_first``: the bank may know transfers of these credits that our books do not (older books were restored, or
+    another deployment was at work), so nothing is sent before a look-up. They count as attempted once.
+    """
+    destination_id = _destination_id(connection, policy.destination)
+    attempt = 1 if ask_first else 0
+    totals.add(
+        connection, f"transfers.{TransferState.PENDING}", len(owed), sum(centavos for _, centavos in owed)
+    )
+    return _INSERT_FIRST.run(
+        connection,
+        [
+            (
+                *(invoice_id, 1, external_id_for(invoice_id, 1), centavos, destination_id),
+                *(TransferState.PENDING.value, attempt, 0, now, now),
+            )
+            for invoice_id, centavos in owed
+        ],
+    )
 
 
 def record_news(connection: Connection, news: TransferNews, policy: ForwardingPolicy, now: datetime) -> bool:
@@ -990,13 +1013,12 @@ _LATEST_GENERATION = Prepared(
     select(func.max(transfers.c.generation)).where(transfers.c.invoice_id == _INVOICE)
 )
 _LOWER = Prepared(update(transfers).where(transfers.c.id == _ID).values(amount_centavos=bindparam("amount")))
-_INSERT_TRANSFER = Prepared(
-    _insert_into(
-        transfers,
-        *("invoice_id", "generation", "external_id", "amount_centavos", "destination_id"),
-        *("state", "attempt", "calls", "due_at", "created_at"),
-    )
+_TRANSFER_COLUMNS = (
+    *("invoice_id", "generation", "external_id", "amount_centavos", "destination_id"),
+    *("state", "attempt", "calls", "due_at", "created_at"),
 )
+_INSERT_TRANSFER = Prepared(_insert_into(transfers, *_TRANSFER_COLUMNS))
+_INSERT_FIRST = InsertMany(transfers, *_TRANSFER_COLUMNS)
 _INSERT_HISTORY = Prepared(
     _insert_into(transfer_history, "transfer_id", "at", "fact", "state", "attempt", "detail")
 )

@@ -80,7 +80,9 @@ class Stand:
     def start_bank(self, seconds: float) -> int:
         """Start the quick bank, which takes ``seconds`` for a transfer call (below 0: for ever); its port."""
         port = free_port()
-        process = self.start("-m", "scripts.benchmarks.bank", str(port), str(self.public_key_file), str(seconds))
+        process = self.start(
+            "-m", "scripts.benchmarks.bank", str(port), str(self.public_key_file), str(seconds)
+        )
         self._wait_for(process, port, "/seen", "the quick bank")
         return port
 
