@@ -7,14 +7,12 @@ statements whose parameters are single values (no expanding IN).
 
 from collections import namedtuple
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sqlalchemy import Connection, Dialect, Executable, Table
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.elements import ClauseElement
-
-if TYPE_CHECKING:
-    from sqlalchemy.dialects import postgresql, sqlite
 
 # A named tuple whose fields are the statement's columns; what they hold is the schema's business.
 Row = Any
@@ -82,18 +80,9 @@ class Prepared:
         return plan
 
 
-def insert_into(table: Table, dialect: str) -> "postgresql.Insert | sqlite.Insert":
-    """An INSERT that can say what to do on a conflict, in the words of a dialect.
-
-    A dialect is imported when it is needed: PostgreSQL's brings its drivers, which a command on SQLite would wait for.
-    """
-    if dialect == "postgresql":
-        from sqlalchemy.dialects import postgresql
-
-        return postgresql.insert(table)
-    from sqlalchemy.dialects import sqlite
-
-    return sqlite.insert(table)
+def insert_into(table: Table, dialect: str) -> postgresql.Insert | sqlite.Insert:
+    """An INSERT that can say what to do on a conflict, in the words of a dialect."""
+    return postgresql.insert(table) if dialect == "postgresql" else sqlite.insert(table)
 
 
 class _Plan:
