@@ -27,7 +27,10 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     _add_reads(commands)
     _add_acts(commands)
     _add_work(commands)
-    return parser.parse_args(arguments)
+    read = parser.parse_args(arguments)
+    if read.command == "statement" and read.recount and (read.since or read.until):
+        parser.error("--recount is of everything: leave --from and --to out")
+    return read
 
 
 def _add_reads(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -57,7 +60,15 @@ def _add_reads(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     form = statement.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="as one JSON object")
     form.add_argument("--csv", action="store_true", help="as lines of name, count, centavos")
+    statement.add_argument(
+        "--recount",
+        action="store_true",
+        help="from every row, not from the running totals; names what is wrong",
+    )
     _add_period(statement)
+
+    system = commands.add_parser("system", help="processes, reconciliations, what is paused")
+    _add_json(system)
 
     audit = commands.add_parser("audit", help="every credit with its transfer and times, as CSV")
     _add_period(audit)

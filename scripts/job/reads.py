@@ -2,13 +2,15 @@
 
 import csv
 import sys
+import time
 from argparse import Namespace
 from collections.abc import Callable, Sequence
 from dataclasses import astuple, fields
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from payments.ledger.database import Database
-from payments.ledger.statement import Statement, read_statement
+from payments.ledger.statement import Statement, read_statement, recount_statement
 from payments.money import format_brl
 from scripts.job.view import csv_cell, moment, plain, table, to_json
 
@@ -227,7 +229,13 @@ _WRITERS: dict[str, Callable[[Any], list[str]]] = {
 def statement(database: Database, arguments: Namespace) -> int:
     """Where every centavo is: of all, or of a period's credits."""
     read: Statement | PeriodStatement
-    if arguments.since is None and arguments.until is None:
+    if arguments.recount:
+        from payments.ledger.period import read_unaccounted
+
+        read = recount_statement(database)
+        wrong = [f"unaccounted: {plain(line.invoice_id)}" for line in read_unaccounted(database)]
+        lines = [*_batch_lines(read), *_money_lines(read), *wrong]
+    elif arguments.since is None and arguments.until is None:
         read = read_statement(database)
         lines = [*_batch_lines(read), *_money_lines(read)]
     else:
@@ -242,6 +250,32 @@ def statement(database: Database, arguments: Namespace) -> int:
         _write_statement_csv(read)
     else:
         print("\n".join(lines))
+    return DONE
+
+
+def system(database: Database, arguments: Namespace) -> int:
+    """Who is alive, when we last asked the bank, and what is paused."""
+    from payments.ledger.overview import read_system
+
+    read = read_system(database, datetime.fromtimestamp(time.time(), UTC))
+    if arguments.json:
+        print(to_json(read))
+        return DONE
+    print(f"database   version {read.revision}")
+    paused = ", ".join(f"{switch} since {moment(at)}" for switch, at in read.paused.items())
+    print(f"paused     {paused or 'nothing'}")
+    print()
+    living = [
+        (
+            *(row["kind"], row["host"], row["pid"], row["version"], moment(row["started_at"])),
+            *(moment(row["seen_at"]), "stopped" if row["stopped_at"] else "yes" if row["alive"] else "NO"),
+        )
+        for row in read.processes
+    ]
+    print("\n".join(table(("process", "host", "pid", "version", "started", "last seen", "alive"), living)))
+    print()
+    runs = [(moment(row["started_at"]), row["found"], row["failure"]) for row in read.reconciliations]
+    print("\n".join(table(("reconciled", "found", "not answered"), runs, right=(1,))))
     return DONE
 
 

@@ -2,6 +2,8 @@
 
 import csv
 import json
+import re
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
@@ -14,6 +16,9 @@ from payments.event import read_event
 from payments.invoice import BankInvoice, Payer
 from payments.ledger import batches, inbox, transfers
 from payments.ledger.database import Database
+from payments.ledger.migrate import NEWEST_REVISION
+from payments.ledger.processes import Process, record_alive
+from payments.ledger.reconciliations import record_reconciliation
 from payments.ledger.switches import Switch
 from payments.policy import ForwardingPolicy
 from payments.transfer import TransferState
@@ -287,6 +292,34 @@ def test_the_statement_of_a_period_says_what_became_of_its_credits(
     assert "net,2,49980" in desk("statement", "--csv").stdout.splitlines()
 
 
+def test_a_recount_names_the_credits_that_are_not_accounted_for(
+    desk: Script, database: Database, policy: ForwardingPolicy
+) -> None:
+    """What the runbook asks for when the statement does not balance: here a hand has been in the books."""
+    credit(database, policy, 20_000, 30_000)
+    assert desk("statement", "--recount").stdout.endswith("\nbalanced\n")
+    with sqlite3.connect(str(database.url.database)) as connection:
+        connection.execute(
+            "UPDATE transfers SET amount_centavos = 1 WHERE external_id = 'credit-5000000000000001'"
+        )
+    connection.close()
+    said = desk("statement", "--recount").stdout
+    assert "NOT BALANCED" in said
+    assert said.endswith("unaccounted: 5000000000000001\n")
+
+
+def test_the_system_tells_what_lives_and_what_is_paused(desk: Script, database: Database) -> None:
+    """Processes, the last questions to the bank, switches."""
+    record_alive(database, Process("p", "web", "h", 17, "1.0"), NOW)
+    record_reconciliation(database, NOW, NOW, 3, "undelivered events: throttled")
+    desk("pause", "issuing", "--reason", "on holiday")
+    said = desk("system").stdout
+    assert "paused     issuing since 20" in said
+    for row in (r"web\s+h\s+17\s+1\.0 .* NO", r"2026-03-02 15:00:00Z\s+3\s+undelivered events: throttled"):
+        assert re.search(row, said)
+    assert json.loads(desk("system", "--json").stdout)["revision"] == NEWEST_REVISION
+
+
 def test_the_audit_has_every_credit_and_no_formula(
     desk: Script, database: Database, policy: ForwardingPolicy, dead: str
 ) -> None:
@@ -318,6 +351,7 @@ def test_the_audit_has_every_credit_and_no_formula(
         ["credits", "--amount", "12.34"],
         ["statement", "--from", "yesterday"],
         ["statement", "--json", "--csv"],
+        ["statement", "--recount", "--from", "2026-03-02"],
         ["resolve", "one", "--reason", "no number"],
     ],
 )
