@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from payments.event import read_event
-from payments.ledger import inbox, stories, transfers
+from payments.ledger import inbox, lists, overview, search, stories, transfers
 from payments.ledger.database import Database, open_database
 from payments.ledger.migrate import migrate
 from payments.ledger.statement import read_statement
@@ -51,7 +51,7 @@ class _Asks:
         self._policy = load_settings(needs_bank=False).forwarding_policy
         self._bodies = bodies(10**9, size)
         self._claims: list[transfers.Claim] = []
-        self._invoice_id = stories.list_credits(database, None, limit=1).items[0].invoice_id
+        self._invoice_id = lists.list_credits(database, None, limit=1).items[0].invoice_id
 
     def all(self) -> dict[str, Callable[[], object]]:
         now = datetime.now(UTC)
@@ -60,10 +60,10 @@ class _Asks:
             f"claim {GROUP} transfers": self._claim,
             f"record {GROUP} as sent": self._record,
             "statement": lambda: read_statement(self._database),
-            "overview": lambda: stories.read_overview(self._database, now, timedelta(days=1), 48),
-            "list of credits": lambda: stories.list_credits(self._database, None),
-            "list of settled": lambda: stories.list_transfers(self._database, "settled", None),
-            "search": lambda: stories.search(self._database, self._invoice_id),
+            "overview": lambda: overview.read_overview(self._database, now, timedelta(days=1), 48),
+            "list of credits": lambda: lists.list_credits(self._database, None),
+            "list of settled": lambda: lists.list_transfers(self._database, "settled", None),
+            "search": lambda: search.search(self._database, self._invoice_id),
             "one credit's story": lambda: stories.read_credit(self._database, self._invoice_id),
         }
 
