@@ -16,7 +16,7 @@ from payments.bank.signature import BankKeys, KeyUnavailable
 from payments.errors import LedgerUnavailable
 from payments.event import read_event
 from payments.ledger.inbox import Arrival, Outcome, Receipt
-from payments.observability import Metrics
+from payments.metrics import Metrics
 from webhooks.intake import Intake
 
 log = structlog.get_logger()
@@ -42,8 +42,7 @@ class Receiver:
         """Answer one delivery, and count it."""
         began = perf_counter()
         response = await self._receive(request)
-        self._metrics.events.labels(str(response.status_code)).inc()
-        self._metrics.event_seconds.observe(perf_counter() - began)
+        self._metrics.count_event(response.status_code, perf_counter() - began)
         return response
 
     async def _receive(self, request: Request) -> Response:
