@@ -14,7 +14,7 @@ from sqlalchemy import Connection, bindparam, select, union_all, update
 from payments.credit import Credit, Reversal
 from payments.event import Event
 from payments.ledger import totals
-from payments.ledger.attention import AttentionKind, raise_attention
+from payments.ledger.attention import AttentionKind, raise_attention, resolve_attention
 from payments.ledger.database import Database, insert_new
 from payments.ledger.prepared import Prepared
 from payments.ledger.tables import credits, inbox_events, reversals
@@ -85,6 +85,58 @@ def known_logs(database: Database, log_ids: Sequence[str]) -> set[str]:
         return {str(log_id) for log_id in connection.execute(_KNOWN_LOGS, {"ids": log_ids}).scalars()}
 
 
+def record_stored(
+    connection: Connection, event: Event, stored_outcome: str, policy: ForwardingPolicy, now: datetime
+) -> Outcome:
+    """Record what follows from an event that is in the inbox already, as its bytes are read now.
+
+    Returns what came of it. The inbox's row is rewritten only where nothing had come of it: when it could not be
+    read, or was of no interest; once it can be read, its matter is closed. Runs in the caller's transaction.
+    """
+    expected = _expected_outcome(event, policy)
+    outcome = _record_fact(connection, event, policy, expected, now)
+    if stored_outcome in (Outcome.UNREADABLE, Outcome.NO_INTEREST):
+        _REREAD.run(
+            connection,
+            {
+                "which": event.event_id,
+                "new_subscription": event.subscription[:64],
+                "new_log_type": event.log_type[:64],
+                "new_subject": event.subject,
+                "new_outcome": outcome,
+                "new_reason": event.unreadable,
+            },
+        )
+        if outcome != stored_outcome:
+            totals.add(connection, f"events.{outcome}", 1, 0, now)
+    if event.unreadable is None:
+        resolve_attention(connection, AttentionKind.UNREADABLE_EVENT, event.event_id, now)
+    return outcome
+
+
+def _meet_again(connection: Connection, event: Event, policy: ForwardingPolicy, now: datetime) -> Outcome:
+    """A repeated event has no second effect. One that could not be read when it first came has its first.
+
+    Only for the same bytes, which a newer program may read: the bank does not change an event, so other bytes under
+    its id stay a matter for a person.
+    """
+    if event.unreadable is not None:
+        return Outcome.REPEATED
+    stored = _STORED.run(connection, {"event_id": event.event_id}).one()
+    if stored.outcome != Outcome.UNREADABLE or bytes(stored.body) != event.body:
+        return Outcome.REPEATED
+    return record_stored(connection, event, stored.outcome, policy, now)
+
+
+def _close_unreadable_of(connection: Connection, event: Event, now: datetime) -> None:
+    """What an unreadable event would have told has come in another way: its matter is closed."""
+    if event.fact is None or event.subject is None:
+        return
+    same = {"subject": event.subject, "subscription": event.subscription, "log_type": event.log_type}
+    for event_id in _UNREADABLE_OF.run(connection, same).scalars():
+        resolve_attention(connection, AttentionKind.UNREADABLE_EVENT, event_id, now)
+
+
 def _accept_one(
     connection: Connection, arrival: Arrival, source: str, policy: ForwardingPolicy, now: datetime
 ) -> Receipt:
@@ -103,13 +155,15 @@ def _accept_one(
         "received_at": now,
     }
     if not insert_new(connection, inbox_events, [row], "event_id"):
-        return Receipt(event.event_id, Outcome.REPEATED, event.subject)
+        return Receipt(event.event_id, _meet_again(connection, event, policy, now), event.subject)
     outcome = _record_fact(connection, event, policy, expected, now)
     if outcome != expected:
         connection.execute(
             update(inbox_events).where(inbox_events.c.event_id == event.event_id).values(outcome=outcome)
         )
     totals.add(connection, f"events.{outcome}", 1, 0, now)
+    if source == "reconciliation":
+        _close_unreadable_of(connection, event, now)
     net = event.fact.net_centavos if isinstance(event.fact, Credit) else None
     return Receipt(event.event_id, outcome, event.subject, net)
 
@@ -226,6 +280,29 @@ def _record_reversal(connection: Connection, reversal: Reversal, now: datetime) 
 # --- the statements, built once: building one anew costs three times as much as running it ---
 
 _CREDIT = Prepared(select(credits).where(credits.c.invoice_id == bindparam("invoice")))
+_STORED = Prepared(
+    select(inbox_events.c.outcome, inbox_events.c.body)
+    .where(inbox_events.c.event_id == bindparam("event_id"))
+    .with_for_update()
+)
+_UNREADABLE_OF = Prepared(
+    select(inbox_events.c.event_id).where(
+        inbox_events.c.subject == bindparam("subject"),
+        inbox_events.c.subscription == bindparam("subscription"),
+        inbox_events.c.log_type == bindparam("log_type"),
+        inbox_events.c.outcome == Outcome.UNREADABLE,
+    )
+)
+_REREAD = Prepared(
+    update(inbox_events)
+    .where(inbox_events.c.event_id == bindparam("which"))
+    .values(
+        {
+            name: bindparam(f"new_{name}", type_=inbox_events.c[name].type)
+            for name in ("subscription", "log_type", "subject", "outcome", "reason")
+        }
+    )
+)
 _KNOWN_LOGS = union_all(
     select(credits.c.log_id).where(credits.c.log_id.in_(bindparam("ids", expanding=True))),
     select(reversals.c.log_id).where(reversals.c.log_id.in_(bindparam("ids", expanding=True))),
