@@ -10,9 +10,9 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from payments import authorization
 from payments.bank.signature import BankKeys
 from payments.errors import LedgerUnavailable
-from payments.ledger.switches import paused
 from payments.ledger.database import Database
 from payments.ledger.migrate import NEWEST_REVISION, revision_of
+from payments.ledger.switches import paused
 from payments.metrics import MetricsText
 from webhooks.draining import Draining
 from webhooks.forwarder import Forwarder

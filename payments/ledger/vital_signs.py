@@ -23,8 +23,8 @@ from payments.ledger.tables import (
     issuing_windows,
     processes,
     reconciliations,
-    switches,
 )
+from payments.ledger.switches import Switch, paused_in
 from payments.ledger.totals import SETTLED_WITHIN_SECONDS, Sum, settled_within
 
 # A slot is overdue when a tenth of its interval has passed without its batch: 18 minutes of 3 hours. The worker
@@ -32,7 +32,7 @@ from payments.ledger.totals import SETTLED_WITHIN_SECONDS, Sum, settled_within
 OVERDUE_SHARE = 10
 
 PROCESS_KINDS = ("web", "worker")
-SWITCHES = ("forwarding", "issuing")
+SWITCHES: tuple[Switch, ...] = ("forwarding", "issuing")
 SLOT_STATES = ("coming", "overdue", "planned", "issuing", "issued", "skipped")
 
 
@@ -63,6 +63,7 @@ def read_vital_signs(database: Database, now: datetime) -> VitalSigns:
         window = _window(connection)
         slots, late = _slots(connection, window, now)
         alive = list(connection.execute(_ALIVE, {"since": now - ALIVE_WITHIN}))
+        off = paused_in(connection)
         key_times = [row.bank_key_fetched_at for row in alive if row.kind == "web"]
         known_times = [moment for moment in key_times if moment is not None]
         return VitalSigns(
@@ -76,7 +77,7 @@ def read_vital_signs(database: Database, now: datetime) -> VitalSigns:
             processes_by_kind={kind: sum(row.kind == kind for row in alive) for kind in PROCESS_KINDS},
             bank_key_age_seconds=_age(min(known_times, default=None), now),
             bank_keys_missing=len(key_times) - len(known_times),
-            paused=_paused(connection),
+            paused={switch: switch in off for switch in SWITCHES},
             notifications_undelivered=connection.execute(_UNDELIVERED).scalar_one(),
         )
 
@@ -124,11 +125,6 @@ def _last_complete(connection: Connection, window: IssuingWindow | None) -> date
     return last if last is not None or window is None else window.opened_at
 
 
-def _paused(connection: Connection) -> dict[str, bool]:
-    off = {row.name for row in connection.execute(_PAUSED)}
-    return {name: name in off for name in SWITCHES}
-
-
 # --- the statements ---
 
 _ATTENTIONS = (
@@ -149,7 +145,6 @@ _ALIVE = select(processes.c.kind, processes.c.bank_key_fetched_at).where(
     processes.c.stopped_at.is_(None),
     processes.c.seen_at >= bindparam("since", type_=processes.c.seen_at.type),
 )
-_PAUSED = select(switches.c.name).where(switches.c.paused_at.is_not(None))
 _UNDELIVERED = (
     select(func.count())
     .select_from(attentions)

@@ -54,7 +54,9 @@ def test_ready_names_the_banks_key_when_it_is_missing(
     assert body["reasons"]["bank_key"].startswith("no public key of the bank is known: ")
 
 
-def test_ready_names_the_migrations_when_the_database_is_of_another_version(web: WebApp, database_url: str) -> None:
+def test_ready_names_the_migrations_when_the_database_is_of_another_version(
+    web: WebApp, database_url: str
+) -> None:
     """A newer release has migrated it under us."""
     with closing(sqlite3.connect(database_url.removeprefix("sqlite:///"))) as other:
         other.execute("UPDATE alembic_version SET version_num = '9999'")
