@@ -17,6 +17,7 @@ from payments.ledger.batches import IssuingWindow
 from payments.ledger.database import Database
 from payments.ledger.inbox import Outcome
 from payments.ledger.processes import ALIVE_WITHIN
+from payments.ledger.switches import Switch, paused_in
 from payments.ledger.tables import (
     attentions,
     invoice_batches,
@@ -24,7 +25,6 @@ from payments.ledger.tables import (
     processes,
     reconciliations,
 )
-from payments.ledger.switches import Switch, paused_in
 from payments.ledger.totals import SETTLED_WITHIN_SECONDS, Sum, settled_within
 
 # A slot is overdue when a tenth of its interval has passed without its batch: 18 minutes of 3 hours. The worker
