@@ -41,7 +41,7 @@ class VitalSigns:
     """Ages are in seconds, None when there is nothing that could have one. Every known name is a key."""
 
     totals: Mapping[str, Sum]
-    events_by_outcome: Mapping[str, int]
+    events_by_outcome: Mapping[str, int]  # each event once, however often it was delivered
     settled_within: Mapping[float, int]  # by upper bound in seconds, each credit under its lowest
     attention_by_kind: Mapping[str, int]  # open ones
     slots_by_state: Mapping[str, int]  # empty until a window is open
@@ -68,7 +68,9 @@ def read_vital_signs(database: Database, now: datetime) -> VitalSigns:
         known_times = [moment for moment in key_times if moment is not None]
         return VitalSigns(
             totals=kept,
-            events_by_outcome={str(each): _number(kept, f"events.{each}") for each in Outcome},
+            events_by_outcome={
+                str(each): _number(kept, f"events.{each}") for each in Outcome if each != Outcome.REPEATED
+            },
             settled_within={bound: _number(kept, settled_within(bound)) for bound in SETTLED_WITHIN_SECONDS},
             attention_by_kind=_counts(connection, _ATTENTIONS, tuple(AttentionKind)),
             slots_by_state=slots,

@@ -3,9 +3,19 @@
 import re
 from dataclasses import dataclass
 
-_WORDS = frozenset(
-    ["by", "without", "on", "ignoring", "group_left", "group_right", "and", "or", "unless", "bool", "offset"]
-)
+_WORDS = {
+    "by",
+    "without",
+    "on",
+    "ignoring",
+    "group_left",
+    "group_right",
+    "and",
+    "or",
+    "unless",
+    "bool",
+    "offset",
+}
 _GROUPING = re.compile(r"\b(?:by|without|on|ignoring|group_left|group_right)\s*\(([^)]*)\)")
 _STRING = r'"(?:[^"\\]|\\.)*"'
 _TOKEN = re.compile(
