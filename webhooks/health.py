@@ -14,6 +14,7 @@ from payments.ledger.database import Database
 from payments.ledger.migrate import NEWEST_REVISION, revision_of
 from payments.ledger.switches import paused
 from payments.metrics import MetricsText
+from payments.observability import masked_text
 from webhooks.draining import Draining
 from webhooks.forwarder import Forwarder
 
@@ -39,7 +40,8 @@ class Ready:
 
     async def answer(self, _: Request) -> Response:
         reasons, off = await asyncio.to_thread(self._check)
-        failed = {name: reason for name, reason in reasons.items() if reason is not None}
+        # Anybody may ask: a short text, and nothing secret that the bank or the database may have said.
+        failed = {name: masked_text(reason)[:200] for name, reason in reasons.items() if reason is not None}
         body = {
             "status": "not ready" if failed else "ready",
             "checks": {name: reason is None for name, reason in reasons.items()},

@@ -101,9 +101,14 @@ def test_the_page_of_documentation_names_exactly_the_metrics_that_exist(database
     # These have no sample in empty books; their labels are shown by tests/ops.
     exported |= {("repasse_reconciliation_age_seconds", "gauge"), ("repasse_bank_key_age_seconds", "gauge")}
     page = (ROOT / "docs" / "observability.md").read_text("utf-8")
-    rows = re.findall(r"^\| `(repasse_\w+)(?:\{[\w, ]+\})?` \| (\w+) \|", page, re.M)
-    assert len(rows) == len(set(rows))
-    assert set(rows) == exported
+    rows = re.findall(r"^\| `(repasse_\w+)(?:\{([\w, ]+)\})?` \| (\w+) \|", page, re.M)
+    assert len(rows) == len({name for name, _, _ in rows})
+    assert {(name, kind) for name, _, kind in rows} == exported
+    documented = {name: {label for label in labels.split(", ") if label} for name, labels, _ in rows}
+    for family in text_string_to_metric_families(text):
+        for sample in family.samples:
+            name = re.sub(r"_(bucket|sum|count)$", "", sample.name)
+            assert sample.labels.keys() - {"le"} == documented[name], name
 
 
 def _used() -> Metrics:
