@@ -7,9 +7,10 @@ surface as what they are, bugs.
 
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cache
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 from sqlalchemy import Connection, Engine, Table, bindparam, create_engine, event
@@ -33,6 +34,8 @@ class Database:
     def __init__(self, engine: Engine, url: URL) -> None:
         self._engine = engine
         self.url = url
+        # SQLite lets whoever meets a lock sleep and try again; the threads of one process better queue here.
+        self._writers: AbstractContextManager[object] = nullcontext() if self.is_postgresql else Lock()
 
     @contextmanager
     def transaction(self) -> Iterator[Connection]:
@@ -40,7 +43,7 @@ class Database:
 
         Raises LedgerUnavailable when the database is locked, full, or gone; the block may be repeated.
         """
-        with self._storage_errors(), self._engine.begin() as connection:
+        with self._writers, self._storage_errors(), self._engine.begin() as connection:
             totals.begin(connection)
             yield connection
             totals.write(connection)
