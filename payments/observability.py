@@ -9,7 +9,6 @@ import re
 import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
@@ -70,8 +69,7 @@ def write_facts(event: str, level: str, facts: Iterable[Mapping[str, str | int |
         for fact in facts:
             getattr(structlog.get_logger(), level)(event, **fact)
         return
-    timestamp = datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
-    head = {"timestamp": timestamp, "level": level, "event": event, "process": _bulk.process}
+    head = {**_stamp(None, level, {}), "level": level, "event": event, "process": _bulk.process}
     out = _Stdout()
     out.write("".join(msgspec.json.encode(head | dict(fact)).decode() + "\n" for fact in facts))
     out.flush()
@@ -115,6 +113,9 @@ class _Stdout:
             return
 
 
+_stamp = structlog.processors.TimeStamper(fmt="iso", utc=True)
+
+
 class _SaidBy:
     """Adds the process's name to every line."""
 
@@ -128,7 +129,7 @@ class _SaidBy:
 
 def _common(said_by: Processor) -> list[Processor]:
     return [
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        _stamp,
         said_by,
         # Turned into text here, because a traceback may quote a secret too.
         structlog.processors.format_exc_info,

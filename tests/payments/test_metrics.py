@@ -144,7 +144,10 @@ sys.stdout.buffer.write(text.render())
 def test_whichever_worker_is_asked_tells_of_all_even_of_one_that_died(
     database_url: str, tmp_path: Path
 ) -> None:
-    """Counts are in files: those of a worker that is gone still count, or a rate would fall below zero."""
+    """Counts are in files: those of a worker that is gone still count, or a rate would fall below zero.
+
+    One that is just starting has an empty file, which is no reason to tell nothing.
+    """
     folder = tmp_path / "metrics"
     folder.mkdir()
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "PROMETHEUS_MULTIPROC_DIR": str(folder)}
@@ -155,6 +158,7 @@ def test_whichever_worker_is_asked_tells_of_all_even_of_one_that_died(
 
     run(COUNT, "3")
     run(COUNT, "4")
+    (folder / "counter_4711.db").touch()
     found = samples(run(READ, database_url))
     assert found['repasse_events_total{answer="200"}'] == 7
     assert found['repasse_events_total{answer="401"}'] == 1
