@@ -1,6 +1,7 @@
 """The notification hook against a real receiver that fails, hangs, refuses and then takes it."""
 
 import json
+import logging
 import re
 import threading
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ import structlog
 from payments.ledger.attention import AttentionKind, raise_attention
 from payments.ledger.database import Database, open_database
 from payments.notification import HttpHook, Notifier, Undelivered, sign
+from payments.observability import configure_logging
 from tests.conftest import NOW
 from tests.running import free_port
 
@@ -294,6 +296,29 @@ def test_a_process_that_dies_between_post_and_record_makes_another_post_it_again
     assert notifier.tell_all() == 1
     first, second = receiver.posts
     assert first.headers["Idempotency-Key"] == second.headers["Idempotency-Key"]
+
+
+def test_no_log_line_has_the_urls_path_even_when_debugging(
+    notifier: Notifier, database: Database, receiver: Receiver, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """At most receivers whoever knows the path may post; urllib3 would write it at the level debug."""
+    root = logging.getLogger()
+    handlers, level = list(root.handlers), root.level
+    configure_logging("debug", "json", "web")
+    receiver.answers = [200, 500]
+    raised(database, "credit-1", "credit-2")
+    try:
+        assert notifier.tell_all() == 1
+        logging.getLogger("anybody").debug("debugging")
+    finally:
+        structlog.reset_defaults()
+        root.handlers[:] = handlers
+        root.setLevel(level)
+        for name in ("apscheduler", "uvicorn.access", "urllib3.connectionpool"):
+            logging.getLogger(name).setLevel(logging.NOTSET)
+    out = capsys.readouterr().out
+    assert "debugging" in out
+    assert "path-that-is-a-secret" not in out
 
 
 @pytest.mark.parametrize("url", ["https://127.0.0.1:{port}/hook", "http://name.invalid:{port}/hook"])

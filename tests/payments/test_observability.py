@@ -24,7 +24,7 @@ def _restored_logging() -> Iterator[None]:
     structlog.reset_defaults()
     root.handlers[:] = handlers
     root.setLevel(level)
-    for name in ("apscheduler", "uvicorn.access"):
+    for name in ("apscheduler", "uvicorn.access", "urllib3.connectionpool"):
         logging.getLogger(name).setLevel(logging.NOTSET)
 
 
