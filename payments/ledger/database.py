@@ -14,14 +14,13 @@ from threading import Lock
 from typing import Any
 
 from sqlalchemy import Connection, Engine, Table, bindparam, create_engine, event
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DatabaseError, DBAPIError, IntegrityError, OperationalError
 from sqlalchemy.pool import QueuePool
 
 from payments.errors import LedgerUnavailable, LedgerUnusable
 from payments.ledger import totals
-from payments.ledger.prepared import Prepared
+from payments.ledger.prepared import Prepared, insert_into
 
 # How long a writer waits for another before it gives up. Shorter than the bank's patience with a webhook
 # (unknown, supposed 10 s or more), so that a locked database is answered 503 and not by silence.
@@ -140,9 +139,10 @@ def insert_new(connection: Connection, table: Table, rows: Sequence[Mapping[str,
 
 @cache
 def _insert_or_skip(table: Table, dialect: str, key: str, names: tuple[str, ...]) -> Prepared:
-    insert = postgresql.insert if dialect == "postgresql" else sqlite.insert
     values = {name: bindparam(name, type_=table.c[name].type) for name in names}
-    return Prepared(insert(table).values(values).on_conflict_do_nothing().returning(table.c[key]))
+    return Prepared(
+        insert_into(table, dialect).values(values).on_conflict_do_nothing().returning(table.c[key])
+    )
 
 
 def _sqlite_engine(url: URL) -> Engine:
