@@ -13,6 +13,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from payments.bank.transport import Verdict
+from payments.ledger.attention import AttentionKind
 from payments.ledger.batches import open_window
 from payments.ledger.database import Database
 from tests.emulated import EmulatedBank
@@ -116,6 +117,19 @@ def test_an_alert_says_how_grave_it_is_what_it_means_and_where_to_read_on(rule: 
     headings = re.findall(r"^#+ (.+)$", (ROOT / file).read_text("utf-8"), re.M)
     assert anchor == rule.alert.lower()
     assert rule.alert in headings
+
+
+def test_every_kind_of_matter_calls_somebody() -> None:
+    """A new kind comes with its alert; only the one in which there is nothing to do calls nobody."""
+    called = {
+        choice
+        for rule in read_rules()
+        for selector in selectors(rule.expr)
+        if selector.name == "repasse_attention"
+        for matcher in selector.matchers
+        for choice in matcher.value.split("|")
+    }
+    assert called == set(AttentionKind) - {AttentionKind.NOTHING_TO_FORWARD}
 
 
 def test_no_alert_stands_there_twice_and_none_is_missing_from_the_runbook() -> None:
