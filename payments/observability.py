@@ -76,7 +76,7 @@ def write_facts(event: str, level: str, facts: Iterable[Mapping[str, str | int |
         return
     head: EventDict = {**_stamp(None, level, {}), "level": level, "event": event, "process": _bulk.process}
     out = _Stdout()
-    out.write("".join(msgspec.json.encode(head | _plain(fact)).decode() + "\n" for fact in facts))
+    out.write("".join(msgspec.json.encode({**head, **_plain(fact)}).decode() + "\n" for fact in facts))
     out.flush()
 
 
