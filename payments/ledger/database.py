@@ -19,6 +19,7 @@ from sqlalchemy.exc import ArgumentError, DatabaseError, DBAPIError, IntegrityEr
 from sqlalchemy.pool import QueuePool
 
 from payments.errors import LedgerUnavailable, LedgerUnusable
+from payments.ledger import totals
 from payments.ledger.prepared import Prepared
 
 # How long a writer waits for another before it gives up. Shorter than the bank's patience with a webhook
@@ -40,7 +41,9 @@ class Database:
         Raises LedgerUnavailable when the database is locked, full, or gone; the block may be repeated.
         """
         with self._storage_errors(), self._engine.begin() as connection:
+            totals.begin(connection)
             yield connection
+            totals.write(connection)
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:

@@ -4,12 +4,13 @@ The statement balances when each credit's net is accounted for once: in a live t
 reversed before sending, or not to be forwarded at all.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, func, literal_column, select
 
+from payments.ledger import totals
 from payments.ledger.attention import count_open
 from payments.ledger.database import Database
 from payments.ledger.tables import credits, invoice_batches, planned_invoices, reversals, transfers
@@ -78,23 +79,39 @@ class Statement:
 
 
 def read_statement(database: Database) -> Statement:
-    """Read the statement on one consistent snapshot."""
+    """Read the statement from the running totals, on one snapshot; it takes as long for millions as for none."""
     with database.reading() as connection:
-        return _read(connection)
+        return _read(connection, totals.read_totals(connection))
+
+
+def recount_statement(database: Database) -> Statement:
+    """Read the statement from every row; it balances only if each credit does and the running totals agree."""
+    with database.reading() as connection:
+        statement = _read(connection, totals.recount(connection))
+        sound = not _unaccounted(connection) and not totals.disagreements(connection)
+        return replace(statement, balanced=statement.balanced and sound)
 
 
 def read_oldest_unforwarded(database: Database) -> datetime | None:
     """When the oldest credit was recorded whose transfer the bank has not accepted; None when there is none."""
     with database.reading() as connection:
-        waiting = (TransferState.PENDING, TransferState.SENDING)
-        return connection.execute(
-            select(func.min(credits.c.recorded_at))
-            .join(transfers, transfers.c.invoice_id == credits.c.invoice_id)
-            .where(transfers.c.state.in_(waiting))
-        ).scalar()
+        moments = connection.execute(
+            select(*(_oldest_in(state) for state in (TransferState.PENDING, TransferState.SENDING)))
+        ).one()
+    return min((moment for moment in moments if moment is not None), default=None)
 
 
-def _read(connection: Connection) -> Statement:
+def _oldest_in(state: TransferState) -> Any:
+    # one state a query, as text: so the partial index of that state serves
+    return (
+        select(func.min(credits.c.recorded_at))
+        .join(transfers, transfers.c.invoice_id == credits.c.invoice_id)
+        .where(transfers.c.state == literal_column(f"'{state}'"))
+        .scalar_subquery()
+    )
+
+
+def _read(connection: Connection, kept: dict[str, totals.Sum]) -> Statement:
     batches = {
         row.state: row
         for row in connection.execute(
@@ -108,32 +125,11 @@ def _read(connection: Connection) -> Statement:
     invoices = connection.execute(
         select(func.count()).where(planned_invoices.c.bank_invoice_id.is_not(None))
     ).scalar_one()
-    totals = connection.execute(
-        select(
-            func.count().label("number"),
-            _sum(credits.c.gross_centavos).label("gross"),
-            _sum(credits.c.fee_centavos).label("fee"),
-            _sum(credits.c.net_centavos).label("net"),
-            _sum(credits.c.withheld_centavos).label("withheld"),
-        )
-    ).one()
-    not_forwarded = int(
-        connection.execute(
-            select(_sum(credits.c.net_centavos)).where(credits.c.disposition != "forward")
-        ).scalar_one()
-    )
-    by_state = {
-        row.state: row
-        for row in connection.execute(
-            select(
-                transfers.c.state,
-                func.count().label("number"),
-                _sum(transfers.c.amount_centavos).label("sum"),
-            ).group_by(transfers.c.state)
-        )
-    }
-    sums = {state: int(by_state[state].sum) if state in by_state else 0 for state in TransferState}
-    accounted = sum(sums[state] for state in LIVE_STATES) + int(totals.withheld) + not_forwarded
+    sums = {state: kept.get(f"transfers.{state}", _NOTHING) for state in TransferState}
+    net = kept.get("credits.net", _NOTHING)
+    withheld = kept.get("credits.withheld", _NOTHING).centavos
+    not_forwarded = kept.get("credits.not_forwarded", _NOTHING).centavos
+    accounted = sum(sums[state].centavos for state in LIVE_STATES) + withheld + not_forwarded
     issued = batches.get("issued")
     skipped = batches.get("skipped")
     return Statement(
@@ -142,20 +138,20 @@ def _read(connection: Connection) -> Statement:
         batches_late=sum(row.late for state, row in batches.items() if state != "skipped"),
         batches_skipped=skipped.number if skipped else 0,
         invoices=invoices,
-        credits=int(totals.number),
-        gross_centavos=int(totals.gross),
-        fee_centavos=int(totals.fee),
-        net_centavos=int(totals.net),
-        transfers={str(state): by_state[state].number if state in by_state else 0 for state in TransferState},
-        settled_centavos=sums[TransferState.SETTLED],
-        in_flight_centavos=sums[TransferState.SENDING] + sums[TransferState.SENT],
-        unforwarded_centavos=sums[TransferState.PENDING] + sums[TransferState.DEAD],
-        dead_centavos=sums[TransferState.DEAD],
-        reversed_centavos=int(totals.withheld),
+        credits=net.number,
+        gross_centavos=kept.get("credits.gross", _NOTHING).centavos,
+        fee_centavos=kept.get("credits.fee", _NOTHING).centavos,
+        net_centavos=net.centavos,
+        transfers={str(state): sums[state].number for state in TransferState},
+        settled_centavos=sums[TransferState.SETTLED].centavos,
+        in_flight_centavos=sums[TransferState.SENDING].centavos + sums[TransferState.SENT].centavos,
+        unforwarded_centavos=sums[TransferState.PENDING].centavos + sums[TransferState.DEAD].centavos,
+        dead_centavos=sums[TransferState.DEAD].centavos,
+        reversed_centavos=withheld,
         not_forwarded_centavos=not_forwarded,
         claim_back_centavos=_claim_back(connection),
         attention=count_open(connection),
-        balanced=accounted == int(totals.net) and not _unaccounted(connection),
+        balanced=accounted == net.centavos,
     )
 
 
@@ -195,5 +191,4 @@ def _unaccounted(connection: Connection) -> int:
     ).scalar_one()
 
 
-def _sum(column: Any) -> Any:
-    return func.coalesce(func.sum(column), 0)
+_NOTHING = totals.Sum(0, 0)

@@ -19,6 +19,7 @@ from sqlalchemy import (
     and_,
     bindparam,
     case,
+    exists,
     func,
     insert,
     literal_column,
@@ -27,10 +28,14 @@ from sqlalchemy import (
     update,
 )
 
+from payments.ledger import totals
 from payments.ledger.attention import AttentionKind, raise_attention, resolve_attention
 from payments.ledger.database import Database, insert_new
+from payments.ledger.many import InsertMany
 from payments.ledger.prepared import Prepared, Row
+from payments.ledger.switches import is_paused
 from payments.ledger.tables import (
+    attentions,
     bank_transfers,
     credits,
     destinations,
@@ -59,8 +64,17 @@ from payments.transfer import (
 # After so many claims without a conclusive answer a person should know; the machine goes on trying.
 STUCK_AFTER_ATTEMPTS = 10
 
-# More than REISSUE_MAX can ask for (20), of whatever deployment.
+# More than REISSUE_MAX can ask for (20), of whatever deployment. An operator's retries end there too: look-ups
+# judge so many generations, and one more would be sent without being judged.
 GENERATIONS_MAX = 24
+
+# A Pix arrives within seconds and a TED on the next bank day: a day without an outcome is worth a look. (A TED of
+# a Friday may be raised on Saturday; it closes itself on Monday.)
+UNSETTLED_AFTER = timedelta(hours=24)
+
+# Facts of a transfer's history that later decisions rest on: what an operator has decided about it.
+RETRIED = "retried"
+ABANDONED = "abandoned"
 
 # At least one in so many of a call is one whose lease ran out, if there are any.
 EXPIRED_SHARE = 4
@@ -125,25 +139,30 @@ def claim(database: Database, call_tag: str, lease_seconds: float, limit: int, n
     """Claim up to ``limit`` transfers that are due: pending ones, and those whose lease ran out.
 
     Fresh ones are marked as part of the call ``call_tag`` before it is made, so that a crash is looked up by it.
+    None while an operator has paused forwarding.
     """
     with database.transaction() as connection:
-        ids = _due_ids(connection, limit, now)
-        if not ids:
+        pending, expired = _due_ids(connection, limit, now)
+        if not (pending or expired) or is_paused(connection, "forwarding"):
             return []
         lease_expires_at = now + timedelta(seconds=lease_seconds)
         rows = [
             _CLAIM.run(connection, {"id_": each, "new_call_tag": call_tag, "lease": lease_expires_at}).one()
-            for each in ids
+            for each in (*pending, *expired)
         ]
+        for row in rows[: len(pending)]:
+            _count_move(connection, TransferState.PENDING, row.amount_centavos, row)
         _write_history(connection, [(row, "claimed", None) for row in rows], now)
         return [_to_claim(connection, row) for row in sorted(rows, key=lambda row: int(row.id))]
 
 
 def next_due_at(database: Database) -> datetime | None:
-    """When the next transfer falls due or the next lease ends; None when nothing waits."""
+    """When the next transfer falls due or the next lease ends; None when nothing waits, or forwarding is paused."""
     with database.reading() as connection:
         moments = _NEXT_MOMENTS.run(connection, {}).one()
-    return min((moment for moment in moments if moment is not None), default=None)
+        due_at: datetime | None = min((moment for moment in moments if moment is not None), default=None)
+        # A moment that has passed would be asked for again and again while nothing may be claimed.
+        return None if due_at is None or is_paused(connection, "forwarding") else due_at
 
 
 def record_sent(
@@ -164,6 +183,7 @@ def record_sent(
             if row is not None:
                 recorded += 1
                 _write_history(connection, [(row, "sent", f"the bank's id is {there.id}")], now)
+                totals.add(connection, "sent", 1, row.amount_centavos, now)
                 _apply_sighting(connection, row, policy, now)
             resolve_attention(connection, AttentionKind.TRANSFER_STUCK, claim.external_id, now)
         resolve_attention(connection, AttentionKind.BANK_REFUSES_US, "transfers", now)
@@ -237,14 +257,55 @@ def in_flight(database: Database, sent_before: datetime, limit: int) -> list[str
         return [str(bank_id) for bank_id in rows.scalars()]
 
 
+def raise_unsettled(database: Database, now: datetime) -> int:
+    """Raise every transfer that the bank accepted more than UNSETTLED_AFTER ago and has not decided; how many.
+
+    Once for each acceptance: what a person has closed is not raised again.
+    """
+    with database.transaction() as connection:
+        rows = _UNSETTLED.run(connection, {"sent_before": now - UNSETTLED_AFTER, "limit": 100})
+        for row in rows:
+            raise_attention(
+                connection,
+                AttentionKind.TRANSFER_UNSETTLED,
+                row.external_id,
+                f"the bank accepted it as {row.bank_transfer_id} at {row.sent_at:%Y-%m-%d %H:%M} UTC and has not "
+                "said since whether it was paid",
+                now,
+            )
+        return len(rows)
+
+
 # --- inside the inbox's transaction ---
 
 
-def create_first_transfer(
-    connection: Connection, invoice_id: str, amount_centavos: int, policy: ForwardingPolicy, now: datetime
-) -> None:
-    """Create the pending transfer of a new credit, due at once."""
-    _insert_transfer(connection, invoice_id, 1, amount_centavos, policy, now, now)
+def create_first_transfers(
+    connection: Connection,
+    owed: Sequence[tuple[str, int]],
+    policy: ForwardingPolicy,
+    now: datetime,
+    ask_first: bool,
+) -> int:
+    """Create the pending transfers of new credits (invoice id, centavos), due at once; returns how many.
+
+    ``ask_first``: the bank may know transfers of these credits that our books do not (older books were restored, or
+    another deployment was at work), so nothing is sent before a look-up. They count as attempted once.
+    """
+    destination_id = _destination_id(connection, policy.destination)
+    attempt = 1 if ask_first else 0
+    totals.add(
+        connection, f"transfers.{TransferState.PENDING}", len(owed), sum(centavos for _, centavos in owed)
+    )
+    return _INSERT_FIRST.run(
+        connection,
+        [
+            (
+                *(invoice_id, 1, external_id_for(invoice_id, 1), centavos, destination_id),
+                *(TransferState.PENDING.value, attempt, 0, now, now),
+            )
+            for invoice_id, centavos in owed
+        ],
+    )
 
 
 def record_news(connection: Connection, news: TransferNews, policy: ForwardingPolicy, now: datetime) -> bool:
@@ -312,16 +373,67 @@ def owed_centavos(connection: Connection, credit: Row) -> int:
     return max(0, min(int(credit.net_centavos), int(remaining) - int(credit.fee_centavos)))
 
 
+# --- inside an operator's transaction (acts.py) ---
+
+
+def lock_owner(connection: Connection, external_id: str) -> Row | None:
+    """The transfer, with its lineage locked, so that nobody else moves it meanwhile; None when it is not ours."""
+    found = _owner(connection, external_id)
+    if found is None:
+        return None
+    _lock_lineage(connection, found.invoice_id)
+    return _owner(connection, external_id)
+
+
+def lineage_facts(connection: Connection, invoice_id: str) -> tuple[Row, int, Sequence[Sighting]]:
+    """A credit, its latest generation, and all that the bank has said of its transfers."""
+    credit = _lock_lineage(connection, invoice_id)
+    assert credit is not None  # a transfer has its credit
+    latest = _LATEST_GENERATION.run(connection, {"invoice": invoice_id}).scalar_one()
+    return credit, int(latest), _sightings(connection, invoice_id)
+
+
+def revive(connection: Connection, dead: Row, detail: str, now: datetime) -> None:
+    """A dead transfer becomes pending, due now. It counts as an attempt, so it is never taken for a fresh one:
+
+    the bank is asked for its whole lineage before anything is sent, and whoever held it before is fenced off.
+    """
+    row = _move(
+        connection, dead, (TransferState.DEAD,), TransferState.PENDING, due_at=now, attempt=dead.attempt + 1
+    )
+    _write_history(connection, [(row, RETRIED, detail)], now)
+    resolve_attention(connection, AttentionKind.TRANSFER_DEAD, row.external_id, now)
+
+
+def hurry(connection: Connection, waiting: Row, detail: str, now: datetime) -> None:
+    """A pending transfer that waits is due now; whether it must be looked up first does not change."""
+    row = _move(connection, waiting, (TransferState.PENDING,), TransferState.PENDING, due_at=now)
+    _write_history(connection, [(row, "hurried", detail)], now)
+
+
+def give_up(connection: Connection, dead: Row, detail: str, now: datetime) -> None:
+    """A dead transfer stays dead for good; only the bank's own success can still move it."""
+    row = _move(connection, dead, (TransferState.DEAD,), TransferState.DEAD, reason=detail)
+    _write_history(connection, [(row, ABANDONED, detail)], now)
+    resolve_attention(connection, AttentionKind.TRANSFER_DEAD, row.external_id, now)
+
+
+def has_fact(connection: Connection, row: Row, fact: str) -> bool:
+    """Tell whether this has ever happened to a transfer."""
+    return bool(_HAS_FACT.run(connection, {"transfer_id": row.id, "fact": fact}))
+
+
 # --- below: the parts of the above ---
 
 
-def _due_ids(connection: Connection, limit: int, now: datetime) -> list[int]:
+def _due_ids(connection: Connection, limit: int, now: datetime) -> tuple[list[int], list[int]]:
+    """The pending ones that are due, and those whose lease ran out."""
     # A share for those whose lease ran out, so that a steady stream of new ones starves nobody; the rest for the
     # new, which cost no look-up; and what is left over for the others again.
     expired = _EXPIRED.run(connection, {"now": now, "limit": limit}).scalars()
     share = max(1, limit // EXPIRED_SHARE)
     pending = _DUE.run(connection, {"now": now, "limit": limit - min(share, len(expired))}).scalars()
-    return [*pending, *expired[: limit - len(pending)]]
+    return pending, expired[: limit - len(pending)]
 
 
 def _to_claim(connection: Connection, row: Row) -> Claim:
@@ -344,7 +456,10 @@ def _move_claimed(connection: Connection, claim: Claim, state: TransferState, **
     new = {"state": state, "lease_expires_at": None} | values
     guard = {"id_": claim.transfer_id, "attempt_": claim.attempt}
     update_ = _guarded_update(tuple(new), (TransferState.SENDING,))
-    return update_.run(connection, guard | new).one_or_none()
+    row = update_.run(connection, guard | new).one_or_none()
+    if row is not None:
+        _count_move(connection, TransferState.SENDING, row.amount_centavos, row)
+    return row
 
 
 def _move(
@@ -357,7 +472,15 @@ def _move(
     """Move a row that was read in this transaction, under the lineage's lock; anything else is a bug."""
     new = {"state": state, "lease_expires_at": None} | values
     guard = {"id_": row.id, "attempt_": row.attempt}
-    return _guarded_update(tuple(new), tuple(origins)).run(connection, guard | new).one()
+    moved = _guarded_update(tuple(new), tuple(origins)).run(connection, guard | new).one()
+    _count_move(connection, row.state, row.amount_centavos, moved)
+    return moved
+
+
+def _count_move(connection: Connection, old_state: str, old_centavos: int, row: Row) -> None:
+    if row.state != old_state:
+        totals.add(connection, f"transfers.{old_state}", -1, -old_centavos)
+        totals.add(connection, f"transfers.{row.state}", 1, row.amount_centavos)
 
 
 def _release(
@@ -460,8 +583,18 @@ def _shrink(connection: Connection, row: Row, credit: Row, owed: int, now: datet
         _write_history(connection, [(stopped, "stopped", stopped.reason)], now)
     else:
         _LOWER.run(connection, {"id_": row.id, "amount": owed})
+        totals.add(connection, f"transfers.{row.state}", 0, owed - row.amount_centavos)
         _write_history(connection, [(row, "lowered", f"to {owed} centavos by a reversal")], now)
-    _WITHHOLD.run(connection, {"invoice": credit.invoice_id, "withheld": credit.net_centavos - owed})
+    withhold(connection, credit.invoice_id, credit.net_centavos - owed)
+
+
+def withhold(connection: Connection, invoice_id: str, centavos: int) -> None:
+    """Set how much of a credit is not to be forwarded, because it was reversed before it was sent."""
+    before = _WITHHELD.run(connection, {"invoice": invoice_id}).scalar_one()
+    if centavos != before:
+        _WITHHOLD.run(connection, {"invoice": invoice_id, "withheld": centavos})
+        number = (centavos > 0) - (before > 0)
+        totals.add(connection, "credits.withheld", number, centavos - before)
 
 
 def _adopt(
@@ -513,7 +646,10 @@ def _record_success(
         if may_be_there or live.state in (TransferState.SENT, TransferState.SETTLED):
             _raise_paid_twice(connection, row, there, now)
             return
+        _raise_if_abandoned(connection, live, there, now)
         _stop_for(connection, live, row, now)
+    elif live is not None:
+        _raise_if_abandoned(connection, live, there, now)
     credit = _lock_lineage(connection, row.invoice_id)
     assert credit is not None  # a transfer has its credit
     _restore_withheld(connection, credit, row)
@@ -532,6 +668,19 @@ def _raise_paid_twice(connection: Connection, row: Row, there: BankTransfer, now
     )
 
 
+def _raise_if_abandoned(connection: Connection, live: Row, there: BankTransfer, now: datetime) -> None:
+    """The bank paid after all what an operator had given up, perhaps because it was paid by hand."""
+    if live.state == TransferState.DEAD and has_fact(connection, live, ABANDONED):
+        raise_attention(
+            connection,
+            AttentionKind.PAID_TWICE,
+            live.invoice_id,
+            f"the bank reports success for {there.id} ({there.external_id}, {there.amount_centavos} centavos) after "
+            f"{live.external_id} was abandoned; if it was paid by hand, it is paid twice",
+            now,
+        )
+
+
 def _settle(connection: Connection, row: Row, bank_transfer_id: str, now: datetime) -> None:
     origins = tuple(state for state in TransferState if state != TransferState.SETTLED)
     settled = _move(
@@ -544,10 +693,22 @@ def _settle(connection: Connection, row: Row, bank_transfer_id: str, now: dateti
         settled_at=now,
     )
     _write_history(connection, [(settled, "settled", f"the bank's id is {bank_transfer_id}")], now)
-    resolve_attention(connection, AttentionKind.TRANSFER_STUCK, row.external_id, now)
+    totals.add(connection, "settled", 1, row.amount_centavos, now)
+    totals.add_settlement(connection, _waited_seconds(connection, row, now), row.amount_centavos, now)
+    _resolve_waiting(connection, row, now)
     for generation in range(1, row.generation + 1):
         external_id = external_id_for(row.invoice_id, generation)
         resolve_attention(connection, AttentionKind.TRANSFER_DEAD, external_id, now)
+
+
+def _waited_seconds(connection: Connection, row: Row, now: datetime) -> float:
+    """How long ago the credit was recorded that this transfer forwards."""
+    began_at = row.created_at
+    if row.generation > 1:
+        credit = _lock_lineage(connection, row.invoice_id)
+        assert credit is not None  # a transfer has its credit
+        began_at = credit.recorded_at
+    return float((now - began_at).total_seconds())
 
 
 def _apply_sighting(connection: Connection, row: Row, policy: ForwardingPolicy, now: datetime) -> None:
@@ -567,7 +728,10 @@ def _fail_and_reissue(
     origins = (TransferState.SENDING, TransferState.SENT)
     # An earlier generation that was found alive and revived may fail after later ones were made and stopped.
     latest = _LATEST_GENERATION.run(connection, {"invoice": row.invoice_id}).scalar_one()
-    if latest > policy.reissue_max:
+    # An operator who retries a dead transfer grants it one replacement beyond REISSUE_MAX, and wants it now. The
+    # replacement has no such fact of its own: should it fail too, it is dead.
+    was_retried = has_fact(connection, row, RETRIED)
+    if latest >= GENERATIONS_MAX or (latest > policy.reissue_max and not was_retried):
         dead = _move(connection, row, origins, TransferState.DEAD, reason=reason)
         _bury(
             connection, dead, f"no reissue is left after {latest} transfers, the last failed: {reason}", now
@@ -575,17 +739,19 @@ def _fail_and_reissue(
         return
     failed = _move(connection, row, origins, TransferState.FAILED, reason=reason)
     _write_history(connection, [(failed, "failed", reason)], now)
-    resolve_attention(connection, AttentionKind.TRANSFER_STUCK, row.external_id, now)
+    totals.add(connection, "failed", 1, row.amount_centavos, now)
+    _resolve_waiting(connection, row, now)
     credit = _lock_lineage(connection, row.invoice_id)
     assert credit is not None  # a transfer has its credit
     owed = owed_centavos(connection, credit)
-    _WITHHOLD.run(connection, {"invoice": row.invoice_id, "withheld": credit.net_centavos - owed})
+    withhold(connection, row.invoice_id, credit.net_centavos - owed)
     if owed < row.amount_centavos:
         resolve_attention(connection, AttentionKind.REVERSED_AFTER_SENDING, row.invoice_id, now)
     if owed > 0:
         generation = latest + 1
         delay = reissue_delay(generation, policy.retry_base_seconds, policy.retry_max_seconds)
-        _insert_transfer(connection, row.invoice_id, generation, owed, policy, now, now + delay)
+        due_at = now if was_retried else now + delay
+        _insert_transfer(connection, row.invoice_id, generation, owed, policy, now, due_at)
 
 
 def _kill(connection: Connection, row: Row, reason: str, now: datetime) -> None:
@@ -595,7 +761,7 @@ def _kill(connection: Connection, row: Row, reason: str, now: datetime) -> None:
 
 def _bury(connection: Connection, row: Row, reason: str, now: datetime) -> None:
     _write_history(connection, [(row, "dead", reason)], now)
-    resolve_attention(connection, AttentionKind.TRANSFER_STUCK, row.external_id, now)
+    _resolve_waiting(connection, row, now)
     raise_attention(connection, AttentionKind.TRANSFER_DEAD, row.external_id, reason, now)
 
 
@@ -605,14 +771,18 @@ def _stop_for(connection: Connection, row: Row, living: Row, now: datetime) -> N
     reason = f"{living.external_id} lives at the bank"
     stopped = _move(connection, row, origins, TransferState.STOPPED, reason=reason)
     _write_history(connection, [(stopped, "stopped", reason)], now)
-    for kind in (AttentionKind.TRANSFER_DEAD, AttentionKind.TRANSFER_STUCK):
+    _resolve_waiting(connection, row, now)
+    resolve_attention(connection, AttentionKind.TRANSFER_DEAD, row.external_id, now)
+
+
+def _resolve_waiting(connection: Connection, row: Row, now: datetime) -> None:
+    """It waits for the bank no more, whatever came of it."""
+    for kind in (AttentionKind.TRANSFER_STUCK, AttentionKind.TRANSFER_UNSETTLED):
         resolve_attention(connection, kind, row.external_id, now)
 
 
 def _restore_withheld(connection: Connection, credit: Row, row: Row) -> None:
-    _WITHHOLD.run(
-        connection, {"invoice": credit.invoice_id, "withheld": credit.net_centavos - row.amount_centavos}
-    )
+    withhold(connection, credit.invoice_id, credit.net_centavos - row.amount_centavos)
 
 
 def _insert_transfer(
@@ -639,6 +809,7 @@ def _insert_transfer(
             "created_at": now,
         },
     )
+    totals.add(connection, f"transfers.{TransferState.PENDING}", 1, amount_centavos)
 
 
 def _destination_id(connection: Connection, destination: Destination) -> int:
@@ -813,6 +984,28 @@ _IN_FLIGHT = Prepared(
     .order_by(transfers.c.sent_at)
     .limit(bindparam("limit"))
 )
+_UNSETTLED = Prepared(
+    select(transfers.c.external_id, transfers.c.bank_transfer_id, transfers.c.sent_at)
+    .where(
+        transfers.c.state == literal_column(f"'{TransferState.SENT}'"),
+        transfers.c.sent_at <= bindparam("sent_before"),
+        ~exists().where(
+            attentions.c.subject == transfers.c.external_id,
+            attentions.c.kind == literal_column(f"'{AttentionKind.TRANSFER_UNSETTLED}'"),
+            attentions.c.raised_at >= transfers.c.sent_at,
+        ),
+    )
+    .order_by(transfers.c.sent_at)
+    .limit(bindparam("limit"))
+)
+_HAS_FACT = Prepared(
+    select(transfer_history.c.id)
+    .where(
+        transfer_history.c.transfer_id == bindparam("transfer_id"),
+        transfer_history.c.fact == bindparam("fact"),
+    )
+    .limit(1)
+)
 _BY_ID = Prepared(select(transfers).where(transfers.c.id == bindparam("id")))
 _BY_EXTERNAL_ID = Prepared(select(transfers).where(transfers.c.external_id == bindparam("external_id")))
 _LIVE_OF = Prepared(select(transfers).where(transfers.c.invoice_id == _INVOICE, is_live))
@@ -820,18 +1013,18 @@ _LATEST_GENERATION = Prepared(
     select(func.max(transfers.c.generation)).where(transfers.c.invoice_id == _INVOICE)
 )
 _LOWER = Prepared(update(transfers).where(transfers.c.id == _ID).values(amount_centavos=bindparam("amount")))
-_INSERT_TRANSFER = Prepared(
-    _insert_into(
-        transfers,
-        *("invoice_id", "generation", "external_id", "amount_centavos", "destination_id"),
-        *("state", "attempt", "calls", "due_at", "created_at"),
-    )
+_TRANSFER_COLUMNS = (
+    *("invoice_id", "generation", "external_id", "amount_centavos", "destination_id"),
+    *("state", "attempt", "calls", "due_at", "created_at"),
 )
+_INSERT_TRANSFER = Prepared(_insert_into(transfers, *_TRANSFER_COLUMNS))
+_INSERT_FIRST = InsertMany(transfers, *_TRANSFER_COLUMNS)
 _INSERT_HISTORY = Prepared(
     _insert_into(transfer_history, "transfer_id", "at", "fact", "state", "attempt", "detail")
 )
 
 _LOCK_CREDIT = Prepared(select(credits).where(credits.c.invoice_id == _INVOICE).with_for_update())
+_WITHHELD = Prepared(select(credits.c.withheld_centavos).where(credits.c.invoice_id == _INVOICE))
 _WITHHOLD = Prepared(
     update(credits).where(credits.c.invoice_id == _INVOICE).values(withheld_centavos=bindparam("withheld"))
 )

@@ -3,7 +3,7 @@
 from collections import Counter, defaultdict
 from typing import TYPE_CHECKING, Any
 
-from payments.ledger.statement import read_statement
+from payments.ledger.statement import recount_statement
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
@@ -14,12 +14,23 @@ SELECT (SELECT coalesce(sum(net_centavos - withheld_centavos), 0) FROM credits W
         WHERE state IN ('pending', 'sending', 'sent', 'settled', 'dead'))
 """
 
+_TOTALS = """
+SELECT (SELECT coalesce(sum(amount_centavos), 0) FROM transfers WHERE state = 'settled'),
+       (SELECT coalesce(sum(centavos), 0) FROM totals WHERE name = 'transfers.settled')
+UNION ALL
+SELECT (SELECT count(*) FROM transfers WHERE state IN ('pending', 'sending')),
+       (SELECT coalesce(sum(number), 0) FROM totals WHERE name IN ('transfers.pending', 'transfers.sending'))
+"""
+
 
 def check_step(world: "World") -> None:
     """Cheap enough for every step: our sums are whole, and the bank pays no credit twice."""
     (difference,) = world.database.raw.execute(_UNACCOUNTED).fetchone()
     if difference:
         raise _broken(f"our books do not balance: {difference} centavos are not accounted for")
+    for counted, kept in world.database.raw.execute(_TOTALS).fetchall():
+        if counted != kept:
+            raise _broken(f"the running totals say {kept}, the books {counted}")
     check_no_double_payment(world)
 
 
@@ -41,7 +52,7 @@ def check_no_double_payment(world: "World") -> None:
 def check_end(world: "World") -> None:
     """Every credit is forwarded once at what it owes, nothing else is, and every slot has its batch."""
     check_step(world)
-    statement = read_statement(world.database.plain)
+    statement = recount_statement(world.database.plain)
     if not statement.balanced:
         raise _broken("the statement does not balance")
     _check_payments(world)

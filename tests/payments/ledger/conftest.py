@@ -14,7 +14,7 @@ from payments.ledger import inbox, transfers
 from payments.ledger.database import Database, open_database
 from payments.ledger.inbox import Receipt
 from payments.ledger.migrate import migrate
-from payments.ledger.statement import Statement, read_statement
+from payments.ledger.statement import Statement, recount_statement
 from payments.ledger.tables import attentions, credits, transfer_history
 from payments.ledger.tables import transfers as transfers_table
 from payments.ledger.transfers import Claim, LookupVerdict
@@ -219,7 +219,7 @@ class Books:
     @property
     def statement(self) -> Statement:
         """Where every centavo is."""
-        return read_statement(self.database)
+        return recount_statement(self.database)
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from sqlalchemy import text
 from payments.invoice import Payer
 from payments.ledger import batches
 from payments.ledger.database import Database
-from payments.ledger.statement import read_oldest_unforwarded, read_statement
+from payments.ledger.statement import read_oldest_unforwarded, read_statement, recount_statement
 from tests.payments.ledger.builders import INVOICE, NOW, at_bank
 from tests.payments.ledger.conftest import Books
 
@@ -101,7 +101,7 @@ def test_a_lost_or_doubled_centavo_unbalances_it(database: Database, books: Book
     books.credit()
     with database.transaction() as connection:
         connection.execute(text(damage))
-    assert not read_statement(database).balanced
+    assert not recount_statement(database).balanced
     with database.transaction() as connection:  # the fixture asks that the books balance in the end
         connection.execute(text("UPDATE transfers SET amount_centavos = 48662, state = 'pending'"))
         connection.execute(text("UPDATE credits SET withheld_centavos = 0, disposition = 'forward'"))
@@ -114,7 +114,7 @@ def test_errors_that_cancel_out_are_seen_too(database: Database, books: Books) -
     with database.transaction() as connection:
         connection.execute(text("UPDATE transfers SET amount_centavos = 48661 WHERE invoice_id = '1'"))
         connection.execute(text("UPDATE transfers SET amount_centavos = 48663 WHERE invoice_id = '2'"))
-    assert not read_statement(database).balanced
+    assert not recount_statement(database).balanced
     with database.transaction() as connection:
         connection.execute(text("UPDATE transfers SET amount_centavos = 48662"))
 
