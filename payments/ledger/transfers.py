@@ -30,7 +30,7 @@ from sqlalchemy import (
 
 from payments.ledger import totals
 from payments.ledger.attention import AttentionKind, raise_attention, resolve_attention
-from payments.ledger.database import Database, insert_new
+from payments.ledger.database import Database, insert_new, repeated_on_conflict
 from payments.ledger.many import InsertMany
 from payments.ledger.prepared import Prepared, Row
 from payments.ledger.switches import is_paused
@@ -135,6 +135,7 @@ class LookupVerdict:
 # --- the sender's side: claim, then one of the records below ---
 
 
+@repeated_on_conflict
 def claim(database: Database, call_tag: str, lease_seconds: float, limit: int, now: datetime) -> list[Claim]:
     """Claim up to ``limit`` transfers that are due: pending ones, and those whose lease ran out.
 
@@ -153,7 +154,8 @@ def claim(database: Database, call_tag: str, lease_seconds: float, limit: int, n
         for row in rows[: len(pending)]:
             _count_move(connection, TransferState.PENDING, row.amount_centavos, row)
         _write_history(connection, [(row, "claimed", None) for row in rows], now)
-        return [_to_claim(connection, row) for row in sorted(rows, key=lambda row: int(row.id))]
+        # In the order in which all lock lineages, see inbox._lock_order.
+        return [_to_claim(connection, row) for row in sorted(rows, key=lambda row: str(row.invoice_id))]
 
 
 def next_due_at(database: Database) -> datetime | None:
@@ -165,6 +167,7 @@ def next_due_at(database: Database) -> datetime | None:
         return None if due_at is None or is_paused(connection, "forwarding") else due_at
 
 
+@repeated_on_conflict
 def record_sent(
     database: Database,
     claims: Sequence[Claim],
@@ -190,6 +193,7 @@ def record_sent(
     return recorded
 
 
+@repeated_on_conflict
 def record_unclear(database: Database, claims: Sequence[Claim], reason: str, now: datetime) -> None:
     """Note that we do not know what became of a call. The rows stay claimed until their lease ends."""
     with database.transaction() as connection:
@@ -206,6 +210,7 @@ def record_unclear(database: Database, claims: Sequence[Claim], reason: str, now
                 _raise_if_stuck(connection, row, reason, now)
 
 
+@repeated_on_conflict
 def release(
     database: Database,
     claims: Sequence[Claim],
@@ -227,6 +232,7 @@ def release(
             raise_attention(connection, AttentionKind.BANK_REFUSES_US, "transfers", reason, now)
 
 
+@repeated_on_conflict
 def refuse(database: Database, claim: Claim, reason: str, now: datetime) -> None:
     """Record that the bank will not take this transfer as it is: dead, for a person to decide."""
     with database.transaction() as connection:
@@ -235,6 +241,7 @@ def refuse(database: Database, claim: Claim, reason: str, now: datetime) -> None
             _bury(connection, row, reason, now)
 
 
+@repeated_on_conflict
 def record_lookups(
     database: Database,
     lookups: Sequence[tuple[Claim, Sequence[BankTransfer]]],
@@ -315,14 +322,15 @@ def record_news(connection: Connection, news: TransferNews, policy: ForwardingPo
     for the very transfer that we hold as accepted; any other is a twin, and only seen.
     """
     there = news.transfer
-    owner = _owner(connection, there.external_id)
-    if owner is None:
+    # not locked yet: whoever changes a lineage locks its credit first, then its transfers
+    invoice_id = _INVOICE_OF.run(connection, {"external_id": there.external_id}).scalar()
+    if invoice_id is None:
         return _sight_other_deployment(connection, news, now)
     lost = there.status in LOST_STATUSES or news.log_type in LOST_STATUSES
     if not lost and there.status != BankStatus.SUCCESS:
         _sight(connection, there, None, now)
         return True  # under way: worth knowing, but nothing follows from it
-    _lock_lineage(connection, owner.invoice_id)
+    _lock_lineage(connection, invoice_id)
     _sight(connection, there, news.errors if lost else None, now)
     row = _owner(connection, there.external_id)
     assert row is not None  # a transfer is never deleted
@@ -378,10 +386,10 @@ def owed_centavos(connection: Connection, credit: Row) -> int:
 
 def lock_owner(connection: Connection, external_id: str) -> Row | None:
     """The transfer, with its lineage locked, so that nobody else moves it meanwhile; None when it is not ours."""
-    found = _owner(connection, external_id)
-    if found is None:
+    invoice_id = _INVOICE_OF.run(connection, {"external_id": external_id}).scalar()
+    if invoice_id is None:
         return None
-    _lock_lineage(connection, found.invoice_id)
+    _lock_lineage(connection, invoice_id)
     return _owner(connection, external_id)
 
 
@@ -582,7 +590,7 @@ def _shrink(connection: Connection, row: Row, credit: Row, owed: int, now: datet
         )
         _write_history(connection, [(stopped, "stopped", stopped.reason)], now)
     else:
-        _LOWER.run(connection, {"id_": row.id, "amount": owed})
+        _LOWER.run(connection, {"id_": row.id, "attempt_": row.attempt, "amount": owed}).one()
         totals.add(connection, f"transfers.{row.state}", 0, owed - row.amount_centavos)
         _write_history(connection, [(row, "lowered", f"to {owed} centavos by a reversal")], now)
     withhold(connection, credit.invoice_id, credit.net_centavos - owed)
@@ -890,8 +898,8 @@ def _sight(
     written = None if errors is None else json.dumps(errors)
     row = {
         "bank_transfer_id": there.id,
-        "external_id": there.external_id,
-        "status": there.status,
+        "external_id": there.external_id[:96],
+        "status": there.status[:24],  # the column's width; the bank's words are shorter
         "amount_centavos": there.amount_centavos,
         "errors": written,
         "seen_at": now,
@@ -899,7 +907,7 @@ def _sight(
     if insert_new(connection, bank_transfers, [row], "bank_transfer_id"):
         return
     seen = _SEEN.run(connection, {"id": there.id}).one()
-    status = there.status if _rank(there.status) > _rank(seen.status) else seen.status
+    status = there.status[:24] if _rank(there.status) > _rank(seen.status) else seen.status
     _UPDATE_SIGHTING.run(
         connection,
         {
@@ -1006,13 +1014,26 @@ _HAS_FACT = Prepared(
     )
     .limit(1)
 )
-_BY_ID = Prepared(select(transfers).where(transfers.c.id == bindparam("id")))
-_BY_EXTERNAL_ID = Prepared(select(transfers).where(transfers.c.external_id == bindparam("external_id")))
-_LIVE_OF = Prepared(select(transfers).where(transfers.c.invoice_id == _INVOICE, is_live))
+# Locked, because a claim does not take the lineage's lock: it skips rows that somebody holds.
+_BY_ID = Prepared(select(transfers).where(transfers.c.id == bindparam("id")).with_for_update())
+_BY_EXTERNAL_ID = Prepared(
+    select(transfers).where(transfers.c.external_id == bindparam("external_id")).with_for_update()
+)
+_LIVE_OF = Prepared(select(transfers).where(transfers.c.invoice_id == _INVOICE, is_live).with_for_update())
+_INVOICE_OF = Prepared(
+    select(transfers.c.invoice_id).where(transfers.c.external_id == bindparam("external_id"))
+)
 _LATEST_GENERATION = Prepared(
     select(func.max(transfers.c.generation)).where(transfers.c.invoice_id == _INVOICE)
 )
-_LOWER = Prepared(update(transfers).where(transfers.c.id == _ID).values(amount_centavos=bindparam("amount")))
+_LOWER = Prepared(
+    update(transfers)
+    .where(
+        transfers.c.id == _ID, transfers.c.attempt == bindparam("attempt_", type_=transfers.c.attempt.type)
+    )
+    .values(amount_centavos=bindparam("amount"))
+    .returning(transfers.c.id)
+)
 _TRANSFER_COLUMNS = (
     *("invoice_id", "generation", "external_id", "amount_centavos", "destination_id"),
     *("state", "attempt", "calls", "due_at", "created_at"),
