@@ -1,4 +1,4 @@
-"""The ledger on a real SQLite file, and a pair of hands that act on it at a time of their own."""
+"""The ledger on a real SQLite file and on a real PostgreSQL, and hands that act on it at a time of their own."""
 
 import shutil
 from collections.abc import Iterator, Sequence
@@ -45,6 +45,10 @@ def migrated_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def database_file(migrated_file: Path, tmp_path: Path) -> Path:
     """A migrated database of this test's own."""
     return Path(shutil.copy(migrated_file, tmp_path / "repasse.db"))
+
+
+# For tests that are about SQLite's files, pragmas or locks; and the longest ones, which are about something else.
+ON_SQLITE = pytest.mark.parametrize("database", ["sqlite"], indirect=True)
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
