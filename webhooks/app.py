@@ -4,7 +4,7 @@ import asyncio
 import logging
 import secrets
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from functools import partial
@@ -13,11 +13,13 @@ import structlog
 from prometheus_client import CollectorRegistry
 from starlette.applications import Starlette
 from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from payments.bank.client import open_bank
 from payments.bank.signature import BankKeys
 from payments.ledger import inbox
 from payments.ledger.database import open_database
+from payments.ledger.inbox import Arrival, Outcome, Receipt
 from payments.ledger.migrate import migrate
 from payments.ledger.transfers import next_due_at
 from payments.observability import Metrics, configure_logging
@@ -26,12 +28,12 @@ from payments.settlement import Settlement, settle_once
 from webhooks.forwarder import Forwarder
 from webhooks.health import MetricsPage, Ready, live
 from webhooks.intake import Intake
-from webhooks.receive import Receiver
+from webhooks.receive import Receiver, tell
 
 log = structlog.get_logger()
 
 
-def create_app(settings: Settings | None = None) -> Starlette:
+def create_app(settings: Settings | None = None) -> ASGIApp:
     """Build the app from the environment's settings, or those given. Raises SettingsError or LedgerUnusable.
 
     The database is opened and migrated here; threads start with the lifespan and end with it.
@@ -53,7 +55,15 @@ def create_app(settings: Settings | None = None) -> Starlette:
         on_call=metrics.count_bank_call,
     )
     keys = BankKeys(bank.public_keys, time.monotonic)
-    intake = Intake(lambda arrivals: inbox.accept(database, arrivals, "webhook", policy, _utc_now()))
+
+    def accept(arrivals: Sequence[Arrival]) -> list[Receipt]:
+        receipts = inbox.accept(database, arrivals, "webhook", policy, _utc_now())
+        if any(receipt.outcome == Outcome.CREDIT for receipt in receipts):
+            forwarder.wake()
+        tell(receipts)
+        return receipts
+
+    intake = Intake(accept)
 
     def settle() -> Settlement:
         settlement = settle_once(database, bank, policy, _utc_now, _new_call_tag)
@@ -75,19 +85,24 @@ def create_app(settings: Settings | None = None) -> Starlette:
         log.info("web.stopped")
 
     token = settings.operator_token.get_secret_value() if settings.operator_token else None
-    return Starlette(
+    receiver = Receiver(keys, intake, metrics)
+    pages = Starlette(
         routes=[
-            Route(
-                "/webhooks/starkbank",
-                Receiver(keys, intake, metrics, forwarder.wake).answer,
-                methods=["POST"],
-            ),
             Route("/health/live", live),
             Route("/health/ready", Ready(database, keys, forwarder).answer),
             Route("/metrics", MetricsPage(registry, metrics, database, token, _utc_now).answer),
         ],
         lifespan=lifespan,
     )
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        # The bank's deliveries take the short way, past routing and middleware.
+        if scope["type"] == "http" and scope["path"] == "/webhooks/starkbank":
+            await receiver(scope, receive, send)
+        else:
+            await pages(scope, receive, send)
+
+    return app
 
 
 def _utc_now() -> datetime:

@@ -7,10 +7,11 @@ or LedgerUnusable (a person must act); broken invariants surface as what they ar
 
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from enum import IntEnum
 from functools import cache, wraps
 from pathlib import Path
+from threading import Lock
 from typing import Any, ParamSpec, TypeVar
 
 from sqlalchemy import BigInteger, Connection, Engine, Table, bindparam, create_engine, event, func, select
@@ -64,6 +65,8 @@ class Database:
             from payments.ledger import postgresql
 
             self._fault_from = postgresql.fault_from
+        # SQLite lets whoever meets a lock sleep and try again; the threads of one process better queue here.
+        self._writers: AbstractContextManager[object] = nullcontext() if self.is_postgresql else Lock()
 
     @contextmanager
     def transaction(self) -> Iterator[Connection]:
@@ -71,7 +74,7 @@ class Database:
 
         Raises LedgerUnavailable when the database is locked, full, or gone; the block may be repeated.
         """
-        with self._storage_errors(), self._engine.begin() as connection:
+        with self._writers, self._storage_errors(), self._engine.begin() as connection:
             totals.begin(connection)
             yield connection
             totals.write(connection)
@@ -158,7 +161,7 @@ def insert_new(connection: Connection, table: Table, rows: Sequence[Mapping[str,
     return {found for row in rows for found in statement.run(connection, row).scalars()}
 
 
-class Lock(IntEnum):
+class NamedLock(IntEnum):
     """Locks of PostgreSQL that stand for no row. Numbers that no other program on the same database uses, we hope:
     "repasse" in digits, and on.
     """
@@ -167,7 +170,7 @@ class Lock(IntEnum):
     REVERSALS = 7_372_774
 
 
-def lock_for_transaction(connection: Connection, lock: Lock, *, shared: bool = False) -> None:
+def lock_for_transaction(connection: Connection, lock: NamedLock, *, shared: bool = False) -> None:
     """Hold a lock until the transaction ends, together with others who share it, or alone.
 
     On SQLite nothing is to be done: a writing transaction holds everything.

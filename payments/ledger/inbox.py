@@ -15,7 +15,13 @@ from payments.credit import Credit, Reversal
 from payments.event import Event, Fact
 from payments.ledger import totals
 from payments.ledger.attention import AttentionKind, raise_attention, resolve_attention
-from payments.ledger.database import Database, Lock, insert_new, lock_for_transaction, repeated_on_conflict
+from payments.ledger.database import (
+    Database,
+    NamedLock,
+    insert_new,
+    lock_for_transaction,
+    repeated_on_conflict,
+)
 from payments.ledger.many import InsertMany, SelectAmong
 from payments.ledger.prepared import Prepared
 from payments.ledger.tables import credits, inbox_events, reversals
@@ -291,9 +297,9 @@ def _keep_credits_and_reversals_apart(connection: Connection, facts: Sequence[Fa
     with something in hand.
     """
     if any(isinstance(fact, Reversal) for fact in facts):
-        lock_for_transaction(connection, Lock.REVERSALS, shared=False)
+        lock_for_transaction(connection, NamedLock.REVERSALS, shared=False)
     elif any(isinstance(fact, Credit) for fact in facts):
-        lock_for_transaction(connection, Lock.REVERSALS, shared=True)
+        lock_for_transaction(connection, NamedLock.REVERSALS, shared=True)
 
 
 def _expected_outcome(event: Event, policy: ForwardingPolicy) -> Outcome:

@@ -11,7 +11,7 @@ from pathlib import Path
 from sqlalchemy import Connection, inspect, text
 
 from payments.errors import LedgerUnavailable, LedgerUnusable, RepasseError
-from payments.ledger.database import Database, Lock, lock_for_transaction, open_database
+from payments.ledger.database import Database, NamedLock, lock_for_transaction, open_database
 from payments.ledger.tables import metadata
 
 # The newest revision in migrations/versions. Kept here so that a start on a current database need not
@@ -51,7 +51,7 @@ def _migrate(database: Database) -> bool:
         if database.is_postgresql:
             # another process may be migrating, for longer than anybody waits for a row
             connection.execute(text(f"SET LOCAL lock_timeout = '{_PATIENCE_SECONDS}s'"))
-            lock_for_transaction(connection, Lock.MIGRATION)
+            lock_for_transaction(connection, NamedLock.MIGRATION)
         found = _read_revision(connection)
         if found == NEWEST_REVISION:
             return False  # another process was quicker

@@ -25,7 +25,7 @@ class Order(msgspec.Struct):
     key: str
     count: int
     seed: int
-    connections: int = 64
+    connections: int = 256
     rate: float = 0.0
     forged: bool = False
 

@@ -136,7 +136,7 @@ class Stand:
             if process.poll() is not None:
                 raise CannotMeasure(f"{name} ended with status {process.returncode}: {self._last_words()}")
             try:
-                urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=5).close()  # noqa: S310
+                urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=5).close()
                 return
             except urllib.error.HTTPError as error:
                 if error.code == 404:
