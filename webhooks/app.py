@@ -18,10 +18,12 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from payments.bank.client import open_bank
 from payments.bank.signature import BankKeys
 from payments.ledger import inbox
+from payments.ledger.clock import open_clock
 from payments.ledger.database import open_database
 from payments.ledger.inbox import Arrival, Outcome, Receipt
 from payments.ledger.migrate import migrate
 from payments.ledger.transfers import next_due_at
+from payments.ledger.waking import Listener
 from payments.observability import Metrics, configure_logging
 from payments.settings import Settings, load_settings
 from payments.settlement import Settlement, settle_once
@@ -46,6 +48,7 @@ def create_app(settings: Settings | None = None) -> ASGIApp:
     metrics = Metrics(registry)
     database = open_database(settings.database_url.get_secret_value())
     migrate(database)
+    clock = open_clock(database, _utc_now)
     bank = open_bank(
         environment=settings.starkbank_environment,
         project_id=settings.starkbank_project_id,
@@ -57,7 +60,7 @@ def create_app(settings: Settings | None = None) -> ASGIApp:
     keys = BankKeys(bank.public_keys, time.monotonic)
 
     def accept(arrivals: Sequence[Arrival]) -> list[Receipt]:
-        receipts = inbox.accept(database, arrivals, "webhook", policy, _utc_now())
+        receipts = inbox.accept(database, arrivals, "webhook", policy, clock())
         if any(receipt.outcome == Outcome.CREDIT for receipt in receipts):
             forwarder.wake()
         tell(receipts)
@@ -66,19 +69,22 @@ def create_app(settings: Settings | None = None) -> ASGIApp:
     intake = Intake(accept)
 
     def settle() -> Settlement:
-        settlement = settle_once(database, bank, policy, _utc_now, _new_call_tag)
+        settlement = settle_once(database, bank, policy, clock, _new_call_tag)
         metrics.count_transfers(settlement.outcomes)
         return settlement
 
-    forwarder = Forwarder(settle, next_due_at=partial(next_due_at, database))
+    forwarder = Forwarder(settle, next_due_at=partial(next_due_at, database), clock=clock)
+    listener = Listener(database, forwarder.wake)
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
         fetching = asyncio.create_task(asyncio.to_thread(keys.refresh))
         forwarder.start()
+        listener.start()
         log.info("web.started", database=database.name, environment=settings.starkbank_environment)
         yield
         await intake.close()
+        await asyncio.to_thread(listener.stop)
         await asyncio.to_thread(forwarder.stop)
         await fetching
         database.close()
@@ -90,7 +96,7 @@ def create_app(settings: Settings | None = None) -> ASGIApp:
         routes=[
             Route("/health/live", live),
             Route("/health/ready", Ready(database, keys, forwarder).answer),
-            Route("/metrics", MetricsPage(registry, metrics, database, token, _utc_now).answer),
+            Route("/metrics", MetricsPage(registry, metrics, database, token, clock).answer),
         ],
         lifespan=lifespan,
     )

@@ -11,11 +11,12 @@ from apscheduler.schedulers.blocking import BlockingScheduler
 
 from payments.bank.client import open_bank
 from payments.errors import RepasseError
+from payments.ledger.clock import open_clock
 from payments.ledger.database import open_database
 from payments.ledger.migrate import migrate
 from payments.observability import configure_logging
 from payments.settings import load_settings
-from worker.schedule import add_jobs, issuing_job, open_or_continue, reconciliation_job, rules_from
+from worker.schedule import add_jobs, issuing_job, open_or_continue, reconciliation_job, rules_from, utc_now
 
 log = structlog.get_logger()
 
@@ -34,7 +35,8 @@ def main() -> int:
             api_url=settings.starkbank_api_url,
             timeout_seconds=settings.bank_timeout_seconds,
         )
-        window = open_or_continue(database, settings)
+        clock = open_clock(database, utc_now)
+        window = open_or_continue(database, settings, clock)
     except RepasseError as error:
         print(f"repasse: {error}", file=sys.stderr)
         return 2
@@ -42,8 +44,8 @@ def main() -> int:
     add_jobs(
         scheduler,
         window,
-        issuing_job(database, bank, rules_from(settings), window),
-        reconciliation_job(database, bank, settings),
+        issuing_job(database, bank, rules_from(settings), window, clock),
+        reconciliation_job(database, bank, settings, clock),
         settings.retry_base_seconds,
         settings.reconcile_interval_seconds,
     )

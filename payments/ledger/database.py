@@ -15,7 +15,6 @@ from threading import Lock
 from typing import Any, ParamSpec, TypeVar
 
 from sqlalchemy import BigInteger, Connection, Engine, Table, bindparam, create_engine, event, func, select
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
@@ -23,7 +22,7 @@ from sqlalchemy.pool import QueuePool
 
 from payments.errors import LedgerConflict, LedgerUnavailable, LedgerUnusable
 from payments.ledger import totals
-from payments.ledger.prepared import Prepared
+from payments.ledger.prepared import Prepared, insert_into
 
 # How long a writer waits for another before it gives up. Shorter than the bank's patience with a webhook
 # (unknown, supposed 10 s or more), so that a locked database is answered 503 and not by silence.
@@ -74,7 +73,7 @@ class Database:
 
         Raises LedgerUnavailable when the database is locked, full, or gone; the block may be repeated.
         """
-        with self._writers, self._storage_errors(), self._engine.begin() as connection:
+        with self._writers, self.storage_errors(), self._engine.begin() as connection:
             totals.begin(connection)
             yield connection
             totals.write(connection)
@@ -82,13 +81,14 @@ class Database:
     @contextmanager
     def reading(self) -> Iterator[Connection]:
         """Run a block that only reads, on one consistent snapshot. Raises LedgerUnavailable."""
-        with self._storage_errors(), self._engine.connect() as plain:
+        with self.storage_errors(), self._engine.connect() as plain:
             connection = plain.execution_options(repasse_reading=True, **self._snapshot_option)
             with connection.begin():
                 yield connection
 
     @contextmanager
-    def _storage_errors(self) -> Iterator[None]:
+    def storage_errors(self) -> Iterator[None]:
+        """Raise what goes wrong with the storage as LedgerUnavailable, and leave bugs as they are."""
         # Prepared statements run on the driver itself, so its errors come bare as well as wrapped.
         driver = self._engine.dialect.loaded_dbapi
         try:
@@ -122,6 +122,16 @@ class Database:
             .render_as_string(hide_password=True)
             .replace("%2A%2A%2A", "***")
         )
+
+    def own_connection(self) -> Any:
+        """A connection to PostgreSQL by itself, outside of the pool, in which each statement is a transaction.
+
+        The caller closes it. Raises LedgerUnavailable.
+        """
+        from payments.ledger import postgresql
+
+        with self.storage_errors():
+            return postgresql.connect(self._engine)
 
     def close(self) -> None:
         """Close every pooled connection."""
@@ -185,9 +195,10 @@ _LOCK_SHARED = Prepared(select(func.pg_advisory_xact_lock_shared(bindparam("lock
 
 @cache
 def _insert_or_skip(table: Table, dialect: str, key: str, names: tuple[str, ...]) -> Prepared:
-    insert = postgresql.insert if dialect == "postgresql" else sqlite.insert
     values = {name: bindparam(name, type_=table.c[name].type) for name in names}
-    return Prepared(insert(table).values(values).on_conflict_do_nothing().returning(table.c[key]))
+    return Prepared(
+        insert_into(table, dialect).values(values).on_conflict_do_nothing().returning(table.c[key])
+    )
 
 
 def _sqlite_engine(url: URL) -> Engine:

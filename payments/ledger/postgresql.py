@@ -74,6 +74,12 @@ _LACKING_RIGHTS = text(
 )
 
 
+def connect(engine: Engine) -> "psycopg.Connection[Any]":
+    """A connection outside of the engine's pool, in which each statement is a transaction of its own."""
+    arguments, named = engine.dialect.create_connect_args(engine.url)
+    return psycopg.connect(*arguments, **{**_CONNECT_ARGUMENTS, **named}, autocommit=True)
+
+
 def make_engine(url: URL, busy_seconds: float) -> Engine:
     """Connections that wait ``busy_seconds`` for a lock, or for a free connection of the pool."""
     engine = create_engine(

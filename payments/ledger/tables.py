@@ -41,6 +41,10 @@ class Instant(TypeDecorator[datetime]):
     impl = String(27)
     cache_ok = True
 
+    @property
+    def python_type(self) -> type[datetime]:
+        return datetime
+
     def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
         if dialect.name == "postgresql":
             return dialect.type_descriptor(DateTime(timezone=True))
@@ -203,14 +207,14 @@ Index("transfers_leased", transfers.c.lease_expires_at, sqlite_where=_sending, p
 Index("transfers_in_flight", transfers.c.sent_at, sqlite_where=_sent, postgresql_where=_sent)
 # For the operator's lists, newest first; the states above have their own.
 _settled = text("state = 'settled'")
-_ended = text(_one_of("state", (TransferState.DEAD, TransferState.FAILED, TransferState.STOPPED)))
+is_ended = text(_one_of("state", (TransferState.DEAD, TransferState.FAILED, TransferState.STOPPED)))
 Index("transfers_settled", transfers.c.settled_at, sqlite_where=_settled, postgresql_where=_settled)
 Index(
     "transfers_ended",
     transfers.c.state,
     transfers.c.id,
-    sqlite_where=_ended,
-    postgresql_where=_ended,
+    sqlite_where=is_ended,
+    postgresql_where=is_ended,
 )
 
 bank_transfers = Table(
@@ -313,6 +317,7 @@ Index(
     postgresql_where=_open,
 )
 Index("attentions_by_subject", attentions.c.subject)
+Index("attentions_open", attentions.c.id, sqlite_where=_open, postgresql_where=_open)
 
 reconciliations = Table(
     "reconciliations",
