@@ -72,19 +72,21 @@ def _run(arguments: Namespace) -> int:
 
 def _do(database: "Database", arguments: Namespace, settings: "Settings") -> int:
     from payments.ledger.acts import Operator
+    from payments.ledger.clock import open_clock
 
     try:
         by = Operator(arguments.who, arguments.reason)
     except ActRefused as error:  # no name or reason that could be recorded
         print(f"repasse: {error}", file=sys.stderr)
         return WRONG
+    clock = open_clock(database, _now)
     if arguments.command in WORK:
         from scripts.job.work import work
 
-        return work(database, arguments, settings, by, _now)
+        return work(database, arguments, settings, by, clock)
     from scripts.job.acts import act
 
-    return act(database, arguments, settings, by, _now())
+    return act(database, arguments, settings, by, clock())
 
 
 def _now() -> datetime:

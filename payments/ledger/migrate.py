@@ -11,14 +11,15 @@ from pathlib import Path
 from sqlalchemy import Connection, inspect, text
 
 from payments.errors import LedgerUnavailable, LedgerUnusable, RepasseError
-from payments.ledger.database import Database, is_permanent, open_database
+from payments.ledger.database import Database, NamedLock, lock_for_transaction, open_database
+from payments.ledger.tables import metadata
 
 # The newest revision in migrations/versions. Kept here so that a start on a current database need not
 # import Alembic (a fifth of a second); a test compares the two.
 NEWEST_REVISION = "0002"
 
-# Any number that no other program on the same PostgreSQL database uses for its own locks: "repasse" in digits.
-_MIGRATION_LOCK = 7_372_773
+# How long a start waits for another process that is migrating already.
+_PATIENCE_SECONDS = 120
 
 
 def migrate(database: Database) -> bool:
@@ -31,18 +32,26 @@ def migrate(database: Database) -> bool:
         return _migrate(database)
     except LedgerUnavailable as error:
         text = f"DATABASE_URL: {database.name}: {error}"
-        if is_permanent(error):
-            raise LedgerUnusable(f"{text}; choose another file, or change its rights") from error
+        if error.remedy is not None:
+            raise LedgerUnusable(f"{text}; {error.remedy}") from error
         raise LedgerUnavailable(text) from error
 
 
 def _migrate(database: Database) -> bool:
-    if revision_of(database) == NEWEST_REVISION:
-        return False
+    with database.reading() as connection:
+        found = _read_revision(connection)
+        if database.is_postgresql:
+            from payments.ledger.postgresql import refuse_unfit
+
+            ours = sorted(metadata.tables) if found == NEWEST_REVISION else ()
+            refuse_unfit(connection, database.name, ours)
+        if found == NEWEST_REVISION:
+            return False
     with database.transaction() as connection:
         if database.is_postgresql:
-            connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _MIGRATION_LOCK})
-        # on SQLite the transaction itself holds the only write lock
+            # another process may be migrating, for longer than anybody waits for a row
+            connection.execute(text(f"SET LOCAL lock_timeout = '{_PATIENCE_SECONDS}s'"))
+            lock_for_transaction(connection, NamedLock.MIGRATION)
         found = _read_revision(connection)
         if found == NEWEST_REVISION:
             return False  # another process was quicker
