@@ -17,6 +17,9 @@ from payments.ledger.database import Database, is_permanent, open_database
 # import Alembic (a fifth of a second); a test compares the two.
 NEWEST_REVISION = "0002"
 
+# Put before the revision of books that were moved elsewhere: no program, older ones too, starts on them. See moving.py.
+CLOSED = "moved-"
+
 # Any number that no other program on the same PostgreSQL database uses for its own locks: "repasse" in digits.
 _MIGRATION_LOCK = 7_372_773
 
@@ -64,6 +67,11 @@ def _read_revision(connection: Connection) -> str | None:
 
 
 def _refuse_strangers(connection: Connection, database: Database, found: str | None) -> None:
+    if found is not None and found.startswith(CLOSED):
+        raise LedgerUnusable(
+            f"the books in {database.name} were moved to {moved_to(connection)}; put that in DATABASE_URL. To go back "
+            "to these, which know nothing of what happened since: scripts/books reopen"
+        )
     if found is not None and found not in _known_revisions():
         raise LedgerUnusable(
             f"the database {database.name} is at version {found}, newer than this program's {NEWEST_REVISION}; "
@@ -75,6 +83,12 @@ def _refuse_strangers(connection: Connection, database: Database, found: str | N
             f"the database {database.name} has tables that are not ours ({', '.join(sorted(tables)[:3])}); "
             "point DATABASE_URL at an empty database"
         )
+
+
+def moved_to(connection: Connection) -> str:
+    """Where closed books were moved to, as the act that closed them says."""
+    last = "SELECT subject FROM acts WHERE kind = 'move_books' ORDER BY id DESC LIMIT 1"
+    return str(connection.execute(text(last)).scalar())
 
 
 def _known_revisions() -> set[str]:
