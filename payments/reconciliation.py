@@ -102,6 +102,7 @@ def reconcile_once(
             # A bug in one question must not keep the others from being asked.
             counts.failures.append(f"{question}: {type(error).__name__}")
             log.exception("reconciliation.question_broke", question=question)
+    transfers.raise_unsettled(database, clock())
     record_reconciliation(
         database, started_at, clock(), counts.found, "; ".join(counts.failures)[:2000] or None
     )

@@ -18,6 +18,7 @@ from payments.invoice import BankInvoice, InvoiceOrder, Payer
 from payments.ledger import batches
 from payments.ledger.batches import BatchClaim, IssuingWindow
 from payments.ledger.database import Database
+from payments.ledger.switches import paused
 from payments.transfer import retry_delay
 from worker.payers import random_amounts, random_payers
 
@@ -78,8 +79,13 @@ def issue_due(
     window: IssuingWindow,
     clock: Callable[[], datetime],
 ) -> Issuing:
-    """Plan every slot that has begun and has no batch, then issue whatever is due. Raises LedgerUnavailable."""
+    """Plan every slot that has begun and has no batch, then issue whatever is due. Raises LedgerUnavailable.
+
+    Nothing while an operator has paused issuing; the slots that went by are then late when it is resumed.
+    """
     counts = Issuing()
+    if "issuing" in paused(database):
+        return counts
     taken = batches.taken_slots(database)
     for slot in range(window.slots):
         now = clock()

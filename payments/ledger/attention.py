@@ -21,6 +21,7 @@ class AttentionKind(StrEnum):
     NOTHING_TO_FORWARD = "nothing_to_forward"  # the fee ate the credit
     REVERSED_AFTER_SENDING = "reversed_after_sending"  # money to claim back from the destination
     TRANSFER_DEAD = "transfer_dead"  # only a person may move it
+    TRANSFER_UNSETTLED = "transfer_unsettled"  # accepted by the bank a day ago, and no word since
     TRANSFER_STUCK = "transfer_stuck"  # the bank gives no conclusive answer, time after time
     PAID_TWICE = "paid_twice"  # two transfers of one credit succeeded at the bank
     RETURNED = "returned_after_settlement"  # the bank took a success back

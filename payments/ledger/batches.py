@@ -15,6 +15,7 @@ from sqlalchemy import Connection, Row, and_, bindparam, func, insert, or_, sele
 from payments.invoice import BankInvoice, InvoiceOrder, Payer, order_invoices
 from payments.ledger.attention import AttentionKind, raise_attention, resolve_attention
 from payments.ledger.database import Database, insert_new
+from payments.ledger.switches import is_paused
 from payments.ledger.tables import invoice_batches, issuing_windows, planned_invoices
 
 
@@ -90,9 +91,14 @@ def plan_batch(
     late: bool,
     now: datetime,
 ) -> bool:
-    """Store a batch, ready to be claimed: payers and amounts in centavos. False when its slot or tag has one."""
+    """Store a batch, ready to be claimed: payers and amounts in centavos.
+
+    False when its slot or tag has one, or an operator has paused issuing.
+    """
     orders = order_invoices(tag, list(plan))
     with database.transaction() as connection:
+        if is_paused(connection, "issuing"):
+            return False
         row = _batch_row(tag, slot, "planned", due_at, late, now)
         new = insert_new(connection, invoice_batches, [row], "id")
         if not new:
@@ -115,8 +121,10 @@ def plan_batch(
 
 
 def skip_slot(database: Database, tag: str, slot: int, due_at: datetime, now: datetime) -> bool:
-    """Mark a missed slot as skipped, for good. False when it has a batch already."""
+    """Mark a missed slot as skipped, for good. False when it has a batch already, or issuing is paused."""
     with database.transaction() as connection:
+        if is_paused(connection, "issuing"):
+            return False
         row = _batch_row(tag, slot, "skipped", due_at, True, now)
         return bool(insert_new(connection, invoice_batches, [row], "id"))
 
@@ -148,7 +156,10 @@ def read_slots(database: Database) -> dict[int, tuple[str, int]]:
 
 
 def claim_batch(database: Database, lease_seconds: float, now: datetime) -> BatchClaim | None:
-    """Claim one batch that is due: planned, or claimed before by someone whose lease ran out. None when none is."""
+    """Claim one batch that is due: planned, or claimed before by someone whose lease ran out.
+
+    None when none is, or while an operator has paused issuing.
+    """
     due = or_(
         and_(invoice_batches.c.state == "planned", invoice_batches.c.next_at <= now),
         and_(invoice_batches.c.state == "issuing", invoice_batches.c.lease_expires_at <= now),
@@ -161,7 +172,7 @@ def claim_batch(database: Database, lease_seconds: float, now: datetime) -> Batc
             .limit(1)
             .with_for_update(skip_locked=True)
         ).scalar()
-        if batch_id is None:
+        if batch_id is None or is_paused(connection, "issuing"):
             return None
         row = connection.execute(
             update(invoice_batches)

@@ -309,6 +309,7 @@ Index(
     sqlite_where=_open,
     postgresql_where=_open,
 )
+Index("attentions_by_subject", attentions.c.subject)
 
 reconciliations = Table(
     "reconciliations",

@@ -19,6 +19,7 @@ from sqlalchemy import (
     and_,
     bindparam,
     case,
+    exists,
     func,
     insert,
     literal_column,
@@ -30,8 +31,11 @@ from sqlalchemy import (
 from payments.ledger import totals
 from payments.ledger.attention import AttentionKind, raise_attention, resolve_attention
 from payments.ledger.database import Database, insert_new
+from payments.ledger.many import InsertMany
 from payments.ledger.prepared import Prepared, Row
+from payments.ledger.switches import is_paused
 from payments.ledger.tables import (
+    attentions,
     bank_transfers,
     credits,
     destinations,
@@ -60,8 +64,17 @@ from payments.transfer import (
 # After so many claims without a conclusive answer a person should know; the machine goes on trying.
 STUCK_AFTER_ATTEMPTS = 10
 
-# More than REISSUE_MAX can ask for (20), of whatever deployment.
+# More than REISSUE_MAX can ask for (20), of whatever deployment. An operator's retries end there too: look-ups
+# judge so many generations, and one more would be sent without being judged.
 GENERATIONS_MAX = 24
+
+# A Pix arrives within seconds and a TED on the next bank day: a day without an outcome is worth a look. (A TED of
+# a Friday may be raised on Saturday; it closes itself on Monday.)
+UNSETTLED_AFTER = timedelta(hours=24)
+
+# Facts of a transfer's history that later decisions rest on: what an operator has decided about it.
+RETRIED = "retried"
+ABANDONED = "abandoned"
 
 # At least one in so many of a call is one whose lease ran out, if there are any.
 EXPIRED_SHARE = 4
@@ -126,10 +139,11 @@ def claim(database: Database, call_tag: str, lease_seconds: float, limit: int, n
     """Claim up to ``limit`` transfers that are due: pending ones, and those whose lease ran out.
 
     Fresh ones are marked as part of the call ``call_tag`` before it is made, so that a crash is looked up by it.
+    None while an operator has paused forwarding.
     """
     with database.transaction() as connection:
         pending, expired = _due_ids(connection, limit, now)
-        if not pending and not expired:
+        if not (pending or expired) or is_paused(connection, "forwarding"):
             return []
         lease_expires_at = now + timedelta(seconds=lease_seconds)
         rows = [
@@ -143,10 +157,12 @@ def claim(database: Database, call_tag: str, lease_seconds: float, limit: int, n
 
 
 def next_due_at(database: Database) -> datetime | None:
-    """When the next transfer falls due or the next lease ends; None when nothing waits."""
+    """When the next transfer falls due or the next lease ends; None when nothing waits, or forwarding is paused."""
     with database.reading() as connection:
         moments = _NEXT_MOMENTS.run(connection, {}).one()
-    return min((moment for moment in moments if moment is not None), default=None)
+        due_at: datetime | None = min((moment for moment in moments if moment is not None), default=None)
+        # A moment that has passed would be asked for again and again while nothing may be claimed.
+        return None if due_at is None or is_paused(connection, "forwarding") else due_at
 
 
 def record_sent(
@@ -241,14 +257,55 @@ def in_flight(database: Database, sent_before: datetime, limit: int) -> list[str
         return [str(bank_id) for bank_id in rows.scalars()]
 
 
+def raise_unsettled(database: Database, now: datetime) -> int:
+    """Raise every transfer that the bank accepted more than UNSETTLED_AFTER ago and has not decided; how many.
+
+    Once for each acceptance: what a person has closed is not raised again.
+    """
+    with database.transaction() as connection:
+        rows = _UNSETTLED.run(connection, {"sent_before": now - UNSETTLED_AFTER, "limit": 100})
+        for row in rows:
+            raise_attention(
+                connection,
+                AttentionKind.TRANSFER_UNSETTLED,
+                row.external_id,
+                f"the bank accepted it as {row.bank_transfer_id} at {row.sent_at:%Y-%m-%d %H:%M} UTC and has not "
+                "said since whether it was paid",
+                now,
+            )
+        return len(rows)
+
+
 # --- inside the inbox's transaction ---
 
 
-def create_first_transfer(
-    connection: Connection, invoice_id: str, amount_centavos: int, policy: ForwardingPolicy, now: datetime
-) -> None:
-    """Create the pending transfer of a new credit, due at once."""
-    _insert_transfer(connection, invoice_id, 1, amount_centavos, policy, now, now)
+def create_first_transfers(
+    connection: Connection,
+    owed: Sequence[tuple[str, int]],
+    policy: ForwardingPolicy,
+    now: datetime,
+    ask_first: bool,
+) -> int:
+    """Create the pending transfers of new credits (invoice id, centavos), due at once; returns how many.
+
+    ``ask_first``: the bank may know transfers of these credits that our books do not (older books were restored, or
+    another deployment was at work), so nothing is sent before a look-up. They count as attempted once.
+    """
+    destination_id = _destination_id(connection, policy.destination)
+    attempt = 1 if ask_first else 0
+    totals.add(
+        connection, f"transfers.{TransferState.PENDING}", len(owed), sum(centavos for _, centavos in owed)
+    )
+    return _INSERT_FIRST.run(
+        connection,
+        [
+            (
+                *(invoice_id, 1, external_id_for(invoice_id, 1), centavos, destination_id),
+                *(TransferState.PENDING.value, attempt, 0, now, now),
+            )
+            for invoice_id, centavos in owed
+        ],
+    )
 
 
 def record_news(connection: Connection, news: TransferNews, policy: ForwardingPolicy, now: datetime) -> bool:
@@ -314,6 +371,56 @@ def owed_centavos(connection: Connection, credit: Row) -> int:
     if remaining is None:
         return int(credit.net_centavos)
     return max(0, min(int(credit.net_centavos), int(remaining) - int(credit.fee_centavos)))
+
+
+# --- inside an operator's transaction (acts.py) ---
+
+
+def lock_owner(connection: Connection, external_id: str) -> Row | None:
+    """The transfer, with its lineage locked, so that nobody else moves it meanwhile; None when it is not ours."""
+    found = _owner(connection, external_id)
+    if found is None:
+        return None
+    _lock_lineage(connection, found.invoice_id)
+    return _owner(connection, external_id)
+
+
+def lineage_facts(connection: Connection, invoice_id: str) -> tuple[Row, int, Sequence[Sighting]]:
+    """A credit, its latest generation, and all that the bank has said of its transfers."""
+    credit = _lock_lineage(connection, invoice_id)
+    assert credit is not None  # a transfer has its credit
+    latest = _LATEST_GENERATION.run(connection, {"invoice": invoice_id}).scalar_one()
+    return credit, int(latest), _sightings(connection, invoice_id)
+
+
+def revive(connection: Connection, dead: Row, detail: str, now: datetime) -> None:
+    """A dead transfer becomes pending, due now. It counts as an attempt, so it is never taken for a fresh one:
+
+    the bank is asked for its whole lineage before anything is sent, and whoever held it before is fenced off.
+    """
+    row = _move(
+        connection, dead, (TransferState.DEAD,), TransferState.PENDING, due_at=now, attempt=dead.attempt + 1
+    )
+    _write_history(connection, [(row, RETRIED, detail)], now)
+    resolve_attention(connection, AttentionKind.TRANSFER_DEAD, row.external_id, now)
+
+
+def hurry(connection: Connection, waiting: Row, detail: str, now: datetime) -> None:
+    """A pending transfer that waits is due now; whether it must be looked up first does not change."""
+    row = _move(connection, waiting, (TransferState.PENDING,), TransferState.PENDING, due_at=now)
+    _write_history(connection, [(row, "hurried", detail)], now)
+
+
+def give_up(connection: Connection, dead: Row, detail: str, now: datetime) -> None:
+    """A dead transfer stays dead for good; only the bank's own success can still move it."""
+    row = _move(connection, dead, (TransferState.DEAD,), TransferState.DEAD, reason=detail)
+    _write_history(connection, [(row, ABANDONED, detail)], now)
+    resolve_attention(connection, AttentionKind.TRANSFER_DEAD, row.external_id, now)
+
+
+def has_fact(connection: Connection, row: Row, fact: str) -> bool:
+    """Tell whether this has ever happened to a transfer."""
+    return bool(_HAS_FACT.run(connection, {"transfer_id": row.id, "fact": fact}))
 
 
 # --- below: the parts of the above ---
@@ -539,7 +646,10 @@ def _record_success(
         if may_be_there or live.state in (TransferState.SENT, TransferState.SETTLED):
             _raise_paid_twice(connection, row, there, now)
             return
+        _raise_if_abandoned(connection, live, there, now)
         _stop_for(connection, live, row, now)
+    elif live is not None:
+        _raise_if_abandoned(connection, live, there, now)
     credit = _lock_lineage(connection, row.invoice_id)
     assert credit is not None  # a transfer has its credit
     _restore_withheld(connection, credit, row)
@@ -558,6 +668,19 @@ def _raise_paid_twice(connection: Connection, row: Row, there: BankTransfer, now
     )
 
 
+def _raise_if_abandoned(connection: Connection, live: Row, there: BankTransfer, now: datetime) -> None:
+    """The bank paid after all what an operator had given up, perhaps because it was paid by hand."""
+    if live.state == TransferState.DEAD and has_fact(connection, live, ABANDONED):
+        raise_attention(
+            connection,
+            AttentionKind.PAID_TWICE,
+            live.invoice_id,
+            f"the bank reports success for {there.id} ({there.external_id}, {there.amount_centavos} centavos) after "
+            f"{live.external_id} was abandoned; if it was paid by hand, it is paid twice",
+            now,
+        )
+
+
 def _settle(connection: Connection, row: Row, bank_transfer_id: str, now: datetime) -> None:
     origins = tuple(state for state in TransferState if state != TransferState.SETTLED)
     settled = _move(
@@ -572,7 +695,7 @@ def _settle(connection: Connection, row: Row, bank_transfer_id: str, now: dateti
     _write_history(connection, [(settled, "settled", f"the bank's id is {bank_transfer_id}")], now)
     totals.add(connection, "settled", 1, row.amount_centavos, now)
     totals.add_settlement(connection, _waited_seconds(connection, row, now), row.amount_centavos, now)
-    resolve_attention(connection, AttentionKind.TRANSFER_STUCK, row.external_id, now)
+    _resolve_waiting(connection, row, now)
     for generation in range(1, row.generation + 1):
         external_id = external_id_for(row.invoice_id, generation)
         resolve_attention(connection, AttentionKind.TRANSFER_DEAD, external_id, now)
@@ -605,7 +728,10 @@ def _fail_and_reissue(
     origins = (TransferState.SENDING, TransferState.SENT)
     # An earlier generation that was found alive and revived may fail after later ones were made and stopped.
     latest = _LATEST_GENERATION.run(connection, {"invoice": row.invoice_id}).scalar_one()
-    if latest > policy.reissue_max:
+    # An operator who retries a dead transfer grants it one replacement beyond REISSUE_MAX, and wants it now. The
+    # replacement has no such fact of its own: should it fail too, it is dead.
+    was_retried = has_fact(connection, row, RETRIED)
+    if latest >= GENERATIONS_MAX or (latest > policy.reissue_max and not was_retried):
         dead = _move(connection, row, origins, TransferState.DEAD, reason=reason)
         _bury(
             connection, dead, f"no reissue is left after {latest} transfers, the last failed: {reason}", now
@@ -614,7 +740,7 @@ def _fail_and_reissue(
     failed = _move(connection, row, origins, TransferState.FAILED, reason=reason)
     _write_history(connection, [(failed, "failed", reason)], now)
     totals.add(connection, "failed", 1, row.amount_centavos, now)
-    resolve_attention(connection, AttentionKind.TRANSFER_STUCK, row.external_id, now)
+    _resolve_waiting(connection, row, now)
     credit = _lock_lineage(connection, row.invoice_id)
     assert credit is not None  # a transfer has its credit
     owed = owed_centavos(connection, credit)
@@ -624,7 +750,8 @@ def _fail_and_reissue(
     if owed > 0:
         generation = latest + 1
         delay = reissue_delay(generation, policy.retry_base_seconds, policy.retry_max_seconds)
-        _insert_transfer(connection, row.invoice_id, generation, owed, policy, now, now + delay)
+        due_at = now if was_retried else now + delay
+        _insert_transfer(connection, row.invoice_id, generation, owed, policy, now, due_at)
 
 
 def _kill(connection: Connection, row: Row, reason: str, now: datetime) -> None:
@@ -634,7 +761,7 @@ def _kill(connection: Connection, row: Row, reason: str, now: datetime) -> None:
 
 def _bury(connection: Connection, row: Row, reason: str, now: datetime) -> None:
     _write_history(connection, [(row, "dead", reason)], now)
-    resolve_attention(connection, AttentionKind.TRANSFER_STUCK, row.external_id, now)
+    _resolve_waiting(connection, row, now)
     raise_attention(connection, AttentionKind.TRANSFER_DEAD, row.external_id, reason, now)
 
 
@@ -644,7 +771,13 @@ def _stop_for(connection: Connection, row: Row, living: Row, now: datetime) -> N
     reason = f"{living.external_id} lives at the bank"
     stopped = _move(connection, row, origins, TransferState.STOPPED, reason=reason)
     _write_history(connection, [(stopped, "stopped", reason)], now)
-    for kind in (AttentionKind.TRANSFER_DEAD, AttentionKind.TRANSFER_STUCK):
+    _resolve_waiting(connection, row, now)
+    resolve_attention(connection, AttentionKind.TRANSFER_DEAD, row.external_id, now)
+
+
+def _resolve_waiting(connection: Connection, row: Row, now: datetime) -> None:
+    """It waits for the bank no more, whatever came of it."""
+    for kind in (AttentionKind.TRANSFER_STUCK, AttentionKind.TRANSFER_UNSETTLED):
         resolve_attention(connection, kind, row.external_id, now)
 
 
@@ -851,6 +984,28 @@ _IN_FLIGHT = Prepared(
     .order_by(transfers.c.sent_at)
     .limit(bindparam("limit"))
 )
+_UNSETTLED = Prepared(
+    select(transfers.c.external_id, transfers.c.bank_transfer_id, transfers.c.sent_at)
+    .where(
+        transfers.c.state == literal_column(f"'{TransferState.SENT}'"),
+        transfers.c.sent_at <= bindparam("sent_before"),
+        ~exists().where(
+            attentions.c.subject == transfers.c.external_id,
+            attentions.c.kind == literal_column(f"'{AttentionKind.TRANSFER_UNSETTLED}'"),
+            attentions.c.raised_at >= transfers.c.sent_at,
+        ),
+    )
+    .order_by(transfers.c.sent_at)
+    .limit(bindparam("limit"))
+)
+_HAS_FACT = Prepared(
+    select(transfer_history.c.id)
+    .where(
+        transfer_history.c.transfer_id == bindparam("transfer_id"),
+        transfer_history.c.fact == bindparam("fact"),
+    )
+    .limit(1)
+)
 _BY_ID = Prepared(select(transfers).where(transfers.c.id == bindparam("id")))
 _BY_EXTERNAL_ID = Prepared(select(transfers).where(transfers.c.external_id == bindparam("external_id")))
 _LIVE_OF = Prepared(select(transfers).where(transfers.c.invoice_id == _INVOICE, is_live))
@@ -858,13 +1013,12 @@ _LATEST_GENERATION = Prepared(
     select(func.max(transfers.c.generation)).where(transfers.c.invoice_id == _INVOICE)
 )
 _LOWER = Prepared(update(transfers).where(transfers.c.id == _ID).values(amount_centavos=bindparam("amount")))
-_INSERT_TRANSFER = Prepared(
-    _insert_into(
-        transfers,
-        *("invoice_id", "generation", "external_id", "amount_centavos", "destination_id"),
-        *("state", "attempt", "calls", "due_at", "created_at"),
-    )
+_TRANSFER_COLUMNS = (
+    *("invoice_id", "generation", "external_id", "amount_centavos", "destination_id"),
+    *("state", "attempt", "calls", "due_at", "created_at"),
 )
+_INSERT_TRANSFER = Prepared(_insert_into(transfers, *_TRANSFER_COLUMNS))
+_INSERT_FIRST = InsertMany(transfers, *_TRANSFER_COLUMNS)
 _INSERT_HISTORY = Prepared(
     _insert_into(transfer_history, "transfer_id", "at", "fact", "state", "attempt", "detail")
 )

@@ -28,6 +28,7 @@ def upgrade() -> None:
     op.add_column(
         "attentions", sa.Column("notify_attempts", sa.Integer(), nullable=False, server_default="0")
     )
+    op.create_index("attentions_by_subject", "attentions", ["subject"], unique=False)
     op.create_table(
         "acts",
         sa.Column("id", _serial(), nullable=False),
@@ -112,6 +113,7 @@ def downgrade() -> None:
     op.drop_index("transfers_settled", "transfers")
     for table in ("tallies", "totals", "processes", "switches", "acts"):
         op.drop_table(table)
+    op.drop_index("attentions_by_subject", "attentions")
     for column in ("notify_attempts", "notify_after", "notified_at"):
         op.drop_column("attentions", column)
     op.drop_column("inbox_events", "archived_at")

@@ -1,0 +1,1 @@
+"""What ``scripts/bench`` measures; each file is one part of its table."""

@@ -1,0 +1,135 @@
+"""The load: a process of its own that sends prepared requests over kept connections and times each answer.
+
+``python -m scripts.benchmarks.load`` reads what to do as one JSON object on standard input (see Order), makes and
+signs its requests, says "ready", waits for a line, sends them all, and prints what it saw as one JSON object.
+"""
+
+import asyncio
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from typing import cast
+
+import msgspec
+import uvloop
+from coincurve import PrivateKey
+
+from scripts.benchmarks.events import requests
+
+
+class Order(msgspec.Struct):
+    """What to send. ``rate`` in requests a second, 0 for as fast as answers come; ``key`` in hexadecimal."""
+
+    port: int
+    key: str
+    count: int
+    seed: int
+    connections: int = 64
+    rate: float = 0.0
+    forged: bool = False
+
+
+class Seen(msgspec.Struct):
+    """What came back: answers by status, seconds from first request to last answer, and times in milliseconds."""
+
+    statuses: dict[str, int]
+    seconds: float
+    p50_ms: float
+    p95_ms: float
+    p99_ms: float
+
+
+def main() -> None:
+    """Do one order."""
+    order = msgspec.json.decode(sys.stdin.readline(), type=Order)
+    key = PrivateKey(bytes.fromhex(order.key))
+    prepared = list(requests(order.count, order.seed, key, order.forged))
+    print("ready", flush=True)
+    sys.stdin.readline()
+    seen = uvloop.run(_send(order, iter(prepared)))
+    print(msgspec.json.encode(seen).decode(), flush=True)
+
+
+async def _send(order: Order, prepared: Iterator[bytes]) -> Seen:
+    loop = asyncio.get_running_loop()
+    tally = _Tally(prepared, order.count, loop.create_future())
+    connections = []
+    for _ in range(min(order.connections, order.count)):
+        _, connection = await loop.create_connection(lambda: _Connection(tally), "127.0.0.1", order.port)
+        connections.append(connection)
+    began = time.perf_counter()
+    if order.rate:
+        for number in range(order.count):
+            delay = began + number / order.rate - time.perf_counter()
+            if delay > 0:
+                await asyncio.sleep(delay)
+            connections[number % len(connections)].send_next()
+    else:
+        for connection in connections:
+            connection.goes_on = True
+            connection.send_next()
+    await tally.finished
+    seconds = time.perf_counter() - began
+    times = sorted(tally.times)
+    return Seen(
+        {str(status): count for status, count in tally.statuses.items()},
+        seconds,
+        *(times[min(len(times) - 1, int(len(times) * share))] * 1000 for share in (0.5, 0.95, 0.99)),
+    )
+
+
+class _Tally:
+    def __init__(self, prepared: Iterator[bytes], count: int, finished: "asyncio.Future[None]") -> None:
+        self.prepared = prepared
+        self.left = count
+        self.finished = finished
+        self.statuses: Counter[int] = Counter()
+        self.times: list[float] = []
+
+    def note(self, status: int, seconds: float) -> None:
+        self.statuses[status] += 1
+        self.times.append(seconds)
+        self.left -= 1
+        if not self.left and not self.finished.done():
+            self.finished.set_result(None)
+
+
+class _Connection(asyncio.Protocol):
+    """One kept connection; knows just enough HTTP for answers with a Content-Length."""
+
+    def __init__(self, tally: _Tally) -> None:
+        self._tally = tally
+        self._sent: list[float] = []
+        self._received = b""
+        self.goes_on = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's own is none by class
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._sent and not self._tally.finished.done():
+            self._tally.finished.set_exception(RuntimeError(f"a connection ended with a request open: {exc}"))
+
+    def send_next(self) -> None:
+        request = next(self._tally.prepared, None)
+        if request is not None:
+            self._sent.append(time.perf_counter())
+            self._transport.write(request)
+
+    def data_received(self, data: bytes) -> None:
+        self._received += data
+        while (end := self._received.find(b"\r\n\r\n")) >= 0:
+            head = self._received[:end].lower()
+            at = head.find(b"content-length: ") + 16
+            length = int(head[at : head.find(b"\r\n", at) if b"\r\n" in head[at:] else None])
+            if len(self._received) < end + 4 + length:
+                return
+            self._received = self._received[end + 4 + length :]
+            self._tally.note(int(head[9:12]), time.perf_counter() - self._sent.pop(0))
+            if self.goes_on:
+                self.send_next()
+
+
+if __name__ == "__main__":
+    main()
