@@ -19,8 +19,7 @@ from payments.ledger.archive import MANIFEST, archive
 from payments.ledger.backup import back_up, restore
 from payments.ledger.copying import Copy
 from payments.ledger.database import Database, open_database
-from payments.ledger.migrate import migrate
-from payments.ledger.moving import move_books, reopen_books
+from payments.ledger.moving import move_books, refuse_unknown_revision, reopen_books
 from payments.ledger.verification import verify
 from payments.money import format_brl
 from payments.settings import load_settings
@@ -63,16 +62,21 @@ def _parse() -> argparse.Namespace:
     copy.add_argument("--to", required=True, metavar="URL", help="as in DATABASE_URL; the password too")
     add("reopen", _reopen, "open books again that copy has closed; only if the new ones are given up")
     backup = add("backup", _backup, "write the books to a file; safe while everything runs")
-    backup.add_argument("file", metavar="FILE", type=Path)
+    backup.add_argument("file", metavar="FILE", type=_path)
     restored = add("restore", _restore, "copy a backup into an empty database; every process must be stopped")
-    restored.add_argument("file", metavar="FILE", type=Path)
+    restored.add_argument("file", metavar="FILE", type=_path)
     archived = add(
         "archive", _archive, "move the bodies of old events into compressed files; safe while all runs"
     )
     archived.add_argument("--older-than", required=True, metavar="DAYS", type=_days)
-    archived.add_argument("--to", required=True, metavar="FOLDER", type=Path)
+    archived.add_argument("--to", required=True, metavar="FOLDER", type=_path)
     add("verify", _verify, "recount everything; status 1 when something is wrong")
     return parser.parse_args()
+
+
+def _path(text: str) -> Path:
+    # scripts/books goes to the checkout; what was typed is meant from where it was typed
+    return Path(os.environ.get("STARTED_IN", ""), text)
 
 
 def _days(text: str) -> int:
@@ -117,7 +121,7 @@ def _restore(database: Database, arguments: argparse.Namespace) -> int:
 
 
 def _archive(database: Database, arguments: argparse.Namespace) -> int:
-    migrate(database)
+    refuse_unknown_revision(database)
     before = _now() - timedelta(days=arguments.older_than)
     done = archive(database, before, arguments.to, _now(), _Progress().events)
     print(
@@ -134,7 +138,7 @@ def _archive(database: Database, arguments: argparse.Namespace) -> int:
 
 
 def _verify(database: Database, _: argparse.Namespace) -> int:
-    migrate(database)
+    refuse_unknown_revision(database)
     findings = verify(database, _Progress().text)
     for finding in findings:
         print(f"wrong: {finding}")

@@ -1,9 +1,10 @@
 """``python -m worker``: issues invoices on schedule and reconciles, until SIGTERM. It stays up after its window."""
 
 import signal
+import socket
 import sys
 import threading
-from datetime import UTC
+from datetime import UTC, datetime
 
 import structlog
 from apscheduler.events import EVENT_SCHEDULER_STARTED
@@ -13,6 +14,7 @@ from payments.bank.client import open_bank
 from payments.errors import RepasseError
 from payments.ledger.database import open_database
 from payments.ledger.migrate import migrate
+from payments.ledger.presence import refuse_other_hosts
 from payments.observability import configure_logging
 from payments.settings import load_settings
 from worker.schedule import add_jobs, issuing_job, open_or_continue, reconciliation_job, rules_from
@@ -27,6 +29,7 @@ def main() -> int:
         configure_logging(settings.log_level, settings.log_format, "worker")
         database = open_database(settings.database_url.get_secret_value())
         migrate(database)
+        refuse_other_hosts(database, socket.gethostname(), datetime.now(UTC))
         bank = open_bank(
             environment=settings.starkbank_environment,
             project_id=settings.starkbank_project_id,

@@ -62,6 +62,7 @@ def move_books(source: Database, target: Database, who: str, now: datetime, prog
 
 def reopen_books(database: Database, who: str, reason: str, now: datetime) -> None:
     """Open books again that a move had closed; for when the new ones are given up. One transaction."""
+    refuse_unknown_revision(database)
     with database.transaction() as connection:
         found = connection.execute(
             text("UPDATE alembic_version SET version_num = :open WHERE version_num = :closed"),
@@ -73,13 +74,14 @@ def reopen_books(database: Database, who: str, reason: str, now: datetime) -> No
 
 
 def refuse_unknown_revision(database: Database) -> None:
-    """Raises LedgerUnusable unless the books are of this program's version, open or closed."""
+    """Raises LedgerUnusable unless there are books of this program's version, open or closed."""
     _check_revision(database)
 
 
 def _check_revision(source: Database) -> bool:
     """True when the books are closed already."""
-    found = revision_of(source)
+    is_missing = not source.is_postgresql and not Path(str(source.url.database)).exists()
+    found = None if is_missing else revision_of(source)  # looking would make the file
     if found == _CLOSED_REVISION:
         return True
     if found == NEWEST_REVISION:

@@ -1,15 +1,13 @@
 """Who uses these books now, by the signs of life that processes write; see processes.py."""
 
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from sqlalchemy import Connection, select
 
 from payments.errors import LedgerUnusable
 from payments.ledger.database import Database
+from payments.ledger.processes import ALIVE_WITHIN
 from payments.ledger.tables import processes
-
-# A process gives a sign of life every few seconds; one that has been silent for so long is dead.
-ALIVE_WITHIN = timedelta(minutes=1)
 
 
 def living(connection: Connection, now: datetime) -> list[str]:
