@@ -15,6 +15,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from payments.errors import LedgerUnavailable, LedgerUnusable, RepasseError
+from payments.ledger.acts import WHO_LENGTH_MAX, Operator
 from payments.ledger.archive import MANIFEST, archive
 from payments.ledger.backup import back_up, restore
 from payments.ledger.copying import Copy
@@ -89,7 +90,7 @@ def _days(text: str) -> int:
 def _copy(database: Database, arguments: argparse.Namespace) -> int:
     try:
         target = open_database(arguments.to)
-        move = move_books(database, target, _who(), _now(), _Progress().rows)
+        move = move_books(database, target, _operator("copy"), _now(), _Progress().rows)
     except (LedgerUnusable, LedgerUnavailable) as error:
         # The messages name the setting; here the address came as an argument.
         raise type(error)(str(error).replace("DATABASE_URL", "--to")) from error
@@ -100,7 +101,7 @@ def _copy(database: Database, arguments: argparse.Namespace) -> int:
 
 
 def _reopen(database: Database, _: argparse.Namespace) -> int:
-    reopen_books(database, _who(), "scripts/books reopen", _now())
+    reopen_books(database, _operator("reopen"), _now())
     print(f"{database.name} is open again. See to it that no process uses the books it was moved to.")
     return DONE
 
@@ -181,12 +182,12 @@ def _size(number: int) -> str:
     return f"{number / 2**20:.1f} MiB" if number >= 2**20 else f"{number / 2**10:.1f} KiB"
 
 
-def _who() -> str:
+def _operator(command: str) -> Operator:
     try:
         user = getpass.getuser()
     except (KeyError, OSError):  # a container's user may have no name
         user = str(os.getuid())
-    return f"{user}@{socket.gethostname()}"
+    return Operator(f"{user}@{socket.gethostname()}"[:WHO_LENGTH_MAX], f"scripts/books {command}")
 
 
 def _say(text: str, status: int) -> int:

@@ -10,14 +10,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from sqlalchemy import Connection, insert, text
+from sqlalchemy import text
 
 from payments.errors import BooksRefused, LedgerUnavailable, LedgerUnusable, RepasseError
+from payments.ledger.acts import Operator, write_act
 from payments.ledger.copying import Copy, Progress, compare_books, copy_books, is_empty
 from payments.ledger.database import Database
 from payments.ledger.migrate import CLOSED, NEWEST_REVISION, migrate, moved_to, revision_of
 from payments.ledger.presence import living
-from payments.ledger.tables import acts
 
 _CLOSED_REVISION = f"{CLOSED}{NEWEST_REVISION}"
 
@@ -30,7 +30,7 @@ class Move:
     was_there_already: bool
 
 
-def move_books(source: Database, target: Database, who: str, now: datetime, progress: Progress) -> Move:
+def move_books(source: Database, target: Database, by: Operator, now: datetime, progress: Progress) -> Move:
     """Close the source, copy everything into the empty target, and compare. The source stays closed.
 
     Whatever goes wrong, the source is opened again if the target is certainly empty; if nobody can tell, it stays
@@ -51,16 +51,16 @@ def move_books(source: Database, target: Database, who: str, now: datetime, prog
             )
         return Move(compare_books(source, target, progress), was_there_already=True)
     if not is_closed:
-        _close(source, target, who, now)
+        _close(source, target, by, now)
     try:
         return Move(copy_books(source, target, progress, lock_source=True), was_there_already=False)
     except (RepasseError, KeyboardInterrupt):
         if _is_surely_empty(target):
-            reopen_books(source, who, "the move failed", now)
+            reopen_books(source, Operator(by.who, "the move failed"), now)
         raise
 
 
-def reopen_books(database: Database, who: str, reason: str, now: datetime) -> None:
+def reopen_books(database: Database, by: Operator, now: datetime) -> None:
     """Open books again that a move had closed; for when the new ones are given up. One transaction."""
     refuse_unknown_revision(database)
     with database.transaction() as connection:
@@ -70,7 +70,7 @@ def reopen_books(database: Database, who: str, reason: str, now: datetime) -> No
         ).rowcount
         if not found:
             raise BooksRefused(f"the books in {database.name} are not closed; there is nothing to do")
-        _record(connection, "reopen_books", _subject(database), who, reason, "open", now)
+        write_act(connection, "reopen_books", _subject(database), "these books are open", by, now)
 
 
 def refuse_unknown_revision(database: Database) -> None:
@@ -121,7 +121,7 @@ def _is_surely_empty(target: Database) -> bool:
         return False
 
 
-def _close(source: Database, target: Database, who: str, now: datetime) -> None:
+def _close(source: Database, target: Database, by: Operator, now: datetime) -> None:
     with source.transaction() as connection:
         if alive := living(connection, now):
             raise BooksRefused(
@@ -131,18 +131,8 @@ def _close(source: Database, target: Database, who: str, now: datetime) -> None:
         connection.execute(
             text("UPDATE alembic_version SET version_num = :closed"), {"closed": _CLOSED_REVISION}
         )
-        _record(connection, "move_books", _subject(target), who, "moved by scripts/books copy", "closed", now)
+        write_act(connection, "move_books", _subject(target), "these books are closed", by, now)
 
 
 def _subject(database: Database) -> str:
     return database.name[:96]  # the column's width
-
-
-def _record(
-    connection: Connection, kind: str, subject: str, who: str, reason: str, result: str, now: datetime
-) -> None:
-    connection.execute(
-        insert(acts).values(
-            at=now, who=who[:64], kind=kind, subject=subject, reason=reason, result=f"the books are {result}"
-        )
-    )
