@@ -47,10 +47,14 @@ def database_file(migrated_file: Path, tmp_path: Path) -> Path:
     return Path(shutil.copy(migrated_file, tmp_path / "repasse.db"))
 
 
-@pytest.fixture
-def database(database_file: Path) -> Iterator[Database]:
-    """The same, opened."""
-    database = open_database(f"sqlite:///{database_file}")
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database(request: pytest.FixtureRequest) -> Iterator[Database]:
+    """Empty books, once on each kind of database."""
+    if request.param == "postgresql":
+        address = request.getfixturevalue("postgresql_url")
+    else:
+        address = f"sqlite:///{request.getfixturevalue('database_file')}"
+    database = open_database(address)
     yield database
     database.close()
 
