@@ -117,8 +117,11 @@ def _read_group(database: Database, before: datetime, place: tuple[datetime, str
     )
     group: list[Any] = []
     size = 0
-    with database.reading() as connection:
-        for row in connection.execute(chosen, execution_options={"yield_per": 100}):
+    with (
+        database.reading() as connection,
+        connection.execute(chosen, execution_options={"yield_per": 100}) as found,
+    ):
+        for row in found:
             group.append(row)
             size += _size(row)
             if size >= _BYTES_A_FILE:

@@ -166,11 +166,11 @@ def _copy_table(read: Connection, write: Connection, table: Table, progress: Pro
 
 def _batches(connection: Connection, table: Table) -> Iterator[list[Row[tuple[object, ...]]]]:
     # yield_per: PostgreSQL then sends rows as they are asked for, and not all at once
-    found = connection.execute(
+    with connection.execute(
         select(table).order_by(*table.primary_key.columns), execution_options={"yield_per": _ROWS_AT_ONCE}
-    )
-    for rows in found.partitions():
-        yield list(rows)
+    ) as found:
+        for rows in found.partitions():
+            yield list(rows)
 
 
 def _digest(connection: Connection, table: Table, progress: Progress) -> Digest:
