@@ -105,7 +105,7 @@ def test_nobody_writes_to_a_locked_source(
     """A process that was overlooked gets an error, and the bank a 503, instead of a row that is left behind."""
     monkeypatch.setattr(database_module, "BUSY_SECONDS", 0.05)
     other = open_database(source.url.render_as_string(hide_password=False))
-    refused = []
+    refused: list[object] = []
 
     def receive(table: str, done: int, total: int) -> None:
         if table == "credits" and not refused:
