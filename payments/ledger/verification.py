@@ -49,13 +49,14 @@ _RULES: tuple[tuple[str, str], ...] = (
     ),
     (
         "credits with money withheld and no reversal",
-        "SELECT c.invoice_id FROM credits c WHERE c.withheld_centavos > 0 "
-        "AND NOT EXISTS (SELECT 1 FROM reversals r WHERE r.invoice_id = c.invoice_id)",
+        "SELECT c.invoice_id FROM credits c LEFT JOIN reversals r ON r.invoice_id = c.invoice_id "
+        "WHERE c.withheld_centavos > 0 AND r.invoice_id IS NULL",
     ),
     (
         "events that made a credit, and there is none",
-        "SELECT e.event_id FROM inbox_events e WHERE e.outcome IN "  # noqa: S608
-        f"{_HAVE_A_CREDIT} AND NOT EXISTS (SELECT 1 FROM credits c WHERE c.event_id = e.event_id)",
+        # A join, and no subquery: SQLite then makes itself an index for the time of the query.
+        "SELECT e.event_id FROM inbox_events e LEFT JOIN credits c ON c.event_id = e.event_id "  # noqa: S608
+        f"WHERE e.outcome IN {_HAVE_A_CREDIT} AND c.event_id IS NULL",
     ),
     (
         "credits whose event says that it made none",

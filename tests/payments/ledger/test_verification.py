@@ -4,7 +4,7 @@ import pytest
 from sqlalchemy import text
 
 from payments.ledger.database import Database
-from payments.ledger.verification import verify
+from payments.ledger.verification import _RULES, verify
 from tests.payments.ledger.full_books import fill
 
 DAMAGES = {
@@ -78,3 +78,13 @@ def test_a_row_without_its_parent_is_found(database: Database) -> None:
         connection.connection.driver_connection.execute("BEGIN IMMEDIATE")  # type: ignore[union-attr]
         connection.execute(text("DELETE FROM destinations"))
     assert "table transfers: row 1 points to no row of destinations" in verify(database, lambda _: None)
+
+
+@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
+def test_no_rule_looks_through_one_table_for_each_row_of_another(database: Database) -> None:
+    """With a million credits that would take days; SQLite calls it a correlated subquery, or a second scan."""
+    with database.reading() as connection:
+        for _, query in _RULES:
+            plan = [row[3] for row in connection.execute(text(f"EXPLAIN QUERY PLAN {query}"))]
+            assert not any("CORRELATED" in step for step in plan), plan
+            assert sum(step.startswith("SCAN") for step in plan) <= 1, plan
