@@ -42,7 +42,9 @@ def emulator_shares_no_code_with_us(path: PurePosixPath, tree: ast.Module) -> Fi
 
 DOMAIN = {
     f"payments.{name}"
-    for name in ("money", "credit", "invoice", "transfer", "lineage", "policy", "event", "errors")
+    for name in (
+        *("money", "credit", "invoice", "transfer", "lineage", "policy", "event", "errors", "tax_id"),
+    )
 }
 PURE = {
     *("__future__", "collections", "dataclasses", "datetime", "decimal", "enum", "functools", "hashlib"),

@@ -2,9 +2,11 @@
 
 import asyncio
 import logging
+import os
 import secrets
+import socket
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from functools import partial
@@ -13,25 +15,34 @@ import structlog
 from prometheus_client import CollectorRegistry
 from starlette.applications import Starlette
 from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from payments.bank.client import open_bank
 from payments.bank.signature import BankKeys
+from payments.heartbeat import Heartbeat
 from payments.ledger import inbox
 from payments.ledger.database import open_database
+from payments.ledger.inbox import Arrival, Outcome, Receipt
 from payments.ledger.migrate import migrate
+from payments.ledger.processes import Process
 from payments.ledger.transfers import next_due_at
-from payments.observability import Metrics, configure_logging
-from payments.settings import Settings, load_settings
+from payments.metrics import Metrics, MetricsText
+from payments.notification import open_notifying
+from payments.observability import configure_logging
+from payments.settings import Settings, load_settings, misspelt_settings
 from payments.settlement import Settlement, settle_once
+from payments.ticker import guarded
+from payments.version import VERSION
+from webhooks.draining import Draining
 from webhooks.forwarder import Forwarder
 from webhooks.health import MetricsPage, Ready, live
 from webhooks.intake import Intake
-from webhooks.receive import Receiver
+from webhooks.receive import Receiver, tell
 
 log = structlog.get_logger()
 
 
-def create_app(settings: Settings | None = None) -> Starlette:
+def create_app(settings: Settings | None = None) -> ASGIApp:
     """Build the app from the environment's settings, or those given. Raises SettingsError or LedgerUnusable.
 
     The database is opened and migrated here; threads start with the lifespan and end with it.
@@ -39,9 +50,10 @@ def create_app(settings: Settings | None = None) -> Starlette:
     settings = settings or load_settings()
     configure_logging(settings.log_level, settings.log_format, "web")
     logging.captureWarnings(True)
+    for name, like in misspelt_settings().items():
+        log.warning("setting.unknown", name=name, meant=like)
     policy = settings.forwarding_policy
-    registry = CollectorRegistry()
-    metrics = Metrics(registry)
+    metrics = Metrics(CollectorRegistry())
     database = open_database(settings.database_url.get_secret_value())
     migrate(database)
     bank = open_bank(
@@ -53,7 +65,15 @@ def create_app(settings: Settings | None = None) -> Starlette:
         on_call=metrics.count_bank_call,
     )
     keys = BankKeys(bank.public_keys, time.monotonic)
-    intake = Intake(lambda arrivals: inbox.accept(database, arrivals, "webhook", policy, _utc_now()))
+
+    def accept(arrivals: Sequence[Arrival]) -> list[Receipt]:
+        receipts = inbox.accept(database, arrivals, "webhook", policy, _utc_now())
+        if any(receipt.outcome == Outcome.CREDIT for receipt in receipts):
+            forwarder.wake()
+        tell(receipts)
+        return receipts
+
+    intake = Intake(accept)
 
     def settle() -> Settlement:
         settlement = settle_once(database, bank, policy, _utc_now, _new_call_tag)
@@ -61,37 +81,70 @@ def create_app(settings: Settings | None = None) -> Starlette:
         return settlement
 
     forwarder = Forwarder(settle, next_due_at=partial(next_due_at, database))
+    draining = Draining(settings.drain_seconds)
+    process = Process(secrets.token_hex(8), "web", socket.gethostname(), os.getpid(), VERSION)
+    heartbeat = Heartbeat(database, process, _utc_now, partial(_age_of_key, keys))
+    notifying = open_notifying(settings, database, _utc_now)
+
+    def fetch_key() -> None:
+        if keys.refresh():
+            guarded("heartbeat", heartbeat.beat)  # so that nobody takes us for keyless until the next beat
+        else:
+            log.warning("bank_key.not_fetched", reason=keys.failure)
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
-        fetching = asyncio.create_task(asyncio.to_thread(keys.refresh))
+        draining.listen()
+        fetching = asyncio.create_task(asyncio.to_thread(fetch_key))
         forwarder.start()
-        log.info("web.started", database=database.name, environment=settings.starkbank_environment)
+        heartbeat.start()
+        if notifying:
+            notifying.start()
+        log.info(
+            "web.started",
+            database=database.name,
+            environment=settings.starkbank_environment,
+            version=VERSION,
+            process_id=process.id,
+        )
         yield
+        draining.has_begun = True
         await intake.close()
         await asyncio.to_thread(forwarder.stop)
         await fetching
+        if notifying:
+            await asyncio.to_thread(notifying.stop)
+        await asyncio.to_thread(heartbeat.stop)
         database.close()
         log.info("web.stopped")
 
     token = settings.operator_token.get_secret_value() if settings.operator_token else None
-    return Starlette(
+    receiver = Receiver(keys, intake, metrics)
+    pages = Starlette(
         routes=[
-            Route(
-                "/webhooks/starkbank",
-                Receiver(keys, intake, metrics, forwarder.wake).answer,
-                methods=["POST"],
-            ),
             Route("/health/live", live),
-            Route("/health/ready", Ready(database, keys, forwarder).answer),
-            Route("/metrics", MetricsPage(registry, metrics, database, token, _utc_now).answer),
+            Route("/health/ready", Ready(database, keys, forwarder, draining).answer),
+            Route("/metrics", MetricsPage(MetricsText(metrics, database, _utc_now), token).answer),
         ],
         lifespan=lifespan,
     )
 
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        # The bank's deliveries take the short way, past routing and middleware.
+        if scope["type"] == "http" and scope["path"] == "/webhooks/starkbank":
+            await receiver(scope, receive, send)
+        else:
+            await pages(scope, receive, send)
+
+    return app
+
 
 def _utc_now() -> datetime:
     return datetime.now(UTC)
+
+
+def _age_of_key(keys: BankKeys) -> float | None:
+    return None if keys.fetched_at is None else time.monotonic() - keys.fetched_at
 
 
 def _new_call_tag() -> str:

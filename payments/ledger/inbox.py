@@ -119,6 +119,8 @@ def record_stored(
                 "new_reason": event.unreadable,
             },
         )
+        if outcome != stored_outcome:
+            totals.add(connection, f"events.{outcome}", 1, 0, now)
     if event.unreadable is None:
         resolve_attention(connection, AttentionKind.UNREADABLE_EVENT, event.event_id, now)
     return outcome

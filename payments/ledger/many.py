@@ -9,10 +9,9 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from sqlalchemy import Column, Connection, Dialect, Select, Table, bindparam, or_
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.sql.compiler import SQLCompiler
 
-from payments.ledger.prepared import Prepared, Rows
+from payments.ledger.prepared import Prepared, Rows, insert_into
 
 _SIZE_MAX = 64
 
@@ -61,7 +60,6 @@ class InsertMany:
         return plan
 
     def _compile(self, dialect: Dialect, size: int) -> tuple[str, list[tuple[str, int]]]:
-        insert = postgresql.insert if dialect.name == "postgresql" else sqlite.insert
         places: dict[str, int] = {}
         rows = []
         for number in range(size):
@@ -71,7 +69,12 @@ class InsertMany:
                 places[parameter] = len(places)
                 row[name] = bindparam(parameter, type_=self._table.c[name].type)
             rows.append(row)
-        compiled = insert(self._table).values(rows).on_conflict_do_nothing().compile(dialect=dialect)
+        compiled = (
+            insert_into(self._table, dialect.name)
+            .values(rows)
+            .on_conflict_do_nothing()
+            .compile(dialect=dialect)
+        )
         assert isinstance(compiled, SQLCompiler)
         names = compiled.positiontup if compiled.positional else list(compiled.params)
         assert names is not None  # the compiler is positional

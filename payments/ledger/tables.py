@@ -4,6 +4,7 @@ Money is integer centavos, moments are aware UTC. The SQL is what SQLite and Pos
 """
 
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import (
@@ -40,6 +41,10 @@ class Instant(TypeDecorator[datetime]):
     impl = String(27)
     cache_ok = True
 
+    @property
+    def python_type(self) -> type[datetime]:
+        return datetime
+
     def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
         if dialect.name == "postgresql":
             return dialect.type_descriptor(DateTime(timezone=True))
@@ -50,17 +55,19 @@ class Instant(TypeDecorator[datetime]):
             return None
         if value.tzinfo is None:
             raise ValueError(f"naive datetime {value!r} given to the ledger")
-        moment = value.astimezone(UTC)
-        if dialect.name == "postgresql":
-            return moment
-        # not strftime: its %Y has fewer than four digits before the year 1000, on Linux
-        return f"{moment.replace(tzinfo=None).isoformat(timespec='microseconds')}Z"
+        return value.astimezone(UTC) if dialect.name == "postgresql" else _sortable(value)
 
     def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:
         if value is None:
             return None
         moment: datetime = value if isinstance(value, datetime) else datetime.fromisoformat(value)
         return moment.astimezone(UTC)
+
+
+@lru_cache(maxsize=64)  # the moment of a transaction is written in every row of it
+def _sortable(moment: datetime) -> str:
+    # not strftime: its %Y has fewer than four digits before the year 1000, on Linux
+    return f"{moment.astimezone(UTC).replace(tzinfo=None).isoformat(timespec='microseconds')}Z"
 
 
 metadata = MetaData()
@@ -200,14 +207,14 @@ Index("transfers_leased", transfers.c.lease_expires_at, sqlite_where=_sending, p
 Index("transfers_in_flight", transfers.c.sent_at, sqlite_where=_sent, postgresql_where=_sent)
 # For the operator's lists, newest first; the states above have their own.
 _settled = text("state = 'settled'")
-_ended = text(_one_of("state", (TransferState.DEAD, TransferState.FAILED, TransferState.STOPPED)))
+is_ended = text(_one_of("state", (TransferState.DEAD, TransferState.FAILED, TransferState.STOPPED)))
 Index("transfers_settled", transfers.c.settled_at, sqlite_where=_settled, postgresql_where=_settled)
 Index(
     "transfers_ended",
     transfers.c.state,
     transfers.c.id,
-    sqlite_where=_ended,
-    postgresql_where=_ended,
+    sqlite_where=is_ended,
+    postgresql_where=is_ended,
 )
 
 bank_transfers = Table(
@@ -310,6 +317,7 @@ Index(
     postgresql_where=_open,
 )
 Index("attentions_by_subject", attentions.c.subject)
+Index("attentions_open", attentions.c.id, sqlite_where=_open, postgresql_where=_open)
 
 reconciliations = Table(
     "reconciliations",

@@ -153,7 +153,11 @@ def claim(database: Database, call_tag: str, lease_seconds: float, limit: int, n
         for row in rows[: len(pending)]:
             _count_move(connection, TransferState.PENDING, row.amount_centavos, row)
         _write_history(connection, [(row, "claimed", None) for row in rows], now)
-        return [_to_claim(connection, row) for row in sorted(rows, key=lambda row: int(row.id))]
+        destinations_ = {id_: _destination(connection, id_) for id_ in {row.destination_id for row in rows}}
+        return [
+            _to_claim(row, destinations_[row.destination_id])
+            for row in sorted(rows, key=lambda row: int(row.id))
+        ]
 
 
 def next_due_at(database: Database) -> datetime | None:
@@ -173,21 +177,28 @@ def record_sent(
     now: datetime,
 ) -> int:
     """Record that the bank accepted these claims, by external_id. Returns how many were still ours to record."""
-    recorded = 0
+    facts = []
     with database.transaction() as connection:
         for claim in claims:
-            there = accepted[claim.external_id]
             _lock_lineage(connection, claim.invoice_id)
-            _sight(connection, there, None, now)
+        # Nearly always the first that we hear of them; else what we heard earlier may go further than "accepted".
+        sightings = [_sighting_row(accepted[claim.external_id], None, now) for claim in claims]
+        are_new = _INSERT_SIGHTINGS.run(connection, sightings) == len(claims)
+        for claim in claims:
+            there = accepted[claim.external_id]
+            if not are_new:
+                _sight(connection, there, None, now)
             row = _move_claimed(connection, claim, TransferState.SENT, bank_transfer_id=there.id, sent_at=now)
             if row is not None:
-                recorded += 1
-                _write_history(connection, [(row, "sent", f"the bank's id is {there.id}")], now)
+                facts.append((row, "sent", f"the bank's id is {there.id}"))
                 totals.add(connection, "sent", 1, row.amount_centavos, now)
-                _apply_sighting(connection, row, policy, now)
-            resolve_attention(connection, AttentionKind.TRANSFER_STUCK, claim.external_id, now)
+                if not are_new or there.status != BankStatus.CREATED:
+                    _apply_sighting(connection, row, policy, now)
+            if claim.attempt >= STUCK_AFTER_ATTEMPTS:
+                resolve_attention(connection, AttentionKind.TRANSFER_STUCK, claim.external_id, now)
+        _write_history(connection, facts, now)
         resolve_attention(connection, AttentionKind.BANK_REFUSES_US, "transfers", now)
-    return recorded
+    return len(facts)
 
 
 def record_unclear(database: Database, claims: Sequence[Claim], reason: str, now: datetime) -> None:
@@ -436,14 +447,14 @@ def _due_ids(connection: Connection, limit: int, now: datetime) -> tuple[list[in
     return pending, expired[: limit - len(pending)]
 
 
-def _to_claim(connection: Connection, row: Row) -> Claim:
+def _to_claim(row: Row, destination: Destination) -> Claim:
     return Claim(
         transfer_id=row.id,
         invoice_id=row.invoice_id,
         generation=row.generation,
         external_id=row.external_id,
         amount_centavos=row.amount_centavos,
-        destination=_destination(connection, row),
+        destination=destination,
         attempt=row.attempt,
         calls=row.calls,
         call_tag=row.call_tag or "",
@@ -610,7 +621,7 @@ def _adopt(
             now,
         )
         return
-    differs = difference(found, owner.amount_centavos, _destination(connection, owner))
+    differs = difference(found, owner.amount_centavos, _destination(connection, owner.destination_id))
     if differs:
         _kill(connection, claimed, differs, now)
         return
@@ -635,7 +646,7 @@ def _record_success(
             _raise_paid_twice(connection, row, there, now)
         return
     live = _live(connection, row.invoice_id)
-    differs = difference(there, row.amount_centavos, _destination(connection, row))
+    differs = difference(there, row.amount_centavos, _destination(connection, row.destination_id))
     if differs:
         if live is not None and live.state not in (TransferState.SETTLED, TransferState.DEAD):
             _kill(connection, live, differs, now)
@@ -821,8 +832,8 @@ def _destination_id(connection: Connection, destination: Destination) -> int:
     return int(found)
 
 
-def _destination(connection: Connection, row: Row) -> Destination:
-    there = _DESTINATION.run(connection, {"id": row.destination_id}).one()
+def _destination(connection: Connection, destination_id: int) -> Destination:
+    there = _DESTINATION.run(connection, {"id": destination_id}).one()
     return Destination(**there._asdict())
 
 
@@ -887,17 +898,9 @@ def _sight(
     connection: Connection, there: BankTransfer, errors: tuple[str, ...] | None, now: datetime
 ) -> None:
     """Keep what the bank says of one of its transfers; a final status stays, reasons are added."""
-    written = None if errors is None else json.dumps(errors)
-    row = {
-        "bank_transfer_id": there.id,
-        "external_id": there.external_id,
-        "status": there.status,
-        "amount_centavos": there.amount_centavos,
-        "errors": written,
-        "seen_at": now,
-    }
-    if insert_new(connection, bank_transfers, [row], "bank_transfer_id"):
+    if _INSERT_SIGHTINGS.run(connection, [_sighting_row(there, errors, now)]):
         return
+    written = None if errors is None else json.dumps(errors)
     seen = _SEEN.run(connection, {"id": there.id}).one()
     status = there.status if _rank(there.status) > _rank(seen.status) else seen.status
     _UPDATE_SIGHTING.run(
@@ -911,12 +914,17 @@ def _sight(
     )
 
 
+def _sighting_row(there: BankTransfer, errors: tuple[str, ...] | None, now: datetime) -> tuple[Any, ...]:
+    written = None if errors is None else json.dumps(errors)
+    return there.id, there.external_id, there.status, there.amount_centavos, written, now
+
+
 def _write_history(
     connection: Connection, facts: Sequence[tuple[Row, str, str | None]], now: datetime
 ) -> None:
-    for row, fact, detail in facts:
-        values = {"transfer_id": row.id, "at": now, "fact": fact, "state": row.state, "attempt": row.attempt}
-        _INSERT_HISTORY.run(connection, {**values, "detail": detail})
+    _INSERT_HISTORY.run(
+        connection, [(row.id, now, fact, row.state, row.attempt, detail) for row, fact, detail in facts]
+    )
 
 
 # --- the statements ---
@@ -1019,8 +1027,9 @@ _TRANSFER_COLUMNS = (
 )
 _INSERT_TRANSFER = Prepared(_insert_into(transfers, *_TRANSFER_COLUMNS))
 _INSERT_FIRST = InsertMany(transfers, *_TRANSFER_COLUMNS)
-_INSERT_HISTORY = Prepared(
-    _insert_into(transfer_history, "transfer_id", "at", "fact", "state", "attempt", "detail")
+_INSERT_HISTORY = InsertMany(transfer_history, "transfer_id", "at", "fact", "state", "attempt", "detail")
+_INSERT_SIGHTINGS = InsertMany(
+    bank_transfers, "bank_transfer_id", "external_id", "status", "amount_centavos", "errors", "seen_at"
 )
 
 _LOCK_CREDIT = Prepared(select(credits).where(credits.c.invoice_id == _INVOICE).with_for_update())

@@ -29,6 +29,8 @@ def upgrade() -> None:
         "attentions", sa.Column("notify_attempts", sa.Integer(), nullable=False, server_default="0")
     )
     op.create_index("attentions_by_subject", "attentions", ["subject"], unique=False)
+    is_open = sa.text("resolved_at IS NULL")
+    op.create_index("attentions_open", "attentions", ["id"], sqlite_where=is_open, postgresql_where=is_open)
     op.create_table(
         "acts",
         sa.Column("id", _serial(), nullable=False),
@@ -113,6 +115,7 @@ def downgrade() -> None:
     op.drop_index("transfers_settled", "transfers")
     for table in ("tallies", "totals", "processes", "switches", "acts"):
         op.drop_table(table)
+    op.drop_index("attentions_open", "attentions")
     op.drop_index("attentions_by_subject", "attentions")
     for column in ("notify_attempts", "notify_after", "notified_at"):
         op.drop_column("attentions", column)
