@@ -85,6 +85,10 @@ def test_the_books_move_to_postgresql_in_the_middle_of_a_day(
     day = start_day(seed=22, seconds=14.0)
     day.start()
     wait_until(lambda: paid(day) >= 5, "some credits are paid")
+    refused = day.script("books", "copy", "--to", postgresql_url)
+    assert (refused.returncode, "2 process(es) use these books" in refused.stderr) == (2, True), (
+        refused.stderr
+    )
     stop(day)
     killed = day.start_script("books", "copy", "--to", postgresql_url)
     wait_until(
