@@ -74,9 +74,9 @@ def write_facts(event: str, level: str, facts: Iterable[Mapping[str, str | int |
         for fact in facts:
             getattr(structlog.get_logger(), level)(event, **fact)
         return
-    head = {**_stamp(None, level, {}), "level": level, "event": event, "process": _bulk.process}
+    head: dict[str, object] = {**_stamp(None, level, {}), "level": level, "event": event, "process": _bulk.process}
     out = _Stdout()
-    out.write("".join(msgspec.json.encode(head | _plain(fact)).decode() + "\n" for fact in facts))
+    out.write("".join(msgspec.json.encode({**head, **_plain(fact)}).decode() + "\n" for fact in facts))
     out.flush()
 
 

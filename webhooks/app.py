@@ -83,8 +83,10 @@ def create_app(settings: Settings | None = None) -> ASGIApp:
     forwarder = Forwarder(settle, next_due_at=partial(next_due_at, database))
     draining = Draining(settings.drain_seconds)
     process = Process(secrets.token_hex(8), "web", socket.gethostname(), os.getpid(), VERSION)
-    heartbeat = Heartbeat(database, process, _utc_now, partial(_age_of_key, keys))
-    notifying = open_notifying(settings, database, _utc_now)
+    # Connections of their own: writers on one Database take turns, and no event is to wait for these.
+    aside = open_database(settings.database_url.get_secret_value())
+    heartbeat = Heartbeat(aside, process, _utc_now, partial(_age_of_key, keys))
+    notifying = open_notifying(settings, aside, _utc_now)
 
     def fetch_key() -> None:
         if keys.refresh():
@@ -115,6 +117,7 @@ def create_app(settings: Settings | None = None) -> ASGIApp:
         if notifying:
             await asyncio.to_thread(notifying.stop)
         await asyncio.to_thread(heartbeat.stop)
+        aside.close()
         database.close()
         log.info("web.stopped")
 
