@@ -20,6 +20,7 @@ from payments.heartbeat import Heartbeat
 from payments.ledger.clock import open_clock
 from payments.ledger.database import Database, open_database
 from payments.ledger.migrate import migrate
+from payments.ledger.presence import refuse_other_hosts
 from payments.ledger.processes import Process
 from payments.notification import open_notifying
 from payments.observability import configure_logging
@@ -44,6 +45,7 @@ def main() -> int:
         database = open_database(settings.database_url.get_secret_value())
         migrate(database)
         clock = open_clock(database, utc_now)
+        refuse_other_hosts(database, socket.gethostname(), clock())
         page, count_call = _open_metrics(settings, database, clock)
         bank = open_bank(
             environment=settings.starkbank_environment,

@@ -24,6 +24,7 @@ from sqlalchemy.pool import QueuePool
 
 from payments.errors import LedgerConflict, LedgerUnavailable, LedgerUnusable
 from payments.ledger import totals
+from payments.ledger.filesystem import network_drive
 from payments.ledger.prepared import Prepared, insert_into
 
 # How long a writer waits for another before it gives up. Shorter than the bank's patience with a webhook
@@ -241,6 +242,11 @@ def _sqlite_engine(url: URL) -> Engine:
         raise LedgerUnusable(
             f"DATABASE_URL: cannot make the folder {folder} ({error.strerror}); choose another or change its rights"
         ) from None
+    if drive := network_drive(Path(url.database)):
+        raise LedgerUnusable(
+            f"DATABASE_URL: {url.database} is on a network drive ({drive}), where SQLite's locks do not hold; "
+            "put a file on a local disk, or postgresql+psycopg://..."
+        )
     engine = create_engine(
         url,
         # isolation_level None: we say BEGIN ourselves; the driver would begin too late and too weakly
