@@ -83,7 +83,7 @@ def accept(
 
     ``source`` is ``webhook`` or ``reconciliation``. Raises LedgerUnavailable: then nothing was stored.
     """
-    in_order = sorted(range(len(arrivals)), key=lambda position: _lock_order(arrivals[position].event))
+    in_order = sorted(range(len(arrivals)), key=lambda position: lock_order(arrivals[position].event))
     try:
         with database.transaction() as connection:
             _keep_credits_and_reversals_apart(connection, [arrival.event.fact for arrival in arrivals])
@@ -282,7 +282,7 @@ def _accept_one(
     return Receipt(event.event_id, outcome, event.subject, net)
 
 
-def _lock_order(event: Event) -> tuple[str, str]:
+def lock_order(event: Event) -> tuple[str, str]:
     """All who lock several lineages do it in this order, or two would wait for each other; claims have it too."""
     match event.fact:
         case Credit() | Reversal():

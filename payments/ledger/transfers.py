@@ -158,7 +158,7 @@ def claim(database: Database, call_tag: str, lease_seconds: float, limit: int, n
         destinations_ = {id_: _destination(connection, id_) for id_ in {row.destination_id for row in rows}}
         return [
             _to_claim(row, destinations_[row.destination_id])
-            # in the order in which all lock lineages, see inbox._lock_order
+            # in the order in which all lock lineages, see inbox.lock_order
             for row in sorted(rows, key=lambda row: str(row.invoice_id))
         ]
 

@@ -154,10 +154,10 @@ def test_where_there_are_no_books_nothing_is_made(script: Script, tmp_path: Path
     assert set(tmp_path.iterdir()) == before
 
 
-def test_a_database_that_does_not_answer_is_worth_another_try(script: Script, credited: Database) -> None:
-    """Status 1, one line; the password is not in it, and the old books are open."""
+def test_a_database_that_does_not_answer_is_named_with_the_remedy(script: Script, credited: Database) -> None:
+    """Status 2, one line; the password is not in it, and the old books are open."""
     ended = script("books", "copy", "--to", "postgresql+psycopg://u:hunter2@127.0.0.1:1/db")
-    assert ended.returncode == 1
+    assert ended.returncode == 2
     [line] = ended.stderr.splitlines()
     assert "hunter2" not in line
     printed(script("run_job", "statement"))

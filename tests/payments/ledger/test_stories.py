@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import event as sqlalchemy_event
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from payments.invoice import Payer
 from payments.ledger import batches, lists, overview, search, stories, transfers
@@ -32,7 +32,7 @@ from payments.ledger.lists import (
 )
 from payments.ledger.prepared import Prepared
 from payments.ledger.processes import Process, record_alive
-from payments.ledger.tables import acts
+from payments.ledger.tables import acts, inbox_events, planned_invoices
 from payments.transfer import TransferState
 from tests.payments.ledger.builders import INVOICE, NOW, an_invoice_log, at_bank
 from tests.payments.ledger.conftest import Books
@@ -153,7 +153,7 @@ def test_the_bytes_of_an_archived_event_are_not_there(books: Books) -> None:
     """Its line and signature still are."""
     receipt = books.credit()
     with books.database.transaction() as connection:
-        connection.exec_driver_sql("UPDATE inbox_events SET body = x'', archived_at = received_at")
+        connection.execute(update(inbox_events).values(body=b"", archived_at=inbox_events.c.received_at))
     stored = stories.read_event(books.database, receipt.event_id)
     assert stored is not None
     assert (stored.body, stored.sha256, stored.digital_signature) == (None, None, "MEUCIQDabc")
@@ -244,10 +244,12 @@ def test_a_batch_tells_what_became_of_each_invoice(books: Books) -> None:
     plan = [(Payer(f"Payer {each}", "529.982.247-25"), 48_712) for each in range(3)]
     batches.plan_batch(books.database, "b", 0, plan, NOW, late=True, now=NOW)
     with books.database.transaction() as connection:
-        connection.exec_driver_sql(
-            "UPDATE planned_invoices SET bank_invoice_id = CASE position WHEN 1 THEN ? WHEN 2 THEN '8' END",
-            (INVOICE,),
-        )
+        for position, bank_id in ((1, INVOICE), (2, "8")):
+            connection.execute(
+                update(planned_invoices)
+                .where(planned_invoices.c.position == position)
+                .values(bank_invoice_id=bank_id)
+            )
     books.credit()
     batch = stories.read_batch(books.database, 1)
     assert batch is not None
