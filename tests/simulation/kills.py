@@ -52,15 +52,18 @@ def run_kills(kills: int, seed: int = 0) -> int:
     return 1 if failed else 0
 
 
-def play_round(seed: int, most_kills: int) -> tuple[Counter[str], str | None]:
+def play_round(
+    seed: int, most_kills: int, webs: int | None = None, workers: int | None = None, **places: Any
+) -> tuple[Counter[str], str | None]:
     """One day with kills; what happened, and what was wrong at its end (None: exact).
 
-    Odd seeds run two web processes and two workers on the same books.
+    Unless said otherwise, odd seeds run two web processes and two workers on the same books. ``places``: see Day.
     """
     counts: Counter[str] = Counter()
-    processes = 2 if seed % 2 else 1
+    webs = webs or (2 if seed % 2 else 1)
+    workers = workers or webs
     with tempfile.TemporaryDirectory() as folder:
-        day = Day(Path(folder), seed, WINDOW_SECONDS, processes, processes, switches=("--paid-share", "1"))
+        day = Day(Path(folder), seed, WINDOW_SECONDS, webs, workers, switches=("--paid-share", "1"), **places)
         try:
             for fault in FAULTS:
                 day.control.ask("POST", "faults", **fault)
