@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.day import Day
+from tests.postgresql import Databases
 
 WINDOW_SECONDS = 16.0
 
@@ -31,12 +32,21 @@ FAULTS: tuple[dict[str, Any], ...] = (
 )
 
 
-def run_kills(kills: int, seed: int = 0) -> int:
-    """Play rounds until so many processes were killed; print each. 0 when every round came out exact, else 1."""
+def run_kills(kills: int, seed: int = 0, databases: Databases | None = None) -> int:
+    """Play rounds until so many processes were killed; print each. 0 when every round came out exact, else 1.
+
+    With ``databases``: on PostgreSQL, three web processes and two workers.
+    """
     counts: Counter[str] = Counter()
     failed = 0
     while counts["kills"] < kills:
-        happened, wrong = play_round(seed, min(KILLS_PER_ROUND, kills - counts["kills"]))
+        more = min(KILLS_PER_ROUND, kills - counts["kills"])
+        if databases is None:
+            happened, wrong = play_round(seed, more)
+        else:
+            address = databases.create()
+            happened, wrong = play_round(seed, more, webs=3, workers=2, database_url=address)
+            databases.drop(address)
         counts.update(happened)
         failed += bool(wrong)
         print(
