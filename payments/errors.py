@@ -33,6 +33,10 @@ class LedgerUnusable(RepasseError):
     """The database can never serve this program as it is (newer version, not ours, no rights)."""
 
 
+class BooksRefused(RepasseError):
+    """The books cannot be moved, backed up, restored or archived as asked; the text says why. Nothing was changed."""
+
+
 class ActRefused(RepasseError):
     """What an operator asked for is not legal in the present state; the text names the state. Nothing was done."""
 

@@ -18,6 +18,9 @@ from payments.ledger.tables import metadata
 # import Alembic (a fifth of a second); a test compares the two.
 NEWEST_REVISION = "0002"
 
+# Put before the revision of books that were moved elsewhere: no program, older ones too, starts on them. See moving.py.
+CLOSED = "moved-"
+
 # How long a start waits for another process that is migrating already.
 _PATIENCE_SECONDS = 120
 
@@ -73,6 +76,11 @@ def _read_revision(connection: Connection) -> str | None:
 
 
 def _refuse_strangers(connection: Connection, database: Database, found: str | None) -> None:
+    if found is not None and found.startswith(CLOSED):
+        raise LedgerUnusable(
+            f"the books in {database.name} were moved to {moved_to(connection)}; put that in DATABASE_URL. To go back "
+            "to these, which know nothing of what happened since: scripts/books reopen"
+        )
     if found is not None and found not in _known_revisions():
         raise LedgerUnusable(
             f"the database {database.name} is at version {found}, newer than this program's {NEWEST_REVISION}; "
@@ -84,6 +92,12 @@ def _refuse_strangers(connection: Connection, database: Database, found: str | N
             f"the database {database.name} has tables that are not ours ({', '.join(sorted(tables)[:3])}); "
             "point DATABASE_URL at an empty database"
         )
+
+
+def moved_to(connection: Connection) -> str:
+    """Where closed books were moved to, as the act that closed them says."""
+    last = "SELECT subject FROM acts WHERE kind = 'move_books' ORDER BY id DESC LIMIT 1"
+    return str(connection.execute(text(last)).scalar())
 
 
 def _known_revisions() -> set[str]:

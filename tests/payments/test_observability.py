@@ -1,4 +1,4 @@
-"""Logs: one JSON line a fact, nothing secret in it. Metrics: the names that dashboards rely on."""
+"""Logs: one JSON line a fact, nothing secret in it."""
 
 import json
 import logging
@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 import structlog
-from prometheus_client import CollectorRegistry, generate_latest
 
-from payments.observability import MASK, Metrics, configure_logging, redact
+from payments import observability
+from payments.observability import MASK, configure_logging, redact, write_facts
 
 PEM = "-----BEGIN EC PRIVATE KEY-----\nMHQCAQEEIAbcd\n-----END EC PRIVATE KEY-----"
 
@@ -23,9 +23,10 @@ def _restored_logging() -> Iterator[None]:
     handlers, level = list(root.handlers), root.level
     yield
     structlog.reset_defaults()
+    observability._bulk.process = None
     root.handlers[:] = handlers
     root.setLevel(level)
-    for name in ("apscheduler", "uvicorn.access"):
+    for name in ("apscheduler", "uvicorn.access", "urllib3.connectionpool"):
         logging.getLogger(name).setLevel(logging.NOTSET)
 
 
@@ -168,38 +169,24 @@ def test_what_is_not_secret_stays(name: str, value: object) -> None:
     assert redact(None, "info", {name: value}) == {name: value}
 
 
-def test_metrics_have_their_promised_names() -> None:
-    """In base units, with the labels that dashboards and alerts rely on."""
-    registry = CollectorRegistry()
-    metrics = Metrics(registry)
-    metrics.events.labels(answer="accepted").inc()
-    metrics.event_seconds.observe(0.003)
-    metrics.signature_refusals.inc()
-    metrics.count_bank_call("POST", "transfer", "accepted", 0.2)
-    metrics.count_transfers({"sent": 2, "found": 1, "failed": 0})
-    metrics.transfers.labels(state="pending").set(3)
-    metrics.oldest_unforwarded_seconds.set(1.5)
-    metrics.money_at_risk_centavos.set(100)
-    metrics.attention.set(1)
-    text = generate_latest(registry).decode()
-    for sample in (
-        'repasse_events_total{answer="accepted"} 1.0',
-        "repasse_event_seconds_count 1.0",
-        "repasse_signature_refusals_total 1.0",
-        'repasse_bank_calls_total{call="POST transfer",verdict="accepted"} 1.0',
-        'repasse_bank_call_seconds_count{call="POST transfer"} 1.0',
-        'repasse_transfers_recorded_total{outcome="sent"} 2.0',
-        'repasse_transfers_recorded_total{outcome="found"} 1.0',
-        'repasse_transfers{state="pending"} 3.0',
-        "repasse_oldest_unforwarded_credit_seconds 1.5",
-        "repasse_money_at_risk_centavos 100.0",
-        "repasse_attention 1.0",
-    ):
-        assert f"{sample}\n" in text
-    assert 'outcome="failed"' not in text
+def test_facts_written_together_are_the_lines_of_one_by_one(capsys: pytest.CaptureFixture[str]) -> None:
+    """The same names in the same order; what is no plain id is masked; below the level nothing is written."""
+    configure_logging("info", "json", "web")
+    write_facts("event.stored", "info", [{"event_id": "5", "net_centavos": 1, "subject": None}])
+    write_facts("event.stored", "warning", [{"reason": "CPF 529.982.247-25 refused"}])
+    write_facts("event.stored", "debug", [{"event_id": "6"}])
+    first, second = map(json.loads, capsys.readouterr().out.splitlines())
+    assert list(first) == [
+        *("timestamp", "level", "event", "process"),
+        *("event_id", "net_centavos", "subject"),
+    ]
+    assert (first["level"], first["event"], first["event_id"]) == ("info", "event.stored", "5")
+    assert (second["level"], second["reason"]) == ("warning", "CPF ***.982.247-** refused")
 
 
-def test_two_sets_of_metrics_do_not_meet() -> None:
-    """Each process, and each test, brings its own registry."""
-    Metrics(CollectorRegistry())
-    Metrics(CollectorRegistry())
+def test_facts_written_together_for_people(capsys: pytest.CaptureFixture[str]) -> None:
+    """LOG_FORMAT=console has no short way."""
+    configure_logging("info", "console", "web")
+    write_facts("transfer.sent", "info", [{"external_id": "credit-1"}, {"external_id": "credit-2"}])
+    lines = capsys.readouterr().out.splitlines()
+    assert ["credit-1" in lines[0], "credit-2" in lines[1]] == [True, True]

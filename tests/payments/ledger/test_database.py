@@ -1,7 +1,10 @@
 """The database: what it promises, and what it says when it cannot keep it."""
 
+import re
+import shutil
 import sqlite3
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta, timezone
@@ -343,3 +346,50 @@ def test_only_rows_that_are_new_are_inserted_and_named(database: Database) -> No
         assert len(insert_new(connection, attentions, rows, "id")) == 2
         assert insert_new(connection, attentions, rows, "id") == set()
         assert insert_new(connection, attentions, [], "id") == set()
+
+
+@ON_SQLITE
+def test_a_file_that_was_replaced_is_not_written_to_any_more(database: Database, tmp_path: Path) -> None:
+    """Moved away or replaced under our feet: refused until it is back; then it goes on by itself."""
+    file = Path(str(database.url.database))
+    write(database, "before")
+    aside = tmp_path / "aside.db"
+    shutil.copy(file, tmp_path / "other.db")
+    file.rename(aside)
+    with pytest.raises(
+        LedgerUnavailable, match="was moved, deleted or replaced while this process had it open"
+    ):
+        write(database, "gone")
+    (tmp_path / "other.db").rename(file)
+    with pytest.raises(LedgerUnavailable, match=re.escape(str(file))):
+        write(database, "another file")
+    aside.replace(file)
+    write(database, "back")
+    assert subjects(database) == {"before", "back"}
+
+
+@ON_SQLITE
+def test_writers_that_queue_wait_no_longer_than_one_would(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another program holds the file: whoever queues behind a waiting writer does not wait as long again."""
+    monkeypatch.setattr(database_module, "BUSY_SECONDS", 1.0)
+    monkeypatch.setattr(database_module, "_LONG_QUEUE_SECONDS", 0.05)
+    impatient = open_database(database.url.render_as_string())
+    took: list[float] = []
+
+    def try_to_write() -> None:
+        began = time.monotonic()
+        with pytest.raises(LedgerUnavailable):
+            write(impatient)
+        took.append(time.monotonic() - began)
+
+    with closing(sqlite3.connect(str(database.url.database), isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        writers = [threading.Thread(target=try_to_write) for _ in range(3)]
+        for writer in writers:
+            writer.start()
+        for writer in writers:
+            writer.join()
+    impatient.close()
+    assert max(took) < 2.5, took  # each alone 1 s; one after another 3 s
