@@ -44,7 +44,7 @@ SELECT set_config('lock_timeout', %(lock)s, false),
 
 
 # The oldest that the PostgreSQL project still mends (November 2026), and the newest features that we use are older.
-VERSION_MIN = 14
+VERSION_MIN = 15
 
 
 def refuse_unfit(connection: Connection, name: str, tables: Sequence[str]) -> None:
