@@ -13,8 +13,14 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from functools import partial
 from pathlib import Path
 
+import pytest
+
+from tests.postgresql import Databases, any_server
 from tests.simulation.world import Broken, World, play
 
 
@@ -22,13 +28,23 @@ def main() -> int:
     """Play seeds, or kill processes; see the module."""
     arguments = _parse()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that whatever was started is stopped
+    try:
+        with any_server() if arguments.postgresql else nullcontext() as databases:
+            return _play(arguments, databases)
+    except pytest.skip.Exception as error:
+        print(f"simulate: --postgresql: {error}", file=sys.stderr)
+        return 2
+
+
+def _play(arguments: argparse.Namespace, databases: Databases | None) -> int:
     if arguments.processes:
         from tests.simulation.kills import run_kills
 
-        return run_kills(arguments.kills, arguments.start)
+        return run_kills(arguments.kills, arguments.start, databases)
     if arguments.seed is not None:
-        return _replay(arguments.seed)
-    return _play_all(range(arguments.start, arguments.start + arguments.seeds), arguments.jobs)
+        return _replay(arguments.seed, databases)
+    seeds = range(arguments.start, arguments.start + arguments.seeds)
+    return _play_all(seeds, arguments.jobs, databases.address if databases else None)
 
 
 def _parse() -> argparse.Namespace:
@@ -45,6 +61,11 @@ def _parse() -> argparse.Namespace:
     parser.add_argument(
         "--kills", type=_count, default=20, help="with --processes: how many kills (default 20)"
     )
+    parser.add_argument(
+        "--postgresql",
+        action="store_true",
+        help="on PostgreSQL: the server that TEST_DATABASE_URL names, or one of our own; else on SQLite",
+    )
     return parser.parse_args()
 
 
@@ -54,14 +75,14 @@ def _count(text: str) -> int:
     return int(text)
 
 
-def _play_all(seeds: range, jobs: int) -> int:
+def _play_all(seeds: range, jobs: int, server: str | None) -> int:
     began = time.monotonic()
     counts: Counter[str] = Counter()
     broken: list[str] = []
     days = 0
     try:
         with multiprocessing.get_context("spawn").Pool(jobs, _leave_signals_to_parent) as pool:
-            for happened, failure in pool.imap_unordered(_play_one, seeds):
+            for happened, failure in pool.imap_unordered(partial(_play_one, server), seeds):
                 days += 1
                 counts.update(happened)
                 if failure is not None:
@@ -85,20 +106,20 @@ def _leave_signals_to_parent() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
-def _play_one(seed: int) -> tuple[Counter[str], str | None]:
-    with tempfile.TemporaryDirectory(dir=_fast_folder()) as folder:
+def _play_one(server: str | None, seed: int) -> tuple[Counter[str], str | None]:
+    with _books(Databases(server) if server else None) as (folder, database_url):
         try:
-            world = play(seed, Path(folder))
+            world = play(seed, folder, database_url=database_url)
         except Broken as error:
             return Counter(), str(error)
         return _public(world.counts), None
 
 
-def _replay(seed: int) -> int:
-    with tempfile.TemporaryDirectory(dir=_fast_folder()) as folder:
+def _replay(seed: int, databases: Databases | None) -> int:
+    with _books(databases) as (folder, database_url):
         world: list[World] = []
         try:
-            play(seed, Path(folder), keep=world)
+            play(seed, folder, keep=world, database_url=database_url)
         except Broken as error:
             _print_history(world[0])
             print(f"\nBROKEN {error}")
@@ -106,6 +127,20 @@ def _replay(seed: int) -> int:
         _print_history(world[0])
         print(f"\nseed {seed}: exact; {dict(_public(world[0].counts))}")
         return 0
+
+
+@contextmanager
+def _books(databases: Databases | None) -> Iterator[tuple[Path, str | None]]:
+    """A folder of a day's own, and the address of its database when that is not in the folder."""
+    with tempfile.TemporaryDirectory(dir=_fast_folder()) as folder:
+        if databases is None:
+            yield Path(folder), None
+            return
+        address = databases.create(migrated=False)
+        try:
+            yield Path(folder), address
+        finally:
+            databases.drop(address)
 
 
 def _print_history(world: World) -> None:

@@ -31,12 +31,16 @@ class Day:
         webhooks_each: int = 1,
         settings: dict[str, str] | None = None,
         switches: tuple[str, ...] = (),
+        database_url: str | None = None,
+        clocks: dict[str, float] | None = None,
     ) -> None:
+        """``clocks``: by how many seconds a process's clock is wrong, by the process's name."""
         self.seconds = seconds
         self.running: dict[str, Running] = {}
         self._runner = Runner(folder)
         self.database_file = folder / "repasse.db"
-        self._url = f"sqlite:///{self.database_file}"
+        self._url = database_url or f"sqlite:///{self.database_file}"
+        self._clocks = clocks or {}
         self._commands: dict[str, tuple[tuple[str, ...], dict[str, str]]] = {}
         self.control = self._start_bank(seed, switches)
         shared = {**self._app_settings(), **_short(seconds), "DATABASE_URL": self._url, **(settings or {})}
@@ -54,6 +58,8 @@ class Day:
         """Start these of our processes, or all."""
         for name in names or self.names:
             command, environment = self._commands[name]
+            if wrong := self._clocks.get(name):
+                command = ("-m", "tests.wrong_clock", str(wrong), command[-1])
             self.running[name] = self._runner.start(*command, environment=environment)
 
     def script(self, name: str, *arguments: str) -> "subprocess.CompletedProcess[str]":

@@ -129,6 +129,7 @@ class Databases:
     """Makes databases on a server: empty ones, or migrated ones by copying a template, which takes milliseconds."""
 
     def __init__(self, address: str) -> None:
+        self.address = address
         self._address = make_url(address).set(drivername="postgresql+psycopg")
         self._numbers = itertools.count(1)
         self._prefix = f"repasse_test_{os.getpid()}"

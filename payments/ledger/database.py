@@ -67,10 +67,12 @@ class Database:
         self._engine = engine
         self.url = url
         self._fault_from = _sqlite_fault
+        self._notify: Callable[[], None] | None = None
         if self.is_postgresql:
             from payments.ledger import postgresql
 
             self._fault_from = postgresql.fault_from
+            self._notify = postgresql.Notifier(engine).notify
         self._turns = Lock()
 
     @contextmanager
@@ -85,11 +87,15 @@ class Database:
             try:
                 with connection.begin():
                     totals.begin(connection)
+                    connection.info[_DUE] = False
                     yield connection
                     totals.write(connection)
+                due = connection.info[_DUE]
             finally:
                 if waited > _LONG_QUEUE_SECONDS:
                     _wait_at_most(connection, BUSY_SECONDS)
+        if due and self._notify is not None:
+            self._notify()
 
     @contextmanager
     def _turn(self) -> Iterator[float]:
@@ -200,6 +206,15 @@ def insert_new(connection: Connection, table: Table, rows: Sequence[Mapping[str,
         return set()
     statement = _insert_or_skip(table, connection.dialect.name, key, tuple(rows[0]))
     return {found for row in rows for found in statement.run(connection, row).scalars()}
+
+
+# Where a transaction keeps in mind that it made transfers due.
+_DUE = "repasse_due"
+
+
+def mark_due(connection: Connection) -> None:
+    """Transfers are due once this transaction has committed: wake whoever listens on other machines (waking.py)."""
+    connection.info[_DUE] = True
 
 
 class NamedLock(IntEnum):

@@ -30,7 +30,7 @@ from sqlalchemy import (
 
 from payments.ledger import totals
 from payments.ledger.attention import AttentionKind, raise_attention, resolve_attention
-from payments.ledger.database import Database, insert_new, repeated_on_conflict
+from payments.ledger.database import Database, insert_new, mark_due, repeated_on_conflict
 from payments.ledger.many import InsertMany
 from payments.ledger.prepared import Prepared, Row
 from payments.ledger.switches import is_paused
@@ -44,7 +44,6 @@ from payments.ledger.tables import (
     transfer_history,
     transfers,
 )
-from payments.ledger.waking import notify
 from payments.lineage import Adopt, AskWhy, Replace, Send, Sighting, Wait, judge
 from payments.policy import ForwardingPolicy
 from payments.transfer import (
@@ -315,7 +314,7 @@ def create_first_transfers(
     totals.add(
         connection, f"transfers.{TransferState.PENDING}", len(owed), sum(centavos for _, centavos in owed)
     )
-    notify(connection)
+    mark_due(connection)
     return _INSERT_FIRST.run(
         connection,
         [
@@ -423,7 +422,7 @@ def revive(connection: Connection, dead: Row, detail: str, now: datetime) -> Non
         connection, dead, (TransferState.DEAD,), TransferState.PENDING, due_at=now, attempt=dead.attempt + 1
     )
     _write_history(connection, [(row, RETRIED, detail)], now)
-    notify(connection)
+    mark_due(connection)
     resolve_attention(connection, AttentionKind.TRANSFER_DEAD, row.external_id, now)
 
 
@@ -431,7 +430,7 @@ def hurry(connection: Connection, waiting: Row, detail: str, now: datetime) -> N
     """A pending transfer that waits is due now; whether it must be looked up first does not change."""
     row = _move(connection, waiting, (TransferState.PENDING,), TransferState.PENDING, due_at=now)
     _write_history(connection, [(row, "hurried", detail)], now)
-    notify(connection)
+    mark_due(connection)
 
 
 def give_up(connection: Connection, dead: Row, detail: str, now: datetime) -> None:

@@ -1,7 +1,7 @@
-"""Wakes forwarders on other machines: whoever commits transfers that are due notifies, each web process listens.
+"""Wakes this process's forwarder when another process has committed transfers that are due.
 
-PostgreSQL's LISTEN and NOTIFY; a notice goes out when its transaction commits, and not if it does not. Nobody relies
-on it: forwarders also look by themselves, twice a second. On SQLite nothing is to be done; looking is enough there.
+PostgreSQL's LISTEN and NOTIFY; postgresql.Notifier is the other half. Nobody relies on it: forwarders also look by
+themselves, twice a second. On SQLite nothing is to be done; looking is enough there.
 """
 
 import threading
@@ -9,15 +9,11 @@ from collections.abc import Callable
 from typing import Any
 
 import structlog
-from sqlalchemy import Connection, func, select
 
 from payments.errors import LedgerUnavailable
 from payments.ledger.database import Database
-from payments.ledger.prepared import Prepared
 
 log = structlog.get_logger()
-
-CHANNEL = "repasse_transfers_due"
 
 # How long it may take to notice that it is to stop.
 _STOP_SECONDS = 0.5
@@ -25,17 +21,8 @@ _STOP_SECONDS = 0.5
 # After a lost connection, until the next try.
 _PAUSE_SECONDS = 1.0
 
-# A busy machine notifies at every commit. So many wakings a second are enough, and leave whole calls' worth to claim.
+# Many busy machines notify often. So many wakings a second are enough, and leave whole calls' worth to claim.
 _REST_SECONDS = 0.05
-
-
-def notify(connection: Connection) -> None:
-    """Tell every listener, once this transaction has committed, that transfers are due."""
-    if connection.dialect.name == "postgresql":
-        _NOTIFY.run(connection, {})
-
-
-_NOTIFY = Prepared(select(func.pg_notify(CHANNEL, "")))
 
 
 class Listener:
@@ -72,7 +59,7 @@ class Listener:
         connection = self._database.own_connection()
         try:
             with self._database.storage_errors():
-                connection.execute(f"LISTEN {CHANNEL}")
+                connection.execute("LISTEN repasse_transfers_due")
                 self._wake()
                 while not self._stopping.is_set():
                     if _hears_something(connection):

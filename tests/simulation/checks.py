@@ -105,10 +105,11 @@ def _lineage(row: dict[str, Any]) -> str:
 
 
 def _ours(world: "World", invoice_id: str) -> list[Any]:
-    return world.database.raw.execute(
-        "SELECT external_id, state, attempt, amount_centavos, reason FROM transfers WHERE invoice_id = ?",
-        (invoice_id,),
+    rows: list[Any] = world.database.raw.execute(
+        "SELECT external_id, state, attempt, amount_centavos, reason FROM transfers "
+        f"WHERE invoice_id = '{invoice_id}'"
     ).fetchall()
+    return rows
 
 
 def _broken(text: str) -> Exception:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.day import Day
+from tests.postgresql import Databases
 
 WINDOW_SECONDS = 16.0
 
@@ -31,12 +32,21 @@ FAULTS: tuple[dict[str, Any], ...] = (
 )
 
 
-def run_kills(kills: int, seed: int = 0) -> int:
-    """Play rounds until so many processes were killed; print each. 0 when every round came out exact, else 1."""
+def run_kills(kills: int, seed: int = 0, databases: Databases | None = None) -> int:
+    """Play rounds until so many processes were killed; print each. 0 when every round came out exact, else 1.
+
+    With ``databases``: on PostgreSQL, three web processes and two workers.
+    """
     counts: Counter[str] = Counter()
     failed = 0
     while counts["kills"] < kills:
-        happened, wrong = play_round(seed, min(KILLS_PER_ROUND, kills - counts["kills"]))
+        more = min(KILLS_PER_ROUND, kills - counts["kills"])
+        if databases is None:
+            happened, wrong = play_round(seed, more)
+        else:
+            address = databases.create()
+            happened, wrong = play_round(seed, more, webs=3, workers=2, database_url=address)
+            databases.drop(address)
         counts.update(happened)
         failed += bool(wrong)
         print(
@@ -52,15 +62,18 @@ def run_kills(kills: int, seed: int = 0) -> int:
     return 1 if failed else 0
 
 
-def play_round(seed: int, most_kills: int) -> tuple[Counter[str], str | None]:
+def play_round(
+    seed: int, most_kills: int, webs: int | None = None, workers: int | None = None, **places: Any
+) -> tuple[Counter[str], str | None]:
     """One day with kills; what happened, and what was wrong at its end (None: exact).
 
-    Odd seeds run two web processes and two workers on the same books.
+    Unless said otherwise, odd seeds run two web processes and two workers on the same books. ``places``: see Day.
     """
     counts: Counter[str] = Counter()
-    processes = 2 if seed % 2 else 1
+    webs = webs or (2 if seed % 2 else 1)
+    workers = workers or webs
     with tempfile.TemporaryDirectory() as folder:
-        day = Day(Path(folder), seed, WINDOW_SECONDS, processes, processes, switches=("--paid-share", "1"))
+        day = Day(Path(folder), seed, WINDOW_SECONDS, webs, workers, switches=("--paid-share", "1"), **places)
         try:
             for fault in FAULTS:
                 day.control.ask("POST", "faults", **fault)

@@ -10,11 +10,21 @@ from tests.simulation.world import play
 # Some 45 s of one core. CI plays hundreds more by scripts/simulate.
 SEEDS = range(32)
 
+# Each takes several times as long there.
+SEEDS_ON_POSTGRESQL = range(3)
+
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_a_day_with_every_fault_ends_exact(seed: int, tmp_path: Path) -> None:
     """Whatever the seed breaks, every credit is forwarded once and every slot has its batch."""
     world = play(seed, tmp_path)
+    assert world.counts["deliveries"] > 0
+
+
+@pytest.mark.parametrize("seed", SEEDS_ON_POSTGRESQL)
+def test_a_day_on_postgresql_ends_exact_too(seed: int, tmp_path: Path, postgresql_url: str) -> None:
+    """The same days, on the other database; its transactions really are undone where a process dies."""
+    world = play(seed, tmp_path, database_url=postgresql_url)
     assert world.counts["deliveries"] > 0
 
 

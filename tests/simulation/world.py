@@ -103,6 +103,7 @@ class World:
         rules: IssuingRules = RULES,
         slots: int = SLOTS,
         lasts: timedelta = FAULTS_END_AFTER,
+        database_url: str | None = None,
     ) -> None:
         self.seed = seed
         self.plan = plan
@@ -128,7 +129,7 @@ class World:
         )
         for number in range(2 if plan.two_webhooks else 1):
             self.bank.register_webhook(f"https://example.com/{number}", ["invoice", "transfer"], EPOCH)
-        self.database = _SimulatedDatabase(self, folder / f"day-{seed}.db")
+        self.database = _SimulatedDatabase(self, database_url or f"sqlite:///{folder}/day-{seed}.db")
         self.caller = SimulatedBank(self)
         self.processes = [Process(f"web-{n + 1}", "web") for n in range(plan.webs)]
         self.processes += [Process(f"worker-{n + 1}", "worker") for n in range(plan.workers)]
@@ -152,6 +153,7 @@ class World:
             return read_statement(self.database.plain)
         finally:
             self.database.plain.close()
+            self.database.raw.close()
 
     def at(self, moment: datetime, act: str, *args: Any) -> None:
         """Put something on the agenda; ``act`` names a method of this class without its ``do_``."""
@@ -492,16 +494,23 @@ class World:
 
 
 class _SimulatedDatabase(Database):
-    """The real ledger on a real file, whose transactions are gaps. ``plain`` is the same without gaps."""
+    """The real ledger on a real database, whose transactions are gaps. ``plain`` is the same without gaps, ``raw``
+    the driver's own connection.
+    """
 
-    def __init__(self, world: World, file: Path) -> None:
-        self.plain = open_database(f"sqlite:///{file}")
-        # A crash here is of a process, not of the machine: what was committed is there without syncing.
-        event.listen(self.plain._engine, "connect", _no_sync)
+    def __init__(self, world: World, url: str) -> None:
+        self.plain = open_database(url)
+        if not self.plain.is_postgresql:
+            # A crash here is of a process, not of the machine: what was committed is there without syncing.
+            event.listen(self.plain._engine, "connect", _no_sync)
         migrate(self.plain)
         super().__init__(self.plain._engine, self.plain.url)
         self._world = world
-        self.raw = sqlite3.connect(file, isolation_level=None)
+        self.raw: Any = (
+            self.plain.own_connection()
+            if self.plain.is_postgresql
+            else sqlite3.connect(str(self.plain.url.database), isolation_level=None)
+        )
 
     @contextmanager
     def transaction(self) -> Iterator[Connection]:
@@ -527,10 +536,14 @@ def play(
     rules: IssuingRules = RULES,
     slots: int = SLOTS,
     lasts: timedelta = FAULTS_END_AFTER,
+    database_url: str | None = None,
 ) -> World:
-    """Play one seed in ``folder``; return its world (at once also in ``keep``). Raises Broken with the seed."""
+    """Play one seed in ``folder``, or on the empty books at ``database_url``. Returns its world, also in ``keep``.
+
+    Raises Broken with the seed.
+    """
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(50))
-    world = World(seed, plan_from(seed), folder, crash_at_gap, rules, slots, lasts)
+    world = World(seed, plan_from(seed), folder, crash_at_gap, rules, slots, lasts, database_url)
     if keep is not None:
         keep.append(world)
     try:
