@@ -1,10 +1,9 @@
 """``/health/live``, ``/health/ready`` and ``/metrics``: what machines ask about this process."""
 
 import asyncio
-import base64
-import secrets
 from collections.abc import Callable
 from datetime import datetime
+from math import ceil
 
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 from starlette.requests import Request
@@ -16,6 +15,7 @@ from payments.ledger.database import Database
 from payments.ledger.migrate import NEWEST_REVISION, revision_of
 from payments.ledger.statement import read_oldest_unforwarded, read_statement
 from payments.observability import Metrics
+from webhooks.access import Gate
 from webhooks.forwarder import Forwarder
 
 
@@ -59,19 +59,22 @@ class MetricsPage:
         registry: CollectorRegistry,
         metrics: Metrics,
         database: Database,
-        token: str | None,
+        gate: Gate | None,
         clock: Callable[[], datetime],
     ) -> None:
         self._registry = registry
         self._metrics = metrics
         self._database = database
-        self._token = token
+        self._gate = gate
         self._clock = clock
 
     async def answer(self, request: Request) -> Response:
-        if self._token is None:
+        if self._gate is None:
             return PlainTextResponse("not found", 404)
-        if not carries_token(request, self._token):
+        if refusal := self._gate.refusal_of(request):
+            if refusal.wait_seconds:
+                wait = {"Retry-After": str(ceil(refusal.wait_seconds))}
+                return PlainTextResponse("too many wrong tokens: wait", 429, wait)
             return PlainTextResponse(
                 "the operator's token is needed", 401, {"WWW-Authenticate": 'Basic realm="repasse"'}
             )
@@ -93,16 +96,3 @@ class MetricsPage:
         )
         self._metrics.attention.set(statement.attention)
         return generate_latest(self._registry)
-
-
-def carries_token(request: Request, token: str) -> bool:
-    """Tell whether a request brings the token, as Bearer or as the password of HTTP Basic."""
-    scheme, _, given = request.headers.get("authorization", "").partition(" ")
-    if scheme.lower() == "basic":
-        try:
-            given = base64.b64decode(given, validate=True).decode().partition(":")[2]
-        except ValueError:  # no base64, no UTF-8, or not even ASCII
-            return False
-    elif scheme.lower() != "bearer":
-        return False
-    return secrets.compare_digest(given.encode(), token.encode())
