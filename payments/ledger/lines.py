@@ -179,6 +179,8 @@ def attention_lines(connection: Connection, rows: Sequence[Any]) -> list[Attenti
 
 def transfers_of(connection: Connection, invoice_ids: Sequence[str]) -> Mapping[str, TransferLine]:
     """For each of these invoices the transfer that stands for it: the live one, or else the newest."""
+    if not invoice_ids:
+        return {}
     rows = connection.execute(
         select(transfers).where(transfers.c.invoice_id.in_(invoice_ids)).order_by(transfers.c.generation)
     ).all()
