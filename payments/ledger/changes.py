@@ -6,7 +6,14 @@ from sqlalchemy import func, select
 
 from payments.ledger.database import Database
 from payments.ledger.prepared import Prepared
-from payments.ledger.tables import acts, attentions, inbox_events, invoice_batches, reconciliations, transfer_history
+from payments.ledger.tables import (
+    acts,
+    attentions,
+    inbox_events,
+    invoice_batches,
+    reconciliations,
+    transfer_history,
+)
 
 # Each of these grows, or moves on, with every fact; signs of life of processes do not count.
 _MARK = Prepared(

@@ -19,6 +19,7 @@ from starlette.routing import Route
 from payments.errors import ActRefused, LedgerUnavailable
 from payments.ledger import acts
 from payments.ledger.acts import Operator
+from payments.ledger.batches import ask_by_hand
 from payments.ledger.replay import replay_event
 from payments.ledger.stories import read_credit
 from payments.policy import ForwardingPolicy
@@ -34,6 +35,16 @@ FORM_BYTES_MAX = 16_384
 
 # How long a browser is kept waiting for a reconciliation; it goes on by itself afterwards.
 PATIENCE_SECONDS = 20.0
+
+
+# What these acts can be done to; every other is done to an id.
+_SUBJECTS: dict[str, tuple[str, ...]] = {
+    "pause": ("forwarding", "issuing"),
+    "resume": ("forwarding", "issuing"),
+    "reconcile": ("now",),
+    "forward": ("now",),
+    "issue": ("now",),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,9 +112,7 @@ class Acting:
 
     def _asked(self, request: Request) -> tuple[str, str]:
         kind, subject = request.path_params["kind"], request.path_params["subject"]
-        fixed = {"pause": ("forwarding", "issuing"), "resume": ("forwarding", "issuing")}
-        fixed |= dict.fromkeys(("reconcile", "forward", "issue"), ("now",))
-        if kind not in words.ACTS or subject not in fixed.get(kind, (subject,)):
+        if kind not in words.ACTS or subject not in _SUBJECTS.get(kind, (subject,)):
             raise HTTPException(404, "there is no such act")
         return kind, subject
 
@@ -148,29 +157,32 @@ class Acting:
                 result = act.result
                 self._work.wake_forwarder()
             case "pause":
-                result = acts.pause(database, "issuing" if subject == "issuing" else "forwarding", by, now).result
+                result = acts.pause(
+                    database, "issuing" if subject == "issuing" else "forwarding", by, now
+                ).result
             case "resume":
-                result = acts.resume(database, "issuing" if subject == "issuing" else "forwarding", by, now).result
+                result = acts.resume(
+                    database, "issuing" if subject == "issuing" else "forwarding", by, now
+                ).result
                 self._work.wake_forwarder()
             case "issue":
                 result = self._issue(by)
             case _:
-                result = self._run(kind, self._work.forward if kind == "forward" else self._work.reconcile, by)
+                result = self._run(
+                    kind, self._work.forward if kind == "forward" else self._work.reconcile, by
+                )
         log.info("console.acted", kind=kind, subject=subject, who=by.who, result=result)
         return result
 
     def _issue(self, by: Operator) -> str:
         if self._work.new_batch_tag is None:
             raise ActRefused("a batch outside the window is issued by hand only at an emulator")
-        if "issuing" in acts.paused(self._database):
-            raise ActRefused("issuing is paused: resume it first")
-        tag = self._work.new_batch_tag()
-        # The act itself is the request: the worker plans the batch whose tag it names. See docs/decisions.
-        return acts.record_act(
-            self._database, "issue", tag, f"the worker is asked for batch {tag}", by, self._desk.clock()
-        ).result
+        # The act is the request: the worker plans the batch that it names. See docs/decisions/0012.
+        return ask_by_hand(self._database, self._work.new_batch_tag(), by, self._desk.clock()).result
 
     def _run(self, kind: str, work: Callable[[], str], by: Operator) -> str:
+        if kind == "forward" and "forwarding" in acts.paused(self._database):
+            raise ActRefused("forwarding is paused: resume it first")
         lock = self._busy[kind]
         if not lock.acquire(blocking=False):
             raise ActRefused("one is under way already: wait for its end")

@@ -96,8 +96,14 @@ def charts_of(overview: Overview, span: Span, reader: Reader) -> dict[str, Chart
     """The charts by name; each says in a sentence what it shows."""
     credited = sum(tally.number for tally in overview.credited)
     settled = sum(tally.number for tally in overview.settled)
-    money = [format_brl(sum(t.centavos for t in tallies)) for tallies in (overview.credited, overview.settled)]
-    label = reader.clock if span.length <= timedelta(days=1) else lambda at: f"{reader.day(at)} {reader.clock(at)}"
+    money = [
+        format_brl(sum(t.centavos for t in tallies)) for tallies in (overview.credited, overview.settled)
+    ]
+    label = (
+        reader.clock
+        if span.length <= timedelta(days=1)
+        else lambda at: f"{reader.day(at)} {reader.clock(at)}"
+    )
     flow = Chart(
         "Credits and transfers over time",
         ("credited", "settled"),
@@ -114,26 +120,26 @@ def charts_of(overview: Overview, span: Span, reader: Reader) -> dict[str, Chart
         ],
         f"In the {span.title}, {credited} credited ({money[0]}) and {settled} settled ({money[1]}).",
     )
-    return {"flow": flow, "times": _times(overview), "events": _events(overview)}
+    return {"flow": flow, "times": _times(overview, span), "events": _events(overview, span)}
 
 
-def _times(overview: Overview) -> Chart:
+def _times(overview: Overview, span: Span) -> Chart:
     within = list(overview.settled_within)
     total = sum(number for _, number in within)
     bars = [
         Bar(_up_to(seconds), (number,), (f"{number} took {_up_to(seconds)}",)) for seconds, number in within
     ]
-    return Chart("From credit to settled", ("transfers",), bars, _half_within(within, total))
+    return Chart("From credit to settled", ("transfers",), bars, _half_within(within, total, span))
 
 
-def _half_within(within: list[tuple[float, int]], total: int) -> str:
+def _half_within(within: list[tuple[float, int]], total: int, span: Span) -> str:
     if not total:
-        return "Nothing has settled yet."
+        return f"Nothing has settled in the {span.title}."
     seen = 0
     for seconds, number in within:
         seen += number
         if seen * 2 >= total:
-            return f"Of {total} settled, at least half took {_up_to(seconds)}."
+            return f"Of {total} settled in the {span.title}, at least half took {_up_to(seconds)}."
     return f"{total} settled."
 
 
@@ -141,12 +147,9 @@ def _up_to(seconds: float) -> str:
     return "longer" if seconds == float("inf") else f"up to {duration(seconds)}"
 
 
-def _events(overview: Overview) -> Chart:
+def _events(overview: Overview, span: Span) -> Chart:
     counts = sorted(overview.events_by_outcome.items(), key=lambda item: -item[1])
     total = sum(number for _, number in counts)
-    bars = [
-        Bar(word.text, (number,), (word.meaning,))
-        for name, number in counts
-        if (word := words.word(words.OUTCOMES, name))
-    ]
-    return Chart("Events by what came of them", ("events",), bars, f"{total} events in the inbox.")
+    found = [(words.word(words.OUTCOMES, name), number) for name, number in counts]
+    bars = [Bar(word.text, (number,), (word.meaning,)) for word, number in found]
+    return Chart("Events by what came of them", ("events",), bars, f"{total} events in the {span.title}.")

@@ -249,7 +249,9 @@ class Reading:
 
 def centavos_in(text: str) -> int | None:
     """Read ``R$ 1.234,56``, ``1234,56`` or ``R$ 10``; None for anything else, such as an id."""
-    found = re.fullmatch(r"(R\$)?\s*([0-9]{1,3}(?:\.[0-9]{3}){0,5}|[0-9]{1,15})(?:,([0-9]{2}))?", text, re.ASCII | re.I)
+    found = re.fullmatch(
+        r"(R\$)?\s*([0-9]{1,3}(?:\.[0-9]{3}){0,5}|[0-9]{1,15})(?:,([0-9]{2}))?", text, re.ASCII | re.I
+    )
     if found is None or not (found[1] or found[3]):
         return None
     return int(found[2].replace(".", "")) * 100 + int(found[3] or 0)

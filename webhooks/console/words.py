@@ -74,6 +74,11 @@ ATTENTIONS = {
         "wait",
         "Ten or more attempts without a conclusive answer. It goes on by itself; look at the bank's status first.",
     ),
+    "transfer_unsettled": Word(
+        "A transfer does not settle",
+        "wait",
+        "The bank accepted it more than a day ago and has not said what became of it. Look it up in the web bank.",
+    ),
     "paid_twice": Word(
         "A credit was paid twice",
         "bad",
@@ -86,10 +91,14 @@ ATTENTIONS = {
         "Reversed after it was sent", "bad", "The payer got the money back. Claim it from the destination."
     ),
     "second_credit": Word(
-        "An invoice was credited again", "bad", "Only the first was forwarded. Decide what the second one is for."
+        "An invoice was credited again",
+        "bad",
+        "Only the first was forwarded. Decide what the second one is for.",
     ),
     "unreadable_event": Word(
-        "An event cannot be read", "bad", "It is signed and stored whole. Update the program, then replay the event."
+        "An event cannot be read",
+        "bad",
+        "It is signed and stored whole. Update the program, then replay the event.",
     ),
     "nothing_to_forward": Word(
         "Nothing to forward", "wait", "The bank's fee ate the whole credit. Nothing to do but to know."
@@ -98,7 +107,9 @@ ATTENTIONS = {
         "The bank refuses us", "bad", "Key, project or address is wrong: nothing goes out until it is mended."
     ),
     "batch_refused": Word(
-        "A batch of invoices is refused", "bad", "It is tried again by itself; the bank's words say what is wrong."
+        "A batch of invoices is refused",
+        "bad",
+        "It is tried again by itself; the bank's words say what is wrong.",
     ),
 }
 
@@ -116,10 +127,16 @@ ACTS = {
         "calm",
         "The stored bytes are read again, and what follows from them is recorded. Harmless for what is known.",
     ),
-    "pause": Word("Pause", "bad", "Every process stops it until somebody resumes. What is under way is finished."),
+    "pause": Word(
+        "Pause", "bad", "Every process stops it until somebody resumes. What is under way is finished."
+    ),
     "resume": Word("Resume", "calm", "Every process lets it run again."),
-    "reconcile": Word("Reconcile now", "calm", "Ask the bank what we missed, and record it. It sends nothing."),
-    "forward": Word("Forward now", "calm", "Send every transfer that is due, without waiting for the next turn."),
+    "reconcile": Word(
+        "Reconcile now", "calm", "Ask the bank what we missed, and record it. It sends nothing."
+    ),
+    "forward": Word(
+        "Forward now", "calm", "Send every transfer that is due, without waiting for the next turn."
+    ),
     "issue": Word(
         "Issue a batch now",
         "calm",

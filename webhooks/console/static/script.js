@@ -47,6 +47,8 @@ function swap(page) {
     const old = document.getElementById(next.id);
     if (old.innerHTML === next.innerHTML) continue;
     const kept = keep(old);
+    const outcome = old.querySelector("#outcome"); // told once, so the fresh page does not have it
+    if (outcome !== null && next.querySelector("#outcome") === null) next.prepend(outcome);
     old.replaceChildren(...next.childNodes);
     restore(old, kept);
   }
