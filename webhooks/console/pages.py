@@ -242,8 +242,11 @@ class Reading:
         if (day := day_in(text)) is not None:
             return RedirectResponse(f"{HOME}/credits?since={day}&until={day}", 303)
         found = search(self._database, text) if text else []
-        if len(found) == 1:
-            return RedirectResponse(link_to(found[0].kind, found[0].id), 303)
+        # A credit's story tells of its events too; only what has no credit is a matter of choice.
+        links = {link_to(each.kind, each.id) for each in found}
+        links = {each for each in links if each.startswith(f"{HOME}/credits/")} or links
+        if len(links) == 1:
+            return RedirectResponse(links.pop(), 303)
         return self._desk.page(request, "search", found=found, text=text)
 
 
