@@ -7,7 +7,9 @@ a line that cannot be written (full disk, closed pipe) is lost and never stops t
 import logging
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
@@ -27,6 +29,8 @@ def configure_logging(level: str, format: str, process: str) -> None:
     once, before the first line. Start uvicorn with ``log_config=None``, or it sets up its own.
     """
     threshold = logging.getLevelNamesMapping()[level.upper()]
+    _bulk.threshold = threshold
+    _bulk.process = process if format == "json" else None
     said_by = _SaidBy(process)
     ending = _json_ending() if format == "json" else _console_ending()
     structlog.configure(
@@ -54,6 +58,38 @@ def configure_logging(level: str, format: str, process: str) -> None:
     logging.basicConfig(level=threshold, handlers=[handler], force=True)
     for name in _TALKATIVE:
         logging.getLogger(name).setLevel(threshold if level == "debug" else logging.WARNING)
+
+
+def write_facts(event: str, level: str, facts: Iterable[Mapping[str, str | int | None]]) -> None:
+    """Log many facts of one kind at once: the same lines as one by one, at a tenth of the cost.
+
+    Only for values that cannot hold a secret, since nothing is masked: ids that were checked, counts, our own words.
+    """
+    if not _bulk.is_on(level):
+        return
+    if _bulk.process is None:
+        for fact in facts:
+            getattr(structlog.get_logger(), level)(event, **fact)
+        return
+    timestamp = datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+    head = {"timestamp": timestamp, "level": level, "event": event, "process": _bulk.process}
+    out = _Stdout()
+    out.write("".join(msgspec.json.encode(head | dict(fact)).decode() + "\n" for fact in facts))
+    out.flush()
+
+
+@dataclass
+class _Bulk:
+    """How this process logs: set once, by configure_logging. ``process`` is None when lines are for people."""
+
+    threshold: int = logging.INFO
+    process: str | None = None
+
+    def is_on(self, level: str) -> bool:
+        return logging.getLevelNamesMapping()[level.upper()] >= self.threshold
+
+
+_bulk = _Bulk()
 
 
 class Metrics:
@@ -94,6 +130,11 @@ class Metrics:
             "repasse_money_at_risk_centavos", "Credited money that is not settled yet.", registry=registry
         )
         self.attention = Gauge("repasse_attention", "Matters that wait for the operator.", registry=registry)
+
+    def count_event(self, status: int, seconds: float) -> None:
+        """Count one webhook request by its HTTP status."""
+        self.events.labels(str(status)).inc()
+        self.event_seconds.observe(seconds)
 
     def count_bank_call(self, method: str, resource: str, verdict: str, seconds: float) -> None:
         """Count one call to the bank; what the transport reports to."""

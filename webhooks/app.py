@@ -3,24 +3,23 @@
 import asyncio
 import logging
 import secrets
-import signal
-import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from functools import partial
-from types import FrameType
 
 import structlog
 from prometheus_client import CollectorRegistry
 from starlette.applications import Starlette
 from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from payments.bank.client import open_bank
 from payments.bank.signature import BankKeys
 from payments.ledger import inbox
 from payments.ledger.database import open_database
+from payments.ledger.inbox import Arrival, Outcome, Receipt
 from payments.ledger.migrate import migrate
 from payments.ledger.transfers import next_due_at
 from payments.observability import Metrics, configure_logging
@@ -33,7 +32,8 @@ from webhooks.console.site import Console
 from webhooks.forwarder import Forwarder
 from webhooks.health import MetricsPage, Ready, live
 from webhooks.intake import Intake
-from webhooks.receive import Receiver
+from webhooks.receive import Receiver, tell
+from webhooks.signals import told_of_the_end
 
 log = structlog.get_logger()
 
@@ -41,7 +41,7 @@ log = structlog.get_logger()
 _CALLS_MAX = 100
 
 
-def create_app(settings: Settings | None = None) -> Starlette:
+def create_app(settings: Settings | None = None) -> ASGIApp:
     """Build the app from the environment's settings, or those given. Raises SettingsError or LedgerUnusable.
 
     The database is opened and migrated here; threads start with the lifespan and end with it.
@@ -63,7 +63,15 @@ def create_app(settings: Settings | None = None) -> Starlette:
         on_call=metrics.count_bank_call,
     )
     keys = BankKeys(bank.public_keys, time.monotonic)
-    intake = Intake(lambda arrivals: inbox.accept(database, arrivals, "webhook", policy, _utc_now()))
+
+    def accept(arrivals: Sequence[Arrival]) -> list[Receipt]:
+        receipts = inbox.accept(database, arrivals, "webhook", policy, _utc_now())
+        if any(receipt.outcome == Outcome.CREDIT for receipt in receipts):
+            forwarder.wake()
+        tell(receipts)
+        return receipts
+
+    intake = Intake(accept)
 
     def settle() -> Settlement:
         settlement = settle_once(database, bank, policy, _utc_now, _new_call_tag)
@@ -89,7 +97,7 @@ def create_app(settings: Settings | None = None) -> Starlette:
         fetching = asyncio.create_task(asyncio.to_thread(keys.refresh))
         forwarder.start()
         log.info("web.started", database=database.name, environment=settings.starkbank_environment)
-        with _told_of_the_end(console.end if console else lambda: None):
+        with told_of_the_end(console.end if console else lambda: None):
             yield
         await intake.close()
         await asyncio.to_thread(forwarder.stop)
@@ -97,13 +105,9 @@ def create_app(settings: Settings | None = None) -> Starlette:
         database.close()
         log.info("web.stopped")
 
-    return Starlette(
+    receiver = Receiver(keys, intake, metrics)
+    pages = Starlette(
         routes=[
-            Route(
-                "/webhooks/starkbank",
-                Receiver(keys, intake, metrics, forwarder.wake).answer,
-                methods=["POST"],
-            ),
             Route("/health/live", live),
             Route("/health/ready", Ready(database, keys, forwarder).answer),
             Route("/metrics", MetricsPage(registry, metrics, database, gate, _utc_now).answer),
@@ -111,6 +115,15 @@ def create_app(settings: Settings | None = None) -> Starlette:
         ],
         lifespan=lifespan,
     )
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        # The bank's deliveries take the short way, past routing and middleware.
+        if scope["type"] == "http" and scope["path"] == "/webhooks/starkbank":
+            await receiver(scope, receive, send)
+        else:
+            await pages(scope, receive, send)
+
+    return app
 
 
 def _forward_all(settle: Callable[[], Settlement]) -> str:
@@ -128,35 +141,6 @@ def _forward_all(settle: Callable[[], Settlement]) -> str:
 def _said_of(run: Reconciliation) -> str:
     failed = f"; not answered: {'; '.join(run.failures)}" if run.failures else ""
     return f"found {run.found} that we did not know{failed}"
-
-
-@contextmanager
-def _told_of_the_end(end: Callable[[], None]) -> Iterator[None]:
-    """Call ``end`` on the event loop as soon as the process is asked to end.
-
-    The server waits for open streams before it ends the lifespan, so that would be too late. Read: uvicorn 0.54.0
-    server.py, its handlers of signals stand before the lifespan begins. Outside the main thread there are none.
-    """
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    loop = asyncio.get_running_loop()
-    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
-
-    def handle(number: int, frame: FrameType | None) -> None:
-        loop.call_soon_threadsafe(end)
-        handler = before[signal.Signals(number)]
-        if callable(handler):
-            handler(number, frame)
-
-    for number in before:
-        signal.signal(number, handle)
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            if signal.getsignal(number) is handle:
-                signal.signal(number, handler)
 
 
 def _utc_now() -> datetime:

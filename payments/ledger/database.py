@@ -7,20 +7,20 @@ surface as what they are, bugs.
 
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cache
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 from sqlalchemy import Connection, Engine, Table, bindparam, create_engine, event
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DatabaseError, DBAPIError, IntegrityError, OperationalError
 from sqlalchemy.pool import QueuePool
 
 from payments.errors import LedgerUnavailable, LedgerUnusable
 from payments.ledger import totals
-from payments.ledger.prepared import Prepared
+from payments.ledger.prepared import Prepared, insert_into
 
 # How long a writer waits for another before it gives up. Shorter than the bank's patience with a webhook
 # (unknown, supposed 10 s or more), so that a locked database is answered 503 and not by silence.
@@ -33,6 +33,8 @@ class Database:
     def __init__(self, engine: Engine, url: URL) -> None:
         self._engine = engine
         self.url = url
+        # SQLite lets whoever meets a lock sleep and try again; the threads of one process better queue here.
+        self._writers: AbstractContextManager[object] = nullcontext() if self.is_postgresql else Lock()
 
     @contextmanager
     def transaction(self) -> Iterator[Connection]:
@@ -40,7 +42,7 @@ class Database:
 
         Raises LedgerUnavailable when the database is locked, full, or gone; the block may be repeated.
         """
-        with self._storage_errors(), self._engine.begin() as connection:
+        with self._writers, self._storage_errors(), self._engine.begin() as connection:
             totals.begin(connection)
             yield connection
             totals.write(connection)
@@ -137,9 +139,10 @@ def insert_new(connection: Connection, table: Table, rows: Sequence[Mapping[str,
 
 @cache
 def _insert_or_skip(table: Table, dialect: str, key: str, names: tuple[str, ...]) -> Prepared:
-    insert = postgresql.insert if dialect == "postgresql" else sqlite.insert
     values = {name: bindparam(name, type_=table.c[name].type) for name in names}
-    return Prepared(insert(table).values(values).on_conflict_do_nothing().returning(table.c[key]))
+    return Prepared(
+        insert_into(table, dialect).values(values).on_conflict_do_nothing().returning(table.c[key])
+    )
 
 
 def _sqlite_engine(url: URL) -> Engine:

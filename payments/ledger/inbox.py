@@ -16,11 +16,12 @@ from payments.event import Event
 from payments.ledger import totals
 from payments.ledger.attention import AttentionKind, raise_attention, resolve_attention
 from payments.ledger.database import Database, insert_new
+from payments.ledger.many import InsertMany, SelectAmong
 from payments.ledger.prepared import Prepared
 from payments.ledger.tables import credits, inbox_events, reversals
 from payments.ledger.transfers import (
     apply_reversal,
-    create_first_transfer,
+    create_first_transfers,
     owed_centavos,
     record_news,
     withhold,
@@ -75,8 +76,19 @@ def accept(
 
     ``source`` is ``webhook`` or ``reconciliation``. Raises LedgerUnavailable: then nothing was stored.
     """
-    with database.transaction() as connection:
-        return [_accept_one(connection, arrival, source, policy, now) for arrival in arrivals]
+    try:
+        with database.transaction() as connection:
+            receipts = _accept_plain(connection, arrivals, source, policy, now)
+            for position, arrival in enumerate(arrivals):
+                if position not in receipts:
+                    receipts[position] = _accept_one(connection, arrival, source, policy, now)
+    except _Overtaken:
+        with database.transaction() as connection:
+            receipts = {
+                position: _accept_one(connection, arrival, source, policy, now)
+                for position, arrival in enumerate(arrivals)
+            }
+    return [receipts[position] for position in range(len(arrivals))]
 
 
 def known_logs(database: Database, log_ids: Sequence[str]) -> set[str]:
@@ -94,7 +106,7 @@ def record_stored(
     read, or was of no interest; once it can be read, its matter is closed. Runs in the caller's transaction.
     """
     expected = _expected_outcome(event, policy)
-    outcome = _record_fact(connection, event, policy, expected, now)
+    outcome = _record_fact(connection, event, policy, expected, now, ask_first=True)
     if stored_outcome in (Outcome.UNREADABLE, Outcome.NO_INTEREST):
         _REREAD.run(
             connection,
@@ -137,26 +149,112 @@ def _close_unreadable_of(connection: Connection, event: Event, now: datetime) ->
         resolve_attention(connection, AttentionKind.UNREADABLE_EVENT, event_id, now)
 
 
+class _Overtaken(Exception):
+    """Another process stored one of these events, or their credits, at this very moment."""
+
+
+def _accept_plain(
+    connection: Connection, arrivals: Sequence[Arrival], source: str, policy: ForwardingPolicy, now: datetime
+) -> dict[int, Receipt]:
+    """Store those that are new and without a past, all at once: credits to be forwarded, and events of no interest.
+
+    Nearly all are. Returns their receipts by position; the others are left to _accept_one, which knows every case.
+    Whatever order they came in, the plain ones count as first: events come in any order anyway.
+    """
+    chosen: dict[str, int] = {}  # position by event id: the first, when one came twice
+    credited: dict[str, Credit] = {}  # by event id
+    taken: set[str] = set()
+    for position, arrival in enumerate(arrivals):
+        event, fact = arrival.event, arrival.event.fact
+        if event.event_id in chosen or event.unreadable is not None or source != "webhook":
+            continue
+        if isinstance(fact, Credit):
+            if policy.disposition(fact) != "forward" or taken & {fact.invoice_id, fact.log_id}:
+                continue
+            taken |= {fact.invoice_id, fact.log_id}
+            credited[event.event_id] = fact
+        elif fact is not None:
+            continue
+        chosen[event.event_id] = position
+    if not chosen:
+        return {}
+    for event_id in _KNOWN_EVENTS.run(connection, list(chosen)).scalars():
+        del chosen[event_id]
+        credited.pop(event_id, None)
+    if credited:
+        facts = list(credited.values())
+        invoice_ids = [fact.invoice_id for fact in facts]
+        past = set(_REVERSED.run(connection, invoice_ids).scalars())
+        for row in _KNOWN_CREDITS.run(connection, invoice_ids, [fact.log_id for fact in facts]):
+            past |= {row.invoice_id, row.log_id}
+        for event_id, fact in list(credited.items()):
+            if past & {fact.invoice_id, fact.log_id}:
+                del chosen[event_id], credited[event_id]
+    receipts = {}
+    for position in chosen.values():
+        event = arrivals[position].event
+        fact = credited.get(event.event_id)
+        receipts[position] = (
+            Receipt(event.event_id, Outcome.NO_INTEREST, event.subject)
+            if fact is None
+            else Receipt(event.event_id, Outcome.CREDIT, event.subject, fact.net_centavos)
+        )
+    rows = [
+        _inbox_row(arrivals[position], source, receipt.outcome.value, now)
+        for position, receipt in receipts.items()
+    ]
+    if _INSERT_EVENTS.run(connection, rows) != len(rows):
+        raise _Overtaken
+    totals.add(connection, f"events.{Outcome.NO_INTEREST}", len(rows) - len(credited), 0, now)
+    if credited:
+        totals.add(connection, f"events.{Outcome.CREDIT}", len(credited), 0, now)
+        _insert_credits(connection, credited, now)
+        owed = [(fact.invoice_id, fact.net_centavos) for fact in credited.values()]
+        if create_first_transfers(connection, owed, policy, now, ask_first=False) != len(owed):
+            raise _Overtaken
+    return receipts
+
+
+def _insert_credits(connection: Connection, credited: dict[str, Credit], now: datetime) -> None:
+    rows = [_credit_row(event_id, fact, "forward", now) for event_id, fact in credited.items()]
+    if _INSERT_CREDITS.run(connection, rows) != len(rows):
+        raise _Overtaken
+    _count_credits(connection, list(credited.values()), now)
+
+
+def _count_credits(connection: Connection, facts: Sequence[Credit], now: datetime) -> None:
+    net = sum(fact.net_centavos for fact in facts)
+    totals.add(connection, "credits.gross", len(facts), sum(fact.gross_centavos for fact in facts))
+    totals.add(connection, "credits.fee", len(facts), sum(fact.fee_centavos for fact in facts))
+    totals.add(connection, "credits.net", len(facts), net)
+    totals.add(connection, "credited", len(facts), net, now)
+
+
+def _inbox_row(arrival: Arrival, source: str, outcome: str, now: datetime) -> tuple[object, ...]:
+    event = arrival.event
+    return (
+        *(event.event_id, source, event.subscription[:64], event.log_type[:64], event.subject),
+        *(outcome, event.unreadable, arrival.digital_signature, event.body, now),
+    )
+
+
+def _credit_row(event_id: str, credit: Credit, disposition: str, now: datetime) -> tuple[object, ...]:
+    net = net_centavos(credit.gross_centavos, credit.fee_centavos)
+    return (
+        *(credit.invoice_id, credit.log_id, event_id, credit.gross_centavos, credit.fee_centavos, net),
+        *(0, disposition, credit.credited_at, now),
+    )
+
+
 def _accept_one(
     connection: Connection, arrival: Arrival, source: str, policy: ForwardingPolicy, now: datetime
 ) -> Receipt:
     event = arrival.event
     expected = _expected_outcome(event, policy)
-    row = {
-        "event_id": event.event_id,
-        "source": source,
-        "subscription": event.subscription[:64],
-        "log_type": event.log_type[:64],
-        "subject": event.subject,
-        "outcome": expected,
-        "reason": event.unreadable,
-        "digital_signature": arrival.digital_signature,
-        "body": event.body,
-        "received_at": now,
-    }
-    if not insert_new(connection, inbox_events, [row], "event_id"):
+    if not _INSERT_EVENTS.run(connection, [_inbox_row(arrival, source, expected.value, now)]):
         return Receipt(event.event_id, _meet_again(connection, event, policy, now), event.subject)
-    outcome = _record_fact(connection, event, policy, expected, now)
+    ask_first = source != "webhook"
+    outcome = _record_fact(connection, event, policy, expected, now, ask_first)
     if outcome != expected:
         connection.execute(
             update(inbox_events).where(inbox_events.c.event_id == event.event_id).values(outcome=outcome)
@@ -184,11 +282,16 @@ def _expected_outcome(event: Event, policy: ForwardingPolicy) -> Outcome:
 
 
 def _record_fact(
-    connection: Connection, event: Event, policy: ForwardingPolicy, expected: Outcome, now: datetime
+    connection: Connection,
+    event: Event,
+    policy: ForwardingPolicy,
+    expected: Outcome,
+    now: datetime,
+    ask_first: bool,
 ) -> Outcome:
     match event.fact:
         case Credit() as credit:
-            return _record_credit(connection, credit, event.event_id, policy, expected, now)
+            return _record_credit(connection, credit, event.event_id, policy, expected, now, ask_first)
         case Reversal() as reversal:
             _record_reversal(connection, reversal, now)
         case TransferNews() as news:
@@ -207,43 +310,32 @@ def _record_credit(
     policy: ForwardingPolicy,
     expected: Outcome,
     now: datetime,
+    ask_first: bool,
 ) -> Outcome:
-    row = {
-        "invoice_id": credit.invoice_id,
-        "log_id": credit.log_id,
-        "event_id": event_id,
-        "gross_centavos": credit.gross_centavos,
-        "fee_centavos": credit.fee_centavos,
-        "net_centavos": net_centavos(credit.gross_centavos, credit.fee_centavos),
-        "withheld_centavos": 0,
-        "disposition": policy.disposition(credit),
-        "credited_at": credit.credited_at,
-        "recorded_at": now,
-    }
-    if not insert_new(connection, credits, [row], "invoice_id"):
+    disposition = policy.disposition(credit)
+    if not _INSERT_CREDITS.run(connection, [_credit_row(event_id, credit, disposition, now)]):
         return _judge_repeated_credit(connection, credit, now)
-    totals.add(connection, "credits.gross", 1, credit.gross_centavos)
-    totals.add(connection, "credits.fee", 1, credit.fee_centavos)
-    totals.add(connection, "credits.net", 1, credit.net_centavos)
-    totals.add(connection, "credited", 1, credit.net_centavos, now)
-    if row["disposition"] != "forward":
+    _count_credits(connection, [credit], now)
+    if disposition != "forward":
         totals.add(connection, "credits.not_forwarded", 1, credit.net_centavos)
     if expected == Outcome.NOTHING_TO_FORWARD:
         detail = f"{credit.gross_centavos} centavos received, {credit.fee_centavos} charged: nothing is left"
         raise_attention(connection, AttentionKind.NOTHING_TO_FORWARD, credit.invoice_id, detail, now)
     if expected == Outcome.CREDIT:
-        _forward(connection, credit, policy, now)
+        _forward(connection, credit, policy, now, ask_first)
     return expected
 
 
-def _forward(connection: Connection, credit: Credit, policy: ForwardingPolicy, now: datetime) -> None:
+def _forward(
+    connection: Connection, credit: Credit, policy: ForwardingPolicy, now: datetime, ask_first: bool
+) -> None:
     # A reversal may have arrived first: events come in any order.
     recorded = _CREDIT.run(connection, {"invoice": credit.invoice_id}).one()
     owed = owed_centavos(connection, recorded)
     if owed < credit.net_centavos:
         withhold(connection, credit.invoice_id, credit.net_centavos - owed)
     if owed > 0:
-        create_first_transfer(connection, credit.invoice_id, owed, policy, now)
+        create_first_transfers(connection, [(credit.invoice_id, owed)], policy, now, ask_first)
 
 
 def _judge_repeated_credit(connection: Connection, credit: Credit, now: datetime) -> Outcome:
@@ -279,6 +371,21 @@ def _record_reversal(connection: Connection, reversal: Reversal, now: datetime) 
 
 # --- the statements, built once: building one anew costs three times as much as running it ---
 
+_INSERT_EVENTS = InsertMany(
+    inbox_events,
+    *("event_id", "source", "subscription", "log_type", "subject"),
+    *("outcome", "reason", "digital_signature", "body", "received_at"),
+)
+_INSERT_CREDITS = InsertMany(
+    credits,
+    *("invoice_id", "log_id", "event_id", "gross_centavos", "fee_centavos", "net_centavos"),
+    *("withheld_centavos", "disposition", "credited_at", "recorded_at"),
+)
+_KNOWN_EVENTS = SelectAmong(select(inbox_events.c.event_id), inbox_events.c.event_id)
+_REVERSED = SelectAmong(select(reversals.c.invoice_id), reversals.c.invoice_id)
+_KNOWN_CREDITS = SelectAmong(
+    select(credits.c.invoice_id, credits.c.log_id), credits.c.invoice_id, credits.c.log_id
+)
 _CREDIT = Prepared(select(credits).where(credits.c.invoice_id == bindparam("invoice")))
 _STORED = Prepared(
     select(inbox_events.c.outcome, inbox_events.c.body)

@@ -12,9 +12,8 @@ from functools import cache
 from typing import Any, NamedTuple
 
 from sqlalchemy import Column, Connection, Label, Table, bindparam, func, select
-from sqlalchemy.dialects import postgresql, sqlite
 
-from payments.ledger.prepared import Prepared
+from payments.ledger.prepared import Prepared, insert_into
 from payments.ledger.tables import credits, tallies, totals, transfers
 
 # Bounds of "settled within so many seconds of the credit"; the last one is for whatever took longer.
@@ -165,8 +164,7 @@ def _sum(column: Column[int]) -> Label[Any]:
 
 @cache
 def _upsert(table: Table, dialect: str) -> Prepared:
-    insert = postgresql.insert if dialect == "postgresql" else sqlite.insert
-    statement = insert(table).values(
+    statement = insert_into(table, dialect).values(
         {column.name: bindparam(column.name, type_=column.type) for column in table.c}
     )
     return Prepared(

@@ -31,6 +31,7 @@ from sqlalchemy import (
 from payments.ledger import totals
 from payments.ledger.attention import AttentionKind, raise_attention, resolve_attention
 from payments.ledger.database import Database, insert_new
+from payments.ledger.many import InsertMany
 from payments.ledger.prepared import Prepared, Row
 from payments.ledger.switches import is_paused
 from payments.ledger.tables import (
@@ -152,7 +153,11 @@ def claim(database: Database, call_tag: str, lease_seconds: float, limit: int, n
         for row in rows[: len(pending)]:
             _count_move(connection, TransferState.PENDING, row.amount_centavos, row)
         _write_history(connection, [(row, "claimed", None) for row in rows], now)
-        return [_to_claim(connection, row) for row in sorted(rows, key=lambda row: int(row.id))]
+        destinations_ = {id_: _destination(connection, id_) for id_ in {row.destination_id for row in rows}}
+        return [
+            _to_claim(row, destinations_[row.destination_id])
+            for row in sorted(rows, key=lambda row: int(row.id))
+        ]
 
 
 def next_due_at(database: Database) -> datetime | None:
@@ -172,21 +177,28 @@ def record_sent(
     now: datetime,
 ) -> int:
     """Record that the bank accepted these claims, by external_id. Returns how many were still ours to record."""
-    recorded = 0
+    facts = []
     with database.transaction() as connection:
         for claim in claims:
-            there = accepted[claim.external_id]
             _lock_lineage(connection, claim.invoice_id)
-            _sight(connection, there, None, now)
+        # Nearly always the first that we hear of them; else what we heard earlier may go further than "accepted".
+        sightings = [_sighting_row(accepted[claim.external_id], None, now) for claim in claims]
+        are_new = _INSERT_SIGHTINGS.run(connection, sightings) == len(claims)
+        for claim in claims:
+            there = accepted[claim.external_id]
+            if not are_new:
+                _sight(connection, there, None, now)
             row = _move_claimed(connection, claim, TransferState.SENT, bank_transfer_id=there.id, sent_at=now)
             if row is not None:
-                recorded += 1
-                _write_history(connection, [(row, "sent", f"the bank's id is {there.id}")], now)
+                facts.append((row, "sent", f"the bank's id is {there.id}"))
                 totals.add(connection, "sent", 1, row.amount_centavos, now)
-                _apply_sighting(connection, row, policy, now)
-            resolve_attention(connection, AttentionKind.TRANSFER_STUCK, claim.external_id, now)
+                if not are_new or there.status != BankStatus.CREATED:
+                    _apply_sighting(connection, row, policy, now)
+            if claim.attempt >= STUCK_AFTER_ATTEMPTS:
+                resolve_attention(connection, AttentionKind.TRANSFER_STUCK, claim.external_id, now)
+        _write_history(connection, facts, now)
         resolve_attention(connection, AttentionKind.BANK_REFUSES_US, "transfers", now)
-    return recorded
+    return len(facts)
 
 
 def record_unclear(database: Database, claims: Sequence[Claim], reason: str, now: datetime) -> None:
@@ -278,11 +290,33 @@ def raise_unsettled(database: Database, now: datetime) -> int:
 # --- inside the inbox's transaction ---
 
 
-def create_first_transfer(
-    connection: Connection, invoice_id: str, amount_centavos: int, policy: ForwardingPolicy, now: datetime
-) -> None:
-    """Create the pending transfer of a new credit, due at once."""
-    _insert_transfer(connection, invoice_id, 1, amount_centavos, policy, now, now)
+def create_first_transfers(
+    connection: Connection,
+    owed: Sequence[tuple[str, int]],
+    policy: ForwardingPolicy,
+    now: datetime,
+    ask_first: bool,
+) -> int:
+    """Create the pending transfers of new credits (invoice id, centavos), due at once; returns how many.
+
+    ``ask_first``: the bank may know transfers of these credits that our books do not (older books were restored, or
+    another deployment was at work), so nothing is sent before a look-up. They count as attempted once.
+    """
+    destination_id = _destination_id(connection, policy.destination)
+    attempt = 1 if ask_first else 0
+    totals.add(
+        connection, f"transfers.{TransferState.PENDING}", len(owed), sum(centavos for _, centavos in owed)
+    )
+    return _INSERT_FIRST.run(
+        connection,
+        [
+            (
+                *(invoice_id, 1, external_id_for(invoice_id, 1), centavos, destination_id),
+                *(TransferState.PENDING.value, attempt, 0, now, now),
+            )
+            for invoice_id, centavos in owed
+        ],
+    )
 
 
 def record_news(connection: Connection, news: TransferNews, policy: ForwardingPolicy, now: datetime) -> bool:
@@ -413,14 +447,14 @@ def _due_ids(connection: Connection, limit: int, now: datetime) -> tuple[list[in
     return pending, expired[: limit - len(pending)]
 
 
-def _to_claim(connection: Connection, row: Row) -> Claim:
+def _to_claim(row: Row, destination: Destination) -> Claim:
     return Claim(
         transfer_id=row.id,
         invoice_id=row.invoice_id,
         generation=row.generation,
         external_id=row.external_id,
         amount_centavos=row.amount_centavos,
-        destination=_destination(connection, row),
+        destination=destination,
         attempt=row.attempt,
         calls=row.calls,
         call_tag=row.call_tag or "",
@@ -587,7 +621,7 @@ def _adopt(
             now,
         )
         return
-    differs = difference(found, owner.amount_centavos, _destination(connection, owner))
+    differs = difference(found, owner.amount_centavos, _destination(connection, owner.destination_id))
     if differs:
         _kill(connection, claimed, differs, now)
         return
@@ -612,7 +646,7 @@ def _record_success(
             _raise_paid_twice(connection, row, there, now)
         return
     live = _live(connection, row.invoice_id)
-    differs = difference(there, row.amount_centavos, _destination(connection, row))
+    differs = difference(there, row.amount_centavos, _destination(connection, row.destination_id))
     if differs:
         if live is not None and live.state not in (TransferState.SETTLED, TransferState.DEAD):
             _kill(connection, live, differs, now)
@@ -798,8 +832,8 @@ def _destination_id(connection: Connection, destination: Destination) -> int:
     return int(found)
 
 
-def _destination(connection: Connection, row: Row) -> Destination:
-    there = _DESTINATION.run(connection, {"id": row.destination_id}).one()
+def _destination(connection: Connection, destination_id: int) -> Destination:
+    there = _DESTINATION.run(connection, {"id": destination_id}).one()
     return Destination(**there._asdict())
 
 
@@ -864,17 +898,9 @@ def _sight(
     connection: Connection, there: BankTransfer, errors: tuple[str, ...] | None, now: datetime
 ) -> None:
     """Keep what the bank says of one of its transfers; a final status stays, reasons are added."""
-    written = None if errors is None else json.dumps(errors)
-    row = {
-        "bank_transfer_id": there.id,
-        "external_id": there.external_id,
-        "status": there.status,
-        "amount_centavos": there.amount_centavos,
-        "errors": written,
-        "seen_at": now,
-    }
-    if insert_new(connection, bank_transfers, [row], "bank_transfer_id"):
+    if _INSERT_SIGHTINGS.run(connection, [_sighting_row(there, errors, now)]):
         return
+    written = None if errors is None else json.dumps(errors)
     seen = _SEEN.run(connection, {"id": there.id}).one()
     status = there.status if _rank(there.status) > _rank(seen.status) else seen.status
     _UPDATE_SIGHTING.run(
@@ -888,12 +914,17 @@ def _sight(
     )
 
 
+def _sighting_row(there: BankTransfer, errors: tuple[str, ...] | None, now: datetime) -> tuple[Any, ...]:
+    written = None if errors is None else json.dumps(errors)
+    return there.id, there.external_id, there.status, there.amount_centavos, written, now
+
+
 def _write_history(
     connection: Connection, facts: Sequence[tuple[Row, str, str | None]], now: datetime
 ) -> None:
-    for row, fact, detail in facts:
-        values = {"transfer_id": row.id, "at": now, "fact": fact, "state": row.state, "attempt": row.attempt}
-        _INSERT_HISTORY.run(connection, {**values, "detail": detail})
+    _INSERT_HISTORY.run(
+        connection, [(row.id, now, fact, row.state, row.attempt, detail) for row, fact, detail in facts]
+    )
 
 
 # --- the statements ---
@@ -990,15 +1021,15 @@ _LATEST_GENERATION = Prepared(
     select(func.max(transfers.c.generation)).where(transfers.c.invoice_id == _INVOICE)
 )
 _LOWER = Prepared(update(transfers).where(transfers.c.id == _ID).values(amount_centavos=bindparam("amount")))
-_INSERT_TRANSFER = Prepared(
-    _insert_into(
-        transfers,
-        *("invoice_id", "generation", "external_id", "amount_centavos", "destination_id"),
-        *("state", "attempt", "calls", "due_at", "created_at"),
-    )
+_TRANSFER_COLUMNS = (
+    *("invoice_id", "generation", "external_id", "amount_centavos", "destination_id"),
+    *("state", "attempt", "calls", "due_at", "created_at"),
 )
-_INSERT_HISTORY = Prepared(
-    _insert_into(transfer_history, "transfer_id", "at", "fact", "state", "attempt", "detail")
+_INSERT_TRANSFER = Prepared(_insert_into(transfers, *_TRANSFER_COLUMNS))
+_INSERT_FIRST = InsertMany(transfers, *_TRANSFER_COLUMNS)
+_INSERT_HISTORY = InsertMany(transfer_history, "transfer_id", "at", "fact", "state", "attempt", "detail")
+_INSERT_SIGHTINGS = InsertMany(
+    bank_transfers, "bank_transfer_id", "external_id", "status", "amount_centavos", "errors", "seen_at"
 )
 
 _LOCK_CREDIT = Prepared(select(credits).where(credits.c.invoice_id == _INVOICE).with_for_update())

@@ -1,19 +1,13 @@
-"""Measures on this machine, side by side in one run, medians of several rounds. So far: the emulator.
+"""The emulator: what a request costs it, beside the one signature check that every request needs."""
 
-A number here is worth something beside another of the same run, not beside one of another machine.
-"""
-
-import argparse
 import base64
 import http.client
 import json
 import os
-import platform
 import socket
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -23,32 +17,13 @@ from coincurve import PrivateKey, PublicKey
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-ROOT = Path(__file__).resolve().parent.parent
+from scripts.benchmarks.stand import ROOT, CannotMeasure
+
 ROUNDS = 5
 
 
-def main() -> int:
-    """Print the table; 2 when something cannot be started."""
-    parser = argparse.ArgumentParser(
-        prog="scripts/bench", description="What this machine does, side by side."
-    )
-    parser.add_argument("--calls", type=int, default=1000, help="calls in each round (default 1000)")
-    calls = parser.parse_args().calls
-    if calls < 1:
-        parser.error("--calls must be above 0")
-    print(
-        f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}\n"
-    )
-    with tempfile.TemporaryDirectory() as folder:
-        try:
-            _bench_emulator(Path(folder), calls)
-        except RuntimeError as error:
-            print(f"bench: {error}", file=sys.stderr)
-            return 2
-    return 0
-
-
-def _bench_emulator(folder: Path, calls: int) -> None:
+def measure(folder: Path, calls: int) -> dict[str, float]:
+    """Seconds by kind of request, medians; the first is the signature check alone."""
     command = [sys.executable, "-m", "emulator", "--port", "0", "--data", str(folder), "--seed", "1"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     emulator = subprocess.Popen(command, cwd=folder, env=environment, stdout=subprocess.PIPE, text=True)
@@ -75,12 +50,8 @@ def _bench_emulator(folder: Path, calls: int) -> None:
                 for _ in range(calls):
                     act()
                 costs[name].append((time.perf_counter() - began) / calls)
-        alone = statistics.median(costs[rows[0][0]])
-        print(f"{'emulator, one process, one client':<36}{'a second':>10}{'ms':>9}{'signature checks':>18}")
-        for name, seconds in costs.items():
-            median = statistics.median(seconds)
-            print(f"{name:<36}{1 / median:>10,.0f}{median * 1000:>9.3f}{median / alone:>18.1f}")
         client.close()
+        return {name: statistics.median(seconds) for name, seconds in costs.items()}
     finally:
         emulator.terminate()
         emulator.wait(10)
@@ -92,7 +63,7 @@ def _settings_of(emulator: subprocess.Popen[str], folder: Path) -> dict[str, str
         if "ready on" in line:
             break
     else:
-        raise RuntimeError("the emulator did not start; see what it says above")
+        raise CannotMeasure("the emulator did not start; see what it says above")
     lines = (folder / "app.env").read_text("utf-8").splitlines()
     return dict(line.split("=", 1) for line in lines if "=" in line and not line.startswith("#"))
 
@@ -131,7 +102,7 @@ def _call(client: http.client.HTTPConnection, signer: _Signer, method: str, path
     answer = client.getresponse()
     text = answer.read()
     if answer.status != 200:
-        raise RuntimeError(f"{method} {path} was answered {answer.status}: {text[:200]!r}")
+        raise CannotMeasure(f"{method} {path} was answered {answer.status}: {text[:200]!r}")
 
 
 def _transfer(number: int) -> bytes:
@@ -150,7 +121,3 @@ def _transfer(number: int) -> bytes:
 
 
 _INVOICE = json.dumps({"invoices": [{"amount": 1000, "name": "Ana", "taxId": "529.982.247-25"}]}).encode()
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -23,6 +23,19 @@ def measure(folder: Path, count: int) -> dict[str, list[float]]:
     return rates
 
 
+def sustain(folder: Path, seconds: float, rate: float, url: str | None = None, workers: int = 2) -> Seen:
+    """Offer ``rate`` events a second for so long to ``workers`` processes; every one is stored, or CannotMeasure."""
+    count = int(rate * seconds)
+    with Stand(folder) as stand:
+        web, port = stand.start_web(stand.start_bank(-1), url or f"sqlite:///{folder}/repasse.db", workers)
+        stand.send(port, 400, 1001)
+        seen = _all_answered(stand.send(port, count, 1, rate=rate), "200")
+        end(web)
+    if url is None:
+        _all_stored(folder / "repasse.db", count + 400)
+    return seen
+
+
 def _plain(stand: Stand, count: int, seed: int) -> Seen:
     _, port = stand.start_yardstick("create_plain")
     stand.send(port, 200, seed + 1000)
@@ -39,10 +52,7 @@ def _ours(stand: Stand, count: int, seed: int) -> Seen:
     stand.send(port, 200, seed + 1000)
     seen = _all_answered(stand.send(port, count, seed), "200")
     end(web)
-    with sqlite3.connect(stand.folder / "repasse.db") as books:
-        stored = books.execute("SELECT count(*) FROM transfers").fetchone()[0]
-    if stored != count + 200:
-        raise CannotMeasure(f"{count + 200} events were answered 200 and {stored} transfers are stored")
+    _all_stored(stand.folder / "repasse.db", count + 200)
     return seen
 
 
@@ -55,6 +65,13 @@ def _all_answered(seen: Seen, status: str) -> Seen:
     if set(seen.statuses) != {status}:
         raise CannotMeasure(f"answers by status were {seen.statuses}, and all should be {status}")
     return seen
+
+
+def _all_stored(path: Path, count: int) -> None:
+    with sqlite3.connect(path) as books:
+        stored = books.execute("SELECT count(*) FROM transfers").fetchone()[0]
+    if stored != count:
+        raise CannotMeasure(f"{count} events were answered 200 and {stored} transfers are stored")
 
 
 def ratio(rates: dict[str, list[float]], row: str, of: str) -> float:

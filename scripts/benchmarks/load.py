@@ -25,9 +25,10 @@ class Order(msgspec.Struct):
     key: str
     count: int
     seed: int
-    connections: int = 64
+    connections: int = 256
     rate: float = 0.0
     forged: bool = False
+    tell_moments: bool = False
 
 
 class Seen(msgspec.Struct):
@@ -38,6 +39,7 @@ class Seen(msgspec.Struct):
     p50_ms: float
     p95_ms: float
     p99_ms: float
+    sent_at: list[float] = []  # seconds since 1970 by request, when asked for
 
 
 def main() -> None:
@@ -59,11 +61,13 @@ async def _send(order: Order, prepared: Iterator[bytes]) -> Seen:
         _, connection = await loop.create_connection(lambda: _Connection(tally), "127.0.0.1", order.port)
         connections.append(connection)
     began = time.perf_counter()
+    sent_at: list[float] = []
     if order.rate:
         for number in range(order.count):
             delay = began + number / order.rate - time.perf_counter()
             if delay > 0:
                 await asyncio.sleep(delay)
+            sent_at.append(time.time())
             connections[number % len(connections)].send_next()
     else:
         for connection in connections:
@@ -72,11 +76,11 @@ async def _send(order: Order, prepared: Iterator[bytes]) -> Seen:
     await tally.finished
     seconds = time.perf_counter() - began
     times = sorted(tally.times)
-    return Seen(
-        {str(status): count for status, count in tally.statuses.items()},
-        seconds,
-        *(times[min(len(times) - 1, int(len(times) * share))] * 1000 for share in (0.5, 0.95, 0.99)),
+    p50, p95, p99 = (
+        times[min(len(times) - 1, int(len(times) * share))] * 1000 for share in (0.5, 0.95, 0.99)
     )
+    statuses = {str(status): count for status, count in tally.statuses.items()}
+    return Seen(statuses, seconds, p50, p95, p99, sent_at if order.tell_moments else [])
 
 
 class _Tally:

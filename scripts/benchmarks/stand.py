@@ -80,7 +80,9 @@ class Stand:
     def start_bank(self, seconds: float) -> int:
         """Start the quick bank, which takes ``seconds`` for a transfer call (below 0: for ever); its port."""
         port = free_port()
-        process = self.start("-m", "scripts.benchmarks.bank", str(port), str(self.public_key_file), str(seconds))
+        process = self.start(
+            "-m", "scripts.benchmarks.bank", str(port), str(self.public_key_file), str(seconds)
+        )
         self._wait_for(process, port, "/seen", "the quick bank")
         return port
 
@@ -134,7 +136,7 @@ class Stand:
             if process.poll() is not None:
                 raise CannotMeasure(f"{name} ended with status {process.returncode}: {self._last_words()}")
             try:
-                urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=5).close()  # noqa: S310
+                urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=5).close()
                 return
             except urllib.error.HTTPError as error:
                 if error.code == 404:

@@ -4,14 +4,16 @@ import sqlite3
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import count
 from typing import Any
 
 import pytest
 
 from payments.bank.client import Bank
+from payments.event import read_log
 from payments.invoice import Payer, order_invoices
+from payments.ledger import inbox
 from payments.ledger.database import Database
 from payments.ledger.statement import Statement, read_statement
 from payments.policy import ForwardingPolicy
@@ -52,8 +54,13 @@ class Stage:
         return ids
 
     def credit(self, *amounts: int) -> list[str]:
-        """The same, and our books know of the credits."""
+        """The same, and our books have heard of the credits as by the webhook; of all else by reconciliation."""
         ids = self.pay_invoices(*amounts)
+        logs = self.bank.invoice_logs(("credited",), self.now().date() - timedelta(days=1))
+        events = [event for event in (read_log("invoice", body) for body in logs) if event.subject in ids]
+        inbox.accept(
+            self.database, [inbox.Arrival(event) for event in events], "webhook", self.policy, self.now()
+        )
         self.reconcile()
         return ids
 

@@ -1,0 +1,124 @@
+"""Many rows by few statements: inserts of up to 64 rows each, and questions about up to 64 keys each.
+
+What counts is not SQLite's work but Python's around it, and the lock of the interpreter, which is given up and
+fought for again at every step of every statement. A hundred events one by one take some 1,400 steps; so, some 40.
+Statements come in sizes of powers of two, so that each is compiled once.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from sqlalchemy import Column, Connection, Dialect, Select, Table, bindparam, or_
+from sqlalchemy.sql.compiler import SQLCompiler
+
+from payments.ledger.prepared import Prepared, Rows, insert_into
+
+_SIZE_MAX = 64
+
+
+class InsertMany:
+    """``INSERT ... ON CONFLICT DO NOTHING`` for rows of ``table``, given as tuples in the order of ``names``."""
+
+    def __init__(self, table: Table, *names: str) -> None:
+        self._table = table
+        self._names = names
+        self._plans: dict[tuple[str, int], tuple[str, list[tuple[str, int]]]] = {}
+        self._binders: dict[str, list[Any]] = {}
+
+    def run(self, connection: Connection, rows: Sequence[Sequence[Any]]) -> int:
+        """Insert them; returns how many were new. A row that meets any unique constraint is skipped."""
+        driver = connection.connection.driver_connection
+        assert driver is not None  # the connection is open
+        binders = self._binders_for(connection.dialect)
+        inserted = 0
+        for part in _parts(rows):
+            values = [
+                value if bind is None or value is None else bind(value)
+                for row in part
+                for bind, value in zip(binders, row, strict=True)
+            ]
+            sql, parameters = self._plan(connection.dialect, len(part))
+            if connection.dialect.positional:
+                arguments: Any = [values[position] for _, position in parameters]
+            else:
+                arguments = {name: values[position] for name, position in parameters}
+            inserted += driver.execute(sql, arguments).rowcount
+        return inserted
+
+    def _binders_for(self, dialect: Dialect) -> list[Any]:
+        binders = self._binders.get(dialect.name)
+        if binders is None:
+            binders = self._binders[dialect.name] = [
+                self._table.c[name].type.dialect_impl(dialect).bind_processor(dialect) for name in self._names
+            ]
+        return binders
+
+    def _plan(self, dialect: Dialect, size: int) -> tuple[str, list[tuple[str, int]]]:
+        plan = self._plans.get((dialect.name, size))
+        if plan is None:
+            plan = self._plans[dialect.name, size] = self._compile(dialect, size)
+        return plan
+
+    def _compile(self, dialect: Dialect, size: int) -> tuple[str, list[tuple[str, int]]]:
+        places: dict[str, int] = {}
+        rows = []
+        for number in range(size):
+            row = {}
+            for name in self._names:
+                parameter = f"{name}_{number}"
+                places[parameter] = len(places)
+                row[name] = bindparam(parameter, type_=self._table.c[name].type)
+            rows.append(row)
+        compiled = (
+            insert_into(self._table, dialect.name)
+            .values(rows)
+            .on_conflict_do_nothing()
+            .compile(dialect=dialect)
+        )
+        assert isinstance(compiled, SQLCompiler)
+        names = compiled.positiontup if compiled.positional else list(compiled.params)
+        assert names is not None  # the compiler is positional
+        return compiled.string, [(name, places[name]) for name in names]
+
+
+class SelectAmong:
+    """A select with one more condition: that any of ``columns`` holds one of some keys."""
+
+    def __init__(self, statement: Select[Any], *columns: Column[Any]) -> None:
+        self._statement = statement
+        self._columns = columns
+        self._sizes: dict[int, Prepared] = {}
+
+    def run(self, connection: Connection, *keys: Sequence[Any]) -> Rows:
+        """The rows for these keys, one sequence for each column; all of the same length."""
+        found = Rows()
+        count = len(keys[0])
+        for start in range(0, count, _SIZE_MAX):
+            part = [column_keys[start : start + _SIZE_MAX] for column_keys in keys]
+            size = 1 << (len(part[0]) - 1).bit_length()
+            values = {
+                f"key_{column}_{number}": column_keys[min(number, len(column_keys) - 1)]
+                for column, column_keys in enumerate(part)
+                for number in range(size)
+            }
+            found.extend(self._sized(size).run(connection, values))
+        return found
+
+    def _sized(self, size: int) -> Prepared:
+        prepared = self._sizes.get(size)
+        if prepared is None:
+            conditions = [
+                column.in_([bindparam(f"key_{index}_{number}", type_=column.type) for number in range(size)])
+                for index, column in enumerate(self._columns)
+            ]
+            prepared = self._sizes[size] = Prepared(self._statement.where(or_(*conditions)))
+        return prepared
+
+
+def _parts(rows: Sequence[Any]) -> Iterator[Sequence[Any]]:
+    """Cut into pieces whose lengths are powers of two, at most 64."""
+    start = 0
+    while start < len(rows):
+        size = min(_SIZE_MAX, 1 << ((len(rows) - start).bit_length() - 1))
+        yield rows[start : start + size]
+        start += size

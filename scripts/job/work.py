@@ -1,0 +1,101 @@
+"""The job's own pieces of work, once: issue a batch, forward what is due, reconcile. They need the bank.
+
+They do what the worker and the web app do, through the same functions, on the same books; they may run beside them.
+"""
+
+import secrets
+from argparse import Namespace
+from collections.abc import Callable
+from datetime import datetime
+
+from payments.bank.client import Bank, open_bank
+from payments.errors import ActRefused
+from payments.ledger.acts import Operator, paused, record_act
+from payments.ledger.database import Database
+from payments.ledger.statement import read_statement
+from payments.observability import configure_logging
+from payments.settings import Settings
+
+DONE, LEFT = 0, 1
+
+Clock = Callable[[], datetime]
+
+
+def work(database: Database, arguments: Namespace, settings: Settings, clock: Clock) -> int:
+    """Do one piece of work and record it. Raises BankError when the bank does not answer or refuses us."""
+    by = Operator(arguments.who, arguments.reason)
+    # What the commands print is the result; the log is for what went wrong.
+    configure_logging("debug" if settings.log_level == "debug" else "error", settings.log_format, "run_job")
+    bank = _open_bank(settings)
+    # Asked first: if the bank refuses our key, project or address, nothing is planned or claimed in vain.
+    bank.balance_centavos()
+    run = {"issue": _issue, "forward": _forward, "reconcile": _reconcile}[arguments.command]
+    status, said = run(database, bank, settings, clock)
+    print("\n".join(said))
+    record_act(database, arguments.command, "by hand", "; ".join(said)[:2000], by, clock())
+    return status
+
+
+def _issue(database: Database, bank: Bank, settings: Settings, clock: Clock) -> tuple[int, list[str]]:
+    from worker.issuing import issue_waiting, plan_by_hand
+    from worker.schedule import rules_from
+
+    _refuse_if_paused(database, "issuing")
+    rules = rules_from(settings)
+    plan_by_hand(database, rules, f"repasse-{secrets.token_hex(4)}-manual", clock())
+    counts = issue_waiting(database, bank, rules, clock)
+    said = [
+        f"issued {counts.invoices} invoices in {counts.issued} batch(es)",
+        *(f"not finished: {reason}" for reason in counts.reasons),
+    ]
+    if counts.unfinished:
+        said.append(f"{counts.unfinished} batch(es) could not be finished: run it again, or start the worker")
+    return LEFT if counts.unfinished else DONE, said
+
+
+def _forward(database: Database, bank: Bank, settings: Settings, clock: Clock) -> tuple[int, list[str]]:
+    from payments.settlement import settle_once
+
+    _refuse_if_paused(database, "forwarding")
+    sent = found = 0
+    while True:
+        counts = settle_once(
+            database, bank, settings.forwarding_policy, clock, lambda: f"call-{secrets.token_hex(8)}"
+        )
+        sent += counts.sent
+        found += counts.found
+        if counts.is_idle:
+            break
+    waiting = read_statement(database).transfers
+    left = waiting["pending"] + waiting["sending"]
+    return LEFT if left else DONE, [f"sent {sent} transfers, found {found} at the bank, {left} left"]
+
+
+def _reconcile(database: Database, bank: Bank, settings: Settings, clock: Clock) -> tuple[int, list[str]]:
+    from payments.reconciliation import reconcile_once
+
+    counts = reconcile_once(database, bank, settings.forwarding_policy, clock)
+    said = [
+        f"found {counts.events} events, {counts.invoice_logs} invoice logs and {counts.outcomes} outcomes "
+        "that were new",
+        *(f"not answered: {failure}" for failure in counts.failures),
+    ]
+    return LEFT if counts.failures else DONE, said
+
+
+def _refuse_if_paused(database: Database, switch: str) -> None:
+    since = {str(name): at for name, at in paused(database).items()}.get(switch)
+    if since is not None:
+        raise ActRefused(
+            f"{switch} is paused since {since:%Y-%m-%d %H:%M:%S} UTC: scripts/run_job resume {switch} --reason ..."
+        )
+
+
+def _open_bank(settings: Settings) -> Bank:
+    return open_bank(
+        environment=settings.starkbank_environment,
+        project_id=settings.starkbank_project_id,
+        private_key_pem=settings.private_key_pem,
+        api_url=settings.starkbank_api_url,
+        timeout_seconds=settings.bank_timeout_seconds,
+    )
