@@ -1,4 +1,4 @@
-"""What the processes say about themselves: one JSON line a fact, and Prometheus metrics.
+"""What the processes say about themselves: one JSON line a fact. (The metrics are in metrics.py.)
 
 Private keys, tokens, passwords and full tax ids are masked on the way out, wherever they stand in a value;
 a line that cannot be written (full disk, closed pipe) is lost and never stops the work that it tells of.
@@ -9,16 +9,18 @@ import re
 import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
 import structlog
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from structlog.typing import EventDict, Processor, WrappedLogger
 
 # Their ordinary chatter is a line for every job and every request; what is wrong still comes through.
 _TALKATIVE = ("apscheduler", "uvicorn.access")
+
+
+# Writes the path of every request at the level debug, and of odd answers at warning; an alert hook's is a secret.
+_TELLTALE = "urllib3.connectionpool"
 
 
 def configure_logging(level: str, format: str, process: str) -> None:
@@ -58,6 +60,7 @@ def configure_logging(level: str, format: str, process: str) -> None:
     logging.basicConfig(level=threshold, handlers=[handler], force=True)
     for name in _TALKATIVE:
         logging.getLogger(name).setLevel(threshold if level == "debug" else logging.WARNING)
+    logging.getLogger(_TELLTALE).setLevel(logging.ERROR)
 
 
 def write_facts(event: str, level: str, facts: Iterable[Mapping[str, str | int | None]]) -> None:
@@ -71,8 +74,7 @@ def write_facts(event: str, level: str, facts: Iterable[Mapping[str, str | int |
         for fact in facts:
             getattr(structlog.get_logger(), level)(event, **fact)
         return
-    timestamp = datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
-    head = {"timestamp": timestamp, "level": level, "event": event, "process": _bulk.process}
+    head = {**_stamp(None, level, {}), "level": level, "event": event, "process": _bulk.process}
     out = _Stdout()
     out.write("".join(msgspec.json.encode(head | dict(fact)).decode() + "\n" for fact in facts))
     out.flush()
@@ -90,63 +92,6 @@ class _Bulk:
 
 
 _bulk = _Bulk()
-
-
-class Metrics:
-    """What the web app and the worker count. Units are seconds and centavos."""
-
-    def __init__(self, registry: CollectorRegistry) -> None:
-        self.events = Counter(
-            "repasse_events", "Webhook requests, by what was answered.", ["answer"], registry=registry
-        )
-        self.event_seconds = Histogram(
-            "repasse_event_seconds",
-            "From a webhook's first byte to its answer.",
-            registry=registry,
-            # An answer waits for one durable commit (about 1 ms); the bank gives up after some seconds.
-            buckets=(0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
-        )
-        self.signature_refusals = Counter(
-            "repasse_signature_refusals", "Webhooks whose signature did not verify.", registry=registry
-        )
-        self.bank_calls = Counter(
-            "repasse_bank_calls", "Calls to the bank, by verdict.", ["call", "verdict"], registry=registry
-        )
-        self.bank_call_seconds = Histogram(
-            "repasse_bank_call_seconds", "How long calls to the bank took.", ["call"], registry=registry
-        )
-        self.transfers_recorded = Counter(
-            "repasse_transfers_recorded", "Outcomes of transfers.", ["outcome"], registry=registry
-        )
-        self.transfers = Gauge(
-            "repasse_transfers", "Transfers in our books, by state.", ["state"], registry=registry
-        )
-        self.oldest_unforwarded_seconds = Gauge(
-            "repasse_oldest_unforwarded_credit_seconds",
-            "Age of the oldest credit that has not been forwarded; 0 when there is none.",
-            registry=registry,
-        )
-        self.money_at_risk_centavos = Gauge(
-            "repasse_money_at_risk_centavos", "Credited money that is not settled yet.", registry=registry
-        )
-        self.attention = Gauge("repasse_attention", "Matters that wait for the operator.", registry=registry)
-
-    def count_event(self, status: int, seconds: float) -> None:
-        """Count one webhook request by its HTTP status."""
-        self.events.labels(str(status)).inc()
-        self.event_seconds.observe(seconds)
-
-    def count_bank_call(self, method: str, resource: str, verdict: str, seconds: float) -> None:
-        """Count one call to the bank; what the transport reports to."""
-        call = f"{method} {resource}"
-        self.bank_calls.labels(call, verdict).inc()
-        self.bank_call_seconds.labels(call).observe(seconds)
-
-    def count_transfers(self, outcomes: Mapping[str, int]) -> None:
-        """Count outcomes of transfers (sent, found, failed, ...)."""
-        for outcome, count in outcomes.items():
-            if count:
-                self.transfers_recorded.labels(outcome).inc(count)
 
 
 # --- below: where lines go, and what is in every one of them ---
@@ -173,6 +118,9 @@ class _Stdout:
             return
 
 
+_stamp = structlog.processors.TimeStamper(fmt="iso", utc=True)
+
+
 class _SaidBy:
     """Adds the process's name to every line."""
 
@@ -186,7 +134,7 @@ class _SaidBy:
 
 def _common(said_by: Processor) -> list[Processor]:
     return [
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        _stamp,
         said_by,
         # Turned into text here, because a traceback may quote a secret too.
         structlog.processors.format_exc_info,
@@ -275,7 +223,7 @@ def _masked(name: str, value: Any) -> Any:
     if isinstance(value, str):
         if value and _SECRET_NAME.search(name):
             return MASK
-        masked = _masked_text(value)
+        masked = masked_text(value)
         if masked == value and _TAX_ID_NAME.search(name):
             return MASK
         return masked
@@ -287,10 +235,11 @@ def _masked(name: str, value: Any) -> Any:
         return value
     if isinstance(value, int):
         return MASK if _TAX_ID_NAME.search(name) else value
-    return _masked_text(str(value))
+    return masked_text(str(value))
 
 
-def _masked_text(text: str) -> str:
+def masked_text(text: str) -> str:
+    """Return the text with private keys, tokens, passwords and tax ids masked."""
     if not _SUSPECT.search(text):
         return text
     for pattern, mask in _MASKS:

@@ -5,12 +5,15 @@ variable, what is wrong and what to put. No value is ever quoted in it: a key th
 wrong variable would be printed too. Nothing here opens a database or calls the bank.
 """
 
+import difflib
 import logging
 import math
+import os
 import re
 from typing import Annotated, Any, Literal, NoReturn
 from urllib.parse import SplitResult, urlsplit
 
+from dotenv import dotenv_values
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import (
     BaseSettings,
@@ -74,10 +77,25 @@ def _operator_token(secret: SecretStr) -> SecretStr:
     token = secret.get_secret_value()
     if not token:
         raise ValueError("is empty, which would protect nothing")
-    if len(token) < OPERATOR_TOKEN_LENGTH_MIN:
-        raise ValueError(f"is shorter than {OPERATOR_TOKEN_LENGTH_MIN} characters")
+    _long_enough(secret)
     if not re.fullmatch(r"[!-~]+", token):
         raise ValueError("has characters that do not travel in an HTTP header")
+    return secret
+
+
+def _long_enough(secret: SecretStr) -> SecretStr:
+    if len(secret.get_secret_value()) < OPERATOR_TOKEN_LENGTH_MIN:
+        raise ValueError(f"is shorter than {OPERATOR_TOKEN_LENGTH_MIN} characters")
+    return secret
+
+
+def _alert_url(secret: SecretStr) -> SecretStr:
+    text = secret.get_secret_value()
+    parts = _split_url(text)
+    if parts.scheme not in ("http", "https") or not parts.hostname or not re.fullmatch(r"[!-~]+", text):
+        raise ValueError("is not an http:// or https:// URL with a host")
+    if parts.fragment:
+        raise ValueError("has a part after #, which is never sent")
     return secret
 
 
@@ -211,6 +229,19 @@ class Settings(BaseSettings):
         default=None,
         description=f"{OPERATOR_TOKEN_LENGTH_MIN} or more letters, digits and signs, or leave it out",
     )
+    alert_webhook_url: Annotated[SecretStr, AfterValidator(_alert_url)] | None = Field(
+        default=None, description="the http:// or https:// URL that takes alerts, or leave it out"
+    )
+    alert_webhook_secret: Annotated[SecretStr, AfterValidator(_long_enough)] | None = Field(
+        default=None,
+        description=f"{OPERATOR_TOKEN_LENGTH_MIN} or more characters that the receiver knows too",
+    )
+    metrics_port: int | None = Field(
+        default=None, ge=1, le=65535, description="a port number from 1 to 65535, or leave it out"
+    )
+    drain_seconds: float = Field(
+        default=0, ge=0, le=300, allow_inf_nan=False, description="seconds from 0 to 300, fractions allowed"
+    )
     log_level: Annotated[Literal["debug", "info", "warning", "error"], _AnyCase] = Field(
         default="info", description="debug, info, warning or error"
     )
@@ -298,6 +329,31 @@ def load_settings(needs_bank: bool = True) -> Settings:
     if not settings.starkbank_project_id:
         _refuse("starkbank_project_id", "is missing")
     return settings.model_copy(update={"starkbank_private_key": SecretStr(_read_private_key(settings))})
+
+
+def misspelt_settings() -> dict[str, str]:
+    """Names in ``.env`` and the environment that are none of ours but nearly: each with the one it resembles.
+
+    They are ignored otherwise, and whoever wrote them believes that they hold.
+    """
+    known = [name.upper() for name in Settings.model_fields]
+    try:
+        written = [*dotenv_values(".env", interpolate=False), *os.environ]
+    except (OSError, UnicodeDecodeError):  # load_settings has its own words for that
+        written = list(os.environ)
+    found: dict[str, str] = {}
+    for name in written:
+        if name.upper() not in known and len(name) >= _MISSPELT_LENGTH_MIN:
+            for like in difflib.get_close_matches(name.upper(), known, 1, _MISSPELT_LIKENESS):
+                found[name] = like
+    return found
+
+
+# HOST and PORT resemble too many names that are others'.
+_MISSPELT_LENGTH_MIN = 7
+
+# One or two letters wrong, missing or too many in a name of ordinary length; DATABASE_URI resembles at 0.92.
+_MISSPELT_LIKENESS = 0.88
 
 
 # --- below: reading, and the sentences of its errors ---
@@ -404,6 +460,10 @@ def _check_together(settings: Settings) -> None:
         )
     if round(ratio) > SLOTS_MAX:
         _refuse("invoice_window_seconds", f"holds more than {SLOTS_MAX} intervals", "a shorter window")
+    if settings.alert_webhook_url is not None and settings.alert_webhook_secret is None:
+        _refuse("alert_webhook_secret", "is missing, and ALERT_WEBHOOK_URL is set")
+    if settings.metrics_port is not None and settings.operator_token is None:
+        _refuse("operator_token", "is missing, and METRICS_PORT is set")
     # A look-up and the sending that may follow it must both fit into one lease.
     if 2 * settings.bank_timeout_seconds >= settings.transfer_lease_seconds:
         _refuse(

@@ -2,9 +2,13 @@
 
 import argparse
 import errno
+import os
 import signal
 import socket
 import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import uvicorn
 
@@ -29,19 +33,37 @@ def main() -> int:
     # uvicorn ends by raising the signal that ended it once more; this makes it a clean exit
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     signal.signal(signal.SIGINT, lambda *_: sys.exit(0))
-    uvicorn.run(
-        "webhooks.app:create_app",
-        factory=True,
-        host=settings.host,
-        port=settings.port,
-        workers=arguments.workers or settings.web_workers,
-        log_config=None,  # our own, see payments.observability
-        access_log=False,  # every delivery has its own line already
-        server_header=False,
-        # the bank's own patience is unknown; a commit takes milliseconds, so this is only for the stuck
-        timeout_graceful_shutdown=20,
-    )
+    workers = arguments.workers or settings.web_workers
+    with _metrics_folder(workers):
+        uvicorn.run(
+            "webhooks.app:create_app",
+            factory=True,
+            host=settings.host,
+            port=settings.port,
+            workers=workers,
+            log_config=None,  # our own, see payments.observability
+            access_log=False,  # every delivery has its own line already
+            server_header=False,
+            # the bank's own patience is unknown; a commit takes milliseconds, so this is only for the stuck
+            timeout_graceful_shutdown=20,
+        )
     return 0
+
+
+@contextmanager
+def _metrics_folder(workers: int) -> Iterator[None]:
+    """Where several workers write what they count, so that whichever is asked tells of all; removed at the end.
+
+    prometheus_client reads the variable when it is imported, which each worker does anew. Counts of a worker that
+    died stay, as they must; its gauges would not, but there are none: what is a gauge is read from the books.
+    """
+    os.environ.pop("PROMETHEUS_MULTIPROC_DIR", None)  # a folder of others' would be counted too
+    if workers == 1:
+        yield
+        return
+    with tempfile.TemporaryDirectory(prefix="repasse-metrics-") as folder:
+        os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
+        yield
 
 
 def _parse() -> argparse.Namespace:

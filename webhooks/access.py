@@ -4,7 +4,6 @@ A wrong token makes its client wait, longer each time; until then nothing that i
 token is never logged. What it keeps is bounded, and nobody is kept waiting on an open connection.
 """
 
-import base64
 import secrets
 import time
 from collections import OrderedDict
@@ -14,6 +13,8 @@ from ipaddress import AddressValueError, IPv6Address
 
 import structlog
 from starlette.requests import HTTPConnection
+
+from payments.authorization import token_in
 
 log = structlog.get_logger()
 
@@ -52,7 +53,7 @@ class Gate:
 
     def refusal_of(self, connection: HTTPConnection) -> Refusal | None:
         """None when the request carries the token, as Bearer or as the password of HTTP Basic."""
-        given = token_in(connection)
+        given = token_in(connection.headers.get("authorization", ""))
         return Refusal() if given is None else self.check(given, address_of(connection))
 
     def check(self, given: str, address: str) -> Refusal | None:
@@ -75,22 +76,6 @@ class Gate:
             self._clients.popitem(last=False)
         log.warning("access.refused", client=address, wrong=wrong, wait_seconds=wait)
         return Refusal()
-
-
-def token_in(connection: HTTPConnection) -> str | None:
-    """The token that a request carries; None when it brings none, empty when what it brings cannot be read."""
-    header = connection.headers.get("authorization")
-    if not header:
-        return None
-    scheme, _, given = header.partition(" ")
-    if scheme.lower() == "bearer":
-        return given
-    if scheme.lower() != "basic":
-        return ""
-    try:
-        return base64.b64decode(given, validate=True).decode().partition(":")[2]
-    except ValueError:  # no base64, no UTF-8, or not even ASCII
-        return ""
 
 
 def address_of(connection: HTTPConnection) -> str:

@@ -2,7 +2,9 @@
 
 import asyncio
 import logging
+import os
 import secrets
+import socket
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -17,23 +19,29 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from payments.bank.client import open_bank
 from payments.bank.signature import BankKeys
+from payments.heartbeat import Heartbeat
 from payments.ledger import inbox
 from payments.ledger.database import open_database
 from payments.ledger.inbox import Arrival, Outcome, Receipt
 from payments.ledger.migrate import migrate
+from payments.ledger.processes import Process
 from payments.ledger.transfers import next_due_at
-from payments.observability import Metrics, configure_logging
+from payments.metrics import Metrics, MetricsText
+from payments.notification import open_notifying
+from payments.observability import configure_logging
 from payments.reconciliation import Reconciliation, reconcile_once
-from payments.settings import Settings, load_settings
+from payments.settings import Settings, load_settings, misspelt_settings
 from payments.settlement import Settlement, settle_once
+from payments.ticker import guarded
+from payments.version import VERSION
 from webhooks.access import Gate
 from webhooks.console.acts import Work
 from webhooks.console.site import Console
+from webhooks.draining import Draining
 from webhooks.forwarder import Forwarder
 from webhooks.health import MetricsPage, Ready, live
 from webhooks.intake import Intake
 from webhooks.receive import Receiver, tell
-from webhooks.signals import told_of_the_end
 
 log = structlog.get_logger()
 
@@ -49,9 +57,10 @@ def create_app(settings: Settings | None = None) -> ASGIApp:
     settings = settings or load_settings()
     configure_logging(settings.log_level, settings.log_format, "web")
     logging.captureWarnings(True)
+    for name, like in misspelt_settings().items():
+        log.warning("setting.unknown", name=name, meant=like)
     policy = settings.forwarding_policy
-    registry = CollectorRegistry()
-    metrics = Metrics(registry)
+    metrics = Metrics(CollectorRegistry())
     database = open_database(settings.database_url.get_secret_value())
     migrate(database)
     bank = open_bank(
@@ -79,6 +88,16 @@ def create_app(settings: Settings | None = None) -> ASGIApp:
         return settlement
 
     forwarder = Forwarder(settle, next_due_at=partial(next_due_at, database))
+    draining = Draining(settings.drain_seconds)
+    process = Process(secrets.token_hex(8), "web", socket.gethostname(), os.getpid(), VERSION)
+    heartbeat = Heartbeat(database, process, _utc_now, partial(_age_of_key, keys))
+    notifying = open_notifying(settings, database, _utc_now)
+
+    def fetch_key() -> None:
+        if keys.refresh():
+            guarded("heartbeat", heartbeat.beat)  # so that nobody takes us for keyless until the next beat
+        else:
+            log.warning("bank_key.not_fetched", reason=keys.failure)
 
     token = settings.operator_token.get_secret_value() if settings.operator_token else None
     gate = Gate(token) if token else None
@@ -94,14 +113,27 @@ def create_app(settings: Settings | None = None) -> ASGIApp:
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
-        fetching = asyncio.create_task(asyncio.to_thread(keys.refresh))
+        draining.listen(at_signal=console.end if console else None)
+        fetching = asyncio.create_task(asyncio.to_thread(fetch_key))
         forwarder.start()
-        log.info("web.started", database=database.name, environment=settings.starkbank_environment)
-        with told_of_the_end(console.end if console else lambda: None):
-            yield
+        heartbeat.start()
+        if notifying:
+            notifying.start()
+        log.info(
+            "web.started",
+            database=database.name,
+            environment=settings.starkbank_environment,
+            version=VERSION,
+            process_id=process.id,
+        )
+        yield
+        draining.has_begun = True
         await intake.close()
         await asyncio.to_thread(forwarder.stop)
         await fetching
+        if notifying:
+            await asyncio.to_thread(notifying.stop)
+        await asyncio.to_thread(heartbeat.stop)
         database.close()
         log.info("web.stopped")
 
@@ -109,8 +141,8 @@ def create_app(settings: Settings | None = None) -> ASGIApp:
     pages = Starlette(
         routes=[
             Route("/health/live", live),
-            Route("/health/ready", Ready(database, keys, forwarder).answer),
-            Route("/metrics", MetricsPage(registry, metrics, database, gate, _utc_now).answer),
+            Route("/health/ready", Ready(database, keys, forwarder, draining).answer),
+            Route("/metrics", MetricsPage(MetricsText(metrics, database, _utc_now), gate).answer),
             *(console.routes if console else []),
         ],
         lifespan=lifespan,
@@ -145,6 +177,10 @@ def _said_of(run: Reconciliation) -> str:
 
 def _utc_now() -> datetime:
     return datetime.now(UTC)
+
+
+def _age_of_key(keys: BankKeys) -> float | None:
+    return None if keys.fetched_at is None else time.monotonic() - keys.fetched_at
 
 
 def _new_call_tag() -> str:

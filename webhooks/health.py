@@ -1,11 +1,10 @@
 """``/health/live``, ``/health/ready`` and ``/metrics``: what machines ask about this process."""
 
 import asyncio
-from collections.abc import Callable
 from datetime import datetime
 from math import ceil
 
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
@@ -13,60 +12,78 @@ from payments.bank.signature import BankKeys
 from payments.errors import LedgerUnavailable
 from payments.ledger.database import Database
 from payments.ledger.migrate import NEWEST_REVISION, revision_of
-from payments.ledger.statement import read_oldest_unforwarded, read_statement
-from payments.observability import Metrics
+from payments.ledger.switches import paused
+from payments.metrics import MetricsText
+from payments.observability import masked_text
 from webhooks.access import Gate
+from webhooks.draining import Draining
 from webhooks.forwarder import Forwarder
+
+_NOT_KEPT = {"Cache-Control": "no-store"}
 
 
 async def live(_: Request) -> Response:
     """200 as long as the event loop turns."""
-    return JSONResponse({"status": "live"})
+    return JSONResponse({"status": "live"}, headers=_NOT_KEPT)
 
 
 class Ready:
-    """200 when an event would be accepted and forwarded now; 503 with what is missing otherwise."""
+    """200 when an event would be accepted and forwarded now; 503 with what is missing and why otherwise.
 
-    def __init__(self, database: Database, keys: BankKeys, forwarder: Forwarder) -> None:
+    A pause is an operator's will and not a failure: it is shown, and the answer stays 200.
+    """
+
+    def __init__(self, database: Database, keys: BankKeys, forwarder: Forwarder, draining: Draining) -> None:
         self._database = database
         self._keys = keys
         self._forwarder = forwarder
+        self._draining = draining
 
     async def answer(self, _: Request) -> Response:
-        checks = await asyncio.to_thread(self._check)
-        ready = all(checks.values())
-        return JSONResponse(
-            {"status": "ready" if ready else "not ready", "checks": checks}, 200 if ready else 503
-        )
+        reasons, off = await asyncio.to_thread(self._check)
+        # Anybody may ask: a short text, and nothing secret that the bank or the database may have said.
+        failed = {name: masked_text(reason)[:200] for name, reason in reasons.items() if reason is not None}
+        body = {
+            "status": "not ready" if failed else "ready",
+            "checks": {name: reason is None for name, reason in reasons.items()},
+            "reasons": failed,
+            "paused": {name: since.isoformat() for name, since in off.items()},
+        }
+        return JSONResponse(body, 503 if failed else 200, headers=_NOT_KEPT)
 
-    def _check(self) -> dict[str, bool]:
-        try:
-            database = revision_of(self._database) == NEWEST_REVISION
-        except LedgerUnavailable:
-            database = False
+    def _check(self) -> tuple[dict[str, str | None], dict[str, datetime]]:
+        """Each check with None, or why it fails; and what is paused."""
+        database, migrations, off = self._ask_database()
         return {
             "database": database,
-            "bank_key": self._keys.fetched_at is not None or self._keys.refresh(),
-            "forwarder": self._forwarder.is_alive,
-        }
+            "migrations": migrations,
+            "bank_key": self._ask_key(),
+            "forwarder": None if self._forwarder.is_alive else "the forwarder's thread has ended",
+            "draining": "this process was told to stop" if self._draining.has_begun else None,
+        }, off
+
+    def _ask_database(self) -> tuple[str | None, str | None, dict[str, datetime]]:
+        try:
+            found = revision_of(self._database)
+            if found != NEWEST_REVISION:
+                wrong = f"the database is at version {found or 'none'}, this program needs {NEWEST_REVISION}"
+                return None, wrong, {}
+            return None, None, {str(name): since for name, since in paused(self._database).items()}
+        except LedgerUnavailable as error:
+            return str(error), "the database does not answer", {}
+
+    def _ask_key(self) -> str | None:
+        if self._keys.fetched_at is not None or self._keys.refresh():
+            return None
+        return f"no public key of the bank is known: {self._keys.failure}"
 
 
 class MetricsPage:
     """The Prometheus page, for whoever has the operator's token; 404 when no token is set."""
 
-    def __init__(
-        self,
-        registry: CollectorRegistry,
-        metrics: Metrics,
-        database: Database,
-        gate: Gate | None,
-        clock: Callable[[], datetime],
-    ) -> None:
-        self._registry = registry
-        self._metrics = metrics
-        self._database = database
+    def __init__(self, text: MetricsText, gate: Gate | None) -> None:
+        self._text = text
         self._gate = gate
-        self._clock = clock
 
     async def answer(self, request: Request) -> Response:
         if self._gate is None:
@@ -78,21 +95,5 @@ class MetricsPage:
             return PlainTextResponse(
                 "the operator's token is needed", 401, {"WWW-Authenticate": 'Basic realm="repasse"'}
             )
-        page = await asyncio.to_thread(self._render)
-        return Response(page, media_type=CONTENT_TYPE_LATEST, headers={"Cache-Control": "no-store"})
-
-    def _render(self) -> bytes:
-        try:
-            statement = read_statement(self._database)
-            oldest = read_oldest_unforwarded(self._database)
-        except LedgerUnavailable:
-            return generate_latest(self._registry)  # the counters are worth having even now
-        for state, count in statement.transfers.items():
-            self._metrics.transfers.labels(state).set(count)
-        age = 0.0 if oldest is None else (self._clock() - oldest).total_seconds()
-        self._metrics.oldest_unforwarded_seconds.set(max(0.0, age))
-        self._metrics.money_at_risk_centavos.set(
-            statement.unforwarded_centavos + statement.in_flight_centavos
-        )
-        self._metrics.attention.set(statement.attention)
-        return generate_latest(self._registry)
+        page = await asyncio.to_thread(self._text.render)
+        return Response(page, media_type=CONTENT_TYPE_LATEST, headers=_NOT_KEPT)

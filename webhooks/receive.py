@@ -20,7 +20,8 @@ from payments.bank.signature import BankKeys, KeyUnavailable
 from payments.errors import LedgerUnavailable
 from payments.event import read_event
 from payments.ledger.inbox import Arrival, Outcome, Receipt
-from payments.observability import Metrics, write_facts
+from payments.metrics import Metrics
+from payments.observability import write_facts
 from webhooks.intake import Intake
 
 log = structlog.get_logger()
@@ -46,7 +47,11 @@ class Receiver:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one delivery, and count it."""
         began = perf_counter()
-        answer = await self._receive(scope, receive)
+        try:
+            answer = await self._receive(scope, receive)
+        except Exception:
+            self._metrics.count_event(500, perf_counter() - began)  # the server answers it
+            raise
         await answer.send(send)
         self._metrics.count_event(answer.status, perf_counter() - began)
 

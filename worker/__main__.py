@@ -1,9 +1,13 @@
 """``python -m worker``: issues invoices on schedule and reconciles, until SIGTERM. It stays up after its window."""
 
+import os
+import secrets
 import signal
+import socket
 import sys
 import threading
-from datetime import UTC
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 import structlog
 from apscheduler.events import EVENT_SCHEDULER_STARTED
@@ -11,11 +15,19 @@ from apscheduler.schedulers.blocking import BlockingScheduler
 
 from payments.bank.client import open_bank
 from payments.errors import RepasseError
-from payments.ledger.database import open_database
+from payments.heartbeat import Heartbeat
+from payments.ledger.database import Database, open_database
 from payments.ledger.migrate import migrate
+from payments.ledger.processes import Process
+from payments.notification import open_notifying
 from payments.observability import configure_logging
-from payments.settings import load_settings
+from payments.settings import Settings, load_settings, misspelt_settings
+from payments.version import VERSION
 from worker.schedule import add_jobs, issuing_job, open_or_continue, reconciliation_job, rules_from
+
+if TYPE_CHECKING:
+    from payments.bank.transport import OnCall
+    from worker.metrics_page import MetricsPage
 
 log = structlog.get_logger()
 
@@ -25,14 +37,18 @@ def main() -> int:
     try:
         settings = load_settings()
         configure_logging(settings.log_level, settings.log_format, "worker")
+        for name, like in misspelt_settings().items():
+            log.warning("setting.unknown", name=name, meant=like)
         database = open_database(settings.database_url.get_secret_value())
         migrate(database)
+        page, count_call = _open_metrics(settings, database)
         bank = open_bank(
             environment=settings.starkbank_environment,
             project_id=settings.starkbank_project_id,
             private_key_pem=settings.private_key_pem,
             api_url=settings.starkbank_api_url,
             timeout_seconds=settings.bank_timeout_seconds,
+            on_call=count_call,
         )
         window = open_or_continue(database, settings)
     except RepasseError as error:
@@ -49,11 +65,47 @@ def main() -> int:
     )
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, scheduler.end)
-    log.info("worker.started", database=database.name, environment=settings.starkbank_environment)
+    process = Process(secrets.token_hex(8), "worker", socket.gethostname(), os.getpid(), VERSION)
+    heartbeat = Heartbeat(database, process, _utc_now)
+    beside = [each for each in (heartbeat, open_notifying(settings, database, _utc_now), page) if each]
+    for each in beside:
+        each.start()
+    log.info(
+        "worker.started",
+        database=database.name,
+        environment=settings.starkbank_environment,
+        version=VERSION,
+        process_id=process.id,
+    )
     scheduler.start()
+    for each in reversed(beside):
+        each.stop()
     database.close()
     log.info("worker.stopped")
     return 0
+
+
+def _open_metrics(settings: Settings, database: Database) -> "tuple[MetricsPage | None, OnCall | None]":
+    """The page and what counts for it; both None without METRICS_PORT. Raises SettingsError."""
+    if settings.metrics_port is None:
+        return None, None
+    # That variable is for several workers of one web process; here it would need a folder that nobody cleans.
+    os.environ.pop("PROMETHEUS_MULTIPROC_DIR", None)
+    from prometheus_client import CollectorRegistry
+
+    from payments.metrics import Metrics, MetricsText
+    from worker.metrics_page import MetricsPage
+
+    assert settings.operator_token is not None  # load_settings has seen to it
+    metrics = Metrics(CollectorRegistry())
+    text = MetricsText(metrics, database, _utc_now)
+    token = settings.operator_token.get_secret_value()
+    page = MetricsPage(settings.host, settings.metrics_port, token, text.render)
+    return page, metrics.count_bank_call
+
+
+def _utc_now() -> datetime:
+    return datetime.now(UTC)
 
 
 class Scheduler(BlockingScheduler):  # type: ignore[misc]

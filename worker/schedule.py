@@ -40,12 +40,9 @@ def rules_from(settings: Settings) -> IssuingRules:
 
 def open_or_continue(database: Database, settings: Settings) -> IssuingWindow:
     """Open the window now if there is none; else the stored one goes on, whatever the settings say by now."""
+    token = secrets.token_hex(4)
     window = open_window(
-        database,
-        settings.invoice_interval_seconds,
-        settings.slots,
-        token=secrets.token_hex(4),
-        now=datetime.now(UTC),
+        database, settings.invoice_interval_seconds, settings.slots, token=token, now=datetime.now(UTC)
     )
     # As intervals and not as numbers: a timedelta has whole microseconds.
     interval = timedelta(seconds=settings.invoice_interval_seconds)
@@ -56,7 +53,13 @@ def open_or_continue(database: Database, settings: Settings) -> IssuingWindow:
             interval_seconds=window.interval.total_seconds(),
             slots=window.slots,
         )
-    log.info("window.open", opened_at=window.opened_at.isoformat(), slots=window.slots)
+    # The stored window has another token when it was there before.
+    log.info(
+        "window.opened" if window.token == token else "window.continued",
+        opened_at=window.opened_at.isoformat(),
+        slots=window.slots,
+        interval_seconds=window.interval.total_seconds(),
+    )
     return window
 
 

@@ -82,6 +82,11 @@ class BankKeys:
         """When the keys were last fetched with success, on ``clock``; None when no key is known."""
         return self._fetched_at
 
+    @property
+    def failure(self) -> str:
+        """Why the last fetch that failed did; worth telling while no key is known."""
+        return self._failure
+
     def check(self, body: bytes, digital_signature: str) -> bool:
         """Do both steps; may call the bank. Raises KeyUnavailable."""
         known = self.check_cached(body, digital_signature)

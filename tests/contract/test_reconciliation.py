@@ -142,6 +142,23 @@ def test_a_transfer_that_stays_open_at_the_bank_is_asked_for_once_a_run(stage: S
     assert stage.books.in_flight_centavos == 10_000
 
 
+def test_a_transfer_without_an_outcome_for_a_day_is_raised_until_it_has_one(stage: Stage) -> None:
+    """A person asks the bank; when the bank decides, the matter is closed."""
+    stage.emulator.ask("PATCH", "settings", process_delay_seconds=[1.5 * DAY, 1.5 * DAY])
+    stage.credit(10_000)
+    stage.settle()
+    stage.advance(DAY - 1)
+    stage.reconcile()
+    assert stage.books.attention == 0
+    stage.advance(2)
+    stage.reconcile()
+    assert stage.books.attention == 1
+    stage.advance(DAY)
+    stage.reconcile()
+    assert stage.books.settled_centavos == 10_000
+    assert stage.books.attention == 0
+
+
 @pytest.mark.parametrize(
     ("route", "question", "still_found"),
     [

@@ -1,4 +1,4 @@
-"""Logs: one JSON line a fact, nothing secret in it. Metrics: the names that dashboards rely on."""
+"""Logs: one JSON line a fact, nothing secret in it."""
 
 import json
 import logging
@@ -9,9 +9,8 @@ from typing import Any
 
 import pytest
 import structlog
-from prometheus_client import CollectorRegistry, generate_latest
 
-from payments.observability import MASK, Metrics, configure_logging, redact
+from payments.observability import MASK, configure_logging, redact
 
 PEM = "-----BEGIN EC PRIVATE KEY-----\nMHQCAQEEIAbcd\n-----END EC PRIVATE KEY-----"
 
@@ -25,7 +24,7 @@ def _restored_logging() -> Iterator[None]:
     structlog.reset_defaults()
     root.handlers[:] = handlers
     root.setLevel(level)
-    for name in ("apscheduler", "uvicorn.access"):
+    for name in ("apscheduler", "uvicorn.access", "urllib3.connectionpool"):
         logging.getLogger(name).setLevel(logging.NOTSET)
 
 
@@ -166,40 +165,3 @@ def test_what_is_secret_is_masked_wherever_it_stands(name: str, value: object, m
 def test_what_is_not_secret_stays(name: str, value: object) -> None:
     """An id or an amount that is masked helps nobody."""
     assert redact(None, "info", {name: value}) == {name: value}
-
-
-def test_metrics_have_their_promised_names() -> None:
-    """In base units, with the labels that dashboards and alerts rely on."""
-    registry = CollectorRegistry()
-    metrics = Metrics(registry)
-    metrics.events.labels(answer="accepted").inc()
-    metrics.event_seconds.observe(0.003)
-    metrics.signature_refusals.inc()
-    metrics.count_bank_call("POST", "transfer", "accepted", 0.2)
-    metrics.count_transfers({"sent": 2, "found": 1, "failed": 0})
-    metrics.transfers.labels(state="pending").set(3)
-    metrics.oldest_unforwarded_seconds.set(1.5)
-    metrics.money_at_risk_centavos.set(100)
-    metrics.attention.set(1)
-    text = generate_latest(registry).decode()
-    for sample in (
-        'repasse_events_total{answer="accepted"} 1.0',
-        "repasse_event_seconds_count 1.0",
-        "repasse_signature_refusals_total 1.0",
-        'repasse_bank_calls_total{call="POST transfer",verdict="accepted"} 1.0',
-        'repasse_bank_call_seconds_count{call="POST transfer"} 1.0',
-        'repasse_transfers_recorded_total{outcome="sent"} 2.0',
-        'repasse_transfers_recorded_total{outcome="found"} 1.0',
-        'repasse_transfers{state="pending"} 3.0',
-        "repasse_oldest_unforwarded_credit_seconds 1.5",
-        "repasse_money_at_risk_centavos 100.0",
-        "repasse_attention 1.0",
-    ):
-        assert f"{sample}\n" in text
-    assert 'outcome="failed"' not in text
-
-
-def test_two_sets_of_metrics_do_not_meet() -> None:
-    """Each process, and each test, brings its own registry."""
-    Metrics(CollectorRegistry())
-    Metrics(CollectorRegistry())

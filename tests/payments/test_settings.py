@@ -18,7 +18,7 @@ from ellipticcurve.privateKey import PrivateKey
 
 from payments.errors import SettingsError
 from payments.policy import ForwardingPolicy
-from payments.settings import Settings, load_settings
+from payments.settings import Settings, load_settings, misspelt_settings
 from payments.transfer import Destination
 
 ROOT = Path(__file__).parents[2]
@@ -147,6 +147,14 @@ WRONG = [
     ("OPERATOR_TOKEN", "", "is empty"),
     ("OPERATOR_TOKEN", "hunter2hunter2!", "shorter than 16"),
     ("OPERATOR_TOKEN", "hunter2hunter2 hunter2", "HTTP header"),
+    ("ALERT_WEBHOOK_URL", "alerts.example.com/hook-secret", "is not an http://"),
+    ("ALERT_WEBHOOK_URL", "https://", "is not an http://"),
+    ("ALERT_WEBHOOK_URL", "https://alerts.example.com/a b hook-secret", "is not an http://"),
+    ("ALERT_WEBHOOK_URL", "https://alerts.example.com:http/hook-secret", "well-formed"),
+    ("ALERT_WEBHOOK_URL", "https://alerts.example.com/#hook-secret", "after #"),
+    ("ALERT_WEBHOOK_SECRET", "hunter2hunter2!", "shorter than 16"),
+    ("METRICS_PORT", "70000", "too large"),
+    ("DRAIN_SECONDS", "-1", "too small"),
     ("LOG_LEVEL", "loud", "none of its choices"),
     ("LOG_FORMAT", "xml", "none of its choices"),
 ]
@@ -171,6 +179,41 @@ def test_every_setting_has_a_wrong_value_above() -> None:
     """A new setting comes with the line that its wrong value gets."""
     tried = {name for name, _, _ in WRONG} | {"STARKBANK_PRIVATE_KEY_PATH"}
     assert tried == {name.upper() for name in Settings.model_fields}
+
+
+def test_an_alert_hook_needs_its_secret(environment: pytest.MonkeyPatch) -> None:
+    """Whoever receives alerts must be able to tell them from anybody's."""
+    environment.setenv("ALERT_WEBHOOK_URL", "https://operator:hunter2@alerts.example.com/hook")
+    assert refusal().startswith(
+        "ALERT_WEBHOOK_SECRET is missing, and ALERT_WEBHOOK_URL is set: put 16 or more"
+    )
+    environment.setenv("ALERT_WEBHOOK_SECRET", "correct-horse-battery")
+    assert "hunter2" not in repr(load_settings())
+
+
+def test_the_workers_metrics_need_the_token(environment: pytest.MonkeyPatch) -> None:
+    """They tell of money, on a port of their own."""
+    environment.setenv("METRICS_PORT", "9101")
+    assert refusal().startswith("OPERATOR_TOKEN is missing, and METRICS_PORT is set: put ")
+
+
+def test_names_that_are_nearly_ours_are_noticed(environment: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A misspelt setting is ignored, and whoever wrote it believes that it holds."""
+    environment.setenv("TRANSFER_LEASE_SECOND", "90")
+    environment.setenv("DATABASE_URI", "sqlite:///other.db")
+    for name in ("DATABASE_NAME", "HOSTNAME", "SPORT", "PATH", "STARKBANK_SDK_HOME", "OTHER_TOKEN"):
+        environment.setenv(name, "another program's")
+    (tmp_path / ".env").write_text("INVOICES_PER_BATCHMAX=3\nPORT=8000\nlog_level=info\nSOMETHING=else\n")
+    assert misspelt_settings() == {
+        "TRANSFER_LEASE_SECOND": "TRANSFER_LEASE_SECONDS",
+        "DATABASE_URI": "DATABASE_URL",
+        "INVOICES_PER_BATCHMAX": "INVOICES_PER_BATCH_MAX",
+    }
+
+
+def test_without_an_env_file_only_the_environment_is_looked_at(environment: pytest.MonkeyPatch) -> None:
+    """And an ordinary environment has nothing that resembles our settings."""
+    assert misspelt_settings() == {}
 
 
 def test_the_other_wrong_variables_are_named_too(environment: pytest.MonkeyPatch) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 import pytest
 import requests
 
+from tests.process import logs
 from tests.process.conftest import Town, assert_day_is_exact
 from tests.running import wait_until
 
@@ -13,8 +14,12 @@ pytestmark = [pytest.mark.process, pytest.mark.timeout(170)]
 
 
 def test_a_day_with_both_processes_stopped_in_the_middle_ends_exact(build_town: Callable[..., Town]) -> None:
-    """SIGTERM to the web app and the worker mid-window, each ends with 0; started again, nothing is lost or doubled."""
-    town = build_town()
+    """SIGTERM to the web app and the worker mid-window, each ends with 0; started again, nothing is lost or doubled.
+
+    What they wrote meanwhile, at the most talkative level, holds nothing secret, and tells of each credit from its
+    event to the end of its transfer.
+    """
+    town = build_town(LOG_LEVEL="debug", **logs.SECRETS)
     web = town.start_web()
     town.register()
     worker = town.start_worker()
@@ -31,6 +36,11 @@ def test_a_day_with_both_processes_stopped_in_the_middle_ends_exact(build_town: 
     assert_day_is_exact(ours, theirs)
     assert worker.stop(signal.SIGINT) == 0
     assert web.stop(signal.SIGINT) == 0
+    books = town.runner.folder / "repasse.db"
+    log = logs.logs_of(town.runner.folder)
+    assert '"level":"debug"' in log
+    logs.assert_nothing_secret(log, town.bank.private_key_pem, books)
+    logs.assert_every_credit_can_be_followed(logs.assert_every_line_is_json(log), books)
 
 
 def test_a_day_with_two_web_processes_and_two_workers_ends_exact(build_town: Callable[..., Town]) -> None:

@@ -7,12 +7,14 @@ from contextlib import closing
 
 import pytest
 
+from payments.ledger.migrate import NEWEST_REVISION
 from tests.emulated import EmulatedBank
 from tests.events import invoice_event
 from tests.running import wait_until
 from tests.webhooks.conftest import WebApp
 
 TOKEN = "a-token-of-thirty-two-characters"
+CHECKS = dict.fromkeys(("database", "migrations", "bank_key", "forwarder", "draining"), True)
 
 
 def basic(password: str, user: str = "operator") -> str:
@@ -35,8 +37,8 @@ def test_ready_says_that_an_event_would_be_taken_and_forwarded(web: WebApp) -> N
     """Database, key and forwarder."""
     answer = web.client.get("/health/ready")
     assert answer.status_code == 200
-    checks = {"database": True, "bank_key": True, "forwarder": True}
-    assert answer.json() == {"status": "ready", "checks": checks}
+    assert answer.json() == {"status": "ready", "checks": CHECKS, "reasons": {}, "paused": {}}
+    assert answer.headers["cache-control"] == "no-store"
 
 
 def test_ready_names_the_banks_key_when_it_is_missing(
@@ -46,18 +48,24 @@ def test_ready_names_the_banks_key_when_it_is_missing(
     emulator.fault("key_endpoint_down")
     answer = start_app().client.get("/health/ready")
     assert answer.status_code == 503
-    checks = {"database": True, "bank_key": False, "forwarder": True}
-    assert answer.json() == {"status": "not ready", "checks": checks}
+    body = answer.json()
+    assert (body["status"], body["checks"]) == ("not ready", {**CHECKS, "bank_key": False})
+    assert list(body["reasons"]) == ["bank_key"]
+    assert body["reasons"]["bank_key"].startswith("no public key of the bank is known: ")
 
 
-def test_ready_names_the_database_when_it_is_of_another_version(web: WebApp, database_url: str) -> None:
+def test_ready_names_the_migrations_when_the_database_is_of_another_version(
+    web: WebApp, database_url: str
+) -> None:
     """A newer release has migrated it under us."""
     with closing(sqlite3.connect(database_url.removeprefix("sqlite:///"))) as other:
         other.execute("UPDATE alembic_version SET version_num = '9999'")
         other.commit()
     answer = web.client.get("/health/ready")
     assert answer.status_code == 503
-    assert answer.json()["checks"] == {"database": False, "bank_key": True, "forwarder": True}
+    assert answer.json()["checks"] == {**CHECKS, "migrations": False}
+    reason = answer.json()["reasons"]["migrations"]
+    assert reason == f"the database is at version 9999, this program needs {NEWEST_REVISION}"
 
 
 def test_metrics_do_not_exist_without_a_token(web: WebApp) -> None:
@@ -132,4 +140,4 @@ def test_metrics_tell_how_long_the_oldest_credit_waits(guarded: WebApp, emulator
     guarded.deliver(b"what is this")
     wait_until(lambda: metric(guarded, "repasse_oldest_unforwarded_credit_seconds") > 0, "it waits")
     assert metric(guarded, "repasse_money_at_risk_centavos") == 20_000
-    assert metric(guarded, "repasse_attention") == 1
+    assert metric(guarded, 'repasse_attention{kind="unreadable_event"}') == 1

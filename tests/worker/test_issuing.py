@@ -10,7 +10,7 @@ from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from random import Random
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
@@ -18,7 +18,7 @@ from payments.bank.client import Bank
 from payments.errors import ActRefused
 from payments.invoice import BankInvoice, InvoiceOrder
 from payments.ledger import batches
-from payments.ledger.acts import Operator, pause
+from payments.ledger.acts import Operator, pause, resume
 from payments.ledger.batches import IssuingWindow, open_window
 from payments.ledger.database import Database, open_database
 from payments.ledger.statement import read_statement
@@ -174,6 +174,24 @@ def test_missed_slots_are_skipped_for_good_when_the_operator_says_so(desk: Desk)
     desk.rules = replace(desk.rules, late_slots="issue")
     assert desk.issue() == Issuing()
     assert [state for _, state, _ in desk.batches()] == ["skipped", "skipped", "skipped", "issued"]
+    assert_issued_once(desk)
+
+
+@pytest.mark.parametrize("late_slots", ["issue", "skip"])
+def test_slots_that_went_by_while_issuing_was_paused_are_late_afterwards(
+    desk: Desk, late_slots: Literal["issue", "skip"]
+) -> None:
+    """By the same rule as when the worker was down; until then nothing is planned, skipped or asked of the bank."""
+    ana = Operator("ana", "the bank asked us to wait")
+    desk.rules = replace(desk.rules, late_slots=late_slots)
+    pause(desk.database, "issuing", ana, desk.emulator.clock.now())
+    desk.emulator.advance(3 * HOUR + 60)
+    assert desk.issue() == Issuing()
+    assert desk.batches() == []
+    resume(desk.database, "issuing", ana, desk.emulator.clock.now())
+    desk.issue()
+    first = (1, "issued", True) if late_slots == "issue" else (1, "skipped", True)
+    assert desk.batches() == [first, (2, "issued", False)]
     assert_issued_once(desk)
 
 

@@ -259,7 +259,7 @@ def test_settings_that_did_not_change_are_not_said_to_be_ignored(
     with structlog.testing.capture_logs() as said:
         open_or_continue(worker.database, worker.settings)
         open_or_continue(worker.database, worker.settings)
-    assert [line["event"] for line in said] == ["window.open", "window.open"]
+    assert [line["event"] for line in said] == ["window.opened", "window.continued"]
 
 
 # --- the jobs ---

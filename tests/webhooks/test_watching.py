@@ -1,0 +1,164 @@
+"""What the web app does to be watched: signs of life, alerts, warnings at its start, and how it says goodbye."""
+
+import asyncio
+import json
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import pytest
+from pydantic import SecretStr
+
+from tests.emulated import EmulatedBank
+from tests.running import wait_until
+from tests.webhooks.conftest import WebApp
+from webhooks.draining import Draining
+
+
+@pytest.fixture
+def inbox() -> Iterator[tuple[str, list[dict[str, Any]]]]:
+    """A receiver of alerts: its address, and what it got."""
+    got: list[dict[str, Any]] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            got.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+            self.send_response(204)
+            self.end_headers()
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_address[1]}/alerts", got
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+def said(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
+    """The log since the last look."""
+    return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+
+
+def test_it_is_seen_alive_with_its_key_and_seen_to_end(web: WebApp) -> None:
+    """From the moment at which the key is there; the end is told as one."""
+    query = "SELECT kind, stopped_at IS NULL, bank_key_fetched_at IS NOT NULL FROM processes"
+    wait_until(lambda: web.rows(query) == [("web", 1, 1)], "it is alive and has its key")
+    web.client.__exit__(None, None, None)
+    assert web.rows(query) == [("web", 0, 1)]
+
+
+def test_a_matter_is_posted_to_the_hook(
+    start_app: Callable[..., WebApp], inbox: tuple[str, list[dict[str, Any]]]
+) -> None:
+    """Also one that was raised before the start."""
+    url, got = inbox
+    web = start_app()
+    web.deliver(b"what is this")
+    web.client.__exit__(None, None, None)
+    start_app(alert_webhook_url=SecretStr(url), alert_webhook_secret=SecretStr("0123456789abcdef"))
+    wait_until(lambda: got, "it is posted")
+    assert got[0]["attention"]["kind"] == "unreadable_event"
+    wait_until(lambda: web.rows("SELECT notified_at FROM attentions")[0][0], "it is recorded")
+
+
+def test_a_key_that_cannot_be_fetched_at_the_start_is_told(
+    emulator: EmulatedBank, start_app: Callable[..., WebApp], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Every event would be answered 503, and nobody would know why."""
+    emulator.fault("key_endpoint_down")
+    web = start_app()
+    web.client.__exit__(None, None, None)
+    [line] = [line for line in said(capsys) if line["event"] == "bank_key.not_fetched"]
+    assert line["level"] == "warning"
+    assert line["reason"]
+    assert web.rows("SELECT bank_key_fetched_at FROM processes") == [(None,)]
+
+
+def test_a_name_that_is_nearly_a_setting_is_told_at_the_start(
+    start_app: Callable[..., WebApp], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is ignored, and whoever wrote it believes that it holds; its value is nobody's business."""
+    monkeypatch.setenv("OPERATOR_TOKENS", "hunter2hunter2hunter2")
+    start_app()
+    lines = said(capsys)
+    [line] = [line for line in lines if line["event"] == "setting.unknown"]
+    assert (line["name"], line["meant"]) == ("OPERATOR_TOKENS", "OPERATOR_TOKEN")
+    assert "hunter2" not in str(lines)
+
+
+def test_ready_says_that_forwarding_is_paused_and_stays_ready(web: WebApp, database_url: str) -> None:
+    """It is an operator's will; events are taken in all the same."""
+    from datetime import UTC, datetime
+
+    from payments.ledger.acts import Operator, pause
+    from payments.ledger.database import open_database
+
+    books = open_database(database_url)
+    now = datetime(2026, 3, 2, 15, 0, tzinfo=UTC)
+    pause(books, "forwarding", Operator("ana", "the destination asked for it"), now)
+    books.close()
+    answer = web.client.get("/health/ready")
+    assert answer.status_code == 200
+    assert answer.json()["paused"] == {"forwarding": "2026-03-02T15:00:00+00:00"}
+
+
+class Stopped:
+    """Stands for the server's own handler."""
+
+    def __init__(self) -> None:
+        self.signals: list[int] = []
+        self.heard = asyncio.Event()
+
+    def __call__(self, number: int, frame: object) -> None:
+        """Note it."""
+        self.signals.append(number)
+        self.heard.set()
+
+
+@pytest.fixture
+def server() -> Iterator[Stopped]:
+    """Handlers as a server sets them before it starts; pytest's come back."""
+    stopped = Stopped()
+    before = {number: signal.signal(number, stopped) for number in (signal.SIGTERM, signal.SIGINT)}
+    yield stopped
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+def test_sigterm_says_so_first_and_stops_after_the_time_for_draining(server: Stopped) -> None:
+    """A second one, which a supervisor and its group may send, changes nothing."""
+
+    async def run() -> None:
+        draining = Draining(0.2)
+        draining.listen()
+        signal.raise_signal(signal.SIGTERM)
+        signal.raise_signal(signal.SIGTERM)
+        assert draining.has_begun
+        await asyncio.sleep(0)
+        assert server.signals == []
+        await server.heard.wait()
+
+    asyncio.run(asyncio.wait_for(run(), 20))
+    assert server.signals == [signal.SIGTERM]
+
+
+@pytest.mark.parametrize(("number", "seconds"), [(signal.SIGTERM, 0), (signal.SIGINT, 60)])
+def test_without_time_for_draining_or_for_a_person_it_stops_at_once(
+    server: Stopped, number: signal.Signals, seconds: float
+) -> None:
+    """And readiness says so for whatever is still asked."""
+
+    async def run() -> None:
+        draining = Draining(seconds)
+        draining.listen()
+        signal.raise_signal(number)
+        assert draining.has_begun
+
+    asyncio.run(run())
+    assert server.signals == [number]
