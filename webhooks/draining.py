@@ -25,8 +25,8 @@ class Draining:
     def listen(self, at_signal: Callable[[], None] | None = None) -> None:
         """Stand before the server's own handlers of SIGTERM and SIGINT; the server puts back what was before.
 
-        ``at_signal`` runs in the event loop as soon as one comes: the server waits for streams that are open, so whoever
-        has some ends them there. Call it in the event loop. Outside the main thread (in tests) there are no signals.
+        ``at_signal`` runs in the event loop as soon as one comes: the server waits for open streams, so whoever has
+        some ends them there. Call it in the event loop. Outside the main thread (in tests) there are no signals.
         """
         if threading.current_thread() is not threading.main_thread():
             return

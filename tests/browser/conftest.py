@@ -15,6 +15,8 @@ import requests
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, BrowserContext, Page, Response, sync_playwright
 
+from payments.ledger.database import Database
+from tests.emulated import EmulatedBank
 from tests.running import ROOT, Runner, Running, free_port, plain_environment, wait_until
 
 TOKEN = "a-token-of-thirty-two-characters"
@@ -112,11 +114,11 @@ class Visitor:
         ]
         assert not told, f"{self.page.url}: {told}"
 
-    def picture(self, name: str, whole: bool = False) -> None:
+    def picture(self, name: str) -> None:
         """Write docs/images/<name>.png, when pictures are asked for."""
         if os.environ.get(SCREENSHOTS):
             IMAGES.mkdir(exist_ok=True)
-            self.page.screenshot(path=IMAGES / f"{name}.png", full_page=whole, animations="disabled")
+            self.page.screenshot(path=IMAGES / f"{name}.png", animations="disabled")
 
     def assert_nothing_wrong(self) -> None:
         """No error in its console, no dialog, no request to another host."""
@@ -133,12 +135,24 @@ def _is_elsewhere(url: str, host: str) -> bool:
 
 
 @pytest.fixture
+def web(runner: Runner, emulator: EmulatedBank, database: Database) -> WebProcess:
+    """A web process on empty books."""
+    environment = {
+        "STARKBANK_PROJECT_ID": emulator.project_id,
+        "STARKBANK_PRIVATE_KEY": emulator.private_key_pem.replace("\n", "\\n"),
+        "STARKBANK_API_URL": emulator.url,
+        "DATABASE_URL": str(database.url),
+    }
+    return WebProcess(runner, environment)
+
+
+@pytest.fixture
 def visit(chromium: Browser) -> Iterator[Callable[..., Visitor]]:
     """Open a window on a console; keyword arguments are the browser's. Whatever went wrong in one fails the test."""
     visitors: list[Visitor] = []
 
     def open_window(url: str, **options: Any) -> Visitor:
-        options = {"viewport": {"width": 1280, "height": 900}, "locale": "pt-BR", **options}
+        options = {"viewport": {"width": 1280, "height": 1000}, "locale": "pt-BR", **options}
         visitors.append(Visitor(chromium.new_context(**options), url))
         return visitors[-1]
 

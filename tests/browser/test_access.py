@@ -8,26 +8,13 @@ from playwright.sync_api import expect
 from payments.ledger.acts import paused
 from payments.ledger.database import Database
 from tests.browser.conftest import TOKEN, Visitor, WebProcess
-from tests.emulated import EmulatedBank
-from tests.running import Runner, wait_until
+from tests.running import wait_until
 
 pytestmark = [pytest.mark.process, pytest.mark.timeout(170)]
 
 # A stranger's page: it posts an act to the console as soon as it is opened, along with whatever cookies go along.
 ATTACK = """<!doctype html><title>a prize</title><form method=post action="{url}/console/act/pause/forwarding">
 <input name=who value=eve><input name=reason value="a prize"></form><script>document.forms[0].submit()</script>"""
-
-
-@pytest.fixture
-def web(runner: Runner, emulator: EmulatedBank, database: Database) -> WebProcess:
-    """A web process on empty books."""
-    environment = {
-        "STARKBANK_PROJECT_ID": emulator.project_id,
-        "STARKBANK_PRIVATE_KEY": emulator.private_key_pem.replace("\n", "\\n"),
-        "STARKBANK_API_URL": emulator.url,
-        "DATABASE_URL": str(database.url),
-    }
-    return WebProcess(runner, environment)
 
 
 def test_the_console_opens_to_the_token_only_and_closes_again(
@@ -91,17 +78,3 @@ def test_another_site_can_make_the_operators_browser_do_nothing(
     ana.wrong.clear()  # it was elsewhere, and was refused
     ana.open()
     expect(ana.page.get_by_role("heading", level=1)).to_have_text("All is quiet")
-
-
-def test_open_pages_do_not_keep_the_process_from_ending(
-    web: WebProcess, visit: Callable[..., Visitor]
-) -> None:
-    """A page that listens for changes is told to go: SIGTERM is obeyed at once, not after a timeout."""
-    ana = visit(web.url)
-    with ana.page.expect_request("**/console/changes"):
-        ana.sign_in()
-    assert web.running.stop() == 0
-    assert '"event":"web.stopped"' in web.running.said
-    assert "Cancel" not in web.running.said
-    ana.page.goto("about:blank")
-    ana.wrong.clear()  # the page asked in vain for a while

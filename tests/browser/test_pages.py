@@ -1,8 +1,10 @@
 """Every page in a real browser: accessible in light and dark, and text from outside stays text."""
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from pathlib import Path
 from urllib.parse import quote
 
 import pytest
@@ -15,9 +17,9 @@ from payments.ledger.lists import list_batches, list_credits, list_events
 from payments.ledger.statement import read_statement
 from payments.policy import ForwardingPolicy
 from tests.browser.books import Afternoon
-from tests.browser.conftest import Visitor, WebProcess
+from tests.browser.conftest import IMAGES, Visitor, WebProcess
 from tests.events import event, invoice_event
-from tests.running import Runner, wait_until
+from tests.running import ROOT, Runner, wait_until
 
 pytestmark = [pytest.mark.process, pytest.mark.timeout(170)]
 
@@ -104,7 +106,7 @@ def test_every_page_is_accessible_and_takes_nothing_from_outside_for_markup(
         "Destination account blocked",
     )
     ana.open()
-    ana.picture("console", whole=True)
+    ana.picture("console")
 
     fail_one(web, afternoon, hostile_credit(), HOSTILE)
     for body in (
@@ -160,3 +162,14 @@ def test_every_page_says_the_same_without_javascript_and_on_a_phone(
     expect(ana.page.get_by_role("status")).to_contain_text("forwarding is paused")
     ana.act("Resume forwarding", "it is over")
     expect(ana.page.get_by_role("status")).to_contain_text("forwarding runs again")
+
+
+def test_every_picture_that_is_shown_exists_and_every_one_is_shown() -> None:
+    """They are made by these tests (REPASSE_SCREENSHOTS=1), so a page that changed is a picture to make again."""
+    pages = [ROOT / "README.md", ROOT / "docs" / "console.md"]
+    shown = {
+        Path(path).name
+        for page in pages
+        for path in re.findall(r"\(([^()]*images/[^()]+)\)", page.read_text())
+    }
+    assert shown == {file.name for file in IMAGES.iterdir()}
