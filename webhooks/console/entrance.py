@@ -2,6 +2,7 @@
 
 from math import ceil
 
+import structlog
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
@@ -13,6 +14,8 @@ from webhooks.console.door import HOME, SIGN_IN, session_cookie
 from webhooks.console.pages import ZONE_COOKIE, Desk
 from webhooks.console.reader import ZONES
 from webhooks.console.seals import SESSION_LENGTH
+
+log = structlog.get_logger()
 
 _YEAR_SECONDS = 366 * 24 * 3600
 
@@ -51,6 +54,7 @@ class Entrance:
                 page.headers["Retry-After"] = str(wait)
                 return page
             return self._page(request, 401, back, who, "That is not the token.")
+        log.info("console.signed_in", who=who, client=address_of(request))
         response = RedirectResponse(back if is_ours(back) else HOME, 303)
         response.set_cookie(
             session_cookie(request),

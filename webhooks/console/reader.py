@@ -48,8 +48,8 @@ class Reader:
         """``3 min ago``, ``in 2 h``; UTC in the title."""
         if at is None:
             return Markup('<span class="soft">—</span>')
-        passed = (self.now - at).total_seconds()
-        if abs(passed) < 1:
+        passed = round((self.now - at).total_seconds())
+        if not passed:
             return self._time(at, "now")
         return self._time(at, f"{duration(passed)} ago" if passed > 0 else f"in {duration(-passed)}")
 

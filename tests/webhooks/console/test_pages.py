@@ -37,7 +37,8 @@ def test_a_credits_page_tells_its_story_and_its_events(console: Console) -> None
     assert f"credit-{INVOICE}" in page
     assert "its Digital-Signature fits these bytes" in page
     assert console.page(f"/inbox/6{INVOICE[1:]}").count("SHA-256") == 1
-    for path in ("/credits", "/transfers", "/inbox", "/transfers?state=sent"):
+    assert f"/console/search?q={INVOICE}" in console.page("/inbox")
+    for path in ("/credits", "/transfers", "/transfers?state=sent"):
         assert link_to("credit", INVOICE) in console.page(path)
 
 
