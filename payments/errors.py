@@ -15,11 +15,26 @@ class SettingsError(RepasseError):
 
 
 class LedgerUnavailable(RepasseError):
-    """The database cannot be read or written now (locked, full, gone). Nothing was recorded; try again."""
+    """The database cannot be read or written now (locked, full, gone). Nothing was recorded; try again.
+
+    ``remedy`` is what a person has to do before it can work, or None when time may mend it.
+    """
+
+    def __init__(self, text: str, remedy: str | None = None) -> None:
+        super().__init__(text)
+        self.remedy = remedy
+
+
+class LedgerConflict(LedgerUnavailable):
+    """PostgreSQL undid a transaction for the sake of another (a deadlock). Repeating it at once will do."""
 
 
 class LedgerUnusable(RepasseError):
     """The database can never serve this program as it is (newer version, not ours, no rights)."""
+
+
+class BooksRefused(RepasseError):
+    """The books cannot be moved, backed up, restored or archived as asked; the text says why. Nothing was changed."""
 
 
 class ActRefused(RepasseError):

@@ -7,6 +7,9 @@ import re
 
 CENTAVOS_PER_REAL = 100
 
+# R$ 999.999.999.999.999: more than there are, and a 64-bit column holds it in centavos.
+_LENGTH_MAX = 19
+
 # 1.234,56 or 1234,56 or 1234, with or without R$.
 _BRL = re.compile(r"(?:R\$\s?)?([0-9]{1,3}(?:\.[0-9]{3})+|[0-9]{1,15})(?:,([0-9]{2}))?")
 
@@ -33,6 +36,6 @@ def parse_brl(text: str) -> int:
     Raises ValueError for anything else, ``12.34`` too: a point separates thousands, never centavos.
     """
     found = _BRL.fullmatch(text.strip())
-    if found is None:
+    if found is None or len(found[1]) > _LENGTH_MAX:
         raise ValueError(f"{text[:40]!r} is not an amount in reais: write it like 1.234,56")
     return int(found[1].replace(".", "")) * CENTAVOS_PER_REAL + int(found[2] or 0)

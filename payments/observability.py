@@ -66,7 +66,7 @@ def configure_logging(level: str, format: str, process: str) -> None:
 def write_facts(event: str, level: str, facts: Iterable[Mapping[str, str | int | None]]) -> None:
     """Log many facts of one kind at once: the same lines as one by one, at a tenth of the cost.
 
-    Only for values that cannot hold a secret, since nothing is masked: ids that were checked, counts, our own words.
+    For ids, counts and our own words; a text that is no plain word or id is masked like any other.
     """
     if not _bulk.is_on(level):
         return
@@ -74,10 +74,24 @@ def write_facts(event: str, level: str, facts: Iterable[Mapping[str, str | int |
         for fact in facts:
             getattr(structlog.get_logger(), level)(event, **fact)
         return
-    head = {**_stamp(None, level, {}), "level": level, "event": event, "process": _bulk.process}
+    head: dict[str, object] = {
+        **_stamp(None, level, {}),
+        "level": level,
+        "event": event,
+        "process": _bulk.process,
+    }
     out = _Stdout()
-    out.write("".join(msgspec.json.encode(head | dict(fact)).decode() + "\n" for fact in facts))
+    out.write("".join(msgspec.json.encode({**head, **_plain(fact)}).decode() + "\n" for fact in facts))
     out.flush()
+
+
+_PLAIN_TEXT = re.compile(r"[A-Za-z0-9_-]{1,96}\Z")
+
+
+def _plain(fact: Mapping[str, str | int | None]) -> EventDict:
+    if all(not isinstance(value, str) or _PLAIN_TEXT.match(value) for value in fact.values()):
+        return dict(fact)
+    return redact(None, "info", dict(fact))
 
 
 @dataclass

@@ -29,7 +29,7 @@ def main() -> int:
     for name in [name for name in os.environ if name.startswith(_OURS)]:
         del os.environ[name]  # what is measured has settings of its own
 
-    from scripts.benchmarks.stand import CannotMeasure
+    from tests.benchmarks.stand import CannotMeasure
 
     print(
         f"{_processor()}, {os.cpu_count()} cores, {platform.system()} {platform.machine()}, "
@@ -50,7 +50,7 @@ def main() -> int:
 
 
 def _ingest(folder: Path, share: float) -> list[Row]:
-    from scripts.benchmarks import ingest
+    from tests.benchmarks import ingest
 
     rates = ingest.measure(folder, int(20_000 * share))
     middle = {name: sorted(each)[len(each) // 2] for name, each in rates.items()}
@@ -74,7 +74,7 @@ def _ingest(folder: Path, share: float) -> list[Row]:
 
 
 def _sustained(folder: Path, share: float) -> list[Row]:
-    from scripts.benchmarks import ingest
+    from tests.benchmarks import ingest
 
     seconds = 60.0 * share
     rows = []
@@ -94,7 +94,7 @@ def _sustained(folder: Path, share: float) -> list[Row]:
 
 
 def _latency(folder: Path, share: float) -> list[Row]:
-    from scripts.benchmarks import latency
+    from tests.benchmarks import latency
 
     median, worst = latency.measure(folder, 20 * share)
     what = f"event to acceptance, at {latency.RATE:.0f} /s"
@@ -102,7 +102,7 @@ def _latency(folder: Path, share: float) -> list[Row]:
 
 
 def _draining(folder: Path, share: float) -> list[Row]:
-    from scripts.benchmarks import draining
+    from tests.benchmarks import draining
 
     credits = int(10_000 * share)
     rates = []
@@ -121,7 +121,7 @@ def _draining(folder: Path, share: float) -> list[Row]:
 
 
 def _growth(folder: Path, share: float) -> list[Row]:
-    from scripts.benchmarks import growth
+    from tests.benchmarks import growth
 
     few, many = 1_000, int(1_000_000 * share)
     return [
@@ -135,13 +135,13 @@ def _growth(folder: Path, share: float) -> list[Row]:
 
 
 def _footprint(folder: Path, _: float) -> list[Row]:
-    from scripts.benchmarks import footprint
+    from tests.benchmarks import footprint
 
     return [(name, value, "") for name, value in footprint.measure(folder)]
 
 
 def _emulator(folder: Path, share: float) -> list[Row]:
-    from scripts.benchmarks import emulator
+    from tests.benchmarks import emulator
 
     costs = emulator.measure(folder, int(1000 * share))
     alone = next(iter(costs.values()))

@@ -11,9 +11,14 @@ import sys
 import time
 from argparse import Namespace
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 from payments.errors import ActRefused, BankError, LedgerUnavailable, Rejected, RepasseError
 from scripts.job.arguments import parse
+
+if TYPE_CHECKING:
+    from payments.ledger.database import Database
+    from payments.settings import Settings
 
 DONE, LEFT, WRONG = 0, 1, 2
 
@@ -52,14 +57,8 @@ def _run(arguments: Namespace) -> int:
     settings = load_settings(needs_bank=arguments.command in WORK)
     database = open_database(settings.database_url.get_secret_value())
     migrate(database)
-    if arguments.command in WORK:
-        from scripts.job.work import work
-
-        return work(database, arguments, settings, _now)
-    if arguments.command in ACTS:
-        from scripts.job.acts import act
-
-        return act(database, arguments, settings, _now())
+    if arguments.command in (*WORK, *ACTS):
+        return _do(database, arguments, settings)
     from scripts.job import reads
 
     try:
@@ -69,6 +68,25 @@ def _run(arguments: Namespace) -> int:
             raise
         print(f"repasse: --after: {error}", file=sys.stderr)
         return WRONG
+
+
+def _do(database: "Database", arguments: Namespace, settings: "Settings") -> int:
+    from payments.ledger.acts import Operator
+    from payments.ledger.clock import open_clock
+
+    try:
+        by = Operator(arguments.who, arguments.reason)
+    except ActRefused as error:  # no name or reason that could be recorded
+        print(f"repasse: {error}", file=sys.stderr)
+        return WRONG
+    clock = open_clock(database, _now)
+    if arguments.command in WORK:
+        from scripts.job.work import work
+
+        return work(database, arguments, settings, by, clock)
+    from scripts.job.acts import act
+
+    return act(database, arguments, settings, by, clock())
 
 
 def _now() -> datetime:

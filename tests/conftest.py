@@ -14,6 +14,7 @@ from payments.ledger.migrate import migrate
 from payments.policy import ForwardingPolicy
 from payments.transfer import Destination
 from tests.emulated import EmulatedBank, EmulatorProcess
+from tests.postgresql import Databases, Server, any_server
 from tests.running import Runner
 
 # A Monday afternoon; nothing depends on the day.
@@ -80,6 +81,29 @@ def database(database_url: str) -> Iterator[Database]:
     opened = open_database(database_url)
     yield opened
     opened.close()
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[Databases]:
+    """A real PostgreSQL, started when the first test asks for it; see tests/postgresql.py."""
+    with any_server() as databases:
+        yield databases
+
+
+@pytest.fixture(scope="module")
+def own_server() -> Iterator[Server]:
+    """A PostgreSQL that tests may stop and start; running when a test begins."""
+    server = Server()
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def postgresql_url(postgresql: Databases) -> Iterator[str]:
+    """The address of empty books of this test's own on PostgreSQL."""
+    address = postgresql.create()
+    yield address
+    postgresql.drop(address)
 
 
 @pytest.fixture

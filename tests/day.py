@@ -4,6 +4,7 @@ The bank's own statement decides. What the settings shrink is the day; what guar
 leases) stays in seconds, only shorter than in production.
 """
 
+import subprocess
 import time
 from pathlib import Path
 from typing import Any
@@ -54,6 +55,22 @@ class Day:
         for name in names or self.names:
             command, environment = self._commands[name]
             self.running[name] = self._runner.start(*command, environment=environment)
+
+    def script(self, name: str, *arguments: str) -> "subprocess.CompletedProcess[str]":
+        """Run one of the scripts to its end, with the settings of our processes."""
+        _, environment = self._commands[self.names[-1]]
+        return self._runner.run(str(ROOT / "scripts" / f"{name}.py"), *arguments, environment=environment)
+
+    def start_script(self, name: str, *arguments: str) -> Running:
+        """Start one of the scripts, and do not wait for its end."""
+        _, environment = self._commands[self.names[-1]]
+        return self._runner.start(str(ROOT / "scripts" / f"{name}.py"), *arguments, environment=environment)
+
+    def move_to(self, url: str) -> None:
+        """Have every process use other books from its next start on."""
+        self._url = url
+        for _, environment in self._commands.values():
+            environment["DATABASE_URL"] = url
 
     def kill(self, name: str) -> None:
         """SIGKILL."""

@@ -9,12 +9,14 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 
 import uvicorn
 
 from payments.errors import RepasseError, SettingsError
 from payments.ledger.database import open_database
 from payments.ledger.migrate import migrate
+from payments.ledger.presence import refuse_other_hosts
 from payments.settings import Settings, load_settings
 
 
@@ -26,6 +28,7 @@ def main() -> int:
         _check_port(settings)
         database = open_database(settings.database_url.get_secret_value())
         migrate(database)
+        refuse_other_hosts(database, socket.gethostname(), datetime.now(UTC))
         database.close()
     except RepasseError as error:
         print(f"repasse: {error}", file=sys.stderr)

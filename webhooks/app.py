@@ -21,11 +21,13 @@ from payments.bank.client import open_bank
 from payments.bank.signature import BankKeys
 from payments.heartbeat import Heartbeat
 from payments.ledger import inbox
+from payments.ledger.clock import open_clock
 from payments.ledger.database import open_database
 from payments.ledger.inbox import Arrival, Outcome, Receipt
 from payments.ledger.migrate import migrate
 from payments.ledger.processes import Process
 from payments.ledger.transfers import next_due_at
+from payments.ledger.waking import Listener
 from payments.metrics import Metrics, MetricsText
 from payments.notification import open_notifying
 from payments.observability import configure_logging
@@ -63,6 +65,7 @@ def create_app(settings: Settings | None = None) -> ASGIApp:
     metrics = Metrics(CollectorRegistry())
     database = open_database(settings.database_url.get_secret_value())
     migrate(database)
+    clock = open_clock(database, _utc_now)
     bank = open_bank(
         environment=settings.starkbank_environment,
         project_id=settings.starkbank_project_id,
@@ -74,7 +77,7 @@ def create_app(settings: Settings | None = None) -> ASGIApp:
     keys = BankKeys(bank.public_keys, time.monotonic)
 
     def accept(arrivals: Sequence[Arrival]) -> list[Receipt]:
-        receipts = inbox.accept(database, arrivals, "webhook", policy, _utc_now())
+        receipts = inbox.accept(database, arrivals, "webhook", policy, clock())
         if any(receipt.outcome == Outcome.CREDIT for receipt in receipts):
             forwarder.wake()
         tell(receipts)
@@ -83,15 +86,18 @@ def create_app(settings: Settings | None = None) -> ASGIApp:
     intake = Intake(accept)
 
     def settle() -> Settlement:
-        settlement = settle_once(database, bank, policy, _utc_now, _new_call_tag)
+        settlement = settle_once(database, bank, policy, clock, _new_call_tag)
         metrics.count_transfers(settlement.outcomes)
         return settlement
 
-    forwarder = Forwarder(settle, next_due_at=partial(next_due_at, database))
+    forwarder = Forwarder(settle, next_due_at=partial(next_due_at, database), clock=clock)
+    listener = Listener(database, forwarder.wake)
     draining = Draining(settings.drain_seconds)
     process = Process(secrets.token_hex(8), "web", socket.gethostname(), os.getpid(), VERSION)
-    heartbeat = Heartbeat(database, process, _utc_now, partial(_age_of_key, keys))
-    notifying = open_notifying(settings, database, _utc_now)
+    # Connections of their own: writers on one Database take turns, and no event is to wait for these.
+    aside = open_database(settings.database_url.get_secret_value())
+    heartbeat = Heartbeat(aside, process, clock, partial(_age_of_key, keys))
+    notifying = open_notifying(settings, aside, clock)
 
     def fetch_key() -> None:
         if keys.refresh():
@@ -106,16 +112,17 @@ def create_app(settings: Settings | None = None) -> ASGIApp:
         work = Work(
             wake_forwarder=forwarder.wake,
             forward=partial(_forward_all, settle),
-            reconcile=lambda: _said_of(reconcile_once(database, bank, policy, _utc_now)),
+            reconcile=lambda: _said_of(reconcile_once(aside, bank, policy, clock)),
             new_batch_tag=_new_batch_tag if settings.starkbank_api_url else None,
         )
-        console = Console(database, settings, token, gate, work, _utc_now)
+        console = Console(aside, settings, token, gate, work, clock, _utc_now)
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
         draining.listen(at_signal=console.end if console else None)
         fetching = asyncio.create_task(asyncio.to_thread(fetch_key))
         forwarder.start()
+        listener.start()
         heartbeat.start()
         if notifying:
             notifying.start()
@@ -129,11 +136,13 @@ def create_app(settings: Settings | None = None) -> ASGIApp:
         yield
         draining.has_begun = True
         await intake.close()
+        await asyncio.to_thread(listener.stop)
         await asyncio.to_thread(forwarder.stop)
         await fetching
         if notifying:
             await asyncio.to_thread(notifying.stop)
         await asyncio.to_thread(heartbeat.stop)
+        aside.close()
         database.close()
         log.info("web.stopped")
 
@@ -142,7 +151,7 @@ def create_app(settings: Settings | None = None) -> ASGIApp:
         routes=[
             Route("/health/live", live),
             Route("/health/ready", Ready(database, keys, forwarder, draining).answer),
-            Route("/metrics", MetricsPage(MetricsText(metrics, database, _utc_now), gate).answer),
+            Route("/metrics", MetricsPage(MetricsText(metrics, database, clock), gate).answer),
             *(console.routes if console else []),
         ],
         lifespan=lifespan,

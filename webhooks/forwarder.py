@@ -7,7 +7,7 @@ ledger's claims decide who sends what.
 
 import threading
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import datetime
 
 import structlog
 
@@ -32,10 +32,15 @@ class Forwarder:
     """``settle`` does one call's worth and says what it did; ``next_due_at`` tells when there will be more."""
 
     def __init__(
-        self, settle: Callable[[], Settlement], next_due_at: Callable[[], datetime | None], hands: int = HANDS
+        self,
+        settle: Callable[[], Settlement],
+        next_due_at: Callable[[], datetime | None],
+        clock: Callable[[], datetime],
+        hands: int = HANDS,
     ) -> None:
         self._settle = settle
         self._next_due_at = next_due_at
+        self._clock = clock
         self._stopping = threading.Event()
         self._hands = [threading.Event() for _ in range(hands)]
         self._threads = [
@@ -91,4 +96,4 @@ class Forwarder:
         due_at = self._next_due_at()
         if due_at is None:
             return TICK_SECONDS
-        return min(TICK_SECONDS, max(0.001, (due_at - datetime.now(UTC)).total_seconds()))
+        return min(TICK_SECONDS, max(0.001, (due_at - self._clock()).total_seconds()))

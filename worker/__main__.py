@@ -6,6 +6,7 @@ import signal
 import socket
 import sys
 import threading
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -16,14 +17,16 @@ from apscheduler.schedulers.blocking import BlockingScheduler
 from payments.bank.client import open_bank
 from payments.errors import RepasseError
 from payments.heartbeat import Heartbeat
+from payments.ledger.clock import open_clock
 from payments.ledger.database import Database, open_database
 from payments.ledger.migrate import migrate
+from payments.ledger.presence import refuse_other_hosts
 from payments.ledger.processes import Process
 from payments.notification import open_notifying
 from payments.observability import configure_logging
 from payments.settings import Settings, load_settings, misspelt_settings
 from payments.version import VERSION
-from worker.schedule import add_jobs, issuing_job, open_or_continue, reconciliation_job, rules_from
+from worker.schedule import add_jobs, issuing_job, open_or_continue, reconciliation_job, rules_from, utc_now
 
 if TYPE_CHECKING:
     from payments.bank.transport import OnCall
@@ -41,7 +44,9 @@ def main() -> int:
             log.warning("setting.unknown", name=name, meant=like)
         database = open_database(settings.database_url.get_secret_value())
         migrate(database)
-        page, count_call = _open_metrics(settings, database)
+        clock = open_clock(database, utc_now)
+        refuse_other_hosts(database, socket.gethostname(), clock())
+        page, count_call = _open_metrics(settings, database, clock)
         bank = open_bank(
             environment=settings.starkbank_environment,
             project_id=settings.starkbank_project_id,
@@ -50,7 +55,7 @@ def main() -> int:
             timeout_seconds=settings.bank_timeout_seconds,
             on_call=count_call,
         )
-        window = open_or_continue(database, settings)
+        window = open_or_continue(database, settings, clock)
     except RepasseError as error:
         print(f"repasse: {error}", file=sys.stderr)
         return 2
@@ -58,16 +63,16 @@ def main() -> int:
     add_jobs(
         scheduler,
         window,
-        issuing_job(database, bank, rules_from(settings), window),
-        reconciliation_job(database, bank, settings),
+        issuing_job(database, bank, rules_from(settings), window, clock),
+        reconciliation_job(database, bank, settings, clock),
         settings.retry_base_seconds,
         settings.reconcile_interval_seconds,
     )
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, scheduler.end)
     process = Process(secrets.token_hex(8), "worker", socket.gethostname(), os.getpid(), VERSION)
-    heartbeat = Heartbeat(database, process, _utc_now)
-    beside = [each for each in (heartbeat, open_notifying(settings, database, _utc_now), page) if each]
+    heartbeat = Heartbeat(database, process, clock)
+    beside = [each for each in (heartbeat, open_notifying(settings, database, clock), page) if each]
     for each in beside:
         each.start()
     log.info(
@@ -85,7 +90,9 @@ def main() -> int:
     return 0
 
 
-def _open_metrics(settings: Settings, database: Database) -> "tuple[MetricsPage | None, OnCall | None]":
+def _open_metrics(
+    settings: Settings, database: Database, clock: Callable[[], datetime]
+) -> "tuple[MetricsPage | None, OnCall | None]":
     """The page and what counts for it; both None without METRICS_PORT. Raises SettingsError."""
     if settings.metrics_port is None:
         return None, None
@@ -98,14 +105,10 @@ def _open_metrics(settings: Settings, database: Database) -> "tuple[MetricsPage 
 
     assert settings.operator_token is not None  # load_settings has seen to it
     metrics = Metrics(CollectorRegistry())
-    text = MetricsText(metrics, database, _utc_now)
+    text = MetricsText(metrics, database, clock)
     token = settings.operator_token.get_secret_value()
     page = MetricsPage(settings.host, settings.metrics_port, token, text.render)
     return page, metrics.count_bank_call
-
-
-def _utc_now() -> datetime:
-    return datetime.now(UTC)
 
 
 class Scheduler(BlockingScheduler):  # type: ignore[misc]

@@ -24,6 +24,11 @@ from worker.issuing import InvoiceBank, IssuingRules, issue_due
 log = structlog.get_logger()
 
 
+def utc_now() -> datetime:
+    """This machine's clock."""
+    return datetime.now(UTC)
+
+
 def rules_from(settings: Settings) -> IssuingRules:
     """The part of the settings that issuing needs."""
     return IssuingRules(
@@ -38,11 +43,13 @@ def rules_from(settings: Settings) -> IssuingRules:
     )
 
 
-def open_or_continue(database: Database, settings: Settings) -> IssuingWindow:
+def open_or_continue(
+    database: Database, settings: Settings, clock: Callable[[], datetime] = utc_now
+) -> IssuingWindow:
     """Open the window now if there is none; else the stored one goes on, whatever the settings say by now."""
     token = secrets.token_hex(4)
     window = open_window(
-        database, settings.invoice_interval_seconds, settings.slots, token=token, now=datetime.now(UTC)
+        database, settings.invoice_interval_seconds, settings.slots, token=token, now=clock()
     )
     # As intervals and not as numbers: a timedelta has whole microseconds.
     interval = timedelta(seconds=settings.invoice_interval_seconds)
@@ -74,7 +81,8 @@ def add_jobs(
     """Add one job per slot, one that repeats what was unfinished, and reconciliation.
 
     A slot that was missed runs at once (no grace time: whether it is late is decided by issuing). Issuing has a
-    thread of its own, and so has reconciliation, so that neither waits for the other nor meets itself.
+    thread of its own, and so has reconciliation, so that neither waits for the other nor meets itself. Where this
+    machine's clock differs from the database's, which decides, it is the repetition that issues, a little later.
     """
     scheduler.add_executor(ThreadPoolExecutor(1), "issuing")
     scheduler.add_executor(ThreadPoolExecutor(1), "reconciling")
@@ -105,25 +113,29 @@ def add_jobs(
 
 
 def issuing_job(
-    database: Database, bank: InvoiceBank, rules: IssuingRules, window: IssuingWindow
+    database: Database,
+    bank: InvoiceBank,
+    rules: IssuingRules,
+    window: IssuingWindow,
+    clock: Callable[[], datetime] = utc_now,
 ) -> Callable[[], None]:
     """Issue what is due; errors end in the log, and the next run tries again."""
 
     def issue() -> None:
-        _guarded("issuing", lambda: issue_due(database, bank, rules, window, lambda: datetime.now(UTC)))
+        _guarded("issuing", lambda: issue_due(database, bank, rules, window, clock))
 
     return issue
 
 
 def reconciliation_job(
-    database: Database, bank: ReconciliationBank, settings: Settings
+    database: Database, bank: ReconciliationBank, settings: Settings, clock: Callable[[], datetime] = utc_now
 ) -> Callable[[], None]:
     """Ask the bank what we missed; errors end in the log, and the next run tries again."""
 
     def reconcile() -> None:
         _guarded(
             "reconciliation",
-            lambda: reconcile_once(database, bank, settings.forwarding_policy, lambda: datetime.now(UTC)),
+            lambda: reconcile_once(database, bank, settings.forwarding_policy, clock),
         )
 
     return reconcile

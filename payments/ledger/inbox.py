@@ -12,10 +12,16 @@ from enum import StrEnum
 from sqlalchemy import Connection, bindparam, select, union_all, update
 
 from payments.credit import Credit, Reversal
-from payments.event import Event
+from payments.event import Event, Fact
 from payments.ledger import totals
 from payments.ledger.attention import AttentionKind, raise_attention, resolve_attention
-from payments.ledger.database import Database, insert_new
+from payments.ledger.database import (
+    Database,
+    NamedLock,
+    insert_new,
+    lock_for_transaction,
+    repeated_on_conflict,
+)
 from payments.ledger.many import InsertMany, SelectAmong
 from payments.ledger.prepared import Prepared
 from payments.ledger.tables import credits, inbox_events, reversals
@@ -28,7 +34,7 @@ from payments.ledger.transfers import (
 )
 from payments.money import net_centavos
 from payments.policy import ForwardingPolicy
-from payments.transfer import TransferNews
+from payments.transfer import TransferNews, lineage_for
 
 
 class Outcome(StrEnum):
@@ -69,6 +75,7 @@ class Receipt:
         return self.outcome not in (Outcome.REPEATED, Outcome.KNOWN_CREDIT)
 
 
+@repeated_on_conflict
 def accept(
     database: Database, arrivals: Sequence[Arrival], source: str, policy: ForwardingPolicy, now: datetime
 ) -> list[Receipt]:
@@ -76,17 +83,20 @@ def accept(
 
     ``source`` is ``webhook`` or ``reconciliation``. Raises LedgerUnavailable: then nothing was stored.
     """
+    in_order = sorted(range(len(arrivals)), key=lambda position: _lock_order(arrivals[position].event))
     try:
         with database.transaction() as connection:
-            receipts = _accept_plain(connection, arrivals, source, policy, now)
-            for position, arrival in enumerate(arrivals):
+            _keep_credits_and_reversals_apart(connection, [arrival.event.fact for arrival in arrivals])
+            receipts = _accept_plain(connection, arrivals, in_order, source, policy, now)
+            for position in in_order:
                 if position not in receipts:
-                    receipts[position] = _accept_one(connection, arrival, source, policy, now)
+                    receipts[position] = _accept_one(connection, arrivals[position], source, policy, now)
     except _Overtaken:
         with database.transaction() as connection:
+            _keep_credits_and_reversals_apart(connection, [arrival.event.fact for arrival in arrivals])
             receipts = {
-                position: _accept_one(connection, arrival, source, policy, now)
-                for position, arrival in enumerate(arrivals)
+                position: _accept_one(connection, arrivals[position], source, policy, now)
+                for position in in_order
             }
     return [receipts[position] for position in range(len(arrivals))]
 
@@ -105,6 +115,7 @@ def record_stored(
     Returns what came of it. The inbox's row is rewritten only where nothing had come of it: when it could not be
     read, or was of no interest; once it can be read, its matter is closed. Runs in the caller's transaction.
     """
+    _keep_credits_and_reversals_apart(connection, [event.fact])
     expected = _expected_outcome(event, policy)
     outcome = _record_fact(connection, event, policy, expected, now, ask_first=True)
     if stored_outcome in (Outcome.UNREADABLE, Outcome.NO_INTEREST):
@@ -154,7 +165,12 @@ class _Overtaken(Exception):
 
 
 def _accept_plain(
-    connection: Connection, arrivals: Sequence[Arrival], source: str, policy: ForwardingPolicy, now: datetime
+    connection: Connection,
+    arrivals: Sequence[Arrival],
+    in_order: Sequence[int],
+    source: str,
+    policy: ForwardingPolicy,
+    now: datetime,
 ) -> dict[int, Receipt]:
     """Store those that are new and without a past, all at once: credits to be forwarded, and events of no interest.
 
@@ -164,8 +180,8 @@ def _accept_plain(
     chosen: dict[str, int] = {}  # position by event id: the first, when one came twice
     credited: dict[str, Credit] = {}  # by event id
     taken: set[str] = set()
-    for position, arrival in enumerate(arrivals):
-        event, fact = arrival.event, arrival.event.fact
+    for position in in_order:
+        event, fact = arrivals[position].event, arrivals[position].event.fact
         if event.event_id in chosen or event.unreadable is not None or source != "webhook":
             continue
         if isinstance(fact, Credit):
@@ -264,6 +280,28 @@ def _accept_one(
         _close_unreadable_of(connection, event, now)
     net = event.fact.net_centavos if isinstance(event.fact, Credit) else None
     return Receipt(event.event_id, outcome, event.subject, net)
+
+
+def _lock_order(event: Event) -> tuple[str, str]:
+    """All who lock several lineages do it in this order, or two would wait for each other; claims have it too."""
+    match event.fact:
+        case Credit() | Reversal():
+            return lineage_for(event.fact.invoice_id), event.event_id
+        case TransferNews():
+            return event.fact.transfer.external_id, event.event_id
+    return "", event.event_id
+
+
+def _keep_credits_and_reversals_apart(connection: Connection, facts: Sequence[Fact | None]) -> None:
+    """A credit and its reversal may come at the same moment through two processes; neither would see the other.
+
+    So reversals are recorded while nobody records credits. Locked before anything else, so that nobody waits for it
+    with something in hand.
+    """
+    if any(isinstance(fact, Reversal) for fact in facts):
+        lock_for_transaction(connection, NamedLock.REVERSALS, shared=False)
+    elif any(isinstance(fact, Credit) for fact in facts):
+        lock_for_transaction(connection, NamedLock.REVERSALS, shared=True)
 
 
 def _expected_outcome(event: Event, policy: ForwardingPolicy) -> Outcome:

@@ -26,7 +26,7 @@ from sqlalchemy import (
     text,
 )
 
-from payments.ledger.acts import Act, act_from
+from payments.ledger.acts import Act, act_from, plain_text
 from payments.ledger.database import Database
 from payments.ledger.lines import (
     AttentionLine,
@@ -68,7 +68,7 @@ _Condition = ColumnElement[bool] | TextClause
 def list_transfers(
     database: Database, state: str | None, after: str | None, limit: int = 50
 ) -> Page[TransferLine]:
-    """Transfers of a state (None: all), newest first by when they came to it.
+    """Transfers of a state (None: all), newest first by the moment that counts there: due, lease, sent or settled.
 
     Raises ValueError for an unknown state or a cursor of another list.
     """
@@ -109,6 +109,8 @@ def list_credits(
         conditions.append(credits.c.recorded_at < until)
     unserved = None
     if amount_centavos is not None:
+        if not 0 <= amount_centavos < 2**63:  # what a column holds
+            return Page([], None)
         unserved = or_(credits.c.gross_centavos == amount_centavos, credits.c.net_centavos == amount_centavos)
     walk = _Walk(
         "credits", (credits.c.recorded_at, credits.c.invoice_id), select(credits), conditions, unserved
@@ -122,7 +124,9 @@ def list_credits(
 def list_events(
     database: Database, outcome: str | None, after: str | None, limit: int = 50
 ) -> Page[EventLine]:
-    """The inbox, newest first. Raises ValueError for a bad cursor."""
+    """The inbox, newest first; ``outcome`` as inbox.Outcome has them. Raises ValueError for a bad cursor."""
+    if outcome is not None:
+        outcome = plain_text(outcome)
     # Without the bytes, which are most of a row.
     columns = [column for column in inbox_events.c if column.name not in ("body", "digital_signature")]
     walk = _Walk(

@@ -11,14 +11,18 @@ from pathlib import Path
 from sqlalchemy import Connection, inspect, text
 
 from payments.errors import LedgerUnavailable, LedgerUnusable, RepasseError
-from payments.ledger.database import Database, is_permanent, open_database
+from payments.ledger.database import Database, NamedLock, lock_for_transaction, open_database
+from payments.ledger.tables import metadata
 
 # The newest revision in migrations/versions. Kept here so that a start on a current database need not
 # import Alembic (a fifth of a second); a test compares the two.
 NEWEST_REVISION = "0002"
 
-# Any number that no other program on the same PostgreSQL database uses for its own locks: "repasse" in digits.
-_MIGRATION_LOCK = 7_372_773
+# Put before the revision of books that were moved elsewhere: no program, older ones too, starts on them. See moving.py.
+CLOSED = "moved-"
+
+# How long a start waits for another process that is migrating already.
+_PATIENCE_SECONDS = 120
 
 
 def migrate(database: Database) -> bool:
@@ -31,18 +35,26 @@ def migrate(database: Database) -> bool:
         return _migrate(database)
     except LedgerUnavailable as error:
         text = f"DATABASE_URL: {database.name}: {error}"
-        if is_permanent(error):
-            raise LedgerUnusable(f"{text}; choose another file, or change its rights") from error
+        if error.remedy is not None:
+            raise LedgerUnusable(f"{text}; {error.remedy}") from error
         raise LedgerUnavailable(text) from error
 
 
 def _migrate(database: Database) -> bool:
-    if revision_of(database) == NEWEST_REVISION:
-        return False
+    with database.reading() as connection:
+        found = _read_revision(connection)
+        if database.is_postgresql:
+            from payments.ledger.postgresql import refuse_unfit
+
+            ours = sorted(metadata.tables) if found == NEWEST_REVISION else ()
+            refuse_unfit(connection, database.name, ours)
+        if found == NEWEST_REVISION:
+            return False
     with database.transaction() as connection:
         if database.is_postgresql:
-            connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _MIGRATION_LOCK})
-        # on SQLite the transaction itself holds the only write lock
+            # another process may be migrating, for longer than anybody waits for a row
+            connection.execute(text(f"SET LOCAL lock_timeout = '{_PATIENCE_SECONDS}s'"))
+            lock_for_transaction(connection, NamedLock.MIGRATION)
         found = _read_revision(connection)
         if found == NEWEST_REVISION:
             return False  # another process was quicker
@@ -64,6 +76,11 @@ def _read_revision(connection: Connection) -> str | None:
 
 
 def _refuse_strangers(connection: Connection, database: Database, found: str | None) -> None:
+    if found is not None and found.startswith(CLOSED):
+        raise LedgerUnusable(
+            f"the books in {database.name} were moved to {moved_to(connection)}; put that in DATABASE_URL. To go back "
+            "to these, which know nothing of what happened since: scripts/books reopen"
+        )
     if found is not None and found not in _known_revisions():
         raise LedgerUnusable(
             f"the database {database.name} is at version {found}, newer than this program's {NEWEST_REVISION}; "
@@ -75,6 +92,12 @@ def _refuse_strangers(connection: Connection, database: Database, found: str | N
             f"the database {database.name} has tables that are not ours ({', '.join(sorted(tables)[:3])}); "
             "point DATABASE_URL at an empty database"
         )
+
+
+def moved_to(connection: Connection) -> str:
+    """Where closed books were moved to, as the act that closed them says."""
+    last = "SELECT subject FROM acts WHERE kind = 'move_books' ORDER BY id DESC LIMIT 1"
+    return str(connection.execute(text(last)).scalar())
 
 
 def _known_revisions() -> set[str]:

@@ -81,7 +81,12 @@ class Statement:
 def read_statement(database: Database) -> Statement:
     """Read the statement from the running totals, on one snapshot; it takes as long for millions as for none."""
     with database.reading() as connection:
-        return _read(connection, totals.read_totals(connection))
+        return statement_within(connection)
+
+
+def statement_within(connection: Connection) -> Statement:
+    """The same as a transaction sees it, with what it has not committed yet."""
+    return _read(connection, totals.read_totals(connection))
 
 
 def recount_statement(database: Database) -> Statement:

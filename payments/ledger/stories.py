@@ -12,7 +12,7 @@ from typing import Any
 
 from sqlalchemy import Connection, and_, or_, select
 
-from payments.ledger.acts import Act, act_from
+from payments.ledger.acts import Act, act_from, plain_text
 from payments.ledger.database import Database
 from payments.ledger.lines import (
     AttentionLine,
@@ -105,7 +105,9 @@ class BatchStory:
 def read_credit(database: Database, invoice_id: str) -> CreditStory | None:
     """The whole story of one credit; None when there is none."""
     with database.reading() as connection:
-        row = connection.execute(select(credits).where(credits.c.invoice_id == invoice_id)).one_or_none()
+        row = connection.execute(
+            select(credits).where(credits.c.invoice_id == plain_text(invoice_id))
+        ).one_or_none()
         return None if row is None else _read_credit(connection, row)
 
 
@@ -113,7 +115,7 @@ def read_event(database: Database, event_id: str) -> StoredEvent | None:
     """One event whole; None when there is none."""
     with database.reading() as connection:
         row = connection.execute(
-            select(inbox_events).where(inbox_events.c.event_id == event_id)
+            select(inbox_events).where(inbox_events.c.event_id == plain_text(event_id))
         ).one_or_none()
         return None if row is None else _stored(row)
 

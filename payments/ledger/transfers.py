@@ -30,7 +30,7 @@ from sqlalchemy import (
 
 from payments.ledger import totals
 from payments.ledger.attention import AttentionKind, raise_attention, resolve_attention
-from payments.ledger.database import Database, insert_new
+from payments.ledger.database import Database, insert_new, repeated_on_conflict
 from payments.ledger.many import InsertMany
 from payments.ledger.prepared import Prepared, Row
 from payments.ledger.switches import is_paused
@@ -44,6 +44,7 @@ from payments.ledger.tables import (
     transfer_history,
     transfers,
 )
+from payments.ledger.waking import notify
 from payments.lineage import Adopt, AskWhy, Replace, Send, Sighting, Wait, judge
 from payments.policy import ForwardingPolicy
 from payments.transfer import (
@@ -135,6 +136,7 @@ class LookupVerdict:
 # --- the sender's side: claim, then one of the records below ---
 
 
+@repeated_on_conflict
 def claim(database: Database, call_tag: str, lease_seconds: float, limit: int, now: datetime) -> list[Claim]:
     """Claim up to ``limit`` transfers that are due: pending ones, and those whose lease ran out.
 
@@ -156,7 +158,8 @@ def claim(database: Database, call_tag: str, lease_seconds: float, limit: int, n
         destinations_ = {id_: _destination(connection, id_) for id_ in {row.destination_id for row in rows}}
         return [
             _to_claim(row, destinations_[row.destination_id])
-            for row in sorted(rows, key=lambda row: int(row.id))
+            # in the order in which all lock lineages, see inbox._lock_order
+            for row in sorted(rows, key=lambda row: str(row.invoice_id))
         ]
 
 
@@ -169,6 +172,7 @@ def next_due_at(database: Database) -> datetime | None:
         return None if due_at is None or is_paused(connection, "forwarding") else due_at
 
 
+@repeated_on_conflict
 def record_sent(
     database: Database,
     claims: Sequence[Claim],
@@ -201,6 +205,7 @@ def record_sent(
     return len(facts)
 
 
+@repeated_on_conflict
 def record_unclear(database: Database, claims: Sequence[Claim], reason: str, now: datetime) -> None:
     """Note that we do not know what became of a call. The rows stay claimed until their lease ends."""
     with database.transaction() as connection:
@@ -217,6 +222,7 @@ def record_unclear(database: Database, claims: Sequence[Claim], reason: str, now
                 _raise_if_stuck(connection, row, reason, now)
 
 
+@repeated_on_conflict
 def release(
     database: Database,
     claims: Sequence[Claim],
@@ -238,6 +244,7 @@ def release(
             raise_attention(connection, AttentionKind.BANK_REFUSES_US, "transfers", reason, now)
 
 
+@repeated_on_conflict
 def refuse(database: Database, claim: Claim, reason: str, now: datetime) -> None:
     """Record that the bank will not take this transfer as it is: dead, for a person to decide."""
     with database.transaction() as connection:
@@ -246,6 +253,7 @@ def refuse(database: Database, claim: Claim, reason: str, now: datetime) -> None
             _bury(connection, row, reason, now)
 
 
+@repeated_on_conflict
 def record_lookups(
     database: Database,
     lookups: Sequence[tuple[Claim, Sequence[BankTransfer]]],
@@ -307,6 +315,7 @@ def create_first_transfers(
     totals.add(
         connection, f"transfers.{TransferState.PENDING}", len(owed), sum(centavos for _, centavos in owed)
     )
+    notify(connection)
     return _INSERT_FIRST.run(
         connection,
         [
@@ -326,14 +335,15 @@ def record_news(connection: Connection, news: TransferNews, policy: ForwardingPo
     for the very transfer that we hold as accepted; any other is a twin, and only seen.
     """
     there = news.transfer
-    owner = _owner(connection, there.external_id)
-    if owner is None:
+    # not locked yet: whoever changes a lineage locks its credit first, then its transfers
+    invoice_id = _INVOICE_OF.run(connection, {"external_id": there.external_id}).scalar()
+    if invoice_id is None:
         return _sight_other_deployment(connection, news, now)
     lost = there.status in LOST_STATUSES or news.log_type in LOST_STATUSES
     if not lost and there.status != BankStatus.SUCCESS:
         _sight(connection, there, None, now)
         return True  # under way: worth knowing, but nothing follows from it
-    _lock_lineage(connection, owner.invoice_id)
+    _lock_lineage(connection, invoice_id)
     _sight(connection, there, news.errors if lost else None, now)
     row = _owner(connection, there.external_id)
     assert row is not None  # a transfer is never deleted
@@ -389,10 +399,10 @@ def owed_centavos(connection: Connection, credit: Row) -> int:
 
 def lock_owner(connection: Connection, external_id: str) -> Row | None:
     """The transfer, with its lineage locked, so that nobody else moves it meanwhile; None when it is not ours."""
-    found = _owner(connection, external_id)
-    if found is None:
+    invoice_id = _INVOICE_OF.run(connection, {"external_id": external_id}).scalar()
+    if invoice_id is None:
         return None
-    _lock_lineage(connection, found.invoice_id)
+    _lock_lineage(connection, invoice_id)
     return _owner(connection, external_id)
 
 
@@ -413,6 +423,7 @@ def revive(connection: Connection, dead: Row, detail: str, now: datetime) -> Non
         connection, dead, (TransferState.DEAD,), TransferState.PENDING, due_at=now, attempt=dead.attempt + 1
     )
     _write_history(connection, [(row, RETRIED, detail)], now)
+    notify(connection)
     resolve_attention(connection, AttentionKind.TRANSFER_DEAD, row.external_id, now)
 
 
@@ -420,6 +431,7 @@ def hurry(connection: Connection, waiting: Row, detail: str, now: datetime) -> N
     """A pending transfer that waits is due now; whether it must be looked up first does not change."""
     row = _move(connection, waiting, (TransferState.PENDING,), TransferState.PENDING, due_at=now)
     _write_history(connection, [(row, "hurried", detail)], now)
+    notify(connection)
 
 
 def give_up(connection: Connection, dead: Row, detail: str, now: datetime) -> None:
@@ -593,7 +605,7 @@ def _shrink(connection: Connection, row: Row, credit: Row, owed: int, now: datet
         )
         _write_history(connection, [(stopped, "stopped", stopped.reason)], now)
     else:
-        _LOWER.run(connection, {"id_": row.id, "amount": owed})
+        _LOWER.run(connection, {"id_": row.id, "attempt_": row.attempt, "amount": owed}).one()
         totals.add(connection, f"transfers.{row.state}", 0, owed - row.amount_centavos)
         _write_history(connection, [(row, "lowered", f"to {owed} centavos by a reversal")], now)
     withhold(connection, credit.invoice_id, credit.net_centavos - owed)
@@ -902,7 +914,7 @@ def _sight(
         return
     written = None if errors is None else json.dumps(errors)
     seen = _SEEN.run(connection, {"id": there.id}).one()
-    status = there.status if _rank(there.status) > _rank(seen.status) else seen.status
+    status = there.status[:24] if _rank(there.status) > _rank(seen.status) else seen.status
     _UPDATE_SIGHTING.run(
         connection,
         {
@@ -916,7 +928,8 @@ def _sight(
 
 def _sighting_row(there: BankTransfer, errors: tuple[str, ...] | None, now: datetime) -> tuple[Any, ...]:
     written = None if errors is None else json.dumps(errors)
-    return there.id, there.external_id, there.status, there.amount_centavos, written, now
+    # cut to the columns' width; the bank's own words are shorter
+    return there.id, there.external_id[:96], there.status[:24], there.amount_centavos, written, now
 
 
 def _write_history(
@@ -1014,13 +1027,26 @@ _HAS_FACT = Prepared(
     )
     .limit(1)
 )
-_BY_ID = Prepared(select(transfers).where(transfers.c.id == bindparam("id")))
-_BY_EXTERNAL_ID = Prepared(select(transfers).where(transfers.c.external_id == bindparam("external_id")))
-_LIVE_OF = Prepared(select(transfers).where(transfers.c.invoice_id == _INVOICE, is_live))
+# Locked, because a claim does not take the lineage's lock: it skips rows that somebody holds.
+_BY_ID = Prepared(select(transfers).where(transfers.c.id == bindparam("id")).with_for_update())
+_BY_EXTERNAL_ID = Prepared(
+    select(transfers).where(transfers.c.external_id == bindparam("external_id")).with_for_update()
+)
+_LIVE_OF = Prepared(select(transfers).where(transfers.c.invoice_id == _INVOICE, is_live).with_for_update())
+_INVOICE_OF = Prepared(
+    select(transfers.c.invoice_id).where(transfers.c.external_id == bindparam("external_id"))
+)
 _LATEST_GENERATION = Prepared(
     select(func.max(transfers.c.generation)).where(transfers.c.invoice_id == _INVOICE)
 )
-_LOWER = Prepared(update(transfers).where(transfers.c.id == _ID).values(amount_centavos=bindparam("amount")))
+_LOWER = Prepared(
+    update(transfers)
+    .where(
+        transfers.c.id == _ID, transfers.c.attempt == bindparam("attempt_", type_=transfers.c.attempt.type)
+    )
+    .values(amount_centavos=bindparam("amount"))
+    .returning(transfers.c.id)
+)
 _TRANSFER_COLUMNS = (
     *("invoice_id", "generation", "external_id", "amount_centavos", "destination_id"),
     *("state", "attempt", "calls", "due_at", "created_at"),

@@ -14,9 +14,8 @@ from scripts.job.view import plain
 DONE = 0
 
 
-def act(database: Database, arguments: Namespace, settings: Settings, now: datetime) -> int:
+def act(database: Database, arguments: Namespace, settings: Settings, by: Operator, now: datetime) -> int:
     """Do what was asked, and say what came of it. Raises ActRefused when it is not legal now."""
-    by = Operator(arguments.who, arguments.reason)
     if arguments.command == "replay":
         return _replay(database, arguments, settings, by, now)
     done = _do(database, arguments, settings, by, now)

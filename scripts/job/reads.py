@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from payments.ledger.period import PeriodStatement
     from payments.ledger.stories import BatchStory, CreditStory, StoredEvent
 
-DONE, NOT_FOUND = 0, 1
+DONE, LEFT, NOT_FOUND = 0, 1, 1
 
 
 # --- lists ---
@@ -250,7 +250,7 @@ def statement(database: Database, arguments: Namespace) -> int:
         _write_statement_csv(read)
     else:
         print("\n".join(lines))
-    return DONE
+    return DONE if read.balanced or not arguments.recount else LEFT
 
 
 def system(database: Database, arguments: Namespace) -> int:

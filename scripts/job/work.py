@@ -21,9 +21,8 @@ DONE, LEFT = 0, 1
 Clock = Callable[[], datetime]
 
 
-def work(database: Database, arguments: Namespace, settings: Settings, clock: Clock) -> int:
+def work(database: Database, arguments: Namespace, settings: Settings, by: Operator, clock: Clock) -> int:
     """Do one piece of work and record it. Raises BankError when the bank does not answer or refuses us."""
-    by = Operator(arguments.who, arguments.reason)
     # What the commands print is the result; the log is for what went wrong.
     configure_logging("debug" if settings.log_level == "debug" else "error", settings.log_format, "run_job")
     bank = _open_bank(settings)

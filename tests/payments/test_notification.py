@@ -257,7 +257,10 @@ def test_several_processes_post_each_matter_once(
     raised(database, *(f"credit-{number}" for number in range(20)))
 
     def work() -> None:
-        own, hook = open_database(str(database.url)), HttpHook(receiver.url + PATH)
+        own, hook = (
+            open_database(database.url.render_as_string(hide_password=False)),
+            HttpHook(receiver.url + PATH),
+        )
         Notifier(own, hook, SECRET, "sandbox", clock).tell_all()
         hook.close()
         own.close()

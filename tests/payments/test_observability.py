@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 import structlog
 
-from payments.observability import MASK, configure_logging, redact
+from payments import observability
+from payments.observability import MASK, configure_logging, redact, write_facts
 
 PEM = "-----BEGIN EC PRIVATE KEY-----\nMHQCAQEEIAbcd\n-----END EC PRIVATE KEY-----"
 
@@ -22,6 +23,7 @@ def _restored_logging() -> Iterator[None]:
     handlers, level = list(root.handlers), root.level
     yield
     structlog.reset_defaults()
+    observability._bulk.process = None
     root.handlers[:] = handlers
     root.setLevel(level)
     for name in ("apscheduler", "uvicorn.access", "urllib3.connectionpool"):
@@ -165,3 +167,26 @@ def test_what_is_secret_is_masked_wherever_it_stands(name: str, value: object, m
 def test_what_is_not_secret_stays(name: str, value: object) -> None:
     """An id or an amount that is masked helps nobody."""
     assert redact(None, "info", {name: value}) == {name: value}
+
+
+def test_facts_written_together_are_the_lines_of_one_by_one(capsys: pytest.CaptureFixture[str]) -> None:
+    """The same names in the same order; what is no plain id is masked; below the level nothing is written."""
+    configure_logging("info", "json", "web")
+    write_facts("event.stored", "info", [{"event_id": "5", "net_centavos": 1, "subject": None}])
+    write_facts("event.stored", "warning", [{"reason": "CPF 529.982.247-25 refused"}])
+    write_facts("event.stored", "debug", [{"event_id": "6"}])
+    first, second = map(json.loads, capsys.readouterr().out.splitlines())
+    assert list(first) == [
+        *("timestamp", "level", "event", "process"),
+        *("event_id", "net_centavos", "subject"),
+    ]
+    assert (first["level"], first["event"], first["event_id"]) == ("info", "event.stored", "5")
+    assert (second["level"], second["reason"]) == ("warning", "CPF ***.982.247-** refused")
+
+
+def test_facts_written_together_for_people(capsys: pytest.CaptureFixture[str]) -> None:
+    """LOG_FORMAT=console has no short way."""
+    configure_logging("info", "console", "web")
+    write_facts("transfer.sent", "info", [{"external_id": "credit-1"}, {"external_id": "credit-2"}])
+    lines = capsys.readouterr().out.splitlines()
+    assert ["credit-1" in lines[0], "credit-2" in lines[1]] == [True, True]

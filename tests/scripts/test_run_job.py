@@ -303,9 +303,10 @@ def test_a_recount_names_the_credits_that_are_not_accounted_for(
             "UPDATE transfers SET amount_centavos = 1 WHERE external_id = 'credit-5000000000000001'"
         )
     connection.close()
-    said = desk("statement", "--recount").stdout
-    assert "NOT BALANCED" in said
-    assert said.endswith("unaccounted: 5000000000000001\n")
+    ended = desk("statement", "--recount")
+    assert ended.returncode == 1
+    assert "NOT BALANCED" in ended.stdout
+    assert ended.stdout.endswith("unaccounted: 5000000000000001\n")
 
 
 def test_the_system_tells_what_lives_and_what_is_paused(desk: Script, database: Database) -> None:
@@ -379,7 +380,7 @@ def test_an_unknown_id_ends_with_1(desk: Script) -> None:
 def test_a_reason_that_is_none_is_refused(desk: Script, dead: str) -> None:
     """Before anything is done."""
     ended = desk("retry", dead, "--reason", "ok")
-    assert ended.returncode == 1
+    assert ended.returncode == 2
     assert "the reason has 2 characters: give 3 to 500" in ended.stderr
 
 

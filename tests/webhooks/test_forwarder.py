@@ -51,7 +51,7 @@ def start(work: Work) -> Iterator[Callable[[], Forwarder]]:
     started: list[Forwarder] = []
 
     def begin() -> Forwarder:
-        made = Forwarder(work.settle, work.next_due_at)
+        made = Forwarder(work.settle, work.next_due_at, lambda: datetime.now(UTC))
         made.start()
         started.append(made)
         return made

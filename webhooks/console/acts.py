@@ -7,6 +7,7 @@ import asyncio
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -64,11 +65,14 @@ class Work:
 class Acting:
     """Confirms and does acts. Two operators at once: the ledger refuses the second."""
 
-    def __init__(self, desk: Desk, policy: ForwardingPolicy, work: Work) -> None:
+    def __init__(
+        self, desk: Desk, policy: ForwardingPolicy, work: Work, clock: Callable[[], datetime]
+    ) -> None:
         self._desk = desk
         self._database = desk.database
         self._policy = policy
         self._work = work
+        self._clock = clock
         self._busy = {"forward": threading.Lock(), "reconcile": threading.Lock()}
         self._running: set[asyncio.Task[str]] = set()
 
@@ -142,7 +146,7 @@ class Acting:
         return next((each for each in transfers if each.external_id == external_id), None)
 
     def _do(self, kind: str, subject: str, who: str, reason: str) -> str:
-        by, now, database = Operator(who, reason), self._desk.clock(), self._database
+        by, now, database = Operator(who, reason), self._clock(), self._database
         match kind:
             case "retry":
                 result = acts.retry_transfer(database, subject, by, self._policy, now).result
@@ -178,7 +182,7 @@ class Acting:
         if self._work.new_batch_tag is None:
             raise ActRefused("a batch outside the window is issued by hand only at an emulator")
         # The act is the request: the worker plans the batch that it names. See docs/decisions/0012.
-        return ask_by_hand(self._database, self._work.new_batch_tag(), by, self._desk.clock()).result
+        return ask_by_hand(self._database, self._work.new_batch_tag(), by, self._clock()).result
 
     def _run(self, kind: str, work: Callable[[], str], by: Operator) -> str:
         if kind == "forward" and "forwarding" in acts.paused(self._database):
@@ -188,7 +192,7 @@ class Acting:
             raise ActRefused("one is under way already: wait for its end")
         try:
             # Before it begins, so that it is on record whatever becomes of it.
-            acts.record_act(self._database, kind, "now", "begun", by, self._desk.clock())
+            acts.record_act(self._database, kind, "now", "begun", by, self._clock())
             return work()
         finally:
             lock.release()

@@ -38,22 +38,25 @@ class Console:
         gate: Gate,
         work: Work,
         clock: Callable[[], datetime],
+        machine_clock: Callable[[], datetime],
     ) -> None:
+        # The books' clock may have to ask the database, so it is for acts, which run in threads; sessions and ages
+        # are told by the machine's.
         seal = Seal(token)
-        self._desk = Desk(database, Pages(), seal, clock, can_issue=work.new_batch_tag is not None)
+        self._desk = Desk(database, Pages(), seal, machine_clock, can_issue=work.new_batch_tag is not None)
         self._changes = Changes(lambda: read_mark(database))
         span = "hour" if settings.invoice_window_seconds <= 3600 else "day"
         app = Starlette(
             routes=[
                 *Reading(self._desk, span, _shown(settings, database)).routes,
-                *Acting(self._desk, settings.forwarding_policy, work).routes,
+                *Acting(self._desk, settings.forwarding_policy, work, clock).routes,
                 *Entrance(self._desk, gate).routes,
                 Route(f"{HOME}/changes", self._changes.answer),
                 Route(STATIC + "{name}", _static),
             ],
             exception_handlers={HTTPException: self._problem, Exception: self._problem},
         )
-        self._door = Door(app, gate, seal, clock)
+        self._door = Door(app, gate, seal, machine_clock)
 
     @property
     def routes(self) -> list[Route]:

@@ -1,4 +1,4 @@
-"""The ledger on a real SQLite file, and a pair of hands that act on it at a time of their own."""
+"""The ledger on a real SQLite file and on a real PostgreSQL, and hands that act on it at a time of their own."""
 
 import shutil
 from collections.abc import Iterator, Sequence
@@ -47,10 +47,18 @@ def database_file(migrated_file: Path, tmp_path: Path) -> Path:
     return Path(shutil.copy(migrated_file, tmp_path / "repasse.db"))
 
 
-@pytest.fixture
-def database(database_file: Path) -> Iterator[Database]:
-    """The same, opened."""
-    database = open_database(f"sqlite:///{database_file}")
+# For tests that are about SQLite's files, pragmas or locks; and the longest ones, which are about something else.
+ON_SQLITE = pytest.mark.parametrize("database", ["sqlite"], indirect=True)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database(request: pytest.FixtureRequest) -> Iterator[Database]:
+    """Empty books, once on each kind of database."""
+    if request.param == "postgresql":
+        address = request.getfixturevalue("postgresql_url")
+    else:
+        address = f"sqlite:///{request.getfixturevalue('database_file')}"
+    database = open_database(address)
     yield database
     database.close()
 

@@ -204,6 +204,19 @@ def test_a_transfer_event_of_ours_is_told_from_a_stranger_s(books: Books) -> Non
     assert books.news(at_bank("X", external_id="")).outcome == "no_interest"
 
 
+REFUSING_TRIGGER = {
+    "sqlite": [
+        "CREATE TRIGGER bad BEFORE INSERT ON inbox_events WHEN NEW.event_id = 'event-of-credited-2' "
+        "BEGIN SELECT RAISE(ABORT, 'no'); END"
+    ],
+    "postgresql": [
+        "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'no'; END $$",
+        "CREATE TRIGGER bad BEFORE INSERT ON inbox_events FOR EACH ROW "
+        "WHEN (NEW.event_id = 'event-of-credited-2') EXECUTE FUNCTION refuse()",
+    ],
+}
+
+
 def test_a_group_of_arrivals_is_stored_whole_or_not_at_all(
     books: Books, database: Database, policy: ForwardingPolicy, now: datetime
 ) -> None:
@@ -211,12 +224,8 @@ def test_a_group_of_arrivals_is_stored_whole_or_not_at_all(
     good = an_arrival(an_invoice_log())
     bad = Arrival(read_event(a_body(an_invoice_log(invoice_id="2"))), digital_signature=b"\0")  # type: ignore[arg-type]
     with database.transaction() as connection:
-        connection.execute(
-            text(
-                "CREATE TRIGGER bad BEFORE INSERT ON inbox_events WHEN NEW.event_id = 'event-of-credited-2' "
-                "BEGIN SELECT RAISE(ABORT, 'no'); END"
-            )
-        )
+        for statement in REFUSING_TRIGGER[connection.dialect.name]:
+            connection.execute(text(statement))
     with pytest.raises(Exception, match="no"):
         inbox.accept(database, [good, bad], "webhook", policy, now)
     with database.reading() as connection:

@@ -99,7 +99,7 @@ def test_two_processes_never_claim_the_same_matter(database: Database) -> None:
     found: list[int] = []
 
     def work() -> None:
-        own = open_database(str(database.url))
+        own = open_database(database.url.render_as_string(hide_password=False))
         while notice := claimed(own):
             found.append(notice.attention_id)
         own.close()

@@ -9,7 +9,7 @@ from payments.errors import NotSent, Refusal, Rejected
 from payments.ledger.statement import read_statement
 from payments.settlement import settle_once
 from payments.transfer import BankTransfer, TransferOrder
-from tests.payments.ledger.conftest import Books
+from tests.payments.ledger.conftest import ON_SQLITE, Books
 
 
 class SlowBank:
@@ -69,6 +69,7 @@ def _settle(books: Books, bank: SlowBank, until: datetime) -> None:
             books.pass_time(1)
 
 
+@ON_SQLITE
 @pytest.mark.parametrize(("backlog", "seconds"), [(96, 0.5), (10, 6.0)])
 def test_a_backlog_whose_look_ups_outlast_a_lease_is_worked_off(
     books: Books, backlog: int, seconds: float

@@ -139,6 +139,10 @@ def test_no_story_shows_a_whole_tax_id(books: Books) -> None:
 def test_what_does_not_exist_has_no_story(database: Database) -> None:
     """None, whatever was asked for."""
     assert stories.read_credit(database, "nobody") is None
+    assert stories.read_credit(database, "\udc80\x00") is None
+    assert stories.read_event(database, "\udc80\x00") is None
+    assert list_events(database, "\udc80\x00", None).items == []
+    assert list_credits(database, None, amount_centavos=2**70).items == []
     assert stories.read_event(database, "nothing") is None
     assert stories.read_batch(database, 1) is None
     assert stories.read_batch(database, -(2**70)) is None

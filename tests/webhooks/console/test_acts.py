@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 
 import pytest
 from starlette.applications import Starlette
@@ -141,7 +142,8 @@ def test_there_is_no_batch_by_hand_at_the_real_bank(
 ) -> None:
     """It is for development: money would be asked of real people."""
     work = Work(lambda: None, lambda: "", lambda: "", new_batch_tag=None)
-    site = Site(database, settings(), TOKEN, Gate(TOKEN), work, lambda: datetime.now(UTC))
+    clock = partial(datetime.now, UTC)
+    site = Site(database, settings(), TOKEN, Gate(TOKEN), work, clock, clock)
     client = TestClient(Starlette(routes=site.routes), headers={"Authorization": f"Bearer {TOKEN}"})
     for path in ("/console/system", "/console/batches"):
         assert "Issue a batch" not in client.get(path).text

@@ -17,7 +17,7 @@ from coincurve import PrivateKey, PublicKey
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-from scripts.benchmarks.stand import ROOT, CannotMeasure
+from tests.benchmarks.stand import ROOT, CannotMeasure
 
 ROUNDS = 5
 

@@ -19,7 +19,7 @@ from coincurve import PrivateKey
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
-from scripts.benchmarks.load import Order, Seen
+from tests.benchmarks.load import Order, Seen
 
 ROOT = Path(__file__).resolve().parents[2]
 _START_SECONDS = 30.0
@@ -81,7 +81,7 @@ class Stand:
         """Start the quick bank, which takes ``seconds`` for a transfer call (below 0: for ever); its port."""
         port = free_port()
         process = self.start(
-            "-m", "scripts.benchmarks.bank", str(port), str(self.public_key_file), str(seconds)
+            "-m", "tests.benchmarks.bank", str(port), str(self.public_key_file), str(seconds)
         )
         self._wait_for(process, port, "/seen", "the quick bank")
         return port
@@ -107,7 +107,7 @@ class Stand:
         """Start ``create_plain`` or ``create_sdk`` under the same uvicorn settings as ours."""
         port = free_port()
         process = self.start(
-            *("-m", "uvicorn", f"scripts.benchmarks.yardsticks:{name}", "--factory"),
+            *("-m", "uvicorn", f"tests.benchmarks.yardsticks:{name}", "--factory"),
             *("--port", str(port), "--no-access-log", "--no-server-header", "--log-level", "warning"),
             environment={
                 "BENCH_PUBLIC_KEY": str(self.public_key_file),
@@ -156,7 +156,7 @@ class Load:
 
     def __init__(self, order: Order) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "scripts.benchmarks.load"],
+            [sys.executable, "-m", "tests.benchmarks.load"],
             cwd=ROOT,
             env={**os.environ, "PYTHONPATH": str(ROOT)},
             stdin=subprocess.PIPE,

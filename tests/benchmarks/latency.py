@@ -6,7 +6,7 @@ import urllib.request
 from pathlib import Path
 from random import Random
 
-from scripts.benchmarks.stand import CannotMeasure, Stand
+from tests.benchmarks.stand import CannotMeasure, Stand
 
 RATE = 100.0
 

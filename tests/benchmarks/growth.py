@@ -14,7 +14,7 @@ from payments.ledger.migrate import migrate
 from payments.ledger.statement import read_statement
 from payments.settings import load_settings
 from payments.transfer import BankTransfer
-from scripts.benchmarks.events import bodies
+from tests.benchmarks.events import bodies
 
 ROUNDS = 15
 GROUP = 100
@@ -131,7 +131,7 @@ _FILL = (
     "SELECT id, sent_at, 'settled', 'settled', 1 FROM transfers",
     "INSERT INTO totals (name, shard, number, centavos) SELECT 'transfers.settled', 0, count(*), 950 * count(*) FROM n",
     *(
-        f"INSERT INTO totals (name, shard, number, centavos) SELECT '{name}', 0, count(*), {centavos} * count(*) FROM n"  # noqa: S608
+        f"INSERT INTO totals (name, shard, number, centavos) SELECT '{name}', 0, count(*), {centavos} * count(*) FROM n"
         for name, centavos in (("credits.gross", 1000), ("credits.fee", 50), ("credits.net", 950))
     ),
 )

@@ -1,6 +1,6 @@
 """A bank that does next to nothing, so that what is measured is us: a public key, transfers, look-ups.
 
-``python -m scripts.benchmarks.bank PORT PUBLIC_KEY_FILE SECONDS``: a transfer call is answered after SECONDS, or
+``python -m tests.benchmarks.bank PORT PUBLIC_KEY_FILE SECONDS``: a transfer call is answered after SECONDS, or
 never when they are below 0. ``GET /seen`` tells how many transfers were accepted and how many were repeated.
 """
 

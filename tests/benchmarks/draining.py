@@ -12,8 +12,8 @@ from payments.ledger import inbox
 from payments.ledger.database import open_database
 from payments.ledger.migrate import migrate
 from payments.settings import load_settings
-from scripts.benchmarks.events import bodies
-from scripts.benchmarks.stand import CannotMeasure, Stand
+from tests.benchmarks.events import bodies
+from tests.benchmarks.stand import CannotMeasure, Stand
 
 BANK_SECONDS = 0.05
 _PATIENCE_SECONDS = 300.0

@@ -1,6 +1,6 @@
 """The load: a process of its own that sends prepared requests over kept connections and times each answer.
 
-``python -m scripts.benchmarks.load`` reads what to do as one JSON object on standard input (see Order), makes and
+``python -m tests.benchmarks.load`` reads what to do as one JSON object on standard input (see Order), makes and
 signs its requests, says "ready", waits for a line, sends them all, and prints what it saw as one JSON object.
 """
 
@@ -15,7 +15,7 @@ import msgspec
 import uvloop
 from coincurve import PrivateKey
 
-from scripts.benchmarks.events import requests
+from tests.benchmarks.events import requests
 
 
 class Order(msgspec.Struct):

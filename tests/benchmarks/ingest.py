@@ -4,8 +4,8 @@ import sqlite3
 import statistics
 from pathlib import Path
 
-from scripts.benchmarks.load import Seen
-from scripts.benchmarks.stand import CannotMeasure, Stand, end
+from tests.benchmarks.load import Seen
+from tests.benchmarks.stand import CannotMeasure, Stand, end
 
 ROUNDS = 3
 

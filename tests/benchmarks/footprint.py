@@ -7,7 +7,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from scripts.benchmarks.stand import ROOT, CannotMeasure, Stand
+from tests.benchmarks.stand import ROOT, CannotMeasure, Stand
 
 _CLOCK_TICKS = os.sysconf("SC_CLK_TCK")
 _DAY_EVENTS = 10_000

@@ -1,0 +1,39 @@
+# One image for every process; compose.yaml says which runs which. See docs/deploy.md.
+FROM python:3.12-slim
+
+ENV PIP_NO_CACHE_DIR=1 \
+    PYTHONUNBUFFERED=1 \
+    PYTHONPYCACHEPREFIX=/tmp/pycache
+
+WORKDIR /app
+
+# The hashed requirements by the same script as everywhere, before the code: a change of code installs nothing anew.
+COPY scripts/setup scripts/setup
+COPY pyproject.toml requirements.txt ./
+RUN scripts/setup
+
+COPY Procfile ./
+COPY payments payments
+COPY webhooks webhooks
+COPY worker worker
+COPY scripts/run_job* scripts/books* scripts/register_webhook* scripts/
+COPY scripts/job scripts/job
+
+# A user without a password, a home or rights to the code. /data is for SQLite, backups and archives.
+RUN useradd --system --no-create-home --uid 10001 repasse && install -d -o repasse -m 0700 /data
+USER repasse
+VOLUME /data
+
+ENV PATH=/app/.venv/bin:$PATH \
+    HOST=0.0.0.0 \
+    PORT=8000 \
+    DATABASE_URL=sqlite:////data/repasse.db
+EXPOSE 8000
+STOPSIGNAL SIGTERM
+
+# For the web process; compose.yaml switches it off for the others. Live, not ready: a bank or a database that is
+# away must not have the process killed that will go on when it is back.
+HEALTHCHECK --interval=10s --timeout=5s --start-period=30s \
+    CMD ["python", "-c", "import os, urllib.request; urllib.request.urlopen(f'http://127.0.0.1:{os.environ[\"PORT\"]}/health/live', timeout=4)"]
+
+CMD ["python", "-m", "webhooks"]

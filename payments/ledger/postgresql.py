@@ -1,0 +1,171 @@
+"""What only PostgreSQL needs: its sessions, its errors by SQLSTATE, and its one limit on text.
+
+Imported when DATABASE_URL asks for it, because psycopg takes a tenth of a second to import.
+docs/decisions/0012-postgresql.md says how locks, clocks and repeats are decided.
+"""
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import psycopg
+from psycopg.types.string import StrDumper
+from sqlalchemy import Connection, Engine, create_engine, event, text
+from sqlalchemy.engine import URL
+
+from payments.errors import LedgerConflict, LedgerUnavailable, LedgerUnusable
+
+# A server that vanished without a word is given up after so long, and so is one that accepts no connection.
+GONE_SECONDS = 10
+
+# A process that is stopped in the middle of a transaction must not keep a lineage locked for ever.
+IDLE_SECONDS = 60
+
+_CONNECT_ARGUMENTS = {
+    "connect_timeout": GONE_SECONDS,
+    "tcp_user_timeout": GONE_SECONDS * 1000,
+    "keepalives_idle": 5,
+    "keepalives_interval": 2,
+    "keepalives_count": 3,
+    "application_name": "repasse",
+}
+
+# Not as start-up options, which a pooler such as PgBouncer refuses. Where commits are not durable by default, ours
+# are: an answered event must outlive a power cut.
+_SESSION = """
+SELECT set_config('lock_timeout', %(lock)s, false),
+    set_config('idle_in_transaction_session_timeout', %(idle)s, false),
+    set_config('TimeZone', 'UTC', false),
+    set_config('synchronous_commit', coalesce(nullif(current_setting('synchronous_commit'), 'off'), 'on'), false)
+"""
+
+
+# The oldest that the PostgreSQL project still mends (November 2026), and the newest features that we use are older.
+VERSION_MIN = 14
+
+
+def refuse_unfit(connection: Connection, name: str, tables: Sequence[str]) -> None:
+    """Raise LedgerUnusable when this server cannot keep our books, or does not let us: version, encoding, rights.
+
+    ``tables``: those that are there already.
+    """
+    version, encoding, user = connection.execute(
+        text("SELECT current_setting('server_version'), current_setting('server_encoding'), current_user")
+    ).one()
+    if int(re.split(r"\D", version)[0]) < VERSION_MIN:
+        raise LedgerUnusable(f"{name} is PostgreSQL {version}; use {VERSION_MIN} or newer")
+    if encoding != "UTF8":
+        raise LedgerUnusable(
+            f"the database {name} has the encoding {encoding}, which cannot hold every name; create one with UTF8"
+        )
+    lacking = connection.execute(_LACKING_RIGHTS, {"tables": list(tables)}).all()
+    if lacking:
+        right, table = lacking[0]
+        raise LedgerUnusable(
+            f"the user {user} may not {right} in table {table} of {name}; let the user own the tables, or grant it "
+            "SELECT, INSERT, UPDATE and DELETE on all of them"
+        )
+
+
+_LACKING_RIGHTS = text(
+    "SELECT wanted, name FROM unnest(CAST(:tables AS text[])) AS name, "
+    "unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE']) AS wanted "
+    "WHERE NOT has_table_privilege(quote_ident(name), wanted) ORDER BY name, wanted"
+)
+
+
+def connect(engine: Engine) -> "psycopg.Connection[Any]":
+    """A connection outside of the engine's pool, in which each statement is a transaction of its own."""
+    arguments, named = engine.dialect.create_connect_args(engine.url)
+    return psycopg.connect(*arguments, **{**_CONNECT_ARGUMENTS, **named}, autocommit=True)
+
+
+def make_engine(url: URL, busy_seconds: float) -> Engine:
+    """Connections that wait ``busy_seconds`` for a lock, or for a free connection of the pool."""
+    engine = create_engine(
+        url,
+        connect_args={name: value for name, value in _CONNECT_ARGUMENTS.items() if name not in url.query},
+        # Whatever the server's default. Each statement after a lock sees what the lock was waited for.
+        isolation_level="READ COMMITTED",
+        pool_pre_ping=True,  # a connection that died is replaced before it is used
+        pool_size=8,
+        pool_timeout=busy_seconds,
+    )
+    settings = {"lock": f"{busy_seconds:g}s", "idle": f"{IDLE_SECONDS}s"}
+
+    def prepare(connection: "psycopg.Connection[Any]", _record: object) -> None:
+        connection.adapters.register_dumper(str, _TextDumper)
+        connection.execute(_SESSION, settings)
+        connection.commit()
+
+    event.listen(engine, "connect", prepare)
+    return engine
+
+
+class _TextDumper(StrDumper):
+    """PostgreSQL's text cannot hold the character 0; the bank's words may. The inbox keeps the bank's very bytes."""
+
+    def dump(self, obj: str) -> Any:
+        return super().dump(obj.replace("\0", "\ufffd") if "\0" in obj else obj)
+
+
+# --- what goes wrong, by SQLSTATE or its beginning (PostgreSQL's documentation, appendix A) ---
+
+_CONFLICTS = ("40001", "40P01")  # not serializable, deadlock
+
+_FAULTS = (
+    "08",  # the connection broke
+    "40",  # undone
+    "53",  # no more disk, memory or connections
+    "57",  # canceled, shut down, not up yet
+    "58",  # the system below
+    "XX",  # damaged
+    "25006",  # read-only: a standby, or an administrator's wish
+    "25P",  # this process was stopped in the middle of a transaction, and its session ended
+    "55P03",  # waited too long for a lock
+    "55000",  # not in a state for it
+)
+
+# What only a person can mend. A connection that was refused has no SQLSTATE, only words.
+_REMEDIES = {
+    "28": "check the user and the password",
+    "3D000": "create the database, or name another",
+    "3F000": "create the schema, or name another database",
+    "42501": "let the user own the database, or grant what it lacks",
+    "42P01": "run python -m payments.ledger.migrate, or any of our processes",
+}
+_REMEDIES_BY_WORDS = {
+    "password authentication failed": "check the user and the password",
+    "no password supplied": "put the password into the address",
+    "no pg_hba.conf entry": "let this machine in, in the server's pg_hba.conf",
+    'role "': "create the user, or name another",
+    'database "': "create the database, or name another",
+    "failed to resolve host": "check the host's name",
+    "Connection refused": "start PostgreSQL, or check host and port",
+}
+
+
+def fault_from(cause: BaseException | None) -> LedgerUnavailable | None:
+    """The storage's fault, to be tried again; None when it is a bug of ours."""
+    if not isinstance(cause, psycopg.Error):
+        return None
+    state = cause.sqlstate
+    reason = f"the database does not answer: {_line(cause)}"
+    if state is None:
+        # A server that dies gives none, nor does a connection that was never made.
+        if not isinstance(cause, psycopg.OperationalError):
+            return None
+        said = str(cause)
+        return LedgerUnavailable(
+            reason, next((remedy for words, remedy in _REMEDIES_BY_WORDS.items() if words in said), None)
+        )
+    if state in _CONFLICTS:
+        return LedgerConflict(reason)
+    remedy = next((remedy for key, remedy in _REMEDIES.items() if state.startswith(key)), None)
+    return LedgerUnavailable(reason, remedy) if remedy or state.startswith(_FAULTS) else None
+
+
+def _line(error: psycopg.Error) -> str:
+    # A connection's failure has a line for each address that was tried; the last says what came of it.
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0] if lines else type(error).__name__

@@ -1,0 +1,203 @@
+"""The books as a whole: copy them to another database, back up, restore, archive, verify. Started by scripts/books.
+
+None of it talks to the bank or needs its settings. Exit status: 0 done, 1 try again (or verify has found something),
+2 wrong arguments or settings, or refused; nothing is changed then.
+"""
+
+import argparse
+import getpass
+import os
+import socket
+import sys
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from payments.errors import LedgerUnavailable, LedgerUnusable, RepasseError
+from payments.ledger.acts import WHO_LENGTH_MAX, Operator
+from payments.ledger.archive import MANIFEST, archive
+from payments.ledger.backup import back_up, restore
+from payments.ledger.copying import Copy
+from payments.ledger.database import Database, open_database
+from payments.ledger.moving import move_books, refuse_unknown_revision, reopen_books
+from payments.ledger.verification import verify
+from payments.money import format_brl
+from payments.settings import load_settings
+
+DONE, LEFT, WRONG = 0, 1, 2
+
+# A line of progress no more often than this.
+_PROGRESS_SECONDS = 2.0
+
+
+def main() -> int:
+    """Run one command; see the module."""
+    arguments = _parse()
+    try:
+        database = open_database(load_settings(needs_bank=False).database_url.get_secret_value())
+        command: Callable[[Database, argparse.Namespace], int] = arguments.run
+        return command(database, arguments)
+    except LedgerUnavailable as error:
+        return _say(f"{error}; try again", LEFT)
+    except RepasseError as error:
+        return _say(str(error), WRONG)
+    except KeyboardInterrupt:
+        return _say("interrupted; run it again", LEFT)
+
+
+def _parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="scripts/books", description="The books that DATABASE_URL names, as a whole."
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    def add(
+        name: str, run: Callable[[Database, argparse.Namespace], int], text: str
+    ) -> argparse.ArgumentParser:
+        command = commands.add_parser(name, help=text, description=text)
+        command.set_defaults(run=run)
+        return command
+
+    copy = add("copy", _copy, "move the books to another, empty database; every process must be stopped")
+    copy.add_argument("--to", required=True, metavar="URL", help="as in DATABASE_URL; the password too")
+    add("reopen", _reopen, "open books again that copy has closed; only if the new ones are given up")
+    backup = add("backup", _backup, "write the books to a file; safe while everything runs")
+    backup.add_argument("file", metavar="FILE", type=_path)
+    restored = add("restore", _restore, "copy a backup into an empty database; every process must be stopped")
+    restored.add_argument("file", metavar="FILE", type=_path)
+    archived = add(
+        "archive", _archive, "move the bodies of old events into compressed files; safe while all runs"
+    )
+    archived.add_argument("--older-than", required=True, metavar="DAYS", type=_days)
+    archived.add_argument("--to", required=True, metavar="FOLDER", type=_path)
+    add("verify", _verify, "recount everything; status 1 when something is wrong")
+    return parser.parse_args()
+
+
+def _path(text: str) -> Path:
+    # scripts/books goes to the checkout; what was typed is meant from where it was typed
+    return Path(os.environ.get("STARTED_IN", ""), text)
+
+
+def _days(text: str) -> int:
+    # 100 years: more is a slip of the pen. 0 would take bodies away that have just come in.
+    if not (text.isascii() and text.isdigit()) or not 1 <= int(text) <= 36_500:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of days from 1 to 36500")
+    return int(text)
+
+
+def _copy(database: Database, arguments: argparse.Namespace) -> int:
+    try:
+        target = open_database(arguments.to)
+        move = move_books(database, target, _operator("copy"), _now(), _Progress().rows)
+    except (LedgerUnusable, LedgerUnavailable) as error:
+        # The messages name the setting; here the address came as an argument.
+        raise type(error)(str(error).replace("DATABASE_URL", "--to")) from error
+    _print_copy(move.copy, "was there already" if move.was_there_already else "copied")
+    print(f"{database.name} is closed: no process starts on it any more.")
+    print(f"Now put DATABASE_URL={target.name} (with its password) everywhere, and start the processes.")
+    return DONE
+
+
+def _reopen(database: Database, _: argparse.Namespace) -> int:
+    reopen_books(database, _operator("reopen"), _now())
+    print(f"{database.name} is open again. See to it that no process uses the books it was moved to.")
+    return DONE
+
+
+def _backup(database: Database, arguments: argparse.Namespace) -> int:
+    copied = back_up(database, arguments.file, _Progress().rows)
+    _print_copy(copied, "backed up")
+    print(f"{arguments.file}: {_size(arguments.file.stat().st_size)}, whole and compared with the books")
+    return DONE
+
+
+def _restore(database: Database, arguments: argparse.Namespace) -> int:
+    copied = restore(arguments.file, database, _Progress().rows)
+    _print_copy(copied, "restored")
+    print("Before you start the processes: scripts/run_job reconcile, until it finds nothing new.")
+    print("What happened after the backup is known to the bank; see docs/deploy.md, Restore.")
+    return DONE
+
+
+def _archive(database: Database, arguments: argparse.Namespace) -> int:
+    refuse_unknown_revision(database)
+    before = _now() - timedelta(days=arguments.older_than)
+    done = archive(database, before, arguments.to, _now(), _Progress().events)
+    print(
+        f"{done.events} events received before {before:%Y-%m-%d %H:%M} UTC archived in {done.files} file(s): "
+        f"{_size(done.bytes)} freed in the books"
+    )
+    if done.events:
+        print(f"To check the files: cd {arguments.to} && sha256sum -c {MANIFEST}")
+        if not database.is_postgresql:
+            print(
+                "New rows use the freed room. To make the file itself smaller, stop all processes and run VACUUM."
+            )
+    return DONE
+
+
+def _verify(database: Database, _: argparse.Namespace) -> int:
+    refuse_unknown_revision(database)
+    findings = verify(database, _Progress().text)
+    for finding in findings:
+        print(f"wrong: {finding}")
+    if findings:
+        print(f"{len(findings)} finding(s): keep a copy (scripts/books backup), and see docs/runbook.md")
+        return LEFT
+    print("sound: every rule holds, and the totals are those of the rows")
+    return DONE
+
+
+class _Progress:
+    """Says on standard error how far a long command is."""
+
+    def __init__(self) -> None:
+        self._next = time.monotonic() + _PROGRESS_SECONDS
+
+    def rows(self, table: str, done: int, total: int) -> None:
+        self.text(f"{table}: {done} of {total} rows")
+
+    def events(self, done: int) -> None:
+        self.text(f"{done} events")
+
+    def text(self, text: str) -> None:
+        if time.monotonic() >= self._next:
+            self._next = time.monotonic() + _PROGRESS_SECONDS
+            print(f"  {text}", file=sys.stderr, flush=True)
+
+
+def _print_copy(copy: Copy, what: str) -> None:
+    statement = copy.statement
+    print(
+        f"{what}: {sum(copy.rows.values())} rows of {len(copy.rows)} tables, the same on both sides; "
+        f"{statement.credits} credits, net {format_brl(statement.net_centavos)}, "
+        f"settled {format_brl(statement.settled_centavos)}"
+        f"{'' if statement.balanced else '; NOT BALANCED, as they were: scripts/books verify'}"
+    )
+
+
+def _size(number: int) -> str:
+    return f"{number / 2**20:.1f} MiB" if number >= 2**20 else f"{number / 2**10:.1f} KiB"
+
+
+def _operator(command: str) -> Operator:
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):  # a container's user may have no name
+        user = str(os.getuid())
+    return Operator(f"{user}@{socket.gethostname()}"[:WHO_LENGTH_MAX], f"scripts/books {command}")
+
+
+def _say(text: str, status: int) -> int:
+    print(f"repasse: {text}", file=sys.stderr)
+    return status
+
+
+def _now() -> datetime:
+    return datetime.fromtimestamp(time.time(), UTC)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

