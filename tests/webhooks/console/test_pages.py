@@ -5,6 +5,7 @@ from collections.abc import Callable
 from contextlib import closing
 
 import pytest
+from pydantic import SecretStr
 
 from tests.events import event, invoice_event
 from tests.running import wait_until
@@ -194,6 +195,25 @@ def test_unreadable_events_are_shown_whole(console: Console) -> None:
     assert all(f'href="{address}"' in inbox for address in addresses)
     assert any("&lt;script&gt;alert(1)&lt;/script&gt;" in page for page in pages)
     assert not any("<script>alert" in page for page in pages)
+
+
+def test_every_page_is_there_on_postgresql_too(start_app: Callable[..., WebApp], postgresql_url: str) -> None:
+    """The same questions, and an act."""
+    console = Console(start_app(operator_token=TOKEN, database_url=SecretStr(postgresql_url)))
+    console.web.deliver(invoice_event(INVOICE))
+    assert console.outcome("pause/issuing") == "Pause: issuing is paused"
+    for path in (
+        *(
+            "",
+            "/transfers",
+            "/transfers?state=dead",
+            f"/credits/{INVOICE}",
+            f"/inbox/6{INVOICE[1:]}",
+            "/inbox",
+        ),
+        *("/credits?amount=200&since=2026-01-01", "/batches", "/attention?show=all", "/acts", "/system"),
+    ):
+        console.page(path)
 
 
 def test_links_lead_to_the_credit_of_a_transfer() -> None:
