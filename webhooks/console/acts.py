@@ -181,7 +181,7 @@ class Acting:
     def _issue(self, by: Operator) -> str:
         if self._work.new_batch_tag is None:
             raise ActRefused("a batch outside the window is issued by hand only at an emulator")
-        # The act is the request: the worker plans the batch that it names. See docs/decisions/0012.
+        # The act is the request: the worker plans the batch that it names. See docs/decisions/0015.
         return ask_by_hand(self._database, self._work.new_batch_tag(), by, self._clock()).result
 
     def _run(self, kind: str, work: Callable[[], str], by: Operator) -> str:
