@@ -4,8 +4,10 @@ import shutil
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
+import structlog
 
 from emulator.clock import VirtualClock
 from payments.bank.client import Bank, open_bank
@@ -16,6 +18,21 @@ from payments.transfer import Destination
 from tests.emulated import EmulatedBank, EmulatorProcess
 from tests.postgresql import Databases, Server, any_server
 from tests.running import Runner
+
+_configure_structlog = structlog.configure
+
+
+@pytest.fixture(autouse=True)
+def _fresh_logging(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Each test logs as if it were a process's first: no logger keeps what an earlier test configured."""
+
+    def configure(**options: Any) -> None:
+        _configure_structlog(**{**options, "cache_logger_on_first_use": False})
+
+    monkeypatch.setattr(structlog, "configure", configure)
+    yield
+    structlog.reset_defaults()
+
 
 # A Monday afternoon; nothing depends on the day.
 NOW = datetime(2026, 3, 2, 15, 0, tzinfo=UTC)

@@ -35,9 +35,9 @@ _SWITCHES = (
 _AXE = ("wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
-    """The browser; one for all tests of this process."""
+    """The browser. Not for the whole session: Playwright's event loop would be in the way of everybody else's."""
     path = os.environ.get("CHROMIUM") or shutil.which("chromium") or "/usr/bin/chromium"
     if not Path(path).exists():
         pytest.skip(f"no Chromium at {path}: apt-get install chromium, or name one in CHROMIUM")
