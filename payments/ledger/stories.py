@@ -14,6 +14,7 @@ from sqlalchemy import Connection, and_, or_, select
 
 from payments.ledger.acts import Act, act_from, plain_text
 from payments.ledger.database import Database
+from payments.ledger.lineages import GENERATIONS_MAX
 from payments.ledger.lines import (
     AttentionLine,
     BatchLine,
@@ -29,6 +30,8 @@ from payments.ledger.lines import (
     transfers_of,
 )
 from payments.ledger.lists import batch_lines
+from payments.ledger.moves import ABANDONED, RETRIED
+from payments.ledger.reversals import owed_centavos
 from payments.ledger.tables import (
     acts,
     attentions,
@@ -41,7 +44,6 @@ from payments.ledger.tables import (
     transfer_history,
     transfers,
 )
-from payments.ledger.transfers import ABANDONED, GENERATIONS_MAX, RETRIED, owed_centavos
 from payments.money import format_brl
 from payments.tax_id import mask_tax_id, mask_tax_ids
 from payments.transfer import LOST_STATUSES, BankStatus, external_id_for
