@@ -206,11 +206,12 @@ class _Run:
             self.policy,
             self.clock(),
         )
-        new = [receipt for receipt in receipts if receipt.is_new]
-        for receipt in new:
+        new = [each for each in zip(events, receipts, strict=True) if each[1].is_new]
+        for event, receipt in new:
             log.info(
                 "reconciliation.found",
                 event_id=receipt.event_id,
+                **event.followed_by,
                 outcome=receipt.outcome,
                 subject=receipt.subject,
             )
