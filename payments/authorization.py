@@ -6,12 +6,20 @@ import secrets
 
 def carries_token(authorization: str, token: str) -> bool:
     """Tell whether an Authorization header brings the token, as Bearer or as the password of HTTP Basic."""
+    given = token_in(authorization)
+    return given is not None and secrets.compare_digest(given.encode(), token.encode())
+
+
+def token_in(authorization: str) -> str | None:
+    """What a header brings as the token; None when it is empty, an empty text when it cannot be read."""
+    if not authorization:
+        return None
     scheme, _, given = authorization.partition(" ")
-    if scheme.lower() == "basic":
-        try:
-            given = base64.b64decode(given, validate=True).decode().partition(":")[2]
-        except ValueError:  # no base64, no UTF-8, or not even ASCII
-            return False
-    elif scheme.lower() != "bearer":
-        return False
-    return secrets.compare_digest(given.encode(), token.encode())
+    if scheme.lower() == "bearer":
+        return given
+    if scheme.lower() != "basic":
+        return ""
+    try:
+        return base64.b64decode(given, validate=True).decode().partition(":")[2]
+    except ValueError:  # no base64, no UTF-8, or not even ASCII
+        return ""

@@ -93,6 +93,17 @@ def _sustained(folder: Path, share: float) -> list[Row]:
     return rows
 
 
+def _postgresql(folder: Path, share: float) -> list[Row]:
+    from tests.benchmarks import ingest
+
+    rates = ingest.on_postgresql(folder, int(20_000 * share), (1, 2, 4))
+    alone = rates[1]
+    return [
+        (f"{workers} web process{'es' * (workers > 1)}", f"{rate:,.0f} /s", f"{rate / alone:.2f} times one")
+        for workers, rate in rates.items()
+    ]
+
+
 def _latency(folder: Path, share: float) -> list[Row]:
     from tests.benchmarks import latency
 
@@ -154,6 +165,7 @@ def _emulator(folder: Path, share: float) -> list[Row]:
 _PARTS: dict[str, Callable[[Path, float], list[Row]]] = {
     "ingest": _ingest,
     "sustained": _sustained,
+    "postgresql": _postgresql,
     "latency": _latency,
     "draining": _draining,
     "growth": _growth,

@@ -45,11 +45,15 @@ SETTINGS = {
 
 
 class Server:
-    """A PostgreSQL of our own, running from the start; ``settings`` go to its configuration."""
+    """A PostgreSQL of our own, running from the start; ``settings`` go to its configuration.
 
-    def __init__(self, **settings: str) -> None:
+    Its files are in memory where there is room, else, or when ``on_disk``, in the folder for temporary files.
+    """
+
+    def __init__(self, on_disk: bool = False, **settings: str) -> None:
         self._binaries = _binaries()
-        self._folder = Path(tempfile.mkdtemp(prefix="repasse-postgresql-", dir=_roomy_memory()))
+        memory = None if on_disk else _roomy_memory()
+        self._folder = Path(tempfile.mkdtemp(prefix="repasse-postgresql-", dir=memory))
         self._guard: subprocess.Popen[bytes] | None = None
         try:
             self._set_up({**SETTINGS, **settings})

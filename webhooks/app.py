@@ -6,7 +6,7 @@ import os
 import secrets
 import socket
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from functools import partial
@@ -31,10 +31,14 @@ from payments.ledger.waking import Listener
 from payments.metrics import Metrics, MetricsText
 from payments.notification import open_notifying
 from payments.observability import configure_logging
+from payments.reconciliation import Reconciliation, reconcile_once
 from payments.settings import Settings, load_settings, misspelt_settings
 from payments.settlement import Settlement, settle_once
 from payments.ticker import guarded
 from payments.version import VERSION
+from webhooks.access import Gate
+from webhooks.console.acts import Work
+from webhooks.console.site import Console
 from webhooks.draining import Draining
 from webhooks.forwarder import Forwarder
 from webhooks.health import MetricsPage, Ready, live
@@ -42,6 +46,9 @@ from webhooks.intake import Intake
 from webhooks.receive import Receiver, tell
 
 log = structlog.get_logger()
+
+# An operator's "forward now" is over at last, however fast credits come in: ten thousand transfers.
+_CALLS_MAX = 100
 
 
 def create_app(settings: Settings | None = None) -> ASGIApp:
@@ -98,9 +105,21 @@ def create_app(settings: Settings | None = None) -> ASGIApp:
         else:
             log.warning("bank_key.not_fetched", reason=keys.failure)
 
+    token = settings.operator_token.get_secret_value() if settings.operator_token else None
+    gate = Gate(token) if token else None
+    console = None
+    if token and gate:
+        work = Work(
+            wake_forwarder=forwarder.wake,
+            forward=partial(_forward_all, settle),
+            reconcile=lambda: _said_of(reconcile_once(aside, bank, policy, clock)),
+            new_batch_tag=_new_batch_tag if settings.starkbank_api_url else None,
+        )
+        console = Console(aside, settings, token, gate, work, clock, _utc_now)
+
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
-        draining.listen()
+        draining.listen(at_signal=console.end if console else None)
         fetching = asyncio.create_task(asyncio.to_thread(fetch_key))
         forwarder.start()
         listener.start()
@@ -127,13 +146,13 @@ def create_app(settings: Settings | None = None) -> ASGIApp:
         database.close()
         log.info("web.stopped")
 
-    token = settings.operator_token.get_secret_value() if settings.operator_token else None
     receiver = Receiver(keys, intake, metrics)
     pages = Starlette(
         routes=[
             Route("/health/live", live),
             Route("/health/ready", Ready(database, keys, forwarder, draining).answer),
-            Route("/metrics", MetricsPage(MetricsText(metrics, database, clock), token).answer),
+            Route("/metrics", MetricsPage(MetricsText(metrics, database, clock), gate).answer),
+            *(console.routes if console else []),
         ],
         lifespan=lifespan,
     )
@@ -148,6 +167,23 @@ def create_app(settings: Settings | None = None) -> ASGIApp:
     return app
 
 
+def _forward_all(settle: Callable[[], Settlement]) -> str:
+    """Send what is due, as ``run_job forward`` does, and say how it went."""
+    sent = found = 0
+    for _ in range(_CALLS_MAX):
+        counts = settle()
+        if counts.is_idle:
+            break
+        sent += counts.sent
+        found += counts.found
+    return f"sent {sent}, found {found} at the bank already"
+
+
+def _said_of(run: Reconciliation) -> str:
+    failed = f"; not answered: {'; '.join(run.failures)}" if run.failures else ""
+    return f"found {run.found} that we did not know{failed}"
+
+
 def _utc_now() -> datetime:
     return datetime.now(UTC)
 
@@ -158,3 +194,7 @@ def _age_of_key(keys: BankKeys) -> float | None:
 
 def _new_call_tag() -> str:
     return f"call-{secrets.token_hex(8)}"
+
+
+def _new_batch_tag() -> str:
+    return f"repasse-{secrets.token_hex(4)}-manual"

@@ -22,10 +22,11 @@ class Draining:
         self._seconds = seconds
         self.has_begun = False
 
-    def listen(self) -> None:
+    def listen(self, at_signal: Callable[[], None] | None = None) -> None:
         """Stand before the server's own handlers of SIGTERM and SIGINT; the server puts back what was before.
 
-        Call it in the event loop. Outside the main thread (in tests) there are no signals to hear.
+        ``at_signal`` runs in the event loop as soon as one comes: the server waits for open streams, so whoever has
+        some ends them there. Call it in the event loop. Outside the main thread (in tests) there are no signals.
         """
         if threading.current_thread() is not threading.main_thread():
             return
@@ -33,12 +34,17 @@ class Draining:
         for number in (signal.SIGTERM, signal.SIGINT):
             stop = signal.getsignal(number)
             if callable(stop):
-                signal.signal(number, self._handler(stop, loop))
+                signal.signal(number, self._handler(stop, loop, at_signal))
 
     def _handler(
-        self, stop: Callable[[int, FrameType | None], object], loop: asyncio.AbstractEventLoop
+        self,
+        stop: Callable[[int, FrameType | None], object],
+        loop: asyncio.AbstractEventLoop,
+        at_signal: Callable[[], None] | None,
     ) -> Callable[[int, FrameType | None], None]:
         def handle(number: int, frame: FrameType | None) -> None:
+            if at_signal is not None:
+                loop.call_soon_threadsafe(at_signal)
             begins, self.has_begun = not self.has_begun, True
             if number != signal.SIGTERM or not self._seconds:
                 stop(number, frame)

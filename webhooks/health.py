@@ -2,12 +2,12 @@
 
 import asyncio
 from datetime import datetime
+from math import ceil
 
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
-from payments import authorization
 from payments.bank.signature import BankKeys
 from payments.errors import LedgerUnavailable
 from payments.ledger.database import Database
@@ -15,6 +15,7 @@ from payments.ledger.migrate import NEWEST_REVISION, revision_of
 from payments.ledger.switches import paused
 from payments.metrics import MetricsText
 from payments.observability import masked_text
+from webhooks.access import Gate
 from webhooks.draining import Draining
 from webhooks.forwarder import Forwarder
 
@@ -80,21 +81,19 @@ class Ready:
 class MetricsPage:
     """The Prometheus page, for whoever has the operator's token; 404 when no token is set."""
 
-    def __init__(self, text: MetricsText, token: str | None) -> None:
+    def __init__(self, text: MetricsText, gate: Gate | None) -> None:
         self._text = text
-        self._token = token
+        self._gate = gate
 
     async def answer(self, request: Request) -> Response:
-        if self._token is None:
+        if self._gate is None:
             return PlainTextResponse("not found", 404)
-        if not carries_token(request, self._token):
+        if refusal := self._gate.refusal_of(request):
+            if refusal.wait_seconds:
+                wait = {"Retry-After": str(ceil(refusal.wait_seconds))}
+                return PlainTextResponse("too many wrong tokens: wait", 429, wait)
             return PlainTextResponse(
                 "the operator's token is needed", 401, {"WWW-Authenticate": 'Basic realm="repasse"'}
             )
         page = await asyncio.to_thread(self._text.render)
         return Response(page, media_type=CONTENT_TYPE_LATEST, headers=_NOT_KEPT)
-
-
-def carries_token(request: Request, token: str) -> bool:
-    """Tell whether a request brings the token, as Bearer or as the password of HTTP Basic."""
-    return authorization.carries_token(request.headers.get("authorization", ""), token)

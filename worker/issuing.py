@@ -28,6 +28,9 @@ log = structlog.get_logger()
 # was up is never that slow; one that was down is rarely that quick.
 LATE_SHARE = 10
 
+# Whoever asked for a batch "now" does not mean a worker that comes back days later.
+_ASKED_WITHIN = timedelta(hours=1)
+
 
 class InvoiceBank(Protocol):
     """What issuing needs of the bank. Every method raises BankError and nothing else."""
@@ -79,7 +82,9 @@ def issue_due(
     window: IssuingWindow,
     clock: Callable[[], datetime],
 ) -> Issuing:
-    """Plan every slot that has begun and has no batch, then issue whatever is due. Raises LedgerUnavailable.
+    """Plan every slot that has begun and has no batch, and what operators asked for; then issue whatever is due.
+
+    Raises LedgerUnavailable.
 
     Nothing while an operator has paused issuing; the slots that went by are then late when it is resumed.
     """
@@ -91,6 +96,8 @@ def issue_due(
         now = clock()
         if slot not in taken and window.begins_at(slot) <= now:
             _plan_slot(database, rules, window, slot, now, counts)
+    for tag in batches.asked_by_hand(database, clock() - _ASKED_WITHIN):
+        counts.planned += plan_by_hand(database, rules, tag, clock())
     issue_waiting(database, bank, rules, clock, counts)
     return counts
 

@@ -10,13 +10,18 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Row, and_, bindparam, func, insert, or_, select, update
+from sqlalchemy import Connection, Row, and_, bindparam, exists, func, insert, or_, select, update
 
+from payments.errors import ActRefused
 from payments.invoice import BankInvoice, InvoiceOrder, Payer, order_invoices
+from payments.ledger.acts import Act, Operator, write_act
 from payments.ledger.attention import AttentionKind, raise_attention, resolve_attention
 from payments.ledger.database import Database, insert_new
 from payments.ledger.switches import is_paused
-from payments.ledger.tables import invoice_batches, issuing_windows, planned_invoices
+from payments.ledger.tables import acts, invoice_batches, issuing_windows, planned_invoices
+
+# What the result of an act begins with that asks for a batch; one whose batch was issued on the spot has another.
+_ASKED = "asked for"
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +123,33 @@ def plan_batch(
             ],
         )
         return True
+
+
+def ask_by_hand(database: Database, tag: str, by: Operator, now: datetime) -> Act:
+    """Ask the worker for a batch outside the window, under a tag that nobody else has. The act itself is the request.
+
+    Refused (ActRefused) while issuing is paused.
+    """
+    with database.transaction() as connection:
+        if is_paused(connection, "issuing"):
+            raise ActRefused("issuing is paused: resume it first")
+        return write_act(connection, "issue", tag, f"{_ASKED}: the worker plans batch {tag}", by, now)
+
+
+def asked_by_hand(database: Database, since: datetime) -> list[str]:
+    """The tags of batches that operators have asked for since then and that are not planned yet, oldest first.
+
+    A tag can be planned once only, however many workers read it.
+    """
+    with database.reading() as connection:
+        planned = exists().where(invoice_batches.c.tag == acts.c.subject)
+        return list(
+            connection.execute(
+                select(acts.c.subject)
+                .where(acts.c.kind == "issue", acts.c.result.startswith(_ASKED), acts.c.at >= since, ~planned)
+                .order_by(acts.c.id)
+            ).scalars()
+        )
 
 
 def skip_slot(database: Database, tag: str, slot: int, due_at: datetime, now: datetime) -> bool:

@@ -36,6 +36,32 @@ def sustain(folder: Path, seconds: float, rate: float, url: str | None = None, w
     return seen
 
 
+def on_postgresql(folder: Path, count: int, processes: tuple[int, ...]) -> dict[int, float]:
+    """Events a second by number of web processes, medians; PostgreSQL runs beside them and writes to the disk."""
+    from tests.postgresql import Databases, Server
+
+    server = Server(on_disk=True, fsync="on", full_page_writes="on", shared_buffers="256MB")
+    try:
+        databases = Databases(server.url())
+        rates: dict[int, list[float]] = {}
+        for number in range(ROUNDS):
+            for workers in processes:
+                address = databases.create()
+                room = folder / f"postgresql-{workers}-{number}"
+                room.mkdir()
+                with Stand(room) as stand:
+                    web, port = stand.start_web(stand.start_bank(-1), address, workers)
+                    stand.send(port, 400, number + 1000)
+                    seen = _all_answered(stand.send(port, count, number), "200")
+                    end(web)
+                rates.setdefault(workers, []).append(count / seen.seconds)
+                databases.drop(address)
+        databases.close()
+    finally:
+        server.close()
+    return {workers: statistics.median(each) for workers, each in rates.items()}
+
+
 def _plain(stand: Stand, count: int, seed: int) -> Seen:
     _, port = stand.start_yardstick("create_plain")
     stand.send(port, 200, seed + 1000)

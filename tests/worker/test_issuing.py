@@ -15,6 +15,7 @@ from typing import Any, Literal
 import pytest
 
 from payments.bank.client import Bank
+from payments.errors import ActRefused
 from payments.invoice import BankInvoice, InvoiceOrder
 from payments.ledger import batches
 from payments.ledger.acts import Operator, pause, resume
@@ -450,3 +451,38 @@ def test_books_restored_from_an_older_copy_find_what_was_issued_since(
     assert (counts.issued, desk.at_bank()) == (1, before)
     assert read_statement(restored).invoices == before
     restored.close()
+
+
+def test_a_batch_that_an_operator_asked_for_is_planned_once_and_issued(desk: Desk) -> None:
+    """The act in the books is the request; two workers that read it make one batch of it."""
+    desk.issue()
+    before = desk.at_bank()
+    batches.ask_by_hand(desk.database, "by-hand", Operator("Ana", "to show it"), desk.emulator.clock.now())
+    desk.issue()
+    desk.issue()
+    [(slot, state, planned)] = desk.rows(
+        "SELECT slot, state, count(*) FROM invoice_batches JOIN planned_invoices ON batch_id = invoice_batches.id "
+        "WHERE invoice_batches.tag = 'by-hand'"
+    )
+    assert (slot, state) == (None, "issued")
+    assert desk.at_bank() == before + planned
+
+
+def test_a_batch_that_was_asked_for_long_ago_is_not_wanted_any_more(desk: Desk) -> None:
+    """Now meant then: the worker was down for hours."""
+    batches.ask_by_hand(desk.database, "by-hand", Operator("Ana", "to show it"), desk.emulator.clock.now())
+    desk.emulator.advance(2 * HOUR)
+    desk.issue()
+    assert desk.rows("SELECT 1 FROM invoice_batches WHERE tag = 'by-hand'") == []
+
+
+def test_nobody_asks_for_a_batch_while_issuing_is_paused(desk: Desk) -> None:
+    """It would come as a surprise when it is resumed; and what was asked before waits."""
+    now = desk.emulator.clock.now()
+    batches.ask_by_hand(desk.database, "before", Operator("Ana", "to show it"), now)
+    pause(desk.database, "issuing", Operator("Ana", "too many"), now)
+    with pytest.raises(ActRefused, match="issuing is paused"):
+        batches.ask_by_hand(desk.database, "after", Operator("Ana", "to show it"), now)
+    desk.issue()
+    assert desk.rows("SELECT 1 FROM invoice_batches") == []
+    assert batches.asked_by_hand(desk.database, now) == ["before"]

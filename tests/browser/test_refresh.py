@@ -1,0 +1,89 @@
+"""Pages that refresh themselves: what the reader typed, opened, marked and focused stays; the process can still end."""
+
+from collections.abc import Callable
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.browser.conftest import Visitor, WebProcess
+from tests.emulated import EmulatedBank
+from tests.events import invoice_event
+from tests.running import PATIENCE_SECONDS
+
+pytestmark = [pytest.mark.process, pytest.mark.timeout(170)]
+
+# A page follows the books within a second or two; a loaded machine takes longer.
+PATIENCE = PATIENCE_SECONDS * 1000
+
+INVOICE = "5000000000000001"
+
+
+def test_a_refresh_leaves_the_reader_alone(
+    web: WebProcess, emulator: EmulatedBank, visit: Callable[..., Visitor]
+) -> None:
+    """A credit comes in while somebody types, reads an open event, or has marked a text."""
+
+    def deliver(invoice_id: str) -> None:
+        body = invoice_event(invoice_id)
+        web.deliver(body, emulator.sign(body))
+
+    emulator.ask("POST", "deposits", amount=1_000_000)  # what transfers are paid from
+    emulator.advance(600)
+    ana = visit(web.url)
+    ana.sign_in()
+    ana.open("/credits")
+    page = ana.page
+    amount = page.get_by_label("Amount, gross or net")
+    amount.fill("1.2")
+    deliver(INVOICE)
+    expect(page.get_by_role("link", name=INVOICE)).to_be_visible(timeout=PATIENCE)
+    expect(amount).to_have_value("1.2")
+    expect(amount).to_be_focused()
+    page.keyboard.type("34,56")
+    expect(amount).to_have_value("1.234,56")
+
+    ana.open(f"/credits/{INVOICE}")
+    event = page.locator("details.event").first
+    event.locator("summary").click()
+    expect(event).to_have_attribute("open", "")
+    emulator.ask("POST", "webhooks", url=f"{web.url}/webhooks/starkbank", subscriptions=["transfer"])
+    emulator.advance(600)
+    expect(page.get_by_role("heading", level=1)).to_contain_text("settled", timeout=PATIENCE)
+    expect(event).to_have_attribute("open", "")
+
+    ana.open("/credits")
+    page.evaluate("document.getSelection().selectAllChildren(document.querySelector('tbody'))")
+    with page.expect_event("console", predicate=lambda said: said.text == "told"):
+        page.evaluate("stream.addEventListener('changed', () => console.log('told'))")
+        deliver("5000000000000002")
+    expect(page.get_by_role("link", name="5000000000000002")).to_have_count(0)
+    page.evaluate("document.getSelection().removeAllRanges()")
+    expect(page.get_by_role("link", name="5000000000000002")).to_be_visible(timeout=PATIENCE)
+
+
+def test_an_id_is_copied_by_a_button(
+    web: WebProcess, emulator: EmulatedBank, visit: Callable[..., Visitor]
+) -> None:
+    """For the search, the web bank, or a colleague."""
+    body = invoice_event(INVOICE)
+    web.deliver(body, emulator.sign(body))
+    ana = visit(web.url, permissions=["clipboard-read", "clipboard-write"])
+    ana.sign_in()
+    ana.open(f"/credits/{INVOICE}")
+    ana.page.get_by_role("button", name="Copy the invoice's id").click()
+    expect(ana.page.locator("button.copy.done")).to_be_visible()
+    assert ana.page.evaluate("navigator.clipboard.readText()") == INVOICE
+
+
+def test_open_pages_do_not_keep_the_process_from_ending(
+    web: WebProcess, visit: Callable[..., Visitor]
+) -> None:
+    """A page that listens for changes is told to go: SIGTERM is obeyed at once, not after a timeout."""
+    ana = visit(web.url)
+    with ana.page.expect_request("**/console/changes"):
+        ana.sign_in()
+    assert web.running.stop() == 0
+    assert '"event":"web.stopped"' in web.running.said
+    assert "Cancel" not in web.running.said
+    ana.page.goto("about:blank")
+    ana.wrong.clear()  # the page asked in vain for a while

@@ -1,0 +1,54 @@
+"""The console in this process, as an operator's browser and as a program see it."""
+
+from collections.abc import Callable
+
+import pytest
+from httpx2 import Response
+
+from tests.webhooks.conftest import WebApp
+
+TOKEN = "a-token-of-thirty-two-characters"
+
+# What a browser says of a form of ours.
+OURS = {"Sec-Fetch-Site": "same-origin"}
+
+
+class Console:
+    """The console of one app, opened with the token as a program does."""
+
+    def __init__(self, web: WebApp) -> None:
+        self.web = web
+        self.client = web.client
+        self._key = {"Authorization": f"Bearer {TOKEN}", "Accept": "text/html"}
+
+    def get(self, path: str = "", **headers: str) -> Response:
+        """Ask for a page; redirects are not followed."""
+        return self.client.get(f"/console{path}", headers={**self._key, **headers}, follow_redirects=False)
+
+    def page(self, path: str = "") -> str:
+        """A page that must be there."""
+        answer = self.get(path)
+        assert answer.status_code == 200, answer.text
+        return answer.text
+
+    def act(self, path: str, who: str = "Ana", reason: str = "it must be done") -> Response:
+        """Post an act; the redirect is not followed."""
+        return self.client.post(
+            f"/console/act/{path}",
+            data={"who": who, "reason": reason},
+            headers=self._key,
+            follow_redirects=False,
+        )
+
+    def outcome(self, path: str, **form: str) -> str:
+        """Post an act that must be done; what the next page says of it."""
+        answer = self.act(path, **form)
+        assert answer.status_code == 303, answer.text
+        said = self.client.get(answer.headers["location"], headers=self._key).text
+        return said.partition('id="outcome">')[2].partition("</p>")[0]
+
+
+@pytest.fixture
+def console(start_app: Callable[..., WebApp]) -> Console:
+    """The console, at an emulator."""
+    return Console(start_app(operator_token=TOKEN))

@@ -1,0 +1,109 @@
+"""What the first page says: the worst first, every centavo in its place, and charts that a sentence tells too."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from payments.ledger.database import Database
+from payments.ledger.overview import Overview, Tally, read_overview
+from webhooks.console.charts import Bar, Chart, bar_of
+from webhooks.console.overview import SPANS, charts_of, headline_of, statement_lines
+from webhooks.console.reader import Reader
+
+NOW = datetime(2026, 3, 2, 15, 0, tzinfo=UTC)
+DAY = SPANS["day"]
+
+
+@pytest.fixture
+def quiet(database: Database) -> Overview:
+    """The first page of empty books."""
+    return read_overview(database, NOW, DAY.length, DAY.bars)
+
+
+def with_books(overview: Overview, oldest: datetime | None = None, **changes: Any) -> Overview:
+    """The same page with other numbers in its statement."""
+    statement = replace(overview.statement, **changes)
+    return replace(overview, statement=statement, oldest_unforwarded_at=oldest)
+
+
+@pytest.mark.parametrize(
+    ("changes", "tone", "text"),
+    [
+        ({}, "good", "All is quiet"),
+        ({"credits": 3}, "good", "All is well"),
+        ({"credits": 3, "oldest": NOW - timedelta(seconds=2)}, "good", "All is well"),
+        ({"credits": 3, "oldest": NOW - timedelta(hours=2)}, "wait", "A credit has waited for 2 h"),
+        ({"attention": 1, "oldest": NOW - timedelta(hours=2)}, "bad", "1 matter needs you"),
+        ({"attention": 2}, "bad", "2 matters need you"),
+        ({"attention": 2, "balanced": False}, "bad", "The statement does not balance"),
+    ],
+)
+def test_the_headline_says_the_worst(quiet: Overview, changes: dict[str, Any], tone: str, text: str) -> None:
+    """And good news when there is nothing bad."""
+    headline = headline_of(with_books(quiet, **changes), NOW)
+    assert (headline.tone, headline.text) == (tone, text)
+
+
+def test_the_statement_takes_each_part_off_until_nothing_is_left(quiet: Overview) -> None:
+    """Gross less fee is net; net less where the money is, is zero."""
+    books = with_books(
+        quiet,
+        gross_centavos=1_000,
+        fee_centavos=50,
+        net_centavos=950,
+        settled_centavos=500,
+        in_flight_centavos=100,
+        unforwarded_centavos=200,
+        dead_centavos=150,
+        reversed_centavos=90,
+        not_forwarded_centavos=60,
+    )
+    lines = statement_lines(books.statement)
+    assert [line.centavos for line in lines] == [1_000, -50, 950, -500, -100, -50, -150, -90, -60, 0]
+    assert lines[-1].tone == "good"
+
+
+def test_a_statement_that_does_not_add_up_shows_what_is_left(quiet: Overview) -> None:
+    """In red, to the centavo."""
+    last = statement_lines(with_books(quiet, net_centavos=1).statement)[-1]
+    assert (last.text, last.centavos, last.tone) == ("unaccounted for", 1, "bad")
+
+
+def test_the_charts_say_in_a_sentence_what_they_draw(quiet: Overview) -> None:
+    """For whoever does not see them."""
+    bars = [NOW - timedelta(hours=1), NOW]
+    overview = replace(
+        quiet,
+        credited=[Tally(bars[0], 3, 30_000), Tally(bars[1], 1, 5_000)],
+        settled=[Tally(bars[0], 2, 20_000), Tally(bars[1], 0, 0)],
+        settled_within=[(1.0, 1), (5.0, 1), (float("inf"), 0)],
+        events_by_outcome={"credit": 4, "unheard_of": 9},
+    )
+    charts = charts_of(overview, DAY, Reader(NOW, "UTC"))
+    flow = "In the last 24 hours, 4 credited (R$ 350,00) and 2 settled (R$ 200,00)."
+    assert charts["flow"].summary == flow
+    assert [bar.label for bar in charts["flow"].bars] == ["14:00", "15:00"]
+    assert charts["times"].summary == "Of 2 settled in the last 24 hours, at least half took up to 1 s."
+    assert [bar.label for bar in charts["times"].bars] == ["up to 1 s", "up to 5 s", "longer"]
+    assert [bar.label for bar in charts["events"].bars] == ["unheard of", "credit"]
+
+
+def test_a_chart_draws_each_number_and_marks_nothing_up_from_outside() -> None:
+    """The longest bar is as tall as the chart; a small number is still seen; none is not drawn."""
+    chart = Chart("t", ("a", "b"), [Bar("x", (1000, 1), ("<b>", "y")), Bar("z", (0, 0), ("", ""))], "s")
+    svg = chart.svg()
+    assert svg.count("<rect") == 2
+    assert 'height="120.0"' in svg
+    assert 'height="2.0"' in svg
+    assert "&lt;b&gt;" in svg
+    assert "style=" not in svg  # the content policy would refuse it
+    assert not chart.is_empty
+    assert Chart("t", ("a",), [], "s").is_empty
+
+
+def test_a_lying_bar_is_in_proportion() -> None:
+    """Of nothing it is empty."""
+    assert 'width="50.0"' in bar_of(5, 10)
+    assert 'width="0.0"' in bar_of(0, 0).replace('width="0"', 'width="0.0"')

@@ -1,0 +1,225 @@
+"""Pages: what they say of the books, how they page, and what they answer when they cannot."""
+
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
+
+import pytest
+from pydantic import SecretStr
+
+from tests.events import event, invoice_event
+from tests.running import wait_until
+from tests.webhooks.conftest import WebApp
+from tests.webhooks.console.conftest import OURS, TOKEN, Console
+from webhooks.console.bodies import CHARACTERS_MAX, read_body
+from webhooks.console.links import invoice_of, link_to, subject_link
+from webhooks.console.pages import centavos_in, day_in
+
+INVOICE = "5000000000000001"
+
+
+def test_empty_books_are_good_news_on_every_page(console: Console) -> None:
+    """Nothing is missing: nothing has happened."""
+    assert "All is quiet" in console.page()
+    assert "No credits yet." in console.page("/credits")
+    assert "None. That is good news." in console.page("/transfers?state=dead")
+    assert "Nothing needs you." in console.page("/attention")
+    assert "Nobody had to act." in console.page("/acts")
+    assert "No batches yet." in console.page("/batches")
+    assert "No events yet." in console.page("/inbox")
+
+
+def test_a_credits_page_tells_its_story_and_its_events(console: Console) -> None:
+    """Money as Brazilians write it, how each event was verified, tax ids masked."""
+    console.web.deliver(invoice_event(INVOICE, amount=123_456, fee=50))
+    wait_until(lambda: console.web.rows("SELECT 1 FROM transfers WHERE state = 'sent'"), "it is sent")
+    page = console.page(f"/credits/{INVOICE}")
+    assert "Credit of R$ 1.234,06" in page
+    assert f"credit-{INVOICE}" in page
+    assert "its Digital-Signature fits these bytes" in page
+    assert console.page(f"/inbox/6{INVOICE[1:]}").count("SHA-256") == 1
+    assert f"/console/search?q={INVOICE}" in console.page("/inbox")
+    for path in ("/credits", "/transfers", "/transfers?state=sent"):
+        assert link_to("credit", INVOICE) in console.page(path)
+
+
+def test_a_search_leads_to_what_was_meant(console: Console) -> None:
+    """One hit: its page. An amount or a day: the credits of it. Nothing: what could be asked."""
+    console.web.deliver(invoice_event(INVOICE))
+    wait_until(lambda: console.web.rows("SELECT 1 FROM transfers WHERE state = 'sent'"), "it is sent")
+    [(bank_id,)] = console.web.rows("SELECT bank_transfer_id FROM transfers")
+    leads = {
+        bank_id: f"/console/credits/{INVOICE}",
+        f"credit-{INVOICE}": f"/console/credits/{INVOICE}",
+        "R$ 200": "/console/credits?amount=200,00",
+        "1.234,56": "/console/credits?amount=1234,56",
+        "02/03/2026": "/console/credits?since=2026-03-02&until=2026-03-02",
+    }
+    for text, address in leads.items():
+        answer = console.client.get(
+            "/console/search",
+            params={"q": text},
+            headers={"Authorization": f"Bearer {TOKEN}"},
+            follow_redirects=False,
+        )
+        assert (answer.status_code, answer.headers["location"]) == (303, address)
+    assert "Nothing is called" in console.page("/search?q=nobody")
+
+
+def test_credits_are_found_by_amount_and_day(console: Console) -> None:
+    """Gross or net; the day is the reader's."""
+    console.web.deliver(invoice_event(INVOICE, amount=20_000, fee=500))
+    assert INVOICE in console.page("/credits?amount=195")
+    assert INVOICE in console.page("/credits?amount=200,00")
+    assert "None like that." in console.page("/credits?amount=200,01")
+    assert "None like that." in console.page("/credits?since=2020-01-01&until=2020-12-31")
+    wrong = console.get("/credits?amount=lots&since=tomorrow")
+    assert wrong.status_code == 400
+    assert "is not an amount such as 1.234,56" in wrong.text
+    assert "is not a first day" in wrong.text
+
+
+@pytest.mark.parametrize(
+    ("text", "centavos"),
+    [
+        ("R$ 1.234,56", 123_456),
+        ("1234,56", 123_456),
+        ("r$10", 1_000),
+        ("0,05", 5),
+        ("5000000000000001", None),
+        ("1234.56", None),
+        ("1,5", None),
+        ("credit-1", None),
+        ("٣,٠٠", None),
+        ("", None),
+    ],
+)
+def test_an_amount_is_read_as_brazilians_write_it_and_an_id_is_none(text: str, centavos: int | None) -> None:
+    """What could be either is an id."""
+    assert centavos_in(text) == centavos
+
+
+def test_a_day_is_read_in_two_ways() -> None:
+    """And nothing else is taken for one."""
+    assert str(day_in("2026-03-02")) == str(day_in("02/03/2026")) == "2026-03-02"
+    for text in ("2026-02-30", "31/31/2026", "0001-01-01", "9999-12-31", "20260302", "x"):
+        assert day_in(text) is None
+
+
+def test_lists_go_on_where_they_stopped_and_refuse_a_cursor_that_is_none(console: Console) -> None:
+    """Fifty to a page; what came meanwhile moves nothing."""
+    for number in range(60):
+        console.web.deliver(invoice_event(f"50000000000{number:05}"))
+    first = console.page("/credits")
+    address = first.partition('rel="next" href="')[2].partition('"')[0].replace("&amp;", "&")
+    second = console.page(address.removeprefix("/console"))
+    shown = [page.count('<th scope="row">') for page in (first, second)]
+    assert shown == [50, 10]
+    assert 'rel="next"' not in second
+    refused = console.get("/credits?after=nonsense")
+    assert refused.status_code == 400
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        *("/credits/1", "/inbox/1", "/batches/1", "/batches/99999999999999999999999", "/nowhere"),
+        *("/static/none", "/credits/%3Cscript%3E"),
+    ],
+)
+def test_what_is_not_there_is_not_found_in_a_page_of_ours(console: Console, path: str) -> None:
+    """With a way back."""
+    answer = console.get(path)
+    assert answer.status_code == 404
+    assert "To the overview" in answer.text
+    assert "<script>" not in answer.text
+
+
+def test_a_database_that_does_not_answer_is_told_of(console: Console, database_url: str) -> None:
+    """503 and its reason; the page after it works again."""
+    file = database_url.removeprefix("sqlite:///")
+    with closing(sqlite3.connect(file)) as other:
+        other.execute("ALTER TABLE acts RENAME TO hidden")
+    answer = console.get("/acts")
+    assert answer.status_code in (500, 503)
+    assert "Traceback" not in answer.text
+    with closing(sqlite3.connect(file)) as other:
+        other.execute("ALTER TABLE hidden RENAME TO acts")
+    assert "Nobody had to act." in console.page("/acts")
+
+
+def test_the_zone_is_chosen_in_the_page_and_kept(console: Console) -> None:
+    """One that is not offered changes nothing."""
+    key = {"Authorization": f"Bearer {TOKEN}", **OURS}
+    form = {"zone": "UTC", "back": "/console/acts"}
+    answer = console.client.post("/console/zone", data=form, headers=key, follow_redirects=False)
+    assert answer.headers["location"] == "/console/acts"
+    assert "<option selected>UTC</option>" in console.page("/acts")
+    console.client.post("/console/zone", data={**form, "zone": "<b>"}, headers=key)
+    assert "<option selected>UTC</option>" in console.page("/acts")
+
+
+def test_the_system_page_shows_settings_and_no_secret(start_app: Callable[..., WebApp]) -> None:
+    """The key and the token are said to be set, the destination's tax id is masked."""
+    page = Console(start_app(operator_token=TOKEN)).page("/system")
+    assert TOKEN not in page
+    assert "PRIVATE KEY" not in page
+    assert "set, not shown" in page
+    assert "20.018.183/0001-80" not in page
+    assert "**.018.183/****-**" in page
+
+
+def test_bytes_from_outside_are_set_out_masked_and_cut() -> None:
+    """JSON in lines; anything else as it is; never more than a page bears."""
+    pretty = read_body(b'{"name": "Jos\\u00e9", "taxId": "529.982.247-2\\u0035"}')
+    assert pretty.is_json
+    assert "José" in pretty.text
+    assert "529.982.247" not in pretty.text
+    plain = read_body(b"\xff<b> cpf 52998224725")
+    assert not plain.is_json
+    assert "52998224725" not in plain.text
+    long = read_body(b"[" * 2_000_000)
+    assert (long.is_cut, len(long.text)) == (True, CHARACTERS_MAX)
+
+
+def test_unreadable_events_are_shown_whole(console: Console) -> None:
+    """As text, with their hash; an id of any form has its page."""
+    console.web.deliver(b"<script>alert(1)</script>")
+    strange = 'a/b?c#d"<e>'
+    console.web.deliver(event(strange, "deposit", {"id": "1", "type": "created"}))
+    addresses = [
+        link_to("event", event_id) for (event_id,) in console.web.rows("SELECT event_id FROM inbox_events")
+    ]
+    inbox = console.page("/inbox")
+    pages = [console.page(address.removeprefix("/console")) for address in addresses]
+    assert all(f'href="{address}"' in inbox for address in addresses)
+    assert any("&lt;script&gt;alert(1)&lt;/script&gt;" in page for page in pages)
+    assert not any("<script>alert" in page for page in pages)
+
+
+def test_every_page_is_there_on_postgresql_too(start_app: Callable[..., WebApp], postgresql_url: str) -> None:
+    """The same questions, and an act."""
+    console = Console(start_app(operator_token=TOKEN, database_url=SecretStr(postgresql_url)))
+    console.web.deliver(invoice_event(INVOICE))
+    assert console.outcome("pause/issuing") == "Pause: issuing is paused"
+    for path in (
+        *(
+            "",
+            "/transfers",
+            "/transfers?state=dead",
+            f"/credits/{INVOICE}",
+            f"/inbox/6{INVOICE[1:]}",
+            "/inbox",
+        ),
+        *("/credits?amount=200&since=2026-01-01", "/batches", "/attention?show=all", "/acts", "/system"),
+    ):
+        console.page(path)
+
+
+def test_links_lead_to_the_credit_of_a_transfer() -> None:
+    """External ids are derived from the invoice."""
+    assert invoice_of("credit-123") == invoice_of("credit-123-r12") == "123"
+    assert subject_link("retry", "credit-1/2-r3") == "/console/credits/1%2F2"
+    assert subject_link("replay", "6") == "/console/inbox/6"
+    assert subject_link("replay", "since 2026-01-01T00:00:00Z") is None
+    assert subject_link("pause", "forwarding") is None

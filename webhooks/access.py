@@ -1,0 +1,88 @@
+"""Who may see what is the operator's: /metrics and the console, both behind one token.
+
+A wrong token makes its client wait, longer each time; until then nothing that it sends is even compared. The
+token is never logged. What it keeps is bounded, and nobody is kept waiting on an open connection.
+"""
+
+import secrets
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from ipaddress import AddressValueError, IPv6Address
+
+import structlog
+from starlette.requests import HTTPConnection
+
+from payments.authorization import token_in
+
+log = structlog.get_logger()
+
+# A slip of the pen costs half a second; a thousand guesses cost most of a day.
+WAIT_FIRST_SECONDS = 0.5
+WAIT_MAX_SECONDS = 60.0
+
+# A client that was quiet for so long begins anew.
+FORGET_SECONDS = 900.0
+
+# Beyond this the one that was quiet longest is forgotten: a stranger cannot fill our memory.
+CLIENTS_MAX = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why a client is not let in: no token, a wrong one, or (``wait_seconds`` above 0) too many wrong ones."""
+
+    wait_seconds: float = 0.0
+
+
+@dataclass(slots=True)
+class _Client:
+    wrong: int
+    seen_at: float
+    open_at: float
+
+
+class Gate:
+    """Compares tokens in constant time and slows those who guess. Used on the event loop; it never waits."""
+
+    def __init__(self, token: str, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._token = token.encode()
+        self._monotonic = monotonic
+        self._clients: OrderedDict[str, _Client] = OrderedDict()
+
+    def refusal_of(self, connection: HTTPConnection) -> Refusal | None:
+        """None when the request carries the token, as Bearer or as the password of HTTP Basic."""
+        given = token_in(connection.headers.get("authorization", ""))
+        return Refusal() if given is None else self.check(given, address_of(connection))
+
+    def check(self, given: str, address: str) -> Refusal | None:
+        """None when ``given`` is the token; else it counts against ``address``."""
+        now = self._monotonic()
+        client = self._clients.get(address)
+        if client is not None and now - client.seen_at > FORGET_SECONDS:
+            del self._clients[address]
+            client = None
+        if client is not None and now < client.open_at:
+            return Refusal(client.open_at - now)
+        if secrets.compare_digest(given.encode(), self._token):
+            self._clients.pop(address, None)
+            return None
+        wrong = 1 if client is None else client.wrong + 1
+        wait = min(WAIT_FIRST_SECONDS * 2 ** min(wrong - 1, 16), WAIT_MAX_SECONDS)
+        self._clients[address] = _Client(wrong, now, now + wait)
+        self._clients.move_to_end(address)
+        if len(self._clients) > CLIENTS_MAX:
+            self._clients.popitem(last=False)
+        log.warning("access.refused", client=address, wrong=wrong, wait_seconds=wait)
+        return Refusal()
+
+
+def address_of(connection: HTTPConnection) -> str:
+    """The client's address; of IPv6 the network, since one client has 2^64 of them."""
+    host = connection.client.host if connection.client else "unknown"
+    try:
+        address = IPv6Address(host)
+    except AddressValueError:
+        return host
+    return str(IPv6Address(int(address) >> 64 << 64)) + "/64"

@@ -1,0 +1,146 @@
+// Two comforts: pages that refresh themselves when something changed, and buttons that copy. Without it all works.
+"use strict";
+
+const CHANGES = "/console/changes";
+let stream = null;
+let isLate = false; // something changed while the page could not be touched
+let isAsking = false;
+
+function main() {
+  return document.getElementById("main");
+}
+
+// Whoever marks text is about to copy it: a swap would take it away.
+function isBeingRead() {
+  const marked = document.getSelection();
+  return marked !== null && !marked.isCollapsed && main().contains(marked.anchorNode);
+}
+
+async function refresh() {
+  if (document.hidden || isAsking || isBeingRead()) {
+    isLate = true;
+    return;
+  }
+  isLate = false;
+  isAsking = true;
+  try {
+    const answer = await fetch(location.href, { headers: { Accept: "text/html" }, credentials: "same-origin" });
+    if (answer.redirected) {
+      location.reload(); // the session is over
+      return;
+    }
+    if (answer.ok) swap(new DOMParser().parseFromString(await answer.text(), "text/html"));
+  } catch {
+    // the process restarts, or the network is away: the next change, or minute, tries again
+  } finally {
+    isAsking = false;
+  }
+  if (isLate) setTimeout(refresh, 500);
+}
+
+function swap(page) {
+  const fresh = page.getElementById("main");
+  const nav = page.getElementById("nav");
+  if (fresh === null || nav === null || isBeingRead()) return;
+  document.title = page.title;
+  for (const next of [nav, fresh]) {
+    const old = document.getElementById(next.id);
+    if (old.innerHTML === next.innerHTML) continue;
+    const kept = keep(old);
+    const outcome = old.querySelector("#outcome"); // told once, so the fresh page does not have it
+    if (outcome !== null && next.querySelector("#outcome") === null) next.prepend(outcome);
+    old.replaceChildren(...next.childNodes);
+    restore(old, kept);
+  }
+  showCopyButtons();
+}
+
+// What the reader did to the page: what is open, typed, scrolled and focused.
+function keep(element) {
+  const kept = { open: [], typed: [], scrolled: [], focus: null };
+  for (const each of element.querySelectorAll("details[id][open]")) kept.open.push(each.id);
+  for (const each of element.querySelectorAll("input[id], textarea[id], select[id]")) {
+    if (each.value !== each.defaultValue) kept.typed.push([each.id, each.value]);
+  }
+  for (const each of element.querySelectorAll("[aria-label].scroll, pre, .tabs")) {
+    if (each.scrollLeft || each.scrollTop) {
+      kept.scrolled.push([each.getAttribute("aria-label"), each.scrollLeft, each.scrollTop]);
+    }
+  }
+  const focused = document.activeElement;
+  if (focused !== null && element.contains(focused) && focused !== element) {
+    kept.focus = focused.id ? `#${CSS.escape(focused.id)}` : null;
+    const address = focused.getAttribute("href");
+    const label = focused.getAttribute("aria-label");
+    if (kept.focus === null && address) kept.focus = `a[href="${CSS.escape(address)}"]`;
+    if (kept.focus === null && label) kept.focus = `[aria-label="${CSS.escape(label)}"]`;
+    if (kept.focus === null && focused.closest("details[id]")) {
+      kept.focus = `#${CSS.escape(focused.closest("details[id]").id)} > summary`;
+    }
+    if (focused.selectionStart !== undefined) kept.caret = [focused.selectionStart, focused.selectionEnd];
+  }
+  return kept;
+}
+
+function restore(element, kept) {
+  for (const id of kept.open) document.getElementById(id)?.setAttribute("open", "");
+  for (const [id, value] of kept.typed) {
+    const field = document.getElementById(id);
+    if (field !== null) field.value = value;
+  }
+  for (const [label, left, top] of kept.scrolled) {
+    if (label === null) continue;
+    element.querySelector(`[aria-label="${CSS.escape(label)}"]`)?.scrollTo(left, top);
+  }
+  if (kept.focus !== null) {
+    const field = element.querySelector(kept.focus);
+    field?.focus({ preventScroll: true });
+    if (kept.caret && field?.setSelectionRange && kept.caret[0] !== null) {
+      try {
+        field.setSelectionRange(...kept.caret);
+      } catch {
+        // a field of dates has no caret
+      }
+    }
+  }
+}
+
+// Only the page that is looked at listens: a browser has few connections for one host.
+function listen() {
+  if (document.hidden || !main().hasAttribute("data-live")) {
+    stream?.close();
+    stream = null;
+    return;
+  }
+  if (stream !== null && stream.readyState !== EventSource.CLOSED) return;
+  stream = new EventSource(CHANGES);
+  stream.addEventListener("changed", refresh);
+}
+
+function showCopyButtons() {
+  if (!navigator.clipboard) return; // plain http to another host
+  for (const button of document.querySelectorAll("button.copy[hidden]")) button.hidden = false;
+}
+
+document.addEventListener("click", async (event) => {
+  const button = event.target instanceof Element ? event.target.closest("button.copy") : null;
+  if (button === null) return;
+  await navigator.clipboard.writeText(button.dataset.copy);
+  button.classList.add("done");
+  setTimeout(() => button.classList.remove("done"), 1500);
+});
+document.addEventListener("selectionchange", () => {
+  if (isLate && !isBeingRead()) refresh();
+});
+document.addEventListener("visibilitychange", () => {
+  listen();
+  if (!document.hidden && main().hasAttribute("data-live")) refresh();
+});
+// "3 min ago" grows old without any change; and a stream that was refused is asked for again.
+setInterval(() => {
+  listen();
+  if (main().hasAttribute("data-live")) refresh();
+}, 60000);
+addEventListener("pagehide", () => stream?.close());
+listen();
+showCopyButtons();
