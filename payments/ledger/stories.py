@@ -12,8 +12,10 @@ from typing import Any
 
 from sqlalchemy import Connection, and_, or_, select
 
+from payments.credit import Credit
 from payments.ledger.acts import Act, act_from, plain_text
 from payments.ledger.database import Database
+from payments.ledger.inbox import Outcome
 from payments.ledger.lineages import GENERATIONS_MAX
 from payments.ledger.lines import (
     AttentionLine,
@@ -31,6 +33,7 @@ from payments.ledger.lines import (
 )
 from payments.ledger.lists import batch_lines
 from payments.ledger.moves import ABANDONED, RETRIED
+from payments.ledger.replay import read_again
 from payments.ledger.reversals import owed_centavos
 from payments.ledger.tables import (
     acts,
@@ -162,7 +165,10 @@ def _read_credit(connection: Connection, row: Any) -> CreditStory:
     reversed_ = connection.execute(
         select(reversals).where(reversals.c.invoice_id == row.invoice_id).order_by(reversals.c.recorded_at)
     ).all()
-    subjects = [row.invoice_id, row.log_id, *external_ids, *(each.event_id for each in events)]
+    subjects = [
+        *(row.invoice_id, row.log_id, *_second_logs(events), *external_ids),
+        *(each.event_id for each in events),
+    ]
     matters = attention_lines(
         connection,
         connection.execute(
@@ -325,6 +331,12 @@ def _tell_act(act: Act) -> StoryEntry:
         ids={"subject": act.subject},
         tone="neutral",
     )
+
+
+def _second_logs(events: Sequence[Any]) -> list[str]:
+    """The logs that credited the invoice again; their matters go by these. Such events keep their bytes."""
+    facts = [read_again(row).fact for row in events if row.outcome == Outcome.SECOND_CREDIT]
+    return [fact.log_id for fact in facts if isinstance(fact, Credit)]
 
 
 def _tell_matters(matters: Sequence[AttentionLine]) -> Iterator[StoryEntry]:

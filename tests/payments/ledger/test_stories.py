@@ -223,6 +223,9 @@ def test_the_matter_of_a_second_credit_knows_its_invoice(books: Books, changes: 
     books.tell(an_invoice_log(**({"log_id": "first"} | changes)), event_id="second")
     [line] = list_attentions(books.database, open_only=True, after=None).items
     assert (line.kind, line.invoice_id) == ("second_credit", INVOICE)
+    story = stories.read_credit(books.database, INVOICE)
+    assert story is not None
+    assert story.attentions == [line]
 
 
 def test_a_matter_knows_its_credit(books: Books) -> None:
