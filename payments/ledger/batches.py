@@ -16,7 +16,7 @@ from payments.errors import ActRefused
 from payments.invoice import BankInvoice, InvoiceOrder, Payer, order_invoices
 from payments.ledger.acts import Act, Operator, write_act
 from payments.ledger.attention import AttentionKind, raise_attention, resolve_attention
-from payments.ledger.database import Database, insert_new
+from payments.ledger.database import Database, insert_new, repeated_on_conflict
 from payments.ledger.switches import is_paused
 from payments.ledger.tables import acts, invoice_batches, issuing_windows, planned_invoices
 
@@ -87,6 +87,7 @@ def read_window(database: Database) -> IssuingWindow | None:
     return None if row is None else _window(row)
 
 
+@repeated_on_conflict
 def plan_batch(
     database: Database,
     tag: str,
@@ -187,6 +188,7 @@ def read_slots(database: Database) -> dict[int, tuple[str, int]]:
     return {row.slot: (row.state, row.issued) for row in rows}
 
 
+@repeated_on_conflict
 def claim_batch(database: Database, lease_seconds: float, now: datetime) -> BatchClaim | None:
     """Claim one batch that is due: planned, or claimed before by someone whose lease ran out.
 
@@ -237,6 +239,7 @@ def next_batch_at(database: Database) -> datetime | None:
         ).scalar()
 
 
+@repeated_on_conflict
 def record_issued(
     database: Database, claim: BatchClaim, invoices: Sequence[BankInvoice], now: datetime
 ) -> tuple[InvoiceOrder, ...]:
@@ -272,6 +275,7 @@ def record_batch_unclear(database: Database, claim: BatchClaim, reason: str) -> 
         connection.execute(update(invoice_batches).where(_held(claim)).values(reason=reason))
 
 
+@repeated_on_conflict
 def release_batch(
     database: Database, claim: BatchClaim, reason: str, next_at: datetime, refused: bool, now: datetime
 ) -> None:

@@ -278,14 +278,17 @@ def _accept_one(
     return Receipt(event.event_id, outcome, event.subject, net)
 
 
-def lock_order(event: Event) -> tuple[str, str]:
-    """All who lock several lineages do it in this order, or two would wait for each other; claims have it too."""
+def lock_order(event: Event) -> str:
+    """All who lock several lineages do it in this order, or two would wait for each other; claims have it too.
+
+    Within a lineage the order of arrival stays: of two credits of an invoice the first is forwarded.
+    """
     match event.fact:
         case Credit() | Reversal():
-            return lineage_for(event.fact.invoice_id), event.event_id
+            return lineage_for(event.fact.invoice_id)
         case TransferNews():
-            return event.fact.transfer.external_id, event.event_id
-    return "", event.event_id
+            return event.fact.transfer.external_id
+    return event.event_id
 
 
 def _keep_credits_and_reversals_apart(connection: Connection, facts: Sequence[Fact | None]) -> None:
