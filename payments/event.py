@@ -34,6 +34,18 @@ class Event:
     unreadable: str | None
     body: bytes
 
+    @property
+    def followed_by(self) -> dict[str, str]:
+        """What its log lines carry so that one search follows a credit: ``invoice_id``, or ``external_id``, or nothing.
+
+        Our external_ids hold the invoice's id.
+        """
+        if isinstance(self.fact, TransferNews):
+            return {"external_id": self.fact.transfer.external_id[:96]}
+        if self.subscription == "invoice" and self.subject is not None:
+            return {"invoice_id": self.subject}
+        return {}
+
 
 def read_event(body: bytes) -> Event:
     """Read a webhook body, or an element of the event list wrapped as ``{"event": ...}``. Never raises."""

@@ -15,6 +15,8 @@ import msgspec
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
+from payments.tax_id import mask_tax_ids
+
 # Their ordinary chatter is a line for every job and every request; what is wrong still comes through.
 _TALKATIVE = ("apscheduler", "uvicorn.access")
 
@@ -197,34 +199,22 @@ _SECRET_NAME = re.compile(
 )
 _TAX_ID_NAME = re.compile(r"(?:^|_)(?:tax_?ids?|cpf|cnpj)$", re.IGNORECASE)
 
-# One quick search decides whether a text can hold anything to mask; nearly none can.
-_SUSPECT = re.compile(
-    r"PRIVATE KEY|\d[-.]\d\d|/[0-9A-Z]{4}-\d\d|bearer|basic |://|token|passw|secret|tax_?id|cpf|cnpj",
-    re.IGNORECASE,
-)
+# One quick search decides whether a text can hold a secret; nearly none can.
+_SUSPECT = re.compile(r"PRIVATE KEY|bearer|basic |://|token|passw|secret", re.IGNORECASE)
 _MASKS: tuple[tuple[re.Pattern[str], str], ...] = (
     # Up to its end, or to the end of the text when it was cut short.
     (re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)", re.S), MASK),
     (re.compile(r"\b(bearer|basic)\s+[A-Za-z0-9+/=._~-]{8,}", re.IGNORECASE), rf"\1 {MASK}"),
     (re.compile(r"(://[^\s:/@]*):[^\s/@]+@"), rf"\1:{MASK}@"),
     (re.compile(r"((?:token|passw(?:or)?d|secret)[\"']?\s*[=:]\s*[\"']?)[^\s\"'&,;}]+", re.I), rf"\1{MASK}"),
-    (re.compile(r"(?<!\d)\d{3}\.(\d{3}\.\d{3})-\d{2}(?!\d)"), r"***.\1-**"),
-    (
-        re.compile(r"(?<![0-9A-Z])[0-9A-Z]{2}\.([0-9A-Z]{3}\.[0-9A-Z]{3})/[0-9A-Z]{4}-\d{2}(?!\d)"),
-        r"**.\1/****-**",
-    ),
-    (
-        re.compile(r"((?:tax_?id|cpf|cnpj)[\"']?\s*[=:]?\s*[\"']?)(?:[0-9A-Z]{12}|\d{9})\d{2}(?!\d)", re.I),
-        rf"\1{MASK}",
-    ),
 )
 
 
 def redact(logger: WrappedLogger, method: str, line: EventDict) -> EventDict:
     """Mask private keys, tokens, passwords and tax ids in every value of a line, however deep.
 
-    A formatted CPF or CNPJ keeps its middle digits, enough to tell two payers apart; an unformatted one is
-    recognised by its name (``tax_id``, ``cpf``, ``cnpj``) and masked whole.
+    In a text, a CPF or CNPJ keeps its middle digits (see tax_id.py); a field that is named for one (``tax_id``,
+    ``cpf``, ``cnpj``) and holds it unformatted is masked whole.
     """
     for name, value in line.items():
         line[name] = _masked(name, value)
@@ -254,8 +244,7 @@ def _masked(name: str, value: Any) -> Any:
 
 def masked_text(text: str) -> str:
     """Return the text with private keys, tokens, passwords and tax ids masked."""
-    if not _SUSPECT.search(text):
-        return text
-    for pattern, mask in _MASKS:
-        text = pattern.sub(mask, text)
-    return text
+    if _SUSPECT.search(text):
+        for pattern, mask in _MASKS:
+            text = pattern.sub(mask, text)
+    return mask_tax_ids(text)

@@ -15,7 +15,7 @@ import structlog
 from payments.credit import Credit
 from payments.errors import BankError, LedgerUnavailable, Rejected
 from payments.event import Event, read_event, read_log
-from payments.ledger import inbox, transfers
+from payments.ledger import inbox, outcomes
 from payments.ledger.batches import read_window
 from payments.ledger.database import Database
 from payments.ledger.reconciliations import last_complete_reconciliation, record_reconciliation
@@ -102,7 +102,7 @@ def reconcile_once(
             # A bug in one question must not keep the others from being asked.
             counts.failures.append(f"{question}: {type(error).__name__}")
             log.exception("reconciliation.question_broke", question=question)
-    transfers.raise_unsettled(database, clock())
+    outcomes.raise_unsettled(database, clock())
     record_reconciliation(
         database, started_at, clock(), counts.found, "; ".join(counts.failures)[:2000] or None
     )
@@ -170,7 +170,7 @@ class _Run:
         asked: set[str] = set()
         while waiting := [
             bank_id
-            for bank_id in transfers.in_flight(self.database, self.clock() - patience, _PAGE + len(asked))
+            for bank_id in outcomes.in_flight(self.database, self.clock() - patience, _PAGE + len(asked))
             if bank_id not in asked
         ]:
             asked.update(waiting)
@@ -206,11 +206,12 @@ class _Run:
             self.policy,
             self.clock(),
         )
-        new = [receipt for receipt in receipts if receipt.is_new]
-        for receipt in new:
+        new = [each for each in zip(events, receipts, strict=True) if each[1].is_new]
+        for event, receipt in new:
             log.info(
                 "reconciliation.found",
                 event_id=receipt.event_id,
+                **event.followed_by,
                 outcome=receipt.outcome,
                 subject=receipt.subject,
             )

@@ -18,7 +18,8 @@ from payments.errors import BankError, NotSent, Rejected, Throttled
 from payments.event import read_log
 from payments.ledger import inbox, transfers
 from payments.ledger.database import Database
-from payments.ledger.transfers import Claim, LookupVerdict
+from payments.ledger.lookups import LookupVerdict, record_lookups
+from payments.ledger.transfers import Claim
 from payments.observability import write_facts
 from payments.policy import ForwardingPolicy
 from payments.transfer import TRANSFERS_PER_CALL_MAX, BankTransfer, TransferOrder, lineage_for, says_duplicate
@@ -148,7 +149,7 @@ class _Run:
         return [verdict.to_send for verdict in verdicts if verdict.to_send is not None]
 
     def _record_lookups(self, lookups: Sequence[tuple[Claim, Sequence[BankTransfer]]]) -> list[LookupVerdict]:
-        verdicts = transfers.record_lookups(self.database, lookups, self.call_tag, self.policy, self.clock())
+        verdicts = record_lookups(self.database, lookups, self.call_tag, self.policy, self.clock())
         for (claim, _), verdict in zip(lookups, verdicts, strict=True):
             log.info(
                 "transfer.looked_up",

@@ -1,4 +1,4 @@
-"""Masking of Brazilian tax ids (CPF of a person, CNPJ of a company), for whatever people or logs are shown.
+"""Masking of Brazilian tax ids (CPF of a person, CNPJ of a company), wherever a person or a log is shown one.
 
 Formatted ones are known by their shape and keep their middle digits, enough to tell two payers apart; unformatted
 ones are known by the name in front of them. Pure.
@@ -12,7 +12,13 @@ _SUSPECT = re.compile(r"\d[-.]\d\d|/[0-9A-Z]{4}-\d\d|tax_?id|cpf|cnpj", re.IGNOR
 _CPF = re.compile(r"(?<!\d)\d{3}\.(\d{3}\.\d{3})-\d{2}(?!\d)")
 _CNPJ = re.compile(r"(?<![0-9A-Z])[0-9A-Z]{2}\.([0-9A-Z]{3}\.[0-9A-Z]{3})/[0-9A-Z]{4}-\d{2}(?!\d)")
 _NAMED = re.compile(
-    r"((?:tax_?id|cpf|cnpj)[\"']?\s*[=:]?\s*[\"']?)([0-9A-Z]{12}\d{2}|\d{11})(?![0-9A-Z])", re.IGNORECASE
+    r"((?:tax_?id|cpf|cnpj)[\"']?\s*[=:]?\s*[\"']?)([0-9A-Z]{12}\d{2}|\d{11})(?!\d)", re.IGNORECASE
+)
+
+# Bare or with their usual signs, named or not; since July 2026 a CNPJ may have letters. Ids of the bank have 16 digits.
+_ANY = re.compile(
+    r"(?<![0-9A-Za-z])([0-9]{3}\.?[0-9]{3}\.?[0-9]{3}-?[0-9]{2}"
+    r"|[0-9A-Z]{2}\.?[0-9A-Z]{3}\.?[0-9A-Z]{3}/?[0-9A-Z]{4}-?[0-9]{2})(?![0-9A-Za-z])"
 )
 
 _CPF_DIGITS = 11
@@ -36,3 +42,8 @@ def mask_tax_ids(text: str) -> str:
     text = _CPF.sub(r"***.\1-**", text)
     text = _CNPJ.sub(r"**.\1/****-**", text)
     return _NAMED.sub(lambda found: found[1] + mask_tax_id(found[2]), text)
+
+
+def without_tax_ids(text: str) -> str:
+    """A refusal of the bank's without whatever may be a tax id, also bare numbers that nothing names."""
+    return _ANY.sub("[tax id]", text)

@@ -12,6 +12,9 @@ from payments.bank.client import open_bank
 from payments.errors import BankError, Rejected, RepasseError, SettingsError
 from payments.settings import Settings, load_settings
 
+# Where the web process listens. A proxy in front of it may put something before that, or rewrite it.
+PATH = "/webhooks/starkbank"
+
 SUBSCRIPTIONS = ("invoice", "transfer")
 
 
@@ -25,6 +28,11 @@ def main() -> int:
     try:
         settings = load_settings()
         _check(url, settings)
+        if not urlsplit(url).path.endswith(PATH):
+            print(
+                f"repasse: warning: {url} does not end with {PATH}, where the web process listens",
+                file=sys.stderr,
+            )
         print(_register(url, settings))
     except BankError as error:
         remedy = error.remedy if isinstance(error, Rejected) else "try again"

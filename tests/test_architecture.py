@@ -7,6 +7,7 @@ and to leave a good one alone, so that none passes because it sees nothing.
 import ast
 import re
 from collections.abc import Callable, Iterator
+from graphlib import TopologicalSorter
 from pathlib import Path, PurePosixPath
 
 import pytest
@@ -140,6 +141,21 @@ def test_the_code_keeps_the_rule(rule: Rule) -> None:
         f"{path}:{line}: {finding}" for path, tree in _our_modules() for line, finding in rule(path, tree)
     ]
     assert not broken, "\n".join([f"{rule.__doc__}", *broken])
+
+
+def test_imports_run_in_no_circle() -> None:
+    """What imports each other can only be read, tested and moved together."""
+    modules = {_module(path): (path, tree) for path, tree in _our_modules()}
+    imported = {
+        name: {
+            module
+            for _, full in _imports(tree, path)
+            for module in (full, full.rpartition(".")[0])
+            if module in modules and module != name
+        }
+        for name, (path, tree) in modules.items()
+    }
+    assert list(TopologicalSorter(imported).static_order())  # CycleError names the circle
 
 
 def test_the_walk_sees_the_code() -> None:

@@ -80,7 +80,7 @@ def create_app(settings: Settings | None = None) -> ASGIApp:
         receipts = inbox.accept(database, arrivals, "webhook", policy, clock())
         if any(receipt.outcome == Outcome.CREDIT for receipt in receipts):
             forwarder.wake()
-        tell(receipts)
+        tell(arrivals, receipts)
         return receipts
 
     intake = Intake(accept)

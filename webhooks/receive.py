@@ -130,19 +130,21 @@ class _Refusals:
             self._count, self._told_at = 0, now
 
 
-def tell(receipts: Sequence[Receipt]) -> None:
-    """One line for each event that was stored."""
+def tell(arrivals: Sequence[Arrival], receipts: Sequence[Receipt]) -> None:
+    """One line for each event that was stored; receipts are in the order of the arrivals."""
+    stored = list(zip(arrivals, receipts, strict=True))
     for level, chosen in (
-        ("info", [receipt for receipt in receipts if receipt.outcome not in _REMARKABLE]),
-        ("warning", [receipt for receipt in receipts if receipt.outcome in _REMARKABLE]),
+        ("info", [each for each in stored if each[1].outcome not in _REMARKABLE]),
+        ("warning", [each for each in stored if each[1].outcome in _REMARKABLE]),
     ):
         if chosen:
-            write_facts("event.stored", level, map(_fact, chosen))
+            write_facts("event.stored", level, (_fact(*each) for each in chosen))
 
 
-def _fact(receipt: Receipt) -> dict[str, str | int | None]:
+def _fact(arrival: Arrival, receipt: Receipt) -> dict[str, str | int | None]:
     return {
         "event_id": receipt.event_id,
+        **arrival.event.followed_by,
         "outcome": receipt.outcome.value,
         "subject": receipt.subject,
         "net_centavos": receipt.net_centavos,

@@ -28,6 +28,7 @@ from urllib3.exceptions import HTTPError
 
 from payments.bank.connection import Progress, open_pool, progress
 from payments.errors import BankError, NotSent, Refusal, Rejected, SettingsError, Throttled, Unclear
+from payments.tax_id import without_tax_ids
 
 Answer = TypeVar("Answer")
 
@@ -327,17 +328,9 @@ def _retry_after(headers: Mapping[str, str]) -> float | None:
     return min(max(wait.total_seconds(), 0.0), RETRY_AFTER_SECONDS_MAX)
 
 
-# CPF and CNPJ, bare or with their usual signs; since July 2026 a CNPJ may have letters. Ids of the bank
-# have 16 digits.
-_TAX_ID = re.compile(
-    r"(?<![0-9A-Za-z])([0-9]{3}\.?[0-9]{3}\.?[0-9]{3}-?[0-9]{2}"
-    r"|[0-9A-Z]{2}\.?[0-9A-Z]{3}\.?[0-9A-Z]{3}/?[0-9A-Z]{4}-?[0-9]{2})(?![0-9A-Za-z])"
-)
-
-
 def _readable(text: str) -> str:
     """One line of bounded length without tax IDs, which must never reach a log or a page."""
-    return _TAX_ID.sub("[tax id]", " ".join(text.split()))[:TEXT_LENGTH_MAX]
+    return without_tax_ids(" ".join(text.split()))[:TEXT_LENGTH_MAX]
 
 
 def _root(error: BaseException) -> BaseException:

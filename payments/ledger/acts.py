@@ -13,20 +13,12 @@ from sqlalchemy import Connection, bindparam, insert, select, update
 
 from payments.errors import ActRefused
 from payments.ledger.database import Database, insert_new
+from payments.ledger.lineages import GENERATIONS_MAX, give_up, hurry, lineage_facts, lock_owner, revive
+from payments.ledger.moves import ABANDONED, has_fact
 from payments.ledger.prepared import Prepared, Row
+from payments.ledger.reversals import owed_centavos
 from payments.ledger.switches import Switch, is_paused, paused
 from payments.ledger.tables import acts, attentions, switches
-from payments.ledger.transfers import (
-    ABANDONED,
-    GENERATIONS_MAX,
-    give_up,
-    has_fact,
-    hurry,
-    lineage_facts,
-    lock_owner,
-    owed_centavos,
-    revive,
-)
 from payments.policy import ForwardingPolicy
 from payments.transfer import BankStatus, TransferState
 

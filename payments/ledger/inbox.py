@@ -22,16 +22,12 @@ from payments.ledger.database import (
     lock_for_transaction,
     repeated_on_conflict,
 )
+from payments.ledger.generations import create_first_transfers
 from payments.ledger.many import InsertMany, SelectAmong
+from payments.ledger.news import record_news
 from payments.ledger.prepared import Prepared
+from payments.ledger.reversals import apply_reversal, owed_centavos, withhold
 from payments.ledger.tables import credits, inbox_events, reversals
-from payments.ledger.transfers import (
-    apply_reversal,
-    create_first_transfers,
-    owed_centavos,
-    record_news,
-    withhold,
-)
 from payments.money import net_centavos
 from payments.policy import ForwardingPolicy
 from payments.transfer import TransferNews, lineage_for

@@ -1,5 +1,6 @@
 """What one row of an operator's list says. Tax ids are masked here, so that no page or command can show one."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -7,11 +8,15 @@ from typing import Any, Generic, TypeVar
 
 from sqlalchemy import Connection, select
 
+from payments.ledger.attention import AttentionKind
 from payments.ledger.tables import credits, inbox_events, transfers
 from payments.tax_id import mask_tax_ids
 from payments.transfer import LIVE_STATES, TransferState
 
 Item = TypeVar("Item")
+
+# As inbox.py writes it.
+_SECOND_CREDIT = re.compile(r"log \S+ credits invoice (\S+) with ")
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +176,7 @@ def attention_lines(connection: Connection, rows: Sequence[Any]) -> list[Attenti
             detail=masked(row.detail) or "",
             raised_at=row.raised_at,
             resolved_at=row.resolved_at,
-            invoice_id=invoices.get(row.subject),
+            invoice_id=invoices.get(row.subject) or _credited_twice(row),
         )
         for row in rows
     ]
@@ -192,6 +197,12 @@ def transfers_of(connection: Connection, invoice_ids: Sequence[str]) -> Mapping[
 def masked(text: str | None) -> str | None:
     """A text from outside, or None, without tax ids."""
     return None if text is None else mask_tax_ids(text)
+
+
+def _credited_twice(matter: Any) -> str | None:
+    """The invoice of a second credit: the credit's row has the first log's id, so only our own words name it."""
+    said = _SECOND_CREDIT.match(matter.detail) if matter.kind == AttentionKind.SECOND_CREDIT else None
+    return said[1] if said else None
 
 
 def _invoices_of(connection: Connection, subjects: Sequence[str]) -> dict[str, str]:

@@ -13,6 +13,7 @@ from sqlalchemy import Connection, and_, case, func, or_, select
 
 from payments.ledger.database import Database
 from payments.ledger.lines import CreditLine, credit_line, masked, transfers_of
+from payments.ledger.statement import CreditSums
 from payments.ledger.tables import credits, is_live, planned_invoices, transfers
 from payments.tax_id import mask_tax_id
 from payments.transfer import LIVE_STATES, TransferState
@@ -26,7 +27,7 @@ _UNFORWARDED = (TransferState.PENDING, TransferState.DEAD)
 
 
 @dataclass(frozen=True, slots=True)
-class PeriodStatement:
+class PeriodStatement(CreditSums):
     """Of the credits recorded from ``since`` on and before ``until`` (None: no bound). Amounts in centavos.
 
     ``transfers`` counts the live transfer of each credit by state.
@@ -34,37 +35,13 @@ class PeriodStatement:
 
     since: datetime | None
     until: datetime | None
-    credits: int
-    gross_centavos: int
-    fee_centavos: int
-    net_centavos: int
-    transfers: dict[str, int]
-    settled_centavos: int
-    in_flight_centavos: int
-    unforwarded_centavos: int
-    dead_centavos: int
-    reversed_centavos: int
-    not_forwarded_centavos: int
-    balanced: bool
 
     def to_json(self) -> dict[str, Any]:
         """The object that ``scripts/run_job statement --from ... --json`` prints; names as in Statement."""
         return {
             "from": None if self.since is None else self.since.isoformat(),
             "to": None if self.until is None else self.until.isoformat(),
-            "credits": {
-                "count": self.credits,
-                "gross_centavos": self.gross_centavos,
-                "fee_centavos": self.fee_centavos,
-                "net_centavos": self.net_centavos,
-            },
-            "transfers": self.transfers,
-            "settled_centavos": self.settled_centavos,
-            "in_flight_centavos": self.in_flight_centavos,
-            "unforwarded_centavos": self.unforwarded_centavos,
-            "dead_centavos": self.dead_centavos,
-            "reversed_centavos": self.reversed_centavos,
-            "not_forwarded_centavos": self.not_forwarded_centavos,
+            **self.credits_to_json(),
             "balanced": self.balanced,
         }
 

@@ -76,7 +76,7 @@ def replay_since(
 
 
 def _replay(connection: Connection, row: Row, policy: ForwardingPolicy, now: datetime) -> Receipt:
-    event = _read_again(row)
+    event = read_again(row)
     newest = _NEWEST_MATTER.run(connection, {}).scalar() or 0
     outcome = record_stored(connection, event, row.outcome, policy, now)
     # A matter that a person has closed is not opened again by the same words.
@@ -85,7 +85,7 @@ def _replay(connection: Connection, row: Row, policy: ForwardingPolicy, now: dat
     return Receipt(row.event_id, outcome, event.subject, net)
 
 
-def _read_again(row: Row) -> Event:
+def read_again(row: Row) -> Event:
     """The stored bytes as today's readers see them, under the id that the inbox knows them by."""
     came_as_log = row.event_id.startswith(f"{row.subscription}-log-") or (
         # nothing but its subscription could be read, which only the list of logs tells without the bytes

@@ -18,14 +18,9 @@ from payments.transfer import LIVE_STATES, TransferState
 
 
 @dataclass(frozen=True, slots=True)
-class Statement:
-    """All amounts in centavos. Transfers are counted by state; a lineage may count under failed several times."""
+class CreditSums:
+    """What came in and where it is: the part that every statement has. All amounts in centavos."""
 
-    batches_planned: int
-    batches_issued: int
-    batches_late: int
-    batches_skipped: int
-    invoices: int
     credits: int
     gross_centavos: int
     fee_centavos: int
@@ -37,9 +32,38 @@ class Statement:
     dead_centavos: int
     reversed_centavos: int
     not_forwarded_centavos: int
+    balanced: bool
+
+    def credits_to_json(self) -> dict[str, Any]:
+        """This part as ``scripts/run_job statement --json`` prints it; whether it is balanced comes last of all."""
+        return {
+            "credits": {
+                "count": self.credits,
+                "gross_centavos": self.gross_centavos,
+                "fee_centavos": self.fee_centavos,
+                "net_centavos": self.net_centavos,
+            },
+            "transfers": self.transfers,
+            "settled_centavos": self.settled_centavos,
+            "in_flight_centavos": self.in_flight_centavos,
+            "unforwarded_centavos": self.unforwarded_centavos,
+            "dead_centavos": self.dead_centavos,
+            "reversed_centavos": self.reversed_centavos,
+            "not_forwarded_centavos": self.not_forwarded_centavos,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Statement(CreditSums):
+    """All amounts in centavos. Transfers are counted by state; a lineage may count under failed several times."""
+
+    batches_planned: int
+    batches_issued: int
+    batches_late: int
+    batches_skipped: int
+    invoices: int
     claim_back_centavos: int
     attention: int
-    balanced: bool
 
     @property
     def is_finished(self) -> bool:
@@ -59,19 +83,7 @@ class Statement:
                 "skipped": self.batches_skipped,
             },
             "invoices": self.invoices,
-            "credits": {
-                "count": self.credits,
-                "gross_centavos": self.gross_centavos,
-                "fee_centavos": self.fee_centavos,
-                "net_centavos": self.net_centavos,
-            },
-            "transfers": self.transfers,
-            "settled_centavos": self.settled_centavos,
-            "in_flight_centavos": self.in_flight_centavos,
-            "unforwarded_centavos": self.unforwarded_centavos,
-            "dead_centavos": self.dead_centavos,
-            "reversed_centavos": self.reversed_centavos,
-            "not_forwarded_centavos": self.not_forwarded_centavos,
+            **self.credits_to_json(),
             "claim_back_centavos": self.claim_back_centavos,
             "attention": self.attention,
             "balanced": self.balanced,

@@ -12,8 +12,11 @@ from typing import Any
 
 from sqlalchemy import Connection, and_, or_, select
 
+from payments.credit import Credit
 from payments.ledger.acts import Act, act_from, plain_text
 from payments.ledger.database import Database
+from payments.ledger.inbox import Outcome
+from payments.ledger.lineages import GENERATIONS_MAX
 from payments.ledger.lines import (
     AttentionLine,
     BatchLine,
@@ -29,6 +32,9 @@ from payments.ledger.lines import (
     transfers_of,
 )
 from payments.ledger.lists import batch_lines
+from payments.ledger.moves import ABANDONED, RETRIED
+from payments.ledger.replay import read_again
+from payments.ledger.reversals import owed_centavos
 from payments.ledger.tables import (
     acts,
     attentions,
@@ -41,7 +47,6 @@ from payments.ledger.tables import (
     transfer_history,
     transfers,
 )
-from payments.ledger.transfers import ABANDONED, GENERATIONS_MAX, RETRIED, owed_centavos
 from payments.money import format_brl
 from payments.tax_id import mask_tax_id, mask_tax_ids
 from payments.transfer import LOST_STATUSES, BankStatus, external_id_for
@@ -160,7 +165,10 @@ def _read_credit(connection: Connection, row: Any) -> CreditStory:
     reversed_ = connection.execute(
         select(reversals).where(reversals.c.invoice_id == row.invoice_id).order_by(reversals.c.recorded_at)
     ).all()
-    subjects = [row.invoice_id, row.log_id, *external_ids, *(each.event_id for each in events)]
+    subjects = [
+        *(row.invoice_id, row.log_id, *_second_logs(events), *external_ids),
+        *(each.event_id for each in events),
+    ]
     matters = attention_lines(
         connection,
         connection.execute(
@@ -323,6 +331,12 @@ def _tell_act(act: Act) -> StoryEntry:
         ids={"subject": act.subject},
         tone="neutral",
     )
+
+
+def _second_logs(events: Sequence[Any]) -> list[str]:
+    """The logs that credited the invoice again; their matters go by these. Such events keep their bytes."""
+    facts = [read_again(row).fact for row in events if row.outcome == Outcome.SECOND_CREDIT]
+    return [fact.log_id for fact in facts if isinstance(fact, Credit)]
 
 
 def _tell_matters(matters: Sequence[AttentionLine]) -> Iterator[StoryEntry]:

@@ -26,7 +26,7 @@ class Mutation:
 
 MUTATIONS = {
     "drop the fence": Mutation(
-        "payments/ledger/transfers.py",
+        "payments/ledger/moves.py",
         'transfers.c.attempt == bindparam("attempt_", type_=transfers.c.attempt.type)',
         'transfers.c.attempt >= bindparam("attempt_", type_=transfers.c.attempt.type)',
         "tests/payments/ledger/test_transfers.py::test_a_late_sleeper_changes_nothing",

@@ -274,3 +274,19 @@ def test_reading_never_raises_whatever_a_field_holds(
     if isinstance(event.fact, Credit):
         assert 0 <= event.fact.gross_centavos < 2**63
         assert 0 <= event.fact.fee_centavos < 2**63
+
+
+@pytest.mark.parametrize(
+    ("log", "subscription", "carried"),
+    [
+        (an_invoice_log("credited"), "invoice", {"invoice_id": INVOICE}),
+        (an_invoice_log("overdue"), "invoice", {"invoice_id": INVOICE}),
+        (a_transfer_log(at_bank("A")), "transfer", {"external_id": f"credit-{INVOICE}"}),
+        ({"id": "1", "type": "paid"}, "boleto", {}),
+    ],
+)
+def test_one_search_for_the_invoice_finds_every_line(
+    log: dict[str, Any], subscription: str, carried: dict[str, str]
+) -> None:
+    """By its id, or by our external_id, which holds it."""
+    assert read_log(subscription, json.dumps(log).encode()).followed_by == carried

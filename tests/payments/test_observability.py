@@ -139,7 +139,7 @@ SECRETS = [
     ("tax_id", "01234567890", MASK),
     ("payer_tax_id", "20018183000180", MASK),
     ("taxId", 20018183000180, MASK),
-    ("body", b'{"taxId": "01234567890"}', f'{{"taxId": "{MASK}"}}'),
+    ("body", b'{"taxId": "01234567890"}', '{"taxId": "***.345.678-**"}'),
     ("payers", [{"name": "Zoé", "tax_id": "01234567890"}], [{"name": "Zoé", "tax_id": MASK}]),
     ("error", ValueError("012.345.678-90"), "***.345.678-**"),
 ]

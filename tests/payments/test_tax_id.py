@@ -29,6 +29,7 @@ def test_one_tax_id_keeps_its_middle(tax_id: str, masked: str) -> None:
         ('{"taxId": "52998224725"}', '{"taxId": "***.982.247-**"}'),
         ('{"tax_id":"20018183000180"}', '{"tax_id":"**.018.183/****-**"}'),
         ("invalidTaxId: CPF 52998224725 is unknown", "invalidTaxId: CPF ***.982.247-** is unknown"),
+        ("cpf=52998224725x", "cpf=***.982.247-**x"),
         ("20.018.183/0001-80, 529.982.247-25", "**.018.183/****-**, ***.982.247-**"),
     ],
 )

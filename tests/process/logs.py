@@ -55,6 +55,11 @@ def assert_every_credit_can_be_followed(lines: list[dict[str, Any]], database_fi
         for line in lines
         if line["event"] == "transfer.sent"
     }
+    found_by_one_search = {
+        (line.get("invoice_id"), line.get("external_id"), line["subject"])
+        for line in lines
+        if line["event"] in ("event.stored", "reconciliation.found")
+    }
     looked_up = {line["external_id"] for line in lines if line["event"] == "transfer.looked_up"}
     with closing(sqlite3.connect(database_file)) as books:
         credits = books.execute(
@@ -66,3 +71,5 @@ def assert_every_credit_can_be_followed(lines: list[dict[str, Any]], database_fi
         assert (event_id, invoice_id) in stored
         assert (invoice_id, external_id, bank_transfer_id) in sent or external_id in looked_up
         assert bank_transfer_id in told
+        assert (invoice_id, None, invoice_id) in found_by_one_search
+        assert (None, external_id, bank_transfer_id) in found_by_one_search

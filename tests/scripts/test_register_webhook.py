@@ -36,6 +36,24 @@ def test_only_what_is_missing_is_subscribed(script: Script, bank: Bank) -> None:
 
 
 @pytest.mark.parametrize(
+    ("url", "warned"),
+    [
+        (URL, False),
+        ("https://repasse.example/behind/a/proxy/webhooks/starkbank?from=bank", False),
+        ("https://repasse.example/", True),
+        ("https://repasse.example/webhooks/starkbank/", True),
+    ],
+)
+def test_a_path_where_nobody_listens_is_warned_of(script: Script, url: str, warned: bool) -> None:
+    """One line, and no refusal: a proxy may rewrite the path."""
+    ended = script("register_webhook", url)
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stdout.startswith(f"registered: {url}")
+    assert ended.stderr.count("\n") == warned
+    assert ("/webhooks/starkbank, where the web process listens" in ended.stderr) == warned
+
+
+@pytest.mark.parametrize(
     "url", ["repasse.example", "ftp://repasse.example/", "https://", "https://[::1/", "https://a:b/"]
 )
 def test_what_is_no_url_ends_in_one_line(script: Script, emulator: EmulatedBank, url: str) -> None:

@@ -10,14 +10,15 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
-from payments.ledger import inbox, transfers
+from payments.ledger import inbox, lookups, transfers
 from payments.ledger.database import Database, open_database
 from payments.ledger.inbox import Receipt
+from payments.ledger.lookups import LookupVerdict
 from payments.ledger.migrate import migrate
 from payments.ledger.statement import Statement, recount_statement
 from payments.ledger.tables import attentions, credits, transfer_history
 from payments.ledger.tables import transfers as transfers_table
-from payments.ledger.transfers import Claim, LookupVerdict
+from payments.ledger.transfers import Claim
 from payments.policy import ForwardingPolicy
 from payments.transfer import BankTransfer, external_id_for
 from tests.payments.ledger.builders import (
@@ -141,7 +142,7 @@ class Books:
 
     def look_up(self, claim: Claim, *found: BankTransfer, call_tag: str = "call-2") -> LookupVerdict:
         """Record what a successful look-up showed."""
-        [verdict] = transfers.record_lookups(self.database, [(claim, found)], call_tag, self.policy, self.now)
+        [verdict] = lookups.record_lookups(self.database, [(claim, found)], call_tag, self.policy, self.now)
         return verdict
 
     def unclear(self, claim: Claim) -> None:

@@ -13,13 +13,14 @@ from sqlalchemy import select, update
 from payments.errors import ActRefused
 from payments.event import Event, read_event, read_log
 from payments.invoice import Payer
-from payments.ledger import acts, batches, inbox, replay, transfers
+from payments.ledger import acts, batches, inbox, outcomes, replay, transfers
 from payments.ledger.acts import Act, Operator
 from payments.ledger.database import Database, open_database
+from payments.ledger.lineages import GENERATIONS_MAX
 from payments.ledger.lists import list_acts, list_attentions
+from payments.ledger.outcomes import UNSETTLED_AFTER
 from payments.ledger.statement import recount_statement
 from payments.ledger.tables import inbox_events
-from payments.ledger.transfers import GENERATIONS_MAX, UNSETTLED_AFTER
 from payments.transfer import external_id_for
 from tests.payments.ledger.builders import INVOICE, NOW, a_body, a_policy, an_invoice_log, at_bank
 from tests.payments.ledger.conftest import Books
@@ -644,15 +645,15 @@ def test_a_transfer_that_the_bank_does_not_decide_is_raised_once_after_a_day(boo
     books.credit()
     books.send()
     books.pass_time(UNSETTLED_AFTER.total_seconds() - 1)
-    assert transfers.raise_unsettled(books.database, books.now) == 0
+    assert outcomes.raise_unsettled(books.database, books.now) == 0
     books.pass_time(1)
-    assert transfers.raise_unsettled(books.database, books.now) == 1
+    assert outcomes.raise_unsettled(books.database, books.now) == 1
     assert books.attention == ["transfer_unsettled"]
     [matter] = list_attentions(books.database, open_only=True, after=None).items
     assert matter.detail.startswith("the bank accepted it as A at 2026-03-02 15:00 UTC")
-    assert transfers.raise_unsettled(books.database, books.now) == 0
+    assert outcomes.raise_unsettled(books.database, books.now) == 0
     acts.resolve_attention(books.database, matter.id, ANA, books.now)
-    assert transfers.raise_unsettled(books.database, books.now) == 0
+    assert outcomes.raise_unsettled(books.database, books.now) == 0
 
 
 @pytest.mark.parametrize("status", ["success", "failed"])
@@ -661,6 +662,6 @@ def test_its_outcome_closes_the_matter(books: Books, status: str) -> None:
     books.credit()
     books.send()
     books.pass_time(UNSETTLED_AFTER.total_seconds())
-    transfers.raise_unsettled(books.database, books.now)
+    outcomes.raise_unsettled(books.database, books.now)
     books.news(at_bank("A", status), *([] if status == "success" else ["no funds"]))
     assert books.attention == []

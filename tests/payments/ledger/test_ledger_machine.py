@@ -22,7 +22,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from sqlalchemy import select
 
 from payments.event import read_log
-from payments.ledger import inbox, transfers
+from payments.ledger import inbox, lookups, outcomes, transfers
 from payments.ledger.database import open_database
 from payments.ledger.inbox import Arrival
 from payments.ledger.migrate import migrate
@@ -195,7 +195,7 @@ class Life(RuleBasedStateMachine):
             for bank_id in self.bank.undecided:
                 self.bank.decide(bank_id, "success")
             self.every_event_arrives()
-            for bank_id in transfers.in_flight(self.database, self.now, 1000):
+            for bank_id in outcomes.in_flight(self.database, self.now, 1000):
                 self._read_logs(bank_id)
             if transfers.next_due_at(self.database) is None:
                 return
@@ -259,7 +259,7 @@ class Life(RuleBasedStateMachine):
         self.calls += 1
         found = [there for there in found if lineage_for(claim.invoice_id) in there.tags]
         for _ in range(2):
-            [verdict] = transfers.record_lookups(
+            [verdict] = lookups.record_lookups(
                 self.database, [(claim, found)], f"call-{self.calls}", self.policy, self.now
             )
             if not verdict.ask_why:

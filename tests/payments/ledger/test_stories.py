@@ -216,6 +216,18 @@ def test_the_transfer_that_stands_for_a_credit_is_the_live_one(books: Books) -> 
     assert (line.transfer_state, line.external_id) == ("settled", f"credit-{INVOICE}")
 
 
+@pytest.mark.parametrize("changes", [{"log_id": "another"}, {"amount": 48_713}])
+def test_the_matter_of_a_second_credit_knows_its_invoice(books: Books, changes: dict[str, Any]) -> None:
+    """Whether the second log is another one or the first with other content."""
+    books.credit(log_id="first")
+    books.tell(an_invoice_log(**({"log_id": "first"} | changes)), event_id="second")
+    [line] = list_attentions(books.database, open_only=True, after=None).items
+    assert (line.kind, line.invoice_id) == ("second_credit", INVOICE)
+    story = stories.read_credit(books.database, INVOICE)
+    assert story is not None
+    assert story.attentions == [line]
+
+
 def test_a_matter_knows_its_credit(books: Books) -> None:
     """By external_id or by invoice; one that is about no credit of ours knows none."""
     books.credit()

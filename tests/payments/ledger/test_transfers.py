@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from payments.ledger import transfers
+from payments.ledger import lookups, outcomes, transfers
 from payments.transfer import BankTransfer, lineage_for
 from tests.payments.ledger.builders import INVOICE, NOW, a_policy, an_invoice_log, at_bank
 from tests.payments.ledger.conftest import Books
@@ -392,7 +392,7 @@ def test_several_look_ups_are_judged_apart(books: Books) -> None:
     books.become_due()
     claims = books.claim_all()
     pages = [(claims[0], [at_bank("A", invoice_id="100")]), (claims[1], []), (claims[2], [])]
-    verdicts = transfers.record_lookups(books.database, pages, "call-2", books.policy, books.now)
+    verdicts = lookups.record_lookups(books.database, pages, "call-2", books.policy, books.now)
     assert [verdict.outcome for verdict in verdicts] == ["found", "clear", "clear"]
 
 
@@ -697,9 +697,9 @@ def test_transfers_without_an_outcome_are_listed_oldest_first(books: Books) -> N
         books.accept(claim, at_bank(f"A{invoice}", invoice_id=invoice))
         books.pass_time(10)
     books.news(at_bank("A101", "success", invoice_id="101"))
-    assert transfers.in_flight(books.database, books.now, 10) == ["A100", "A102"]
-    assert transfers.in_flight(books.database, books.now, 1) == ["A100"]
-    assert transfers.in_flight(books.database, NOW + timedelta(seconds=19), 10) == ["A100"]
+    assert outcomes.in_flight(books.database, books.now, 10) == ["A100", "A102"]
+    assert outcomes.in_flight(books.database, books.now, 1) == ["A100"]
+    assert outcomes.in_flight(books.database, NOW + timedelta(seconds=19), 10) == ["A100"]
 
 
 # --- reversals ---
