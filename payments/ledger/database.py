@@ -13,7 +13,7 @@ from enum import IntEnum
 from functools import cache, wraps
 from pathlib import Path
 from threading import Lock
-from time import monotonic
+from time import monotonic, sleep
 from typing import Any, ParamSpec, TypeVar
 
 from sqlalchemy import BigInteger, Connection, Engine, Table, bindparam, create_engine, event, func, select
@@ -56,8 +56,11 @@ def repeated_on_conflict(function: Callable[Parameters, Result]) -> Callable[Par
     return repeated
 
 
-# A wait in our own queue that is worth the two statements which shorten the wait for other processes.
-_LONG_QUEUE_SECONDS = 0.2
+# How long a transaction may still wait for the writers of other processes, in its connection's info.
+_PATIENCE = "repasse_patience"
+
+# SQLite itself looks again after 1, 2, 5, 10 ... 100 ms; a group of events is stored in ten.
+_LOOK_AGAIN_SECONDS = 0.001
 
 
 class Database:
@@ -82,18 +85,13 @@ class Database:
         Raises LedgerUnavailable when the database is locked, full, or gone; the block may be repeated.
         """
         with self._turn() as waited, self.storage_errors(), self._engine.connect() as connection:
-            if waited > _LONG_QUEUE_SECONDS:
-                _wait_at_most(connection, BUSY_SECONDS - waited)
-            try:
-                with connection.begin():
-                    totals.begin(connection)
-                    connection.info[_DUE] = False
-                    yield connection
-                    totals.write(connection)
-                due = connection.info[_DUE]
-            finally:
-                if waited > _LONG_QUEUE_SECONDS:
-                    _wait_at_most(connection, BUSY_SECONDS)
+            connection.info[_PATIENCE] = BUSY_SECONDS - waited
+            with connection.begin():
+                totals.begin(connection)
+                connection.info[_DUE] = False
+                yield connection
+                totals.write(connection)
+            due = connection.info[_DUE]
         if due and self._notify is not None:
             self._notify()
 
@@ -290,12 +288,6 @@ def _prepare_sqlite(connection: sqlite3.Connection, _record: object) -> None:
     cursor.close()
 
 
-def _wait_at_most(connection: Connection, seconds: float) -> None:
-    driver = connection.connection.driver_connection
-    assert driver is not None  # the connection is open
-    driver.execute(f"PRAGMA busy_timeout = {max(1, int(seconds * 1000))}")
-
-
 class _SameFile:
     """Sees to it that the file which we write is the one that the address names.
 
@@ -345,7 +337,28 @@ def _begin_sqlite(connection: Connection) -> None:
     reading = connection.get_execution_options().get("repasse_reading", False)
     driver = connection.connection.driver_connection
     assert driver is not None  # it has just been opened
-    driver.execute("BEGIN" if reading else "BEGIN IMMEDIATE")
+    if reading:
+        driver.execute("BEGIN")
+    else:
+        _begin_writing(driver, connection.info.get(_PATIENCE, BUSY_SECONDS))
+
+
+def _begin_writing(driver: Any, patience_seconds: float) -> None:
+    """Take the write lock, looking for it more often than SQLite would: its sleeps let the lock lie idle."""
+    gives_up_at = monotonic() + patience_seconds
+    driver.execute("PRAGMA busy_timeout = 0")
+    try:
+        while True:
+            try:
+                driver.execute("BEGIN IMMEDIATE")
+                return
+            except sqlite3.OperationalError as error:
+                is_busy = getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY
+                if not is_busy or monotonic() >= gives_up_at:
+                    raise
+            sleep(_LOOK_AGAIN_SECONDS)
+    finally:
+        driver.execute(f"PRAGMA busy_timeout = {int(BUSY_SECONDS * 1000)}")
 
 
 # What SQLite cannot do with this file now nor later; the low byte of its code is the kind.
