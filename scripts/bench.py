@@ -78,7 +78,7 @@ def _sustained(folder: Path, share: float) -> list[Row]:
 
     seconds = 60.0 * share
     rows = []
-    for rate in (2_000.0, 3_000.0, 5_000.0):
+    for rate in (2_000.0, 4_000.0, 5_000.0):
         room = folder / f"{rate:g}"
         room.mkdir()
         seen = ingest.sustain(room, seconds, rate)
