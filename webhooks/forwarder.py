@@ -76,6 +76,8 @@ class Forwarder:
             woken.wait()  # until the first one asks for help
         while not self._stopping.is_set():
             woken.clear()
+            if self._stopping.is_set():
+                return  # stop() may have woken us just before that was forgotten
             try:
                 if self._settle().has_more:
                     self._ask_for_help(number)

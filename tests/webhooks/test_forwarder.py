@@ -181,3 +181,29 @@ def test_stopping_waits_for_the_call_that_is_under_way(start: Callable[[], Forwa
     go_on.set()
     stopping.join(20)
     assert finished == [True]
+
+
+def test_a_stop_is_heard_by_a_hand_that_was_just_about_to_look(
+    work: Work, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Woken to end, and the waking forgotten in the same moment: it ends all the same, or no process ever would."""
+    is_looking, goes_on = threading.Event(), threading.Event()
+
+    class Held(threading.Event):
+        def clear(self) -> None:
+            if threading.current_thread().name == "forwarder-2" and not goes_on.is_set():
+                is_looking.set()
+                goes_on.wait(10)
+            super().clear()
+
+    monkeypatch.setattr(threading, "Event", Held)
+    work.results = [FULL]
+    loop = Forwarder(work.settle, work.next_due_at, lambda: datetime.now(UTC), hands=2)
+    loop.start()
+    assert is_looking.wait(10)
+    stopper = threading.Thread(target=loop.stop, daemon=True)
+    stopper.start()
+    wait_until(lambda: not loop.is_alive, "the first hand has ended")
+    goes_on.set()
+    stopper.join(10)
+    assert not stopper.is_alive()
