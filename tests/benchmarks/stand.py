@@ -10,12 +10,11 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 
 import msgspec
-from coincurve import PrivateKey
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
@@ -126,10 +125,6 @@ class Stand:
         order = {"port": port, "key": self.key.hex(), "count": count, "seed": seed, **options}
         return self.prepare_load(msgspec.convert(order, Order)).run()
 
-    def sign_with(self) -> PrivateKey:
-        """The bank's private key."""
-        return PrivateKey(self.key)
-
     def _wait_for(self, process: subprocess.Popen[str], port: int, path: str, name: str) -> None:
         deadline = time.monotonic() + _START_SECONDS
         while time.monotonic() < deadline:
@@ -205,9 +200,3 @@ def free_port() -> int:
             return port
     except OSError as error:
         raise CannotMeasure(f"cannot bind a port on 127.0.0.1 ({error.strerror})") from None
-
-
-def without(names: Sequence[str]) -> None:
-    """Remove settings of ours from this process's environment, so that none leaks into what is started."""
-    for name in names:
-        os.environ.pop(name, None)
