@@ -103,7 +103,7 @@ def fill(path: Path, credits: int) -> None:
         books.execute("CREATE TEMP TABLE n (i INTEGER PRIMARY KEY, k TEXT, t TEXT)")
         books.execute(
             "WITH RECURSIVE s(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM s WHERE i < ?) "
-            "INSERT INTO n SELECT i, lower(hex(randomblob(8))), "
+            "INSERT INTO n SELECT i, 4000000000000000 + abs(random()) % 3000000000000000, "
             "strftime('%Y-%m-%dT%H:%M:%f000Z', 'now', '-31 days', (i % 2500000) || ' seconds') FROM s",
             (credits,),
         )
@@ -117,16 +117,16 @@ _FILL = (
     "INSERT INTO destinations (bank_code, branch_code, account_number, account_type, name, tax_id) "
     "VALUES ('1', '1', '1', 'payment', 'x', 'y')",
     "INSERT INTO inbox_events (event_id, source, subscription, log_type, subject, outcome, digital_signature, "
-    "body, received_at) SELECT 'e' || k, 'webhook', 'invoice', 'credited', 'i' || k, 'credit', 's', "
+    "body, received_at) SELECT k, 'webhook', 'invoice', 'credited', k, 'credit', 's', "
     "zeroblob(1500), t FROM n",
     "INSERT INTO credits (invoice_id, log_id, event_id, gross_centavos, fee_centavos, net_centavos, "
     "withheld_centavos, disposition, credited_at, recorded_at) "
-    "SELECT 'i' || k, 'l' || k, 'e' || k, 1000, 50, 950, 0, 'forward', t, t FROM n",
+    "SELECT k, k, k, 1000, 50, 950, 0, 'forward', t, t FROM n",
     "INSERT INTO transfers (invoice_id, generation, external_id, amount_centavos, destination_id, state, attempt, "
     "calls, due_at, bank_transfer_id, created_at, sent_at, settled_at) "
-    "SELECT 'i' || k, 1, 'credit-i' || k, 950, 1, 'settled', 1, 1, t, 'b' || k, t, t, t FROM n",
+    "SELECT k, 1, 'credit-' || k, 950, 1, 'settled', 1, 1, t, k, t, t, t FROM n",
     "INSERT INTO bank_transfers (bank_transfer_id, external_id, status, amount_centavos, seen_at) "
-    "SELECT 'b' || k, 'credit-i' || k, 'success', 950, t FROM n",
+    "SELECT k, 'credit-' || k, 'success', 950, t FROM n",
     "INSERT INTO transfer_history (transfer_id, at, fact, state, attempt) "
     "SELECT id, sent_at, 'settled', 'settled', 1 FROM transfers",
     "INSERT INTO totals (name, shard, number, centavos) SELECT 'transfers.settled', 0, count(*), 950 * count(*) FROM n",
