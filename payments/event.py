@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -49,6 +49,17 @@ class Event:
 
 def read_event(body: bytes) -> Event:
     """Read a webhook body, or an element of the event list wrapped as ``{"event": ...}``. Never raises."""
+    try:
+        # In one pass, what nearly all events of money are; whatever differs is read step by step.
+        credited = _decode_credited.decode(body).event
+        fact = _credit(credited.log)
+    except _UNREADABLE:
+        return _read_by_steps(body)
+    return Event(credited.id, "invoice", "credited", fact.invoice_id, fact, None, body)
+
+
+def _read_by_steps(body: bytes) -> Event:
+    """As read_event, for any event; a test compares the two."""
     try:
         event = _decode_envelope.decode(body).event
     except _UNREADABLE as error:
@@ -118,6 +129,24 @@ class _InvoiceLogJson(msgspec.Struct):
     invoice: _InvoiceJson
 
 
+class _CreditedLogJson(_InvoiceLogJson):
+    """A log that both _LogJson and _InvoiceLogJson would take, and of this type."""
+
+    type: Literal["credited"]
+    errors: list[Any] | None = None
+    transfer: _Identified | None = None
+
+
+class _CreditedEventJson(msgspec.Struct):
+    id: _Id
+    subscription: Literal["invoice"]
+    log: _CreditedLogJson
+
+
+class _CreditedJson(msgspec.Struct):
+    event: _CreditedEventJson
+
+
 class _TransferJson(msgspec.Struct, rename="camel"):
     id: _Id
     amount: _Centavos
@@ -139,6 +168,7 @@ class _TransferLogJson(msgspec.Struct):
 
 
 _decode_envelope = msgspec.json.Decoder(_EnvelopeJson)
+_decode_credited = msgspec.json.Decoder(_CreditedJson)
 _decode_id = msgspec.json.Decoder(_Identified)
 _decode_log = msgspec.json.Decoder(_LogJson)
 _decode_invoice_log = msgspec.json.Decoder(_InvoiceLogJson)
@@ -173,7 +203,10 @@ def _read(event_id: str, subscription: str, raw_log: msgspec.Raw, body: bytes) -
 
 
 def _read_credit(raw_log: msgspec.Raw) -> Credit:
-    log = _decode_invoice_log.decode(raw_log)
+    return _credit(_decode_invoice_log.decode(raw_log))
+
+
+def _credit(log: _InvoiceLogJson) -> Credit:
     invoice = log.invoice
     return Credit(
         invoice.id, log.id, invoice.amount, invoice.fee, _utc(log.created), tuple(invoice.tags or ())

@@ -18,6 +18,7 @@ from payments.ledger.database import open_database
 from payments.ledger.migrate import migrate
 from payments.ledger.presence import refuse_other_hosts
 from payments.settings import Settings, load_settings
+from webhooks.delivery_protocol import DeliveryProtocol
 
 
 def main() -> int:
@@ -44,6 +45,7 @@ def main() -> int:
             host=settings.host,
             port=settings.port,
             workers=workers,
+            http=DeliveryProtocol,
             log_config=None,  # our own, see payments.observability
             access_log=False,  # every delivery has its own line already
             server_header=False,

@@ -19,6 +19,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from payments.bank.client import open_bank
 from payments.bank.signature import BankKeys
+from payments.event import read_event
 from payments.heartbeat import Heartbeat
 from payments.ledger import inbox
 from payments.ledger.clock import open_clock
@@ -39,11 +40,12 @@ from payments.version import VERSION
 from webhooks.access import Gate
 from webhooks.console.acts import Work
 from webhooks.console.site import Console
+from webhooks.delivery_protocol import STATE
 from webhooks.draining import Draining
 from webhooks.forwarder import Forwarder
 from webhooks.health import MetricsPage, Ready, live
 from webhooks.intake import Intake
-from webhooks.receive import Receiver, tell
+from webhooks.receive import PATH, Receiver, Signed, tell
 
 log = structlog.get_logger()
 
@@ -76,7 +78,9 @@ def create_app(settings: Settings | None = None) -> ASGIApp:
     )
     keys = BankKeys(bank.public_keys, time.monotonic)
 
-    def accept(arrivals: Sequence[Arrival]) -> list[Receipt]:
+    def accept(signed: Sequence[Signed]) -> list[Receipt]:
+        # Read here and not in the event loop, which has enough to do with signatures.
+        arrivals = [Arrival(read_event(each.body), each.signature) for each in signed]
         receipts = inbox.accept(database, arrivals, "webhook", policy, clock())
         if any(receipt.outcome == Outcome.CREDIT for receipt in receipts):
             forwarder.wake()
@@ -118,7 +122,7 @@ def create_app(settings: Settings | None = None) -> ASGIApp:
         console = Console(aside, settings, token, gate, work, clock, _utc_now)
 
     @asynccontextmanager
-    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+    async def lifespan(_: Starlette) -> AsyncIterator[dict[str, Receiver]]:
         draining.listen(at_signal=console.end if console else None)
         fetching = asyncio.create_task(asyncio.to_thread(fetch_key))
         forwarder.start()
@@ -133,7 +137,7 @@ def create_app(settings: Settings | None = None) -> ASGIApp:
             version=VERSION,
             process_id=process.id,
         )
-        yield
+        yield {STATE: receiver}  # for DeliveryProtocol
         draining.has_begun = True
         await intake.close()
         await asyncio.to_thread(listener.stop)
@@ -159,7 +163,7 @@ def create_app(settings: Settings | None = None) -> ASGIApp:
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         # The bank's deliveries take the short way, past routing and middleware.
-        if scope["type"] == "http" and scope["path"] == "/webhooks/starkbank":
+        if scope["type"] == "http" and scope["path"] == PATH:
             await receiver(scope, receive, send)
         else:
             await pages(scope, receive, send)

@@ -8,9 +8,13 @@ times longer.
 import binascii
 import threading
 from collections.abc import Callable
+from hashlib import sha256
+from typing import Any
 
 from coincurve import PublicKey
-from coincurve.ecdsa import cdata_to_der, der_to_cdata, signature_normalize
+from coincurve._libsecp256k1 import lib
+from coincurve.context import GLOBAL_CONTEXT
+from coincurve.ecdsa import der_to_cdata, signature_normalize
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256K1, EllipticCurvePublicKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_public_key
@@ -42,8 +46,8 @@ class KeyUnavailable(RepasseError):
 
 def verify(body: bytes, digital_signature: str, public_key: PublicKey) -> bool:
     """Tell whether ``digital_signature`` (base64, DER, secp256k1, SHA-256) fits exactly these bytes."""
-    der = _low_s(digital_signature)
-    return der is not None and public_key.verify(der, body)
+    signature = _low_s(digital_signature)
+    return signature is not None and _fits(signature, sha256(body).digest(), public_key)
 
 
 def read_public_key(pem: str) -> PublicKey:
@@ -98,11 +102,13 @@ class BankKeys:
         None: only a refresh can tell, so call ``refresh_and_check`` in a thread. Raises KeyUnavailable when
         no key is known and it is too early to ask again.
         """
-        der = _low_s(digital_signature)
-        if der is None:
+        signature = _low_s(digital_signature)
+        if signature is None:
             return False
-        if any(key.verify(der, body) for key in self._keys):
-            return True
+        digest = sha256(body).digest()
+        for key in self._keys:
+            if _fits(signature, digest, key):
+                return True
         if self._refreshing.locked() or self._is_due():
             return None
         return self._no_match()
@@ -167,15 +173,20 @@ def _read_keys(pems: list[str]) -> tuple[PublicKey, ...]:
     return tuple(keys)
 
 
-def _low_s(digital_signature: str) -> bytes | None:
-    """Return the signature as libsecp256k1 wants it, or None when it is none.
+def _low_s(digital_signature: str) -> Any:
+    """Read the signature into the form that libsecp256k1 wants, or None when it is none.
 
     Verified here: about half of the bank's signatures have a high S, which libsecp256k1 calls wrong.
     """
     if len(digital_signature) > SIGNATURE_LENGTH_MAX:
         return None
     try:
-        der = binascii.a2b_base64(digital_signature, strict_mode=True)
-        return cdata_to_der(signature_normalize(der_to_cdata(der))[1])
+        return signature_normalize(der_to_cdata(binascii.a2b_base64(digital_signature, strict_mode=True)))[1]
     except ValueError:
         return None
+
+
+def _fits(signature: Any, digest: bytes, key: PublicKey) -> bool:
+    # Not PublicKey.verify: it takes DER, so the signature would be written and read once more, a tenth of the time.
+    # coincurve is pinned, and test_signature.py compares the two.
+    return bool(lib.secp256k1_ecdsa_verify(GLOBAL_CONTEXT.ctx, signature, digest, key.public_key))

@@ -1,6 +1,7 @@
 """What we understand of the bank's words, and what we refuse to guess."""
 
 import json
+from copy import deepcopy
 from datetime import UTC, datetime
 from typing import Any
 
@@ -9,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from payments.credit import Credit, Reversal
-from payments.event import read_event, read_log
+from payments.event import _read_by_steps, read_event, read_log
 from payments.transfer import TransferNews
 from tests.payments.ledger.builders import (
     INVOICE,
@@ -290,3 +291,30 @@ def test_one_search_for_the_invoice_finds_every_line(
 ) -> None:
     """By its id, or by our external_id, which holds it."""
     assert read_log(subscription, json.dumps(log).encode()).followed_by == carried
+
+
+_ODD = st.sampled_from(
+    [
+        *(None, 0, 5, -1, 1.5, True, "", "x", "7", "2026-03-02T15:10:49+00:00", "0001-01-01T00:00:00+23:59"),
+        *([], ["a"], {}, {"id": "8"}, {"id": 8}, "credited", "invoice", "transfer", 10**15, 10**15 + 1),
+    ]
+)
+_PLACES = (
+    *(("event", name) for name in ("id", "subscription", "log", "workspaceId")),
+    *(("event", "log", name) for name in ("id", "type", "created", "errors", "invoice", "transfer")),
+    *(("event", "log", "invoice", name) for name in ("id", "amount", "fee", "tags", "status")),
+)
+
+
+@given(st.lists(st.tuples(st.sampled_from(_PLACES), _ODD, st.booleans()), max_size=3))
+def test_reading_in_one_pass_is_reading_by_steps(changes: list[tuple[tuple[str, ...], Any, bool]]) -> None:
+    """A credited event with anything in it altered, left out or added: the same event by either way."""
+    whole = json.loads(a_body(an_invoice_log("credited", log_id="9"), "77"))
+    for path, value, remove in changes:
+        inner = whole
+        for name in path[:-1]:
+            inner = inner.get(name) if isinstance(inner, dict) else None
+        if isinstance(inner, dict):
+            inner.pop(path[-1], None) if remove else inner.__setitem__(path[-1], deepcopy(value))
+    body = json.dumps(whole).encode()
+    assert read_event(body) == _read_by_steps(body)
