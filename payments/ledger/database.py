@@ -283,7 +283,6 @@ def _prepare_sqlite(connection: sqlite3.Connection, _record: object) -> None:
     cursor.execute("PRAGMA synchronous = FULL")  # an answered event must outlive a power cut
     # A group of 250 events changes some 2,000 pages of 4 kB. What the cache cannot hold is written twice.
     cursor.execute("PRAGMA cache_size = -12000")
-    cursor.execute("PRAGMA wal_autocheckpoint = 16000")
     cursor.execute("PRAGMA temp_store = MEMORY")  # the journal of a statement of many rows would be a file
     cursor.execute("PRAGMA foreign_keys = ON")
     cursor.close()
