@@ -76,24 +76,19 @@ def write_facts(event: str, level: str, facts: Iterable[Mapping[str, str | int |
         for fact in facts:
             getattr(structlog.get_logger(), level)(event, **fact)
         return
-    head: dict[str, object] = {
-        **_stamp(None, level, {}),
-        "level": level,
-        "event": event,
-        "process": _bulk.process,
-    }
+    head = {**_stamp(None, level, {}), "level": level, "event": event, "process": _bulk.process}
+    beginning = msgspec.json.encode(head)[:-1]
+    facts = list(facts)
+    lines = list(map(msgspec.json.encode, facts))
+    if not _PLAIN_FACTS.match(b"".join(lines)):
+        lines = [msgspec.json.encode(redact(None, level, dict(fact))) for fact in facts]
     out = _Stdout()
-    out.write("".join(msgspec.json.encode({**head, **_plain(fact)}).decode() + "\n" for fact in facts))
+    out.write("".join(f"{beginning.decode()},{line[1:].decode()}\n" for line in lines))
     out.flush()
 
 
-_PLAIN_TEXT = re.compile(r"[A-Za-z0-9_-]{1,96}\Z")
-
-
-def _plain(fact: Mapping[str, str | int | None]) -> EventDict:
-    if all(not isinstance(value, str) or _PLAIN_TEXT.match(value) for value in fact.values()):
-        return dict(fact)
-    return redact(None, "info", dict(fact))
+# JSON of nothing but ids, counts and our own words. Looked at once for all of them, for they nearly always are.
+_PLAIN_FACTS = re.compile(rb'[A-Za-z0-9_",:{}-]*\Z')
 
 
 @dataclass

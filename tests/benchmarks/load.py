@@ -7,7 +7,7 @@ signs its requests, says "ready", waits for a line, sends them all, and prints w
 import asyncio
 import sys
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterator
 from typing import cast
 
@@ -63,16 +63,22 @@ async def _send(order: Order, prepared: Iterator[bytes]) -> Seen:
     began = time.perf_counter()
     sent_at: list[float] = []
     if order.rate:
+        tally.idle.extend(connections)
         for number in range(order.count):
-            delay = began + number / order.rate - time.perf_counter()
-            if delay > 0:
-                await asyncio.sleep(delay)
+            due = began + number / order.rate
+            if due > time.perf_counter():
+                await asyncio.sleep(due - time.perf_counter())
             sent_at.append(time.time())
-            connections[number % len(connections)].send_next()
+            # None is sent behind another on one connection, as no client does; it waits for a free one, and its
+            # time counts from when it was due.
+            if tally.idle:
+                tally.idle.popleft().send_next(due)
+            else:
+                tally.waiting.append(due)
     else:
         for connection in connections:
             connection.goes_on = True
-            connection.send_next()
+            connection.send_next(time.perf_counter())
     await tally.finished
     seconds = time.perf_counter() - began
     times = sorted(tally.times)
@@ -90,6 +96,9 @@ class _Tally:
         self.finished = finished
         self.statuses: Counter[int] = Counter()
         self.times: list[float] = []
+        # With a rate: connections without a request, and the moments of requests that found none.
+        self.idle: deque[_Connection] = deque()
+        self.waiting: deque[float] = deque()
 
     def note(self, status: int, seconds: float) -> None:
         self.statuses[status] += 1
@@ -104,7 +113,7 @@ class _Connection(asyncio.Protocol):
 
     def __init__(self, tally: _Tally) -> None:
         self._tally = tally
-        self._sent: list[float] = []
+        self._since: float | None = None  # of the request that is open
         self._received = b""
         self.goes_on = False
 
@@ -112,13 +121,14 @@ class _Connection(asyncio.Protocol):
         self._transport = cast(asyncio.Transport, transport)  # uvloop's own is none by class
 
     def connection_lost(self, exc: Exception | None) -> None:
-        if self._sent and not self._tally.finished.done():
+        if self._since is not None and not self._tally.finished.done():
             self._tally.finished.set_exception(RuntimeError(f"a connection ended with a request open: {exc}"))
 
-    def send_next(self) -> None:
+    def send_next(self, since: float) -> None:
+        """Send the next request, whose time counts from ``since``."""
         request = next(self._tally.prepared, None)
         if request is not None:
-            self._sent.append(time.perf_counter())
+            self._since = since
             self._transport.write(request)
 
     def data_received(self, data: bytes) -> None:
@@ -130,9 +140,16 @@ class _Connection(asyncio.Protocol):
             if len(self._received) < end + 4 + length:
                 return
             self._received = self._received[end + 4 + length :]
-            self._tally.note(int(head[9:12]), time.perf_counter() - self._sent.pop(0))
+            assert self._since is not None  # it answers what was sent
+            now = time.perf_counter()
+            self._tally.note(int(head[9:12]), now - self._since)
+            self._since = None
             if self.goes_on:
-                self.send_next()
+                self.send_next(now)
+            elif self._tally.waiting:
+                self.send_next(self._tally.waiting.popleft())
+            else:
+                self._tally.idle.append(self)
 
 
 if __name__ == "__main__":
