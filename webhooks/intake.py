@@ -5,8 +5,9 @@ thousand events a second at most, however many arrive.
 """
 
 import asyncio
+import threading
+from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Generic, TypeVar
 
 import structlog
@@ -21,6 +22,12 @@ log = structlog.get_logger()
 # store while the loop checked. One transaction holds the write lock for some 10 ms.
 EVENTS_PER_COMMIT_MAX = 128
 
+# When the last group was large, more are about to come: the thread waits a moment for a group that is worth a commit,
+# and leaves the interpreter to the event loop meanwhile. An event that comes alone never waits.
+EVENTS_OF_A_BUSY_COMMIT = 16
+EVENTS_WORTH_A_COMMIT = 64
+LINGER_SECONDS = 0.004
+
 # Beyond this the answer is 503 at once: the bank tries again, and memory stays bounded.
 WAITING_MAX = 5_000
 
@@ -31,58 +38,83 @@ Told = Callable[[Receipt | Exception], None]
 
 
 class Intake(Generic[Arrival]):
-    """Stores arrivals through ``accept``, a blocking function that runs in one thread of its own."""
+    """Stores arrivals through ``accept``, a blocking function, in one thread of its own.
+
+    The thread takes the next group by itself. Were it handed out by the event loop, the thread would lie idle while
+    the loop is busy with the signatures of whatever has just come in, some milliseconds each time.
+    """
 
     def __init__(self, accept: Callable[[Sequence[Arrival]], list[Receipt]]) -> None:
         self._accept = accept
-        self._waiting: list[tuple[Arrival, Told]] = []
-        self._writer: asyncio.Task[None] | None = None
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="intake")
+        self._waiting: deque[tuple[Arrival, Told]] = deque()
+        self._changed = threading.Condition()
+        self._wanted = 1  # so many must wait before the thread is woken
+        self._is_busy = False
+        self._is_closing = False
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread = threading.Thread(target=self._run, name="intake", daemon=True)
 
     def put(self, arrival: Arrival, told: Told) -> None:
         """Store the arrival and its consequences; ``told`` is called in the event loop, once, when that is over.
 
-        A plain call and not a coroutine: a task an event is a fifth of what an event costs.
-        Raises LedgerUnavailable when too many wait: then nothing is stored, and ``told`` is not called.
+        Call it in the event loop. Raises LedgerUnavailable when too many wait: then nothing is stored, and ``told``
+        is not called.
         """
         if len(self._waiting) >= WAITING_MAX:
             raise LedgerUnavailable(f"{WAITING_MAX} events are waiting for the database")
-        self._waiting.append((arrival, told))
-        if self._writer is None or self._writer.done():
-            self._writer = asyncio.create_task(self._write())
+        with self._changed:
+            self._waiting.append((arrival, told))
+            if len(self._waiting) >= self._wanted:
+                self._changed.notify()
+        if self._loop is None:
+            self._loop = asyncio.get_running_loop()
+            self._thread.start()
 
     async def close(self) -> None:
-        """Finish what is waiting."""
-        if self._writer is not None:
-            await asyncio.wait([self._writer])
-        self._thread.shutdown()
+        """Finish what is waiting, and tell everybody."""
+        with self._changed:
+            self._is_closing = True
+            self._changed.notify()
+        if self._loop is not None:
+            await asyncio.to_thread(self._thread.join)
+            await asyncio.sleep(0)  # what the thread has asked for last is done in the loop by now
 
-    async def _write(self) -> None:
-        while self._waiting:
-            group = self._waiting[:EVENTS_PER_COMMIT_MAX]
-            del self._waiting[:EVENTS_PER_COMMIT_MAX]
-            await self._store(group)
+    def _run(self) -> None:
+        while group := self._next_group():
+            self._store(group)
 
-    async def _store(self, group: Sequence[tuple[Arrival, Told]]) -> None:
-        run = asyncio.get_running_loop().run_in_executor
+    def _next_group(self) -> list[tuple[Arrival, Told]]:
+        """Wait for a group; an empty one when all is done."""
+        with self._changed:
+            if self._is_busy:
+                self._wait_for(EVENTS_WORTH_A_COMMIT, LINGER_SECONDS)
+            self._wait_for(1, None)
+            size = min(len(self._waiting), EVENTS_PER_COMMIT_MAX)
+            self._is_busy = size >= EVENTS_OF_A_BUSY_COMMIT
+            return [self._waiting.popleft() for _ in range(size)]
+
+    def _wait_for(self, number: int, seconds: float | None) -> None:
+        self._wanted = number
+        self._changed.wait_for(lambda: len(self._waiting) >= number or self._is_closing, seconds)
+
+    def _store(self, group: Sequence[tuple[Arrival, Told]]) -> None:
         try:
-            receipts = await run(self._thread, self._accept, [arrival for arrival, _ in group])
+            told: Sequence[Receipt | Exception] = self._accept([arrival for arrival, _ in group])
         except Exception as error:
             if len(group) > 1 and not isinstance(error, LedgerUnavailable):
                 # One of them meets a bug; the others must not suffer for it.
                 log.exception("intake.group_failed", count=len(group))
                 for single in group:
-                    await self._store([single])
+                    self._store([single])
                 return
-            for _, told in group:
-                _tell(told, error)
-        else:
-            for (_, told), receipt in zip(group, receipts, strict=True):
-                _tell(told, receipt)
+            told = [error] * len(group)
+        assert self._loop is not None  # put() has set it
+        self._loop.call_soon_threadsafe(_tell, [each for _, each in group], told)
 
 
-def _tell(told: Told, what: Receipt | Exception) -> None:
-    try:
-        told(what)
-    except Exception:  # a bug in one answer must not keep the others from theirs
-        log.exception("intake.answer_failed")
+def _tell(whom: Sequence[Told], what: Sequence[Receipt | Exception]) -> None:
+    for told, each in zip(whom, what, strict=True):
+        try:
+            told(each)
+        except Exception:  # a bug in one answer must not keep the others from theirs
+            log.exception("intake.answer_failed")

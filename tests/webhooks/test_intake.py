@@ -214,3 +214,48 @@ def test_closing_stores_what_is_waiting(books: Books) -> None:
     assert [event_id for commit in books.commits for event_id in commit] == list(
         islice((f"6{number:015d}" for number in range(9)), 5)
     )
+
+
+def test_after_a_large_group_the_next_is_waited_for_and_an_event_alone_is_not(
+    books: Books, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Under a load, commits are shared by many; in the quiet, nobody waits for others that do not come."""
+    monkeypatch.setattr(intake, "LINGER_SECONDS", 30.0)  # whoever waits for this fails by its time
+    books.go_on.set()
+
+    async def act(made: Intake[Arrival]) -> None:
+        for number in range(3):  # each alone, and at once
+            await asyncio.wait_for(put(made, arrival(number)), 20)
+        books.go_on.clear()
+        books.begun.clear()
+        first = asyncio.create_task(put(made, arrival(3)))
+        await begun(books)
+        others = [asyncio.create_task(put(made, arrival(number))) for number in range(10, 40)]
+        await asyncio.sleep(0)
+        books.go_on.set()
+        await asyncio.gather(first, *others)  # thirty shared one
+        few = [asyncio.create_task(put(made, arrival(number))) for number in range(100, 120)]
+        done, _ = await asyncio.wait(few, timeout=0.05)
+        assert not done
+        rest = [asyncio.create_task(put(made, arrival(number))) for number in range(120, 164)]
+        await asyncio.wait_for(asyncio.gather(*few, *rest), 20)
+
+    run(books, act)
+    assert [len(commit) for commit in books.commits] == [1, 1, 1, 1, 30, 64]
+
+
+def test_closing_does_not_wait_for_a_larger_group(books: Books, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is waiting is stored, and the process ends."""
+    monkeypatch.setattr(intake, "LINGER_SECONDS", 30.0)
+    monkeypatch.setattr(intake, "EVENTS_OF_A_BUSY_COMMIT", 1)
+    books.go_on.set()
+
+    async def main() -> None:
+        made = Intake(books.accept)
+        await put(made, arrival(1))
+        waiting = asyncio.create_task(put(made, arrival(2)))
+        await asyncio.sleep(0.05)
+        await asyncio.wait_for(made.close(), 20)
+        assert (await waiting).event_id == f"6{2:015d}"
+
+    asyncio.run(main())
