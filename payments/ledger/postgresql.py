@@ -44,12 +44,18 @@ _CONNECT_ARGUMENTS = {
     "application_name": "repasse",
 }
 
+# A plan is made while a table is young, when reading all of it costs nothing, and kept while it grows, until PostgreSQL
+# analyzes it, which may be minutes. With 20,000 credits by then, each group of events took 60 ms longer. All that is
+# not read as a whole has an index. JIT would take the scans that remain for expensive, and compile them.
+#
 # Not as start-up options, which a pooler such as PgBouncer refuses. Where commits are not durable by default, ours
 # are: an answered event must outlive a power cut.
 _SESSION = """
 SELECT set_config('lock_timeout', %(lock)s, false),
     set_config('idle_in_transaction_session_timeout', %(idle)s, false),
     set_config('TimeZone', 'UTC', false),
+    set_config('enable_seqscan', %(scans)s, false),
+    set_config('jit', 'off', false),
     set_config('synchronous_commit', coalesce(nullif(current_setting('synchronous_commit'), 'off'), 'on'), false)
 """
 
@@ -149,7 +155,11 @@ def make_engine(url: URL, busy_seconds: float, answer_seconds: float | None = GO
         pool_size=8,
         pool_timeout=busy_seconds,
     )
-    settings = {"lock": f"{busy_seconds:g}s", "idle": f"{IDLE_SECONDS}s"}
+    settings = {
+        "lock": f"{busy_seconds:g}s",
+        "idle": f"{IDLE_SECONDS}s",
+        "scans": "on" if answer_seconds is None else "off",
+    }
     silence = _Silence(engine)
 
     def prepare(connection: SessionConnection, _record: object) -> None:

@@ -268,6 +268,7 @@ def test_sessions_are_set_up_for_money(postgresql: Databases, database: Database
         "TimeZone": "UTC",
         "lock_timeout": "5s",
         "idle_in_transaction_session_timeout": "1min",
+        "enable_seqscan": "off",
     }
     with database.transaction() as connection:
         assert {each: connection.execute(text(f"SHOW {each}")).scalar() for each in wanted} == wanted
