@@ -56,7 +56,8 @@ SELECT set_config('lock_timeout', %(lock)s, false),
     set_config('TimeZone', 'UTC', false),
     set_config('enable_seqscan', %(scans)s, false),
     set_config('jit', 'off', false),
-    set_config('synchronous_commit', coalesce(nullif(current_setting('synchronous_commit'), 'off'), 'on'), false)
+    set_config('synchronous_commit', coalesce(nullif(current_setting('synchronous_commit'), 'off'), 'on'), false),
+    pg_backend_pid()
 """
 
 
@@ -164,8 +165,12 @@ def make_engine(url: URL, busy_seconds: float, answer_seconds: float | None = GO
 
     def prepare(connection: SessionConnection, _record: object) -> None:
         connection.adapters.register_dumper(str, _TextDumper)
-        connection.execute(_SESSION, settings)
+        [session] = connection.execute(_SESSION, settings).fetchall()
         connection.commit()
+        if session[-1] != connection.info.backend_pid:
+            # A pooler is in between, which may give each transaction another session. A name there may stand for what
+            # another process has prepared: our values would go into its statement.
+            connection.prepare_threshold = None
         connection.answer_seconds, connection.silence = answer_seconds, silence
 
     event.listen(engine, "do_connect", silence.connect)
