@@ -19,7 +19,7 @@ from tests.payments.ledger.builders import at_bank
 from tests.payments.ledger.conftest import Books
 from tests.postgresql import Databases, Server, connection_to
 from tests.replicated import pair_of_servers
-from tests.running import free_port
+from tests.running import free_port, wait_until
 from tests.wire import Wire
 
 on_postgresql = pytest.mark.parametrize("database", ["postgresql"], indirect=True)
@@ -200,6 +200,26 @@ def test_of_several_servers_the_one_that_can_be_written_to_is_used() -> None:
                 with pytest.raises(LedgerUnavailable, match=r"read-only|refused"), database.transaction():
                     pass
                 servers.standby.promote()
+        database.close()
+
+
+def test_a_commit_whose_standby_is_away_is_given_up_and_counts_when_it_is_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The server lives and waits, without end. We hang up and cancel nothing, so that the commit is not half done."""
+    with pair_of_servers(is_synchronous=True) as servers:
+        with closing(open_database(servers.url)) as database:
+            migrate(database)
+        monkeypatch.setattr(postgresql_module, "GONE_SECONDS", 0.5)
+        database = open_database(servers.url)
+        servers.replication.cut()
+        with pytest.raises(LedgerUnavailable, match="no answer"), database.transaction() as connection:
+            connection.execute(text("INSERT INTO issuing_windows VALUES (1, 't', now(), 5, 8)"))
+        with connection_to(servers.primary.url()) as somebody:
+            stored = "SELECT token FROM issuing_windows"
+            assert somebody.execute(stored).fetchall() == []
+            servers.replication.mend()
+            wait_until(lambda: somebody.execute(stored).fetchall() == [("t",)], "the commit counts")
         database.close()
 
 
