@@ -35,7 +35,8 @@ def main() -> int:
     """Run one command; see the module."""
     arguments = _parse()
     try:
-        database = open_database(load_settings(needs_bank=False).database_url.get_secret_value())
+        settings = load_settings(needs_bank=False)
+        database = open_database(settings.database_url.get_secret_value(), is_unhurried=True)
         command: Callable[[Database, argparse.Namespace], int] = arguments.run
         return command(database, arguments)
     except LedgerUnavailable as error:
@@ -89,7 +90,7 @@ def _days(text: str) -> int:
 
 def _copy(database: Database, arguments: argparse.Namespace) -> int:
     try:
-        target = open_database(arguments.to)
+        target = open_database(arguments.to, is_unhurried=True)
         move = move_books(database, target, _operator("copy"), _now(), _Progress().rows)
     except (LedgerUnusable, LedgerUnavailable) as error:
         # The messages name the setting; here the address came as an argument.

@@ -55,7 +55,7 @@ def _run(arguments: Namespace) -> int:
 
     gc.enable()
     settings = load_settings(needs_bank=arguments.command in WORK)
-    database = open_database(settings.database_url.get_secret_value())
+    database = open_database(settings.database_url.get_secret_value(), is_unhurried=True)
     migrate(database)
     if arguments.command in (*WORK, *ACTS):
         return _do(database, arguments, settings)

@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from payments.errors import LedgerUnavailable
 from payments.ledger.database import open_database
 from payments.ledger.migrate import revision_of
 from payments.ledger.statement import Statement, read_statement
@@ -101,10 +102,12 @@ class Day:
         self.control.ask("POST", "stop-paying")
 
     def statement(self) -> Statement | None:
-        """Our statement; None while there are no books."""
+        """Our statement; None while there are no books, or they cannot be read."""
         database = open_database(self._url)
         try:
             return read_statement(database) if revision_of(database) else None
+        except LedgerUnavailable:
+            return None
         finally:
             database.close()
 
@@ -112,7 +115,7 @@ class Day:
         """What keeps the day from being exact, by the bank's books and ours; None when nothing does."""
         ours, bank = self.statement(), self.control.statement()
         if ours is None:
-            return "no books yet"
+            return "no books that can be read"
         checks = (
             ("the bank's statement is not exact", bank["exact"]),
             ("the bank paid twice", not bank["paid_twice"]),

@@ -48,28 +48,36 @@ class Server:
     """A PostgreSQL of our own, running from the start; ``settings`` go to its configuration.
 
     Its files are in memory where there is room, else, or when ``on_disk``, in the folder for temporary files.
+    ``follows``: the port of a server that it begins as a copy of, and repeats until it is promoted.
     """
 
-    def __init__(self, on_disk: bool = False, **settings: str) -> None:
+    def __init__(self, on_disk: bool = False, follows: int | None = None, **settings: str) -> None:
         self._binaries = _binaries()
         memory = None if on_disk else _roomy_memory()
         self._folder = Path(tempfile.mkdtemp(prefix="repasse-postgresql-", dir=memory))
         self._guard: subprocess.Popen[bytes] | None = None
         try:
-            self._set_up({**SETTINGS, **settings})
+            self._set_up({**SETTINGS, **settings}, follows)
         except BaseException:
             self.close()
             raise
 
-    def _set_up(self, settings: dict[str, str]) -> None:
+    def _set_up(self, settings: dict[str, str], follows: int | None) -> None:
         self.port = free_port()
         if os.geteuid() == 0:
             nobody = pwd.getpwnam("nobody")
             os.chown(self._folder, nobody.pw_uid, nobody.pw_gid)
-        self._run(
-            *("initdb", "--username=repasse", "--auth=trust", "--encoding=UTF8", "--locale=C"),
-            *("--no-sync", "--no-instructions"),
-        )
+        if follows is None:
+            self._run(
+                *("initdb", "--username=repasse", "--auth=trust", "--encoding=UTF8", "--locale=C"),
+                *("--no-sync", "--no-instructions"),
+            )
+        else:
+            source = f"host=127.0.0.1 port={follows} user=repasse"
+            self._run(
+                *("pg_basebackup", "--dbname", source, "--write-recovery-conf", "--checkpoint=fast"),
+                "--no-sync",
+            )
         lines = [f"{name} = '{value}'\n" for name, value in (settings | {"port": str(self.port)}).items()]
         with (self._folder / "data" / "postgresql.conf").open("a") as file:
             file.writelines(lines)
@@ -88,6 +96,10 @@ class Server:
     def stop(self, mode: Literal["fast", "immediate"] = "fast") -> None:
         """Stop it: ``fast`` ends every session, ``immediate`` is a crash."""
         self._run("pg_ctl", "-s", "-w", "-m", mode, "stop")
+
+    def promote(self) -> None:
+        """Follow nobody any more, and let everybody write."""
+        self._run("pg_ctl", "-s", "-w", "promote")
 
     def close(self) -> None:
         """End it for good, and leave nothing behind."""

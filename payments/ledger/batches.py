@@ -12,7 +12,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, and_, bindparam, exists, func, insert, or_, select, update
 
-from payments.errors import ActRefused
+from payments.errors import ActRefused, LedgerUnavailable
 from payments.invoice import BankInvoice, InvoiceOrder, Payer, order_invoices
 from payments.ledger.acts import Act, Operator, write_act
 from payments.ledger.attention import AttentionKind, raise_attention, resolve_attention
@@ -253,16 +253,15 @@ def record_issued(
                 _RECORD_INVOICE, {"batch": claim.batch_id, "tags": invoice.tags, "bank_id": invoice.id}
             )
         row = connection.execute(
-            select(invoice_batches).where(invoice_batches.c.id == claim.batch_id).with_for_update()
-        ).one()
+            select(invoice_batches).where(_claimed(claim)).with_for_update()
+        ).one_or_none()
+        if row is None:
+            raise LedgerUnavailable(f"batch {claim.tag} is not in the books: a failover has lost it")
         missing = _missing(connection, row)
         if not missing:
             connection.execute(
                 update(invoice_batches)
-                .where(
-                    invoice_batches.c.id == claim.batch_id,
-                    invoice_batches.c.state.in_(("planned", "issuing")),
-                )
+                .where(_claimed(claim), invoice_batches.c.state.in_(("planned", "issuing")))
                 .values(state="issued", issued_at=now, lease_expires_at=None, reason=None)
             )
             resolve_attention(connection, AttentionKind.BATCH_REFUSED, claim.tag, now)
@@ -290,9 +289,14 @@ def release_batch(
             raise_attention(connection, AttentionKind.BATCH_REFUSED, claim.tag, reason, now)
 
 
+def _claimed(claim: BatchClaim) -> Any:
+    # By its tag too: a failover that lost commits may give a number anew.
+    return and_(invoice_batches.c.id == claim.batch_id, invoice_batches.c.tag == claim.tag)
+
+
 def _held(claim: BatchClaim) -> Any:
     return and_(
-        invoice_batches.c.id == claim.batch_id,
+        _claimed(claim),
         invoice_batches.c.state == "issuing",
         invoice_batches.c.attempt == claim.attempt,
     )

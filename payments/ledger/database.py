@@ -120,6 +120,17 @@ class Database:
             self._turns.release()
 
     @contextmanager
+    def unhurried(self, connection: Connection) -> Iterator[None]:
+        """Wait for the answers in this block as long as they take."""
+        if not self.is_postgresql:
+            yield
+            return
+        from payments.ledger import postgresql
+
+        with postgresql.unhurried(connection):
+            yield
+
+    @contextmanager
     def reading(self) -> Iterator[Connection]:
         """Run a block that only reads, on one consistent snapshot. Raises LedgerUnavailable."""
         with self.storage_errors(), self._engine.connect() as plain:
@@ -162,6 +173,7 @@ class Database:
             self.url.update_query_dict(hidden)
             .render_as_string(hide_password=True)
             .replace("%2A%2A%2A", "***")
+            .replace("%3A", ":")  # between a host and its port, where there are several
         )
 
     def own_connection(self) -> Any:
@@ -179,14 +191,16 @@ class Database:
         self._engine.dispose()
 
 
-def open_database(url: str) -> Database:
+def open_database(url: str, *, is_unhurried: bool = False) -> Database:
     """Open the database at ``url`` without creating its tables (see migrate.migrate).
 
-    Raises LedgerUnusable for a malformed or unsupported URL or a folder that cannot be made.
+    ``is_unhurried``: PostgreSQL may take minutes for an answer, as it does when all the books are read; else it is
+    given up after postgresql.GONE_SECONDS. Raises LedgerUnusable for a malformed or unsupported URL or a folder that
+    cannot be made.
     """
     try:
         parsed = make_url(url)
-    except ArgumentError:
+    except (ArgumentError, ValueError):
         raise LedgerUnusable(
             "DATABASE_URL is not a database address; put sqlite:///data/repasse.db"
         ) from None
@@ -195,7 +209,13 @@ def open_database(url: str) -> Database:
     if parsed.drivername == "postgresql+psycopg":
         from payments.ledger import postgresql  # here, for psycopg takes a tenth of a second to import
 
-        return Database(postgresql.make_engine(parsed, BUSY_SECONDS), parsed)
+        answer_seconds = None if is_unhurried else postgresql.GONE_SECONDS
+        try:
+            return Database(postgresql.make_engine(parsed, BUSY_SECONDS, answer_seconds), parsed)
+        except ArgumentError:
+            raise LedgerUnusable(
+                "DATABASE_URL names its hosts in two ways; put ...@/database?host=A:5432&host=B:5432"
+            ) from None
     raise LedgerUnusable(
         f"DATABASE_URL has the unsupported kind {parsed.drivername!r}; put sqlite:///... or postgresql+psycopg://..."
     )

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from sqlalchemy import Connection, bindparam, select
+from sqlalchemy import Connection
 
 from payments.ledger.attention import AttentionKind, resolve_attention
 from payments.ledger.database import Database, repeated_on_conflict
@@ -15,10 +15,9 @@ from payments.ledger.generations import destination_of
 from payments.ledger.lineages import lock_lineage, sightings_of, transfer_of
 from payments.ledger.moves import move, write_history
 from payments.ledger.outcomes import apply_sighting, fail_and_reissue, kill, stop_for
-from payments.ledger.prepared import Prepared, Row
+from payments.ledger.prepared import Row
 from payments.ledger.reversals import apply_reversal, owed_centavos, restore_withheld, shrink
 from payments.ledger.sightings import sight
-from payments.ledger.tables import transfers
 from payments.ledger.transfers import Claim, give_back, move_claimed
 from payments.lineage import Adopt, AskWhy, Replace, Send, Wait, judge
 from payments.policy import ForwardingPolicy
@@ -61,7 +60,9 @@ def _record_lookup(
     credit = lock_lineage(connection, claim.invoice_id)
     for transfer in found:
         sight(connection, transfer, None, now)
-    row = _BY_ID.run(connection, {"id": claim.transfer_id}).one()
+    row = transfer_of(connection, claim.external_id)
+    if row is None or row.id != claim.transfer_id:
+        return LookupVerdict("overtaken")  # lost in a failover, and perhaps recorded anew
     if row.state != TransferState.SENDING or row.attempt != claim.attempt:
         return LookupVerdict("overtaken")
     judgement = judge(claim.external_id, sightings_of(connection, claim.invoice_id), found)
@@ -142,4 +143,3 @@ def _adopt(
 # --- the statements ---
 
 # Locked, because a claim does not take the lineage's lock: it skips rows that somebody holds.
-_BY_ID = Prepared(select(transfers).where(transfers.c.id == bindparam("id")).with_for_update())

@@ -50,7 +50,7 @@ def _migrate(database: Database) -> bool:
             refuse_unfit(connection, database.name, ours)
         if found == NEWEST_REVISION:
             return False
-    with database.transaction() as connection:
+    with database.transaction() as connection, database.unhurried(connection):
         if database.is_postgresql:
             # another process may be migrating, for longer than anybody waits for a row
             connection.execute(text(f"SET LOCAL lock_timeout = '{_PATIENCE_SECONDS}s'"))

@@ -1,7 +1,8 @@
 """Every change of a transfer's state: guarded, counted in the totals, written into its history.
 
 A move is an UPDATE guarded by the states it may come from and by the attempt that the row was read with; its row
-count is checked. All functions run in the caller's transaction.
+count is checked. It is guarded by the external_id too: a failover that lost commits may give a number anew. All
+functions run in the caller's transaction.
 """
 
 from collections.abc import Sequence
@@ -31,7 +32,7 @@ def move(
 ) -> Row:
     """Move a row that was read in this transaction, under the lineage's lock; anything else is a bug."""
     new = {"state": state, "lease_expires_at": None} | values
-    guard = {"id_": row.id, "attempt_": row.attempt}
+    guard = {"id_": row.id, "external_id_": row.external_id, "attempt_": row.attempt}
     moved = guarded_update(tuple(new), tuple(origins)).run(connection, guard | new).one()
     count_move(connection, row.state, row.amount_centavos, moved)
     return moved
@@ -51,6 +52,7 @@ def guarded_update(names: tuple[str, ...], origins: tuple[TransferState, ...]) -
         update(transfers)
         .where(
             transfers.c.id == _ID,
+            transfers.c.external_id == bindparam("external_id_", type_=transfers.c.external_id.type),
             transfers.c.attempt == bindparam("attempt_", type_=transfers.c.attempt.type),
             or_(*(transfers.c.state == literal_column(f"'{origin}'") for origin in origins)),
         )

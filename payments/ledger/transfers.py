@@ -205,7 +205,7 @@ def refuse(database: Database, claim: Claim, reason: str, now: datetime) -> None
 def move_claimed(connection: Connection, claim: Claim, state: TransferState, **values: Any) -> Row | None:
     """Move a row that we hold. None when the claim was lost: its lease ran out, or an event overtook us."""
     new = {"state": state, "lease_expires_at": None} | values
-    guard = {"id_": claim.transfer_id, "attempt_": claim.attempt}
+    guard = {"id_": claim.transfer_id, "external_id_": claim.external_id, "attempt_": claim.attempt}
     update_ = guarded_update(tuple(new), (TransferState.SENDING,))
     row = update_.run(connection, guard | new).one_or_none()
     if row is not None:

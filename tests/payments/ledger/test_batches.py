@@ -2,10 +2,12 @@
 
 import threading
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
+from payments.errors import LedgerUnavailable
 from payments.invoice import BankInvoice, InvoiceOrder, Payer
 from payments.ledger import batches
 from payments.ledger.batches import BatchClaim
@@ -187,6 +189,18 @@ def test_a_worker_that_lost_its_claim_releases_nothing(database: Database, refus
     assert batches.read_slots(database) == {0: ("issuing", 0)}
     assert batches.next_batch_at(database) == newer.lease_expires_at
     assert read_statement(database).attention == 0
+
+
+def test_a_claim_that_a_failover_lost_changes_nothing_of_who_has_its_number_now(database: Database) -> None:
+    """A server that never heard of it gives the same number to another slot's batch, in the same attempt."""
+    plan(database)
+    lost = replace(claimed(database), tag="another")
+    with pytest.raises(LedgerUnavailable, match="batch another is not in the books"):
+        batches.record_issued(database, lost, created(lost.missing), NOW)
+    batches.release_batch(database, lost, "slow", NOW, True, NOW)
+    batches.record_batch_unclear(database, lost, "slow")
+    assert batches.claim_batch(database, 60, NOW) is None
+    assert batches.read_slots(database) == {0: ("issuing", 0)}
 
 
 def test_a_refusal_after_the_batch_was_issued_alarms_nobody(database: Database) -> None:

@@ -3,6 +3,7 @@
 import re
 import threading
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,9 @@ from payments.ledger.migrate import migrate
 from tests.payments.ledger.builders import at_bank
 from tests.payments.ledger.conftest import Books
 from tests.postgresql import Databases, Server, connection_to
-from tests.running import free_port
+from tests.replicated import pair_of_servers
+from tests.running import free_port, wait_until
+from tests.wire import Wire
 
 on_postgresql = pytest.mark.parametrize("database", ["postgresql"], indirect=True)
 
@@ -121,6 +124,120 @@ def test_a_server_that_crashes_is_unavailable_and_keeps_what_was_committed(own_s
     database.close()
 
 
+@pytest.fixture
+def wire(own_server: Server) -> Iterator[Wire]:
+    """A way to a server that can be cut."""
+    made = Wire(own_server.port)
+    yield made
+    made.close()
+
+
+def test_a_server_that_says_nothing_is_given_up_and_taken_up_again(
+    own_server: Server, wire: Wire, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One waits in vain; whoever comes in the next moment does not. The kernel would have waited for ever here."""
+    monkeypatch.setattr(postgresql_module, "GONE_SECONDS", 0.3)
+    database = open_database(own_server.url(port=wire.port))
+    with database.reading(), database.reading():
+        pass  # two connections in the pool
+    with pytest.raises(LedgerUnavailable, match=r"no answer for 0\.3 s"), database.reading() as connection:  # noqa: PT012
+        wire.cut()
+        connection.execute(text("SELECT 1"))
+    with pytest.raises(LedgerUnavailable, match="no answer a moment ago"), database.reading():
+        pass
+    wire.mend()
+    monkeypatch.setattr(postgresql_module, "REST_SECONDS", 0)
+    with database.reading() as connection:
+        assert connection.execute(text("SELECT 1")).scalar() == 1
+    database.close()
+
+
+def test_a_server_that_accepts_and_says_nothing_is_given_up(
+    own_server: Server, wire: Wire, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before there is any connection; the next who comes does not wait for it again."""
+    wire.cut()
+    database = open_database(own_server.url(port=wire.port, query={"connect_timeout": "2"}))
+    with pytest.raises(LedgerUnavailable, match="timeout expired"), database.reading():
+        pass
+    with pytest.raises(LedgerUnavailable, match="no answer a moment ago"), database.reading():
+        pass
+    database.close()
+
+
+def test_work_that_a_person_watches_waits_for_its_answer(
+    postgresql_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A migration, a copy, a recount of large books."""
+    monkeypatch.setattr(postgresql_module, "GONE_SECONDS", 0.1)
+    slow = text("SELECT pg_sleep(0.3)")
+    database = open_database(postgresql_url, is_unhurried=True)
+    with database.reading() as connection:
+        connection.execute(slow)
+    database.close()
+    database = open_database(postgresql_url)
+    with database.transaction() as connection, database.unhurried(connection):
+        connection.execute(slow)
+    with pytest.raises(LedgerUnavailable, match="no answer"), database.reading() as connection:
+        connection.execute(slow)
+    database.close()
+
+
+def test_of_several_servers_the_one_that_can_be_written_to_is_used() -> None:
+    """Wherever it stands in the address, in the pool and beside it; another one after a failover."""
+    with pair_of_servers(is_synchronous=True) as servers:
+        database = open_database(servers.url)
+        migrate(database)
+        first, second = servers.primary.port, servers.standby.port
+        assert f"?host=127.0.0.1:{second}&host=127.0.0.1:{first}" in database.name
+        for server in (servers.primary, servers.standby):
+            with database.transaction() as connection:
+                assert connection.execute(text("SELECT inet_server_port()")).scalar() == server.port
+            with closing(database.own_connection()) as own:
+                assert own.info.port == server.port
+            if server is servers.primary:
+                servers.primary.stop("immediate")
+                with pytest.raises(LedgerUnavailable, match=r"read-only|refused"), database.transaction():
+                    pass
+                servers.standby.promote()
+        database.close()
+
+
+def test_a_commit_whose_standby_is_away_is_given_up_and_counts_when_it_is_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The server lives and waits, without end. We hang up and cancel nothing, so that the commit is not half done."""
+    with pair_of_servers(is_synchronous=True) as servers:
+        with closing(open_database(servers.url)) as database:
+            migrate(database)
+        monkeypatch.setattr(postgresql_module, "GONE_SECONDS", 0.5)
+        database = open_database(servers.url)
+        servers.replication.cut()
+        with pytest.raises(LedgerUnavailable, match="no answer"), database.transaction() as connection:
+            connection.execute(text("INSERT INTO issuing_windows VALUES (1, 't', now(), 5, 8)"))
+        with connection_to(servers.primary.url()) as somebody:
+            stored = "SELECT token FROM issuing_windows"
+            assert somebody.execute(stored).fetchall() == []
+            servers.replication.mend()
+            wait_until(lambda: somebody.execute(stored).fetchall() == [("t",)], "the commit counts")
+        database.close()
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "postgresql+psycopg://repasse:hunter2@A:5432,B:5432/books",
+        "postgresql+psycopg://repasse:hunter2@/books?host=A&host=B&port=5432",
+    ],
+)
+def test_several_servers_named_in_another_way_are_refused(address: str) -> None:
+    """In one line, without the password."""
+    with pytest.raises(LedgerUnusable) as caught:
+        open_database(address)
+    assert "DATABASE_URL" in str(caught.value)
+    assert "hunter2" not in str(caught.value)
+
+
 def test_too_many_connections_are_a_fault_of_the_storage(postgresql: Databases) -> None:
     """Of the server's, and of our own pool's."""
     address = postgresql.create()
@@ -171,6 +288,7 @@ def test_sessions_are_set_up_for_money(postgresql: Databases, database: Database
         "TimeZone": "UTC",
         "lock_timeout": "5s",
         "idle_in_transaction_session_timeout": "1min",
+        "enable_seqscan": "off",
     }
     with database.transaction() as connection:
         assert {each: connection.execute(text(f"SHOW {each}")).scalar() for each in wanted} == wanted

@@ -1,5 +1,6 @@
 """Transfers in our books: every way in which one can be claimed, lost, found, paid, failed and replaced."""
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -277,6 +278,27 @@ def test_a_late_sleeper_changes_nothing(books: Books, act: str, holder: str) -> 
     else:
         getattr(books, act)(late)
     assert books.row() == before
+
+
+@pytest.mark.parametrize("act", ["accept", "unclear", "release", "refuse", "look_up", "look_up_living"])
+def test_a_claim_that_a_failover_lost_changes_nothing_of_who_has_its_number_now(
+    books: Books, act: str
+) -> None:
+    """A server that never heard of it gives the same number to another credit's transfer, in the same attempt."""
+    books.credit(invoice_id="1")
+    lost = books.claim()
+    books.credit(invoice_id="2")
+    lost = replace(lost, transfer_id=books.claim().transfer_id)
+    before = books.row(invoice_id="1"), books.row(invoice_id="2")
+    if act == "accept":
+        assert books.accept(lost, at_bank("A", invoice_id="1")) == 0
+    elif act == "look_up":
+        assert books.look_up(lost).outcome == "overtaken"
+    elif act == "look_up_living":
+        assert books.look_up(lost, at_bank("A", invoice_id="1")).outcome == "overtaken"
+    else:
+        getattr(books, act)(lost)
+    assert (books.row(invoice_id="1"), books.row(invoice_id="2")) == before
 
 
 def test_what_a_late_sleeper_was_told_is_remembered(books: Books) -> None:
