@@ -66,7 +66,11 @@ def create_served_app() -> ASGIApp:
         create_app,
     )  # here, so that a wrong setting is told before half a second of imports
 
-    app = create_app()
+    try:
+        app = create_app()
+    except RepasseError as error:  # the database went away since main() looked
+        print(f"repasse: {error}", file=sys.stderr)
+        sys.exit(2)
     # What is there now stays; and a group of events is some ten thousand objects that the count of references frees
     # by itself. Looking through them for cycles after every 700 took a twentieth of the time.
     gc.freeze()

@@ -52,6 +52,9 @@ log = structlog.get_logger()
 # An operator's "forward now" is over at last, however fast credits come in: ten thousand transfers.
 _CALLS_MAX = 100
 
+# PostgreSQL works on one group while another is prepared; SQLite has one writer.
+_COMMITS_AT_ONCE = 2
+
 
 def create_app(settings: Settings | None = None) -> ASGIApp:
     """Build the app from the environment's settings, or those given. Raises SettingsError or LedgerUnusable.
@@ -87,7 +90,7 @@ def create_app(settings: Settings | None = None) -> ASGIApp:
         tell(arrivals, receipts)
         return receipts
 
-    intake = Intake(accept)
+    intake = Intake(accept, _COMMITS_AT_ONCE if database.is_postgresql else 1)
 
     def settle() -> Settlement:
         settlement = settle_once(database, bank, policy, clock, _new_call_tag)

@@ -38,21 +38,23 @@ Told = Callable[[Receipt | Exception], None]
 
 
 class Intake(Generic[Arrival]):
-    """Stores arrivals through ``accept``, a blocking function, in one thread of its own.
+    """Stores arrivals through ``accept``, a blocking function, in ``threads`` of its own: so many commits at once.
 
-    The thread takes the next group by itself. Were it handed out by the event loop, the thread would lie idle while
+    A thread takes the next group by itself. Were it handed out by the event loop, the thread would lie idle while
     the loop is busy with the signatures of whatever has just come in, some milliseconds each time.
     """
 
-    def __init__(self, accept: Callable[[Sequence[Arrival]], list[Receipt]]) -> None:
+    def __init__(self, accept: Callable[[Sequence[Arrival]], list[Receipt]], threads: int = 1) -> None:
         self._accept = accept
         self._waiting: deque[tuple[Arrival, Told]] = deque()
         self._changed = threading.Condition()
-        self._wanted = 1  # so many must wait before the thread is woken
         self._is_busy = False
         self._is_closing = False
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._thread = threading.Thread(target=self._run, name="intake", daemon=True)
+        self._threads = [
+            threading.Thread(target=self._run, name=f"intake-{number + 1}", daemon=True)
+            for number in range(threads)
+        ]
 
     def put(self, arrival: Arrival, told: Told) -> None:
         """Store the arrival and its consequences; ``told`` is called in the event loop, once, when that is over.
@@ -64,20 +66,22 @@ class Intake(Generic[Arrival]):
             raise LedgerUnavailable(f"{WAITING_MAX} events are waiting for the database")
         with self._changed:
             self._waiting.append((arrival, told))
-            if len(self._waiting) >= self._wanted:
-                self._changed.notify()
+            if len(self._waiting) == 1 or len(self._waiting) >= EVENTS_WORTH_A_COMMIT:
+                self._changed.notify_all()
         if self._loop is None:
             self._loop = asyncio.get_running_loop()
-            self._thread.start()
+            for thread in self._threads:
+                thread.start()
 
     async def close(self) -> None:
         """Finish what is waiting, and tell everybody."""
         with self._changed:
             self._is_closing = True
-            self._changed.notify()
+            self._changed.notify_all()
         if self._loop is not None:
-            await asyncio.to_thread(self._thread.join)
-            await asyncio.sleep(0)  # what the thread has asked for last is done in the loop by now
+            for thread in self._threads:
+                await asyncio.to_thread(thread.join)
+            await asyncio.sleep(0)  # what they have asked for last is done in the loop by now
 
     def _run(self) -> None:
         while group := self._next_group():
@@ -94,7 +98,6 @@ class Intake(Generic[Arrival]):
             return [self._waiting.popleft() for _ in range(size)]
 
     def _wait_for(self, number: int, seconds: float | None) -> None:
-        self._wanted = number
         self._changed.wait_for(lambda: len(self._waiting) >= number or self._is_closing, seconds)
 
     def _store(self, group: Sequence[tuple[Arrival, Told]]) -> None:

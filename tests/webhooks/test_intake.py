@@ -259,3 +259,26 @@ def test_closing_does_not_wait_for_a_larger_group(books: Books, monkeypatch: pyt
         assert (await waiting).event_id == f"6{2:015d}"
 
     asyncio.run(main())
+
+
+def test_with_two_threads_a_second_group_is_stored_while_the_first_waits() -> None:
+    """As on PostgreSQL; each is told when its own commit is done."""
+    first_is_slow = threading.Event()
+
+    def accept(arrivals: Sequence[Arrival]) -> list[Receipt]:
+        ids = [each.event.event_id for each in arrivals]
+        if f"6{1:015d}" in ids:
+            assert first_is_slow.wait(20)
+        return [Receipt(event_id, Outcome.CREDIT, None) for event_id in ids]
+
+    async def main() -> None:
+        made = Intake(accept, threads=2)
+        slow = asyncio.create_task(put(made, arrival(1)))
+        await asyncio.sleep(0.05)
+        await asyncio.wait_for(put(made, arrival(2)), 20)
+        assert not slow.done()
+        first_is_slow.set()
+        assert (await slow).event_id == f"6{1:015d}"
+        await made.close()
+
+    asyncio.run(main())
