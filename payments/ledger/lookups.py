@@ -12,7 +12,7 @@ from sqlalchemy import Connection, bindparam, select
 from payments.ledger.attention import AttentionKind, resolve_attention
 from payments.ledger.database import Database, repeated_on_conflict
 from payments.ledger.generations import destination_of
-from payments.ledger.lineages import lock_lineage, sightings_of, transfer_of
+from payments.ledger.lineages import lineage_of, lock_lineage, sightings_of, transfer_of
 from payments.ledger.moves import move, write_history
 from payments.ledger.outcomes import apply_sighting, fail_and_reissue, kill, stop_for
 from payments.ledger.prepared import Prepared, Row
@@ -59,12 +59,13 @@ def _record_lookup(
     now: datetime,
 ) -> LookupVerdict:
     credit = lock_lineage(connection, claim.invoice_id)
+    assert credit is not None  # a transfer has its credit
     for transfer in found:
-        sight(connection, transfer, None, now)
+        sight(connection, transfer, lineage_of(connection, transfer.external_id), None, now)
     row = _BY_ID.run(connection, {"id": claim.transfer_id}).one()
     if row.state != TransferState.SENDING or row.attempt != claim.attempt:
         return LookupVerdict("overtaken")
-    judgement = judge(claim.external_id, sightings_of(connection, claim.invoice_id), found)
+    judgement = judge(claim.external_id, sightings_of(connection, credit.number), found)
     if isinstance(judgement, AskWhy):
         return LookupVerdict("ask_why", ask_why=judgement.bank_transfer_ids)
     if isinstance(judgement, Wait):
@@ -84,11 +85,10 @@ def _clear_to_send(
     connection: Connection,
     claim: Claim,
     row: Row,
-    credit: Row | None,
+    credit: Row,
     call_tag: str,
     now: datetime,
 ) -> LookupVerdict:
-    assert credit is not None  # a transfer has its credit
     owed = owed_centavos(connection, credit)
     if owed < row.amount_centavos:
         # reversed while we did not know; now we know that the bank has nothing of it
