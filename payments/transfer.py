@@ -4,6 +4,7 @@ The external_id is derived from the invoice, never random: it is what makes a re
 bank, across crashes, machines and deployments. Pure; knows no SQL, SDK or clock.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -70,9 +71,38 @@ def lineage_for(invoice_id: str) -> str:
     return f"credit-{invoice_id}"
 
 
+# What a reissue's external_id ends in. More digits are no generation of ours, nor do they fit a column.
+_REISSUE = re.compile(r"-r([0-9]{1,9})\Z")
+
+
 def external_id_for(invoice_id: str, generation: int) -> str:
-    """Our idempotency key at the bank: ``credit-<invoice id>``, then ``...-r2``, ``-r3`` for reissues."""
-    return lineage_for(invoice_id) if generation == 1 else f"{lineage_for(invoice_id)}-r{generation}"
+    """Our idempotency key at the bank: ``credit-<invoice id>``, then ``...-r2``, ``-r3`` for reissues.
+
+    No two transfers share one. The bank's invoice ids are numbers; should one end as a reissue does, such as
+    ``5-r2``, its first transfer is ``credit-5-r2-r1``, for ``credit-5-r2`` is the second of invoice 5.
+    """
+    is_plain = generation == 1 and not ends_as_a_reissue(invoice_id)
+    return lineage_for(invoice_id) if is_plain else f"{lineage_for(invoice_id)}-r{generation}"
+
+
+def ends_as_a_reissue(invoice_id: str) -> bool:
+    """Tell whether this invoice's lineage could be taken for a transfer of another's: true of no id of the bank's."""
+    return _REISSUE.search(invoice_id) is not None
+
+
+def readings_of(external_id: str) -> tuple[tuple[str, int], ...]:
+    """The invoice and generation that an external_id may stand for, likeliest first; none when it is not ours.
+
+    There are two when it ends as a reissue does: before version 0003 of the books the first transfer of an invoice
+    called ``5-r2`` was ``credit-5-r2``. The transfer itself says which is right.
+    """
+    prefix = lineage_for("")
+    if not external_id.startswith(prefix):
+        return ()
+    name = external_id.removeprefix(prefix)
+    reissue = _REISSUE.search(name)
+    first = ((name, 1),)
+    return first if reissue is None else ((name[: reissue.start()], int(reissue[1])), *first)
 
 
 @dataclass(frozen=True, slots=True)

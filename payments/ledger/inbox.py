@@ -22,15 +22,15 @@ from payments.ledger.database import (
     lock_for_transaction,
     repeated_on_conflict,
 )
-from payments.ledger.generations import create_first_transfers
+from payments.ledger.generations import create_first_transfer, create_first_transfers
 from payments.ledger.many import InsertMany, SelectAmong
 from payments.ledger.news import record_news
 from payments.ledger.prepared import Prepared
 from payments.ledger.reversals import apply_reversal, owed_centavos, withhold
-from payments.ledger.tables import credits, inbox_events, reversals
+from payments.ledger.tables import credits, inbox_events, made_no_credit, reversals
 from payments.money import net_centavos
 from payments.policy import ForwardingPolicy
-from payments.transfer import TransferNews, lineage_for
+from payments.transfer import TransferNews, ends_as_a_reissue, lineage_for
 
 
 class Outcome(StrEnum):
@@ -181,7 +181,9 @@ def _accept_plain(
         if event.event_id in chosen or event.unreadable is not None or source != "webhook":
             continue
         if isinstance(fact, Credit):
-            if policy.disposition(fact) != "forward" or taken & {fact.invoice_id, fact.log_id}:
+            if policy.disposition(fact) != "forward" or ends_as_a_reissue(fact.invoice_id):
+                continue
+            if taken & {fact.invoice_id, fact.log_id}:
                 continue
             taken |= {fact.invoice_id, fact.log_id}
             credited[event.event_id] = fact
@@ -211,27 +213,33 @@ def _accept_plain(
             if fact is None
             else Receipt(event.event_id, Outcome.CREDIT, event.subject, fact.net_centavos)
         )
-    rows = [
-        _inbox_row(arrivals[position], source, receipt.outcome.value, now)
-        for position, receipt in receipts.items()
-    ]
-    if _INSERT_EVENTS.run(connection, rows) != len(rows):
+    rows = [_inbox_row(arrivals[position], receipt.outcome.value) for position, receipt in receipts.items()]
+    if _INSERT_EVENTS.run(connection, rows, source=source, received_at=now) != len(rows):
         raise _Overtaken
     totals.add(connection, f"events.{Outcome.NO_INTEREST}", len(rows) - len(credited), 0, now)
     if credited:
         totals.add(connection, f"events.{Outcome.CREDIT}", len(credited), 0, now)
         _insert_credits(connection, credited, now)
-        owed = [(fact.invoice_id, fact.net_centavos) for fact in credited.values()]
-        if create_first_transfers(connection, owed, policy, now, ask_first=False) != len(owed):
+        invoice_ids = [fact.invoice_id for fact in credited.values()]
+        net = sum(fact.net_centavos for fact in credited.values())
+        if create_first_transfers(connection, invoice_ids, net, policy, now) != len(credited):
             raise _Overtaken
     return receipts
 
 
 def _insert_credits(connection: Connection, credited: dict[str, Credit], now: datetime) -> None:
-    rows = [_credit_row(event_id, fact, "forward", now) for event_id, fact in credited.items()]
-    if _INSERT_CREDITS.run(connection, rows) != len(rows):
+    rows = [_credit_row(event_id, fact) for event_id, fact in credited.items()]
+    if _insert_credit_rows(connection, rows, "forward", now) != len(rows):
         raise _Overtaken
     _count_credits(connection, list(credited.values()), now)
+
+
+def _insert_credit_rows(
+    connection: Connection, rows: Sequence[tuple[object, ...]], disposition: str, now: datetime
+) -> int:
+    return _INSERT_CREDITS.run(
+        connection, rows, withheld_centavos=0, disposition=disposition, recorded_at=now
+    )
 
 
 def _count_credits(connection: Connection, facts: Sequence[Credit], now: datetime) -> None:
@@ -242,19 +250,19 @@ def _count_credits(connection: Connection, facts: Sequence[Credit], now: datetim
     totals.add(connection, "credited", len(facts), net, now)
 
 
-def _inbox_row(arrival: Arrival, source: str, outcome: str, now: datetime) -> tuple[object, ...]:
+def _inbox_row(arrival: Arrival, outcome: str) -> tuple[object, ...]:
     event = arrival.event
     return (
-        *(event.event_id, source, event.subscription[:64], event.log_type[:64], event.subject),
-        *(outcome, event.unreadable, arrival.digital_signature, event.body, now),
+        *(event.event_id, event.subscription[:64], event.log_type[:64], event.subject),
+        *(outcome, event.unreadable, arrival.digital_signature, event.body),
     )
 
 
-def _credit_row(event_id: str, credit: Credit, disposition: str, now: datetime) -> tuple[object, ...]:
+def _credit_row(event_id: str, credit: Credit) -> tuple[object, ...]:
     net = net_centavos(credit.gross_centavos, credit.fee_centavos)
     return (
         *(credit.invoice_id, credit.log_id, event_id, credit.gross_centavos, credit.fee_centavos, net),
-        *(0, disposition, credit.credited_at, now),
+        credit.credited_at,
     )
 
 
@@ -263,7 +271,8 @@ def _accept_one(
 ) -> Receipt:
     event = arrival.event
     expected = _expected_outcome(event, policy)
-    if not _INSERT_EVENTS.run(connection, [_inbox_row(arrival, source, expected.value, now)]):
+    row = _inbox_row(arrival, expected.value)
+    if not _INSERT_EVENTS.run(connection, [row], source=source, received_at=now):
         return Receipt(event.event_id, _meet_again(connection, event, policy, now), event.subject)
     ask_first = source != "webhook"
     outcome = _record_fact(connection, event, policy, expected, now, ask_first)
@@ -350,7 +359,7 @@ def _record_credit(
     ask_first: bool,
 ) -> Outcome:
     disposition = policy.disposition(credit)
-    if not _INSERT_CREDITS.run(connection, [_credit_row(event_id, credit, disposition, now)]):
+    if not _insert_credit_rows(connection, [_credit_row(event_id, credit)], disposition, now):
         return _judge_repeated_credit(connection, credit, now)
     _count_credits(connection, [credit], now)
     if disposition != "forward":
@@ -372,7 +381,7 @@ def _forward(
     if owed < credit.net_centavos:
         withhold(connection, credit.invoice_id, credit.net_centavos - owed)
     if owed > 0:
-        create_first_transfers(connection, [(credit.invoice_id, owed)], policy, now, ask_first)
+        create_first_transfer(connection, recorded, owed, policy, now, ask_first)
 
 
 def _judge_repeated_credit(connection: Connection, credit: Credit, now: datetime) -> Outcome:
@@ -410,13 +419,13 @@ def _record_reversal(connection: Connection, reversal: Reversal, now: datetime) 
 
 _INSERT_EVENTS = InsertMany(
     inbox_events,
-    *("event_id", "source", "subscription", "log_type", "subject"),
-    *("outcome", "reason", "digital_signature", "body", "received_at"),
+    *("event_id", "subscription", "log_type", "subject", "outcome", "reason", "digital_signature", "body"),
+    shared=("source", "received_at"),
 )
 _INSERT_CREDITS = InsertMany(
     credits,
-    *("invoice_id", "log_id", "event_id", "gross_centavos", "fee_centavos", "net_centavos"),
-    *("withheld_centavos", "disposition", "credited_at", "recorded_at"),
+    *("invoice_id", "log_id", "event_id", "gross_centavos", "fee_centavos", "net_centavos", "credited_at"),
+    shared=("withheld_centavos", "disposition", "recorded_at"),
 )
 _KNOWN_EVENTS = SelectAmong(select(inbox_events.c.event_id), inbox_events.c.event_id)
 _REVERSED = SelectAmong(select(reversals.c.invoice_id), reversals.c.invoice_id)
@@ -435,6 +444,7 @@ _UNREADABLE_OF = Prepared(
         inbox_events.c.subscription == bindparam("subscription"),
         inbox_events.c.log_type == bindparam("log_type"),
         inbox_events.c.outcome == Outcome.UNREADABLE,
+        made_no_credit,
     )
 )
 _REREAD = Prepared(

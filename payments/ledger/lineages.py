@@ -8,7 +8,7 @@ import json
 from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import Connection, bindparam, func, or_, select
+from sqlalchemy import Connection, and_, bindparam, func, select
 
 from payments.ledger.attention import AttentionKind, resolve_attention
 from payments.ledger.database import mark_due
@@ -16,10 +16,9 @@ from payments.ledger.moves import ABANDONED, RETRIED, move, write_history
 from payments.ledger.prepared import Prepared, Row
 from payments.ledger.tables import bank_transfers, credits, is_live, transfers
 from payments.lineage import Sighting
-from payments.transfer import TransferState, external_id_for
+from payments.transfer import TransferState, readings_of
 
-# More than REISSUE_MAX can ask for (20), of whatever deployment. An operator's retries end there too: look-ups
-# judge so many generations, and one more would be sent without being judged.
+# More than REISSUE_MAX can ask for (20). An operator's retries end there too: what failed so often is paid by hand.
 GENERATIONS_MAX = 24
 
 
@@ -28,28 +27,39 @@ def lock_lineage(connection: Connection, invoice_id: str) -> Row | None:
     return _LOCK_CREDIT.run(connection, {"invoice": invoice_id}).one_or_none()
 
 
-def invoice_of(connection: Connection, external_id: str) -> str | None:
-    """The invoice that a transfer of ours forwards, without any lock; None when it is not ours."""
-    invoice_id: str | None = _INVOICE_OF.run(connection, {"external_id": external_id}).scalar()
-    return invoice_id
+def owner_of(connection: Connection, external_id: str) -> Row | None:
+    """The credit (its invoice_id and number) that a transfer of ours forwards, without any lock; None: not ours."""
+    return _find(connection, _OWNER_OF, external_id)
 
 
-def latest_generation(connection: Connection, invoice_id: str) -> int:
+def lineage_of(connection: Connection, external_id: str) -> int | None:
+    """The number of the credit whose lineage an external_id is of, in our books or not; None when of none of ours."""
+    owner = owner_of(connection, external_id)
+    if owner is not None:
+        return int(owner.number)
+    for invoice_id, _ in readings_of(external_id):
+        credit = _CREDIT.run(connection, {"invoice": invoice_id}).one_or_none()
+        if credit is not None:
+            return int(credit.number)
+    return None
+
+
+def latest_generation(connection: Connection, credit_number: int) -> int:
     """How many transfers the lineage has had; there is at least one."""
-    return int(_LATEST_GENERATION.run(connection, {"invoice": invoice_id}).scalar_one())
+    return int(_LATEST_GENERATION.run(connection, {"credit": credit_number}).scalar_one())
 
 
 def transfer_of(connection: Connection, external_id: str) -> Row | None:
     """The transfer with this external_id, locked; None when it is not ours."""
-    return _BY_EXTERNAL_ID.run(connection, {"external_id": external_id}).one_or_none()
+    return _find(connection, _BY_EXTERNAL_ID, external_id)
 
 
-def live_of(connection: Connection, invoice_id: str) -> Row | None:
+def live_of(connection: Connection, credit_number: int) -> Row | None:
     """The one transfer of a credit that is not failed or stopped, locked; None when there is none."""
-    return _LIVE_OF.run(connection, {"invoice": invoice_id}).one_or_none()
+    return _LIVE_OF.run(connection, {"credit": credit_number}).one_or_none()
 
 
-def sightings_of(connection: Connection, invoice_id: str) -> list[Sighting]:
+def sightings_of(connection: Connection, credit_number: int) -> list[Sighting]:
     """All that the bank has said of the transfers of a credit, ours or a twin."""
     return [
         Sighting(
@@ -58,22 +68,16 @@ def sightings_of(connection: Connection, invoice_id: str) -> list[Sighting]:
             row.status,
             None if row.errors is None else tuple(json.loads(row.errors)),
         )
-        for row in _SIGHTINGS_OF.run(
-            connection,
-            {
-                f"generation_{each}": external_id_for(invoice_id, each)
-                for each in range(1, GENERATIONS_MAX + 1)
-            },
-        )
+        for row in _SIGHTINGS_OF.run(connection, {"credit": credit_number})
     ]
 
 
 def lock_owner(connection: Connection, external_id: str) -> Row | None:
     """The transfer, with its lineage locked, so that nobody else moves it meanwhile; None when it is not ours."""
-    invoice_id = invoice_of(connection, external_id)
-    if invoice_id is None:
+    owner = owner_of(connection, external_id)
+    if owner is None:
         return None
-    lock_lineage(connection, invoice_id)
+    lock_lineage(connection, owner.invoice_id)
     return transfer_of(connection, external_id)
 
 
@@ -81,7 +85,17 @@ def lineage_facts(connection: Connection, invoice_id: str) -> tuple[Row, int, Se
     """A credit, its latest generation, and all that the bank has said of its transfers."""
     credit = lock_lineage(connection, invoice_id)
     assert credit is not None  # a transfer has its credit
-    return credit, latest_generation(connection, invoice_id), sightings_of(connection, invoice_id)
+    return credit, latest_generation(connection, credit.number), sightings_of(connection, credit.number)
+
+
+def _find(connection: Connection, statement: Prepared, external_id: str) -> Row | None:
+    """What a statement finds of the transfer with this external_id, by its credit's number and its generation."""
+    for invoice_id, generation in readings_of(external_id):
+        key = {"invoice": invoice_id, "generation": generation, "external_id": external_id}
+        found = statement.run(connection, key).one_or_none()
+        if found is not None:
+            return found
+    return None
 
 
 # --- what an operator's act does to a transfer, with its lineage locked (acts.py) ---
@@ -118,23 +132,22 @@ def give_up(connection: Connection, dead: Row, detail: str, now: datetime) -> No
 
 _INVOICE = bindparam("invoice", type_=credits.c.invoice_id.type)
 _LOCK_CREDIT = Prepared(select(credits).where(credits.c.invoice_id == _INVOICE).with_for_update())
+_ITS_CREDIT = credits.c.number == transfers.c.credit_number
+_IS_THIS_ONE = and_(
+    credits.c.invoice_id == _INVOICE,
+    transfers.c.generation == bindparam("generation"),
+    transfers.c.external_id == bindparam("external_id"),
+)
 _BY_EXTERNAL_ID = Prepared(
-    select(transfers).where(transfers.c.external_id == bindparam("external_id")).with_for_update()
+    select(transfers).join(credits, _ITS_CREDIT).where(_IS_THIS_ONE).with_for_update(of=transfers)
 )
-_LIVE_OF = Prepared(select(transfers).where(transfers.c.invoice_id == _INVOICE, is_live).with_for_update())
-_INVOICE_OF = Prepared(
-    select(transfers.c.invoice_id).where(transfers.c.external_id == bindparam("external_id"))
+_CREDIT = Prepared(select(credits.c.invoice_id, credits.c.number).where(credits.c.invoice_id == _INVOICE))
+_OWNER_OF = Prepared(
+    select(credits.c.invoice_id, credits.c.number).join(transfers, _ITS_CREDIT).where(_IS_THIS_ONE)
 )
+_NUMBER = bindparam("credit", type_=transfers.c.credit_number.type)
+_LIVE_OF = Prepared(select(transfers).where(transfers.c.credit_number == _NUMBER, is_live).with_for_update())
 _LATEST_GENERATION = Prepared(
-    select(func.max(transfers.c.generation)).where(transfers.c.invoice_id == _INVOICE)
+    select(func.max(transfers.c.generation)).where(transfers.c.credit_number == _NUMBER)
 )
-_SIGHTINGS_OF = Prepared(
-    select(bank_transfers).where(
-        or_(
-            *(
-                bank_transfers.c.external_id == bindparam(f"generation_{each}")
-                for each in range(1, GENERATIONS_MAX + 1)
-            )
-        )
-    )
-)
+_SIGHTINGS_OF = Prepared(select(bank_transfers).where(bank_transfers.c.credit_number == _NUMBER))

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, select
 from payments.ledger.attention import AttentionKind
 from payments.ledger.tables import credits, inbox_events, transfers
 from payments.tax_id import mask_tax_ids
-from payments.transfer import LIVE_STATES, TransferState
+from payments.transfer import LIVE_STATES, TransferState, readings_of
 
 Item = TypeVar("Item")
 
@@ -187,7 +187,10 @@ def transfers_of(connection: Connection, invoice_ids: Sequence[str]) -> Mapping[
     if not invoice_ids:
         return {}
     rows = connection.execute(
-        select(transfers).where(transfers.c.invoice_id.in_(invoice_ids)).order_by(transfers.c.generation)
+        select(transfers)
+        .join(credits, credits.c.number == transfers.c.credit_number)
+        .where(credits.c.invoice_id.in_(invoice_ids))
+        .order_by(transfers.c.generation)
     ).all()
     newest = {row.invoice_id: row for row in rows}
     live = {row.invoice_id: row for row in rows if row.state in LIVE_STATES}
@@ -210,13 +213,15 @@ def _invoices_of(connection: Connection, subjects: Sequence[str]) -> dict[str, s
     if not subjects:
         return {}
     found: dict[str, str] = {}
+    owners = {invoice_id for subject in subjects for invoice_id, _ in readings_of(subject)}
     for name, query in (
         ("event_id", select(inbox_events.c.event_id, credits.c.invoice_id)
             .join(credits, credits.c.invoice_id == inbox_events.c.subject)
             .where(inbox_events.c.event_id.in_(subjects))),
         ("log_id", select(credits.c.log_id, credits.c.invoice_id).where(credits.c.log_id.in_(subjects))),
-        ("external_id", select(transfers.c.external_id, transfers.c.invoice_id)
-            .where(transfers.c.external_id.in_(subjects))),
+        ("external_id", select(transfers.c.external_id, credits.c.invoice_id)
+            .join(credits, credits.c.number == transfers.c.credit_number)
+            .where(credits.c.invoice_id.in_(owners), transfers.c.external_id.in_(subjects))),
         ("invoice_id", select(credits.c.invoice_id).where(credits.c.invoice_id.in_(subjects))),
     ):  # fmt: skip
         for row in connection.execute(query):

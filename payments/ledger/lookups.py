@@ -12,7 +12,7 @@ from sqlalchemy import Connection
 from payments.ledger.attention import AttentionKind, resolve_attention
 from payments.ledger.database import Database, repeated_on_conflict
 from payments.ledger.generations import destination_of
-from payments.ledger.lineages import lock_lineage, sightings_of, transfer_of
+from payments.ledger.lineages import lineage_of, lock_lineage, sightings_of, transfer_of
 from payments.ledger.moves import move, write_history
 from payments.ledger.outcomes import apply_sighting, fail_and_reissue, kill, stop_for
 from payments.ledger.prepared import Row
@@ -58,14 +58,18 @@ def _record_lookup(
     now: datetime,
 ) -> LookupVerdict:
     credit = lock_lineage(connection, claim.invoice_id)
+    if credit is None:
+        return LookupVerdict(
+            "overtaken"
+        )  # lost in a failover; reconciliation finds it anew, and looks it up again
     for transfer in found:
-        sight(connection, transfer, None, now)
+        sight(connection, transfer, lineage_of(connection, transfer.external_id), None, now)
     row = transfer_of(connection, claim.external_id)
     if row is None or row.id != claim.transfer_id:
-        return LookupVerdict("overtaken")  # lost in a failover, and perhaps recorded anew
+        return LookupVerdict("overtaken")  # the same, and it is recorded anew already
     if row.state != TransferState.SENDING or row.attempt != claim.attempt:
         return LookupVerdict("overtaken")
-    judgement = judge(claim.external_id, sightings_of(connection, claim.invoice_id), found)
+    judgement = judge(claim.external_id, sightings_of(connection, credit.number), found)
     if isinstance(judgement, AskWhy):
         return LookupVerdict("ask_why", ask_why=judgement.bank_transfer_ids)
     if isinstance(judgement, Wait):
@@ -85,11 +89,10 @@ def _clear_to_send(
     connection: Connection,
     claim: Claim,
     row: Row,
-    credit: Row | None,
+    credit: Row,
     call_tag: str,
     now: datetime,
 ) -> LookupVerdict:
-    assert credit is not None  # a transfer has its credit
     owed = owed_centavos(connection, credit)
     if owed < row.amount_centavos:
         # reversed while we did not know; now we know that the bank has nothing of it
@@ -138,8 +141,3 @@ def _adopt(
     apply_sighting(connection, row, policy, now)
     resolve_attention(connection, AttentionKind.TRANSFER_STUCK, claimed.external_id, now)
     apply_reversal(connection, claimed.invoice_id, now)
-
-
-# --- the statements ---
-
-# Locked, because a claim does not take the lineage's lock: it skips rows that somebody holds.

@@ -5,10 +5,23 @@ fought for again at every step of every statement. A hundred events one by one t
 Statements come in sizes of powers of two, so that each is compiled once.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Column, Connection, Dialect, Select, Table, bindparam, or_
+from sqlalchemy import (
+    Column,
+    ColumnElement,
+    Connection,
+    Dialect,
+    Executable,
+    Insert,
+    Select,
+    Table,
+    bindparam,
+    insert,
+    or_,
+    select,
+)
 from sqlalchemy.sql.compiler import SQLCompiler
 
 from payments.ledger.prepared import Prepared, Rows, insert_into
@@ -17,26 +30,27 @@ _SIZE_MAX = 64
 
 
 class InsertMany:
-    """``INSERT ... ON CONFLICT DO NOTHING`` for rows of ``table``, given as tuples in the order of ``names``."""
+    """``INSERT ... ON CONFLICT DO NOTHING`` for rows of ``table``, given as tuples in the order of ``names``.
 
-    def __init__(self, table: Table, *names: str) -> None:
+    Columns in ``shared`` have one value for all rows, given by name.
+    """
+
+    def __init__(self, table: Table, *names: str, shared: Sequence[str] = ()) -> None:
         self._table = table
         self._names = names
+        self._shared = shared
         self._plans: dict[tuple[str, int], tuple[str, list[tuple[str, int]]]] = {}
-        self._binders: dict[str, list[Any]] = {}
+        self._binders: dict[str, tuple[list[Any], list[Any]]] = {}
 
-    def run(self, connection: Connection, rows: Sequence[Sequence[Any]]) -> int:
+    def run(self, connection: Connection, rows: Sequence[Sequence[Any]], **shared: Any) -> int:
         """Insert them; returns how many were new. A row that meets any unique constraint is skipped."""
         driver = connection.connection.driver_connection
         assert driver is not None  # the connection is open
-        binders = self._binders_for(connection.dialect)
+        binders, shared_binders = self._binders_for(connection.dialect)
+        same = _bound(shared_binders, [shared[name] for name in self._shared])
         inserted = 0
         for part in _parts(rows):
-            values = [
-                value if bind is None or value is None else bind(value)
-                for row in part
-                for bind, value in zip(binders, row, strict=True)
-            ]
+            values = [value for row in part for value in _bound(binders, row)] + same
             sql, parameters = self._plan(connection.dialect, len(part))
             if connection.dialect.positional:
                 arguments: Any = [values[position] for _, position in parameters]
@@ -45,12 +59,14 @@ class InsertMany:
             inserted += driver.execute(sql, arguments).rowcount
         return inserted
 
-    def _binders_for(self, dialect: Dialect) -> list[Any]:
+    def _binders_for(self, dialect: Dialect) -> tuple[list[Any], list[Any]]:
         binders = self._binders.get(dialect.name)
         if binders is None:
-            binders = self._binders[dialect.name] = [
-                self._table.c[name].type.dialect_impl(dialect).bind_processor(dialect) for name in self._names
-            ]
+            of_rows, of_all = (
+                [self._table.c[name].type.dialect_impl(dialect).bind_processor(dialect) for name in names]
+                for names in (self._names, self._shared)
+            )
+            binders = self._binders[dialect.name] = of_rows, of_all
         return binders
 
     def _plan(self, dialect: Dialect, size: int) -> tuple[str, list[tuple[str, int]]]:
@@ -61,17 +77,16 @@ class InsertMany:
 
     def _compile(self, dialect: Dialect, size: int) -> tuple[str, list[tuple[str, int]]]:
         places: dict[str, int] = {}
-        rows = []
-        for number in range(size):
-            row = {}
-            for name in self._names:
-                parameter = f"{name}_{number}"
-                places[parameter] = len(places)
-                row[name] = bindparam(parameter, type_=self._table.c[name].type)
-            rows.append(row)
+
+        def place(name: str, parameter: str) -> Any:
+            places[parameter] = len(places)
+            return bindparam(parameter, type_=self._table.c[name].type)
+
+        rows = [{name: place(name, f"{name}_{number}") for name in self._names} for number in range(size)]
+        same = {name: place(name, name) for name in self._shared}
         compiled = (
             insert_into(self._table, dialect.name)
-            .values(rows)
+            .values([row | same for row in rows])
             .on_conflict_do_nothing()
             .compile(dialect=dialect)
         )
@@ -85,24 +100,58 @@ class SelectAmong:
     """A select with one more condition: that any of ``columns`` holds one of some keys."""
 
     def __init__(self, statement: Select[Any], *columns: Column[Any]) -> None:
-        self._statement = statement
-        self._columns = columns
-        self._sizes: dict[int, Prepared] = {}
+        self._among = _Among(statement.where, columns)
 
     def run(self, connection: Connection, *keys: Sequence[Any]) -> Rows:
         """The rows for these keys, one sequence for each column; all of the same length."""
         found = Rows()
+        for statement, values in self._among.parts(keys):
+            found.extend(statement.run(connection, values))
+        return found
+
+
+class InsertAmong:
+    """``INSERT ... SELECT``: rows of ``table``, made from those that a select finds where ``column`` has some keys."""
+
+    def __init__(self, table: Table, columns: Mapping[str, ColumnElement[Any]], column: Column[Any]) -> None:
+        def statement(condition: ColumnElement[bool]) -> Insert:
+            chosen = select(*columns.values()).where(condition)
+            return insert(table).from_select(list(columns), chosen, include_defaults=False)
+
+        self._among = _Among(statement, (column,))
+
+    def run(self, connection: Connection, keys: Sequence[Any], values: Mapping[str, Any]) -> int:
+        """Insert the rows for these keys, with ``values`` for the named parameters; returns how many."""
+        return sum(
+            statement.count(connection, {**values, **of_keys})
+            for statement, of_keys in self._among.parts((keys,))
+        )
+
+
+class _Among:
+    """A statement with a condition that any of some columns holds one of some keys; compiled once for each size."""
+
+    def __init__(
+        self, statement: Callable[[ColumnElement[bool]], Executable], columns: Sequence[Column[Any]]
+    ) -> None:
+        self._statement = statement
+        self._columns = columns
+        self._sizes: dict[int, Prepared] = {}
+
+    def parts(self, keys: Sequence[Sequence[Any]]) -> Iterator[tuple[Prepared, dict[str, Any]]]:
+        """The statements to run, each with its keys."""
         count = len(keys[0])
         for start in range(0, count, _SIZE_MAX):
             part = [column_keys[start : start + _SIZE_MAX] for column_keys in keys]
             size = 1 << (len(part[0]) - 1).bit_length()
-            values = {
-                f"key_{column}_{number}": column_keys[min(number, len(column_keys) - 1)]
-                for column, column_keys in enumerate(part)
-                for number in range(size)
-            }
-            found.extend(self._sized(size).run(connection, values))
-        return found
+            yield (
+                self._sized(size),
+                {
+                    f"key_{column}_{number}": column_keys[min(number, len(column_keys) - 1)]
+                    for column, column_keys in enumerate(part)
+                    for number in range(size)
+                },
+            )
 
     def _sized(self, size: int) -> Prepared:
         prepared = self._sizes.get(size)
@@ -111,8 +160,15 @@ class SelectAmong:
                 column.in_([bindparam(f"key_{index}_{number}", type_=column.type) for number in range(size)])
                 for index, column in enumerate(self._columns)
             ]
-            prepared = self._sizes[size] = Prepared(self._statement.where(or_(*conditions)))
+            prepared = self._sizes[size] = Prepared(self._statement(or_(*conditions)))
         return prepared
+
+
+def _bound(binders: Sequence[Any], values: Sequence[Any]) -> list[Any]:
+    return [
+        value if bind is None or value is None else bind(value)
+        for bind, value in zip(binders, values, strict=True)
+    ]
 
 
 def _parts(rows: Sequence[Any]) -> Iterator[Sequence[Any]]:

@@ -66,7 +66,7 @@ def write_history(
 ) -> None:
     """Write down what happened to transfers: each row as it is now, a word for the fact, and perhaps a detail."""
     _INSERT_HISTORY.run(
-        connection, [(row.id, now, fact, row.state, row.attempt, detail) for row, fact, detail in facts]
+        connection, [(row.id, fact, row.state, row.attempt, detail) for row, fact, detail in facts], at=now
     )
 
 
@@ -78,7 +78,9 @@ def has_fact(connection: Connection, row: Row, fact: str) -> bool:
 # --- the statements ---
 
 _ID = bindparam("id_", type_=transfers.c.id.type)
-_INSERT_HISTORY = InsertMany(transfer_history, "transfer_id", "at", "fact", "state", "attempt", "detail")
+_INSERT_HISTORY = InsertMany(
+    transfer_history, "transfer_id", "fact", "state", "attempt", "detail", shared=("at",)
+)
 _HAS_FACT = Prepared(
     select(transfer_history.c.id)
     .where(

@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 
 from payments.ledger.attention import AttentionKind, raise_attention
 from payments.ledger.generations import destination_of
-from payments.ledger.lineages import invoice_of, live_of, lock_lineage, transfer_of
+from payments.ledger.lineages import live_of, lock_lineage, owner_of, transfer_of
 from payments.ledger.moves import ABANDONED, has_fact
 from payments.ledger.outcomes import fail_and_reissue, kill, settle, stop_for
 from payments.ledger.prepared import Row
@@ -35,15 +35,15 @@ def record_news(connection: Connection, news: TransferNews, policy: ForwardingPo
     """
     there = news.transfer
     # not locked yet: whoever changes a lineage locks its credit first, then its transfers
-    invoice_id = invoice_of(connection, there.external_id)
-    if invoice_id is None:
+    owner = owner_of(connection, there.external_id)
+    if owner is None:
         return _sight_other_deployment(connection, news, now)
     lost = there.status in LOST_STATUSES or news.log_type in LOST_STATUSES
     if not lost and there.status != BankStatus.SUCCESS:
-        sight(connection, there, None, now)
+        sight(connection, there, owner.number, None, now)
         return True  # under way: worth knowing, but nothing follows from it
-    lock_lineage(connection, invoice_id)
-    sight(connection, there, news.errors if lost else None, now)
+    lock_lineage(connection, owner.invoice_id)
+    sight(connection, there, owner.number, news.errors if lost else None, now)
     row = transfer_of(connection, there.external_id)
     assert row is not None  # a transfer is never deleted
     if there.status == BankStatus.SUCCESS:
@@ -70,7 +70,7 @@ def _record_success(
         if row.bank_transfer_id != there.id:
             _raise_paid_twice(connection, row, there, now)
         return
-    live = live_of(connection, row.invoice_id)
+    live = live_of(connection, row.credit_number)
     differs = difference(there, row.amount_centavos, destination_of(connection, row.destination_id))
     if differs:
         if live is not None and live.state not in (TransferState.SETTLED, TransferState.DEAD):
@@ -127,8 +127,9 @@ def _sight_other_deployment(connection: Connection, news: TransferNews, now: dat
         invoice_id = tag.removeprefix(lineage_for(""))
         if not there.external_id.startswith(f"{tag}-r") or invoice_id == tag:
             continue
-        if lock_lineage(connection, invoice_id) is not None:
+        credit = lock_lineage(connection, invoice_id)
+        if credit is not None:
             lost = there.status in LOST_STATUSES or news.log_type in LOST_STATUSES
-            sight(connection, there, news.errors if lost else None, now)
+            sight(connection, there, credit.number, news.errors if lost else None, now)
             return True
     return False

@@ -82,7 +82,7 @@ def fail_and_reissue(
     """This external_id is spent. Put the next generation in line; it is looked up before it is sent."""
     origins = (TransferState.SENDING, TransferState.SENT)
     # An earlier generation that was found alive and revived may fail after later ones were made and stopped.
-    latest = latest_generation(connection, row.invoice_id)
+    latest = latest_generation(connection, row.credit_number)
     # An operator who retries a dead transfer grants it one replacement beyond REISSUE_MAX, and wants it now. The
     # replacement has no such fact of its own: should it fail too, it is dead.
     was_retried = has_fact(connection, row, RETRIED)
@@ -104,7 +104,7 @@ def fail_and_reissue(
         generation = latest + 1
         delay = reissue_delay(generation, policy.retry_base_seconds, policy.retry_max_seconds)
         due_at = now if was_retried else now + delay
-        create_next_transfer(connection, row.invoice_id, generation, owed, policy, now, due_at)
+        create_next_transfer(connection, credit, generation, owed, policy, now, due_at)
 
 
 def apply_sighting(connection: Connection, row: Row, policy: ForwardingPolicy, now: datetime) -> None:

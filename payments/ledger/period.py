@@ -106,7 +106,7 @@ def read_unaccounted(database: Database, limit: int = 20) -> list[CreditLine]:
     with database.reading() as connection:
         rows = connection.execute(
             select(credits)
-            .outerjoin(transfers, and_(transfers.c.invoice_id == credits.c.invoice_id, is_live))
+            .outerjoin(transfers, and_(transfers.c.credit_number == credits.c.number, is_live))
             .where(
                 credits.c.disposition == "forward",
                 func.coalesce(transfers.c.amount_centavos, 0) + credits.c.withheld_centavos
@@ -157,7 +157,7 @@ def _add_up(connection: Connection, since: datetime | None, until: datetime | No
                 func.sum(transfers.c.amount_centavos).label("centavos"),
             )
             .select_from(credits)
-            .join(transfers, and_(transfers.c.invoice_id == credits.c.invoice_id, is_live))
+            .join(transfers, and_(transfers.c.credit_number == credits.c.number, is_live))
             .where(*_within(since, until))
             .group_by(transfers.c.state)
         )
@@ -214,17 +214,17 @@ def _read_page(
     ).all()
     invoice_ids = [row.invoice_id for row in rows]
     standing = transfers_of(connection, invoice_ids)
-    numbers = _count_transfers(connection, invoice_ids)
-    return [_audit_line(row, standing.get(row.invoice_id), numbers.get(row.invoice_id, 0)) for row in rows]
+    counts = _count_transfers(connection, [row.number for row in rows])
+    return [_audit_line(row, standing.get(row.invoice_id), counts.get(row.number, 0)) for row in rows]
 
 
-def _count_transfers(connection: Connection, invoice_ids: list[str]) -> dict[str, int]:
+def _count_transfers(connection: Connection, credit_numbers: list[int]) -> dict[int, int]:
     rows = connection.execute(
-        select(transfers.c.invoice_id, func.count().label("number"))
-        .where(transfers.c.invoice_id.in_(invoice_ids))
-        .group_by(transfers.c.invoice_id)
+        select(transfers.c.credit_number, func.count().label("transfers"))
+        .where(transfers.c.credit_number.in_(credit_numbers))
+        .group_by(transfers.c.credit_number)
     )
-    return {row.invoice_id: row.number for row in rows}
+    return {row.credit_number: row.transfers for row in rows}
 
 
 def _audit_line(row: Any, transfer: Any, number: int) -> AuditLine:

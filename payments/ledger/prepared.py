@@ -62,15 +62,17 @@ class Prepared:
     def run(self, connection: Connection, values: Mapping[str, Any]) -> Rows:
         """Run it in the connection's transaction, with a value for every named parameter (else KeyError)."""
         plan = self._plan(connection.dialect)
-        driver = connection.connection.driver_connection
-        assert driver is not None  # the connection is open
-        cursor = driver.execute(plan.sql, plan.arguments(values))
+        cursor = plan.execute(connection, values)
         if plan.make_row is None:
             return Rows()
         found = cursor.fetchall()
         if not plan.readers:
             return Rows(map(plan.make_row, found))
         return Rows(plan.read(row) for row in found)
+
+    def count(self, connection: Connection, values: Mapping[str, Any]) -> int:
+        """Run one that returns nothing, as above; says how many rows it changed."""
+        return int(self._plan(connection.dialect).execute(connection, values).rowcount)
 
     def _plan(self, dialect: Dialect) -> "_Plan":
         plan = self._plans.get(dialect.name)
@@ -113,6 +115,12 @@ class _Plan:
         if columns:
             names = [column.key or f"column_{position}" for position, column in enumerate(columns)]
             self.make_row = _row_type(names)
+
+    def execute(self, connection: Connection, values: Mapping[str, Any]) -> Any:
+        """Run it on the driver; returns the driver's cursor."""
+        driver = connection.connection.driver_connection
+        assert driver is not None  # the connection is open
+        return driver.execute(self.sql, self.arguments(values))
 
     def arguments(self, values: Mapping[str, Any]) -> Any:
         """The driver's parameters, in order or by name."""

@@ -31,7 +31,7 @@ def apply_reversal(connection: Connection, invoice_id: str, now: datetime) -> No
     if credit is None or credit.disposition != "forward":
         return
     owed = owed_centavos(connection, credit)
-    live = live_of(connection, invoice_id)
+    live = live_of(connection, credit.number)
     if live is None or live.amount_centavos <= owed:
         return
     if live.state == TransferState.PENDING and live.calls == 0:

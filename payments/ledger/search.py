@@ -1,11 +1,10 @@
 """Looking one id up, whatever it names: an operator copies it from a log, the web bank or a statement. Reads only."""
 
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Select, or_, select
+from sqlalchemy import Connection, Select, select
 
 from payments.ledger.acts import plain_text
 from payments.ledger.database import Database
@@ -15,18 +14,16 @@ from payments.ledger.tables import (
     credits,
     inbox_events,
     invoice_batches,
+    made_no_credit,
     planned_invoices,
     reversals,
     transfers,
 )
 from payments.money import format_brl
-from payments.transfer import lineage_for
+from payments.transfer import readings_of
 
 # The longest id that a column holds; more was not copied from us or from the bank.
 _LENGTH_MAX = 96
-
-# What a reissue's external_id ends in.
-_REISSUE = re.compile(r"-r[0-9]+\Z")
 
 # One id names a few things at most; an invoice may have many events.
 _EVENTS_MAX = 10
@@ -80,29 +77,30 @@ def _credits(connection: Connection, wanted: str) -> Iterator[Found]:
 
 
 def _transfers(connection: Connection, wanted: str) -> Iterator[Found]:
-    for row in connection.execute(
-        select(transfers).where(
-            or_(transfers.c.external_id == wanted, transfers.c.bank_transfer_id == wanted)
+    if candidates := [invoice_id for invoice_id, _ in readings_of(wanted)]:
+        ours = (
+            select(transfers)
+            .join(credits, credits.c.number == transfers.c.credit_number)
+            .where(credits.c.invoice_id.in_(candidates), transfers.c.external_id == wanted)
         )
-    ):
+        yield from _found(connection, ours)
+    # The bank's: one that a transfer of ours carries as its own, or a twin, or another deployment's.
+    for seen in connection.execute(
+        select(bank_transfers, credits.c.invoice_id)
+        .join(credits, credits.c.number == bank_transfers.c.credit_number)
+        .where(bank_transfers.c.bank_transfer_id == wanted)
+    ).all():
+        carrying = select(transfers).where(
+            transfers.c.credit_number == seen.credit_number, transfers.c.bank_transfer_id == wanted
+        )
+        yield from _found(connection, carrying)
+        yield Found("transfer", seen.invoice_id, f"{seen.external_id} at the bank, {seen.status}")
+
+
+def _found(connection: Connection, query: Select[Any]) -> Iterator[Found]:
+    for row in connection.execute(query):
         title = f"{row.external_id}, {format_brl(row.amount_centavos)}, {row.state}"
         yield Found("transfer", row.invoice_id, title)
-    # One of the bank's that no transfer of ours carries as its own: a twin, or another deployment's.
-    for seen in connection.execute(
-        select(bank_transfers).where(bank_transfers.c.bank_transfer_id == wanted)
-    ).all():
-        invoice_id = _invoice_of(connection, seen.external_id)
-        if invoice_id is not None:
-            yield Found("transfer", invoice_id, f"{seen.external_id} at the bank, {seen.status}")
-
-
-def _invoice_of(connection: Connection, external_id: str) -> str | None:
-    """The credit of ours whose lineage an external_id belongs to; its reissue need not be in our books."""
-    invoice_id = external_id.removeprefix(lineage_for(""))
-    candidates = [invoice_id, _REISSUE.sub("", invoice_id)]
-    return connection.execute(
-        select(credits.c.invoice_id).where(credits.c.invoice_id.in_(candidates)).limit(1)
-    ).scalar()
 
 
 def _batches(connection: Connection, wanted: str) -> Iterator[Found]:
@@ -126,7 +124,14 @@ def _events(connection: Connection, wanted: str) -> Iterator[Found]:
     )
     for row in (
         *connection.execute(select(*columns).where(inbox_events.c.event_id == wanted)),
-        *connection.execute(select(*columns).where(inbox_events.c.subject == wanted).limit(_EVENTS_MAX)),
+        *connection.execute(
+            select(*columns)
+            .join(credits, credits.c.event_id == inbox_events.c.event_id)
+            .where(credits.c.invoice_id == wanted)
+        ),
+        *connection.execute(
+            select(*columns).where(inbox_events.c.subject == wanted, made_no_credit).limit(_EVENTS_MAX)
+        ),
     ):
         yield Found("event", row.event_id, f"{row.subscription} {row.log_type}: {row.outcome}")
 

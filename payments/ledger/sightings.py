@@ -17,17 +17,35 @@ _RANK = {BankStatus.CREATED: 1, BankStatus.PROCESSING: 2}
 _FINAL_RANK = 3
 
 
-def sight_new(connection: Connection, accepted: Sequence[BankTransfer], now: datetime) -> int:
-    """Keep what the bank says of transfers that it has just accepted; returns how many we had not heard of."""
-    return _INSERT_SIGHTINGS.run(connection, [_sighting_row(there, None, now) for there in accepted])
+def sight_new(
+    connection: Connection, accepted: Sequence[tuple[BankTransfer, int | None]], now: datetime
+) -> int:
+    """Keep what the bank says of transfers that it has just accepted, each with its credit's number.
+
+    Returns how many we had not heard of.
+    """
+    rows = [_sighting_row(there, credit_number, None) for there, credit_number in accepted]
+    return _INSERT_SIGHTINGS.run(connection, rows, seen_at=now)
 
 
-def sight(connection: Connection, there: BankTransfer, errors: tuple[str, ...] | None, now: datetime) -> None:
-    """Keep what the bank says of one of its transfers; a final status stays, reasons are added."""
-    if _INSERT_SIGHTINGS.run(connection, [_sighting_row(there, errors, now)]):
+def sight(
+    connection: Connection,
+    there: BankTransfer,
+    credit_number: int | None,
+    errors: tuple[str, ...] | None,
+    now: datetime,
+) -> None:
+    """Keep what the bank says of one of its transfers; a final status stays, reasons are added.
+
+    ``credit_number`` is that of the credit whose lineage its external_id is of, None when that is none of ours.
+    """
+    if _INSERT_SIGHTINGS.run(connection, [_sighting_row(there, credit_number, errors)], seen_at=now):
         return
     written = None if errors is None else json.dumps(errors)
     seen = sighting_of(connection, there.id)
+    if seen.credit_number is None and credit_number is not None:
+        # its credit was recorded after we had seen this one, by chance, in a look-up for another
+        _GIVE_CREDIT.run(connection, {"id_": there.id, "credit": credit_number})
     status = there.status[:24] if _rank(there.status) > _rank(seen.status) else seen.status
     _UPDATE_SIGHTING.run(
         connection,
@@ -49,16 +67,20 @@ def _rank(status: str) -> int:
     return next((rank for word, rank in _RANK.items() if word == status), _FINAL_RANK)
 
 
-def _sighting_row(there: BankTransfer, errors: tuple[str, ...] | None, now: datetime) -> tuple[Any, ...]:
+def _sighting_row(
+    there: BankTransfer, credit_number: int | None, errors: tuple[str, ...] | None
+) -> tuple[Any, ...]:
     written = None if errors is None else json.dumps(errors)
     # cut to the columns' width; the bank's own words are shorter
-    return there.id, there.external_id[:96], there.status[:24], there.amount_centavos, written, now
+    return there.id, credit_number, there.external_id[:96], there.status[:24], there.amount_centavos, written
 
 
 # --- the statements ---
 
 _INSERT_SIGHTINGS = InsertMany(
-    bank_transfers, "bank_transfer_id", "external_id", "status", "amount_centavos", "errors", "seen_at"
+    bank_transfers,
+    *("bank_transfer_id", "credit_number", "external_id", "status", "amount_centavos", "errors"),
+    shared=("seen_at",),
 )
 _SEEN = Prepared(
     select(bank_transfers).where(bank_transfers.c.bank_transfer_id == bindparam("id")).with_for_update()
@@ -67,4 +89,9 @@ _UPDATE_SIGHTING = Prepared(
     update(bank_transfers)
     .where(bank_transfers.c.bank_transfer_id == bindparam("id_"))
     .values(status=bindparam("new_status"), errors=bindparam("new_errors"), seen_at=bindparam("now"))
+)
+_GIVE_CREDIT = Prepared(
+    update(bank_transfers)
+    .where(bank_transfers.c.bank_transfer_id == bindparam("id_"), bank_transfers.c.credit_number.is_(None))
+    .values(credit_number=bindparam("credit"))
 )

@@ -122,7 +122,7 @@ def _oldest_in(state: TransferState) -> Any:
     # one state a query, as text: so the partial index of that state serves
     return (
         select(func.min(credits.c.recorded_at))
-        .join(transfers, transfers.c.invoice_id == credits.c.invoice_id)
+        .join(transfers, transfers.c.credit_number == credits.c.number)
         .where(transfers.c.state == literal_column(f"'{state}'"))
         .scalar_subquery()
     )
@@ -182,8 +182,8 @@ def _claim_back(connection: Connection) -> int:
     gone = (TransferState.SENDING, TransferState.SENT, TransferState.SETTLED)
     rows = connection.execute(
         select(transfers.c.amount_centavos, credits.c.fee_centavos, remaining.c.remaining)
-        .join(credits, credits.c.invoice_id == transfers.c.invoice_id)
-        .join(remaining, remaining.c.invoice_id == transfers.c.invoice_id)
+        .join(credits, credits.c.number == transfers.c.credit_number)
+        .join(remaining, remaining.c.invoice_id == credits.c.invoice_id)
         .where(transfers.c.state.in_(gone))
     )
     return sum(
@@ -194,13 +194,13 @@ def _claim_back(connection: Connection) -> int:
 def _unaccounted(connection: Connection) -> int:
     """Credits whose live transfer and withheld part do not make up their net. Always 0, or there is a bug."""
     live = (
-        select(transfers.c.invoice_id, transfers.c.amount_centavos)
+        select(transfers.c.credit_number, transfers.c.amount_centavos)
         .where(transfers.c.state.in_(sorted(LIVE_STATES)))
         .subquery()
     )
     return connection.execute(
         select(func.count())
-        .select_from(credits.outerjoin(live, live.c.invoice_id == credits.c.invoice_id))
+        .select_from(credits.outerjoin(live, live.c.credit_number == credits.c.number))
         .where(
             credits.c.disposition == "forward",
             func.coalesce(live.c.amount_centavos, 0) + credits.c.withheld_centavos != credits.c.net_centavos,

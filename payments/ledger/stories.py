@@ -42,6 +42,7 @@ from payments.ledger.tables import (
     credits,
     inbox_events,
     invoice_batches,
+    made_no_credit,
     planned_invoices,
     reversals,
     transfer_history,
@@ -144,18 +145,18 @@ def read_batch(database: Database, batch_id: int) -> BatchStory | None:
 
 def _read_credit(connection: Connection, row: Any) -> CreditStory:
     lineage = connection.execute(
-        select(transfers).where(transfers.c.invoice_id == row.invoice_id).order_by(transfers.c.generation)
+        select(transfers).where(transfers.c.credit_number == row.number).order_by(transfers.c.generation)
     ).all()
     external_ids = [external_id_for(row.invoice_id, each) for each in range(1, GENERATIONS_MAX + 1)]
     seen = connection.execute(
-        select(bank_transfers).where(bank_transfers.c.external_id.in_(external_ids))
+        select(bank_transfers).where(bank_transfers.c.credit_number == row.number)
     ).all()
     bank_ids = [each.bank_transfer_id for each in seen]
     events = connection.execute(
         select(inbox_events)
         .where(
             or_(
-                inbox_events.c.subject.in_([row.invoice_id, *bank_ids]),
+                and_(inbox_events.c.subject.in_([row.invoice_id, *bank_ids]), made_no_credit),
                 inbox_events.c.event_id == row.event_id,
             )
         )

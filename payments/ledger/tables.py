@@ -16,6 +16,7 @@ from sqlalchemy import (
     Dialect,
     Float,
     ForeignKey,
+    ForeignKeyConstraint,
     Index,
     Integer,
     LargeBinary,
@@ -96,12 +97,22 @@ inbox_events = Table(
     Column("archived_at", Instant),  # when the bytes were moved to an archive file; body is empty then
     PrimaryKeyConstraint("event_id", name="an_event_once"),
 )
-Index("inbox_events_by_subject", inbox_events.c.subject)
+# An event that made a credit is found through its credit, which names it; queries by subject say this condition too.
+made_no_credit = text("outcome <> 'credit'")
+Index(
+    "inbox_events_by_subject",
+    inbox_events.c.subject,
+    sqlite_where=made_no_credit,
+    postgresql_where=made_no_credit,
+)
 Index("inbox_events_by_time", inbox_events.c.received_at)
 
+# The bank's ids are random: each index over them has a page of its own for every row. So what belongs to a credit
+# refers to its number, which counts up, and the pages that are written are the last ones. See docs/decisions/0016.
 credits = Table(
     "credits",
     metadata,
+    Column("number", _Serial, primary_key=True),
     Column("invoice_id", String(64), nullable=False),
     Column("log_id", String(64), nullable=False),
     Column("event_id", ForeignKey("inbox_events.event_id", name="a_credit_has_its_event"), nullable=False),
@@ -112,8 +123,10 @@ credits = Table(
     Column("disposition", String(24), nullable=False),  # forward, nothing_to_forward, not_ours
     Column("credited_at", Instant, nullable=False),
     Column("recorded_at", Instant, nullable=False),
-    PrimaryKeyConstraint("invoice_id", name="a_credit_once_per_invoice"),
+    UniqueConstraint("invoice_id", name="a_credit_once_per_invoice"),
     UniqueConstraint("log_id", name="a_credit_once_per_log"),
+    # says no more than the key does; it is what a transfer refers to, so that its invoice_id is its credit's
+    UniqueConstraint("number", "invoice_id", name="a_number_has_its_invoice"),
     CheckConstraint("net_centavos = gross_centavos - fee_centavos", name="net_is_gross_minus_fee"),
     CheckConstraint("gross_centavos >= 0 AND fee_centavos >= 0", name="no_negative_credit"),
     CheckConstraint(
@@ -161,11 +174,29 @@ destinations = Table(
     ),
 )
 
+# What the bank last said of each of its transfers, ours or another's with our tag.
+bank_transfers = Table(
+    "bank_transfers",
+    metadata,
+    Column("bank_transfer_id", String(64), nullable=False),
+    # whose lineage its external_id is of; NULL when that is of none of our credits
+    Column("credit_number", ForeignKey("credits.number", name="a_sighting_has_its_credit")),
+    Column("external_id", String(96), nullable=False),
+    Column("status", String(24), nullable=False),
+    Column("amount_centavos", BigInteger, nullable=False),
+    Column("errors", Text),  # JSON list; NULL while the bank has not said why it failed
+    Column("seen_at", Instant, nullable=False),
+    PrimaryKeyConstraint("bank_transfer_id", name="a_sighting_once"),
+    # says no more than the key does; it is what a transfer refers to, and how a lineage's are found
+    UniqueConstraint("credit_number", "bank_transfer_id", name="a_sighting_has_one_credit"),
+)
+
 transfers = Table(
     "transfers",
     metadata,
     Column("id", _Serial, primary_key=True),
-    Column("invoice_id", ForeignKey("credits.invoice_id", name="a_transfer_has_its_credit"), nullable=False),
+    Column("credit_number", _Serial, nullable=False),
+    Column("invoice_id", String(64), nullable=False),  # its credit's
     Column("generation", Integer, nullable=False),  # 1, then 2, 3 ... for reissues
     Column("external_id", String(96), nullable=False),
     Column("amount_centavos", BigInteger, nullable=False),
@@ -183,9 +214,25 @@ transfers = Table(
     Column("created_at", Instant, nullable=False),
     Column("sent_at", Instant),
     Column("settled_at", Instant),
-    UniqueConstraint("external_id", name="an_external_id_once"),
-    UniqueConstraint("invoice_id", "generation", name="a_generation_once"),
-    UniqueConstraint("bank_transfer_id", name="a_bank_transfer_once"),
+    ForeignKeyConstraint(
+        ["credit_number", "invoice_id"],
+        ["credits.number", "credits.invoice_id"],
+        name="a_transfer_has_its_credit",
+    ),
+    UniqueConstraint("credit_number", "generation", name="a_generation_once"),
+    # The bank's transfer is of one credit (a_sighting_once, and the reference), and of one transfer of that.
+    ForeignKeyConstraint(
+        ["credit_number", "bank_transfer_id"],
+        ["bank_transfers.credit_number", "bank_transfers.bank_transfer_id"],
+        name="a_bank_transfer_is_of_its_credit",
+    ),
+    UniqueConstraint("credit_number", "bank_transfer_id", name="a_bank_transfer_once"),
+    # as transfer.external_id_for derives it
+    CheckConstraint(
+        "external_id = 'credit-' || invoice_id || '-r' || generation "
+        "OR (generation = 1 AND external_id = 'credit-' || invoice_id)",
+        name="an_external_id_is_derived",
+    ),
     CheckConstraint("amount_centavos > 0", name="only_positive_amounts_are_sent"),
     CheckConstraint("(state = 'sending') = (lease_expires_at IS NOT NULL)", name="lease_iff_sending"),
     CheckConstraint(
@@ -193,10 +240,22 @@ transfers = Table(
     ),
     CheckConstraint(_one_of("state", frozenset(TransferState)), name="transfer_state_known"),
 )
+# Two transfers with the same external_id would be one at the bank. That there are none is kept without an index over
+# all of them: one that holds no "-r" is, since it is derived, the first transfer of the only invoice that it can name,
+# and of that there is one credit (a_credit_once_per_invoice) and one first transfer (a_generation_once). The others
+# are reissues, few; and whatever else could be taken for one, such as the first of an invoice called 5-r2.
+_may_be_a_reissue = text("replace(external_id, '-r', '') <> external_id")
+Index(
+    "an_external_id_once",
+    transfers.c.external_id,
+    unique=True,
+    sqlite_where=_may_be_a_reissue,
+    postgresql_where=_may_be_a_reissue,
+)
 is_live = text(_one_of("state", LIVE_STATES))
 Index(
     "one_live_transfer_per_credit",
-    transfers.c.invoice_id,
+    transfers.c.credit_number,
     unique=True,
     sqlite_where=is_live,
     postgresql_where=is_live,
@@ -216,19 +275,6 @@ Index(
     sqlite_where=is_ended,
     postgresql_where=is_ended,
 )
-
-bank_transfers = Table(
-    "bank_transfers",
-    metadata,
-    Column("bank_transfer_id", String(64), nullable=False),
-    Column("external_id", String(96), nullable=False),
-    Column("status", String(24), nullable=False),
-    Column("amount_centavos", BigInteger, nullable=False),
-    Column("errors", Text),  # JSON list; NULL while the bank has not said why it failed
-    Column("seen_at", Instant, nullable=False),
-    PrimaryKeyConstraint("bank_transfer_id", name="a_sighting_once"),
-)
-Index("bank_transfers_by_external_id", bank_transfers.c.external_id)
 
 transfer_history = Table(
     "transfer_history",

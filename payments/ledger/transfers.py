@@ -130,14 +130,13 @@ def record_sent(
     """Record that the bank accepted these claims, by external_id. Returns how many were still ours to record."""
     facts = []
     with database.transaction() as connection:
-        for claim in claims:
-            lock_lineage(connection, claim.invoice_id)
+        numbers = [_lock_credit(connection, claim) for claim in claims]
         # Nearly always the first that we hear of them; else what we heard earlier may go further than "accepted".
-        are_new = sight_new(connection, [accepted[claim.external_id] for claim in claims], now) == len(claims)
-        for claim in claims:
-            there = accepted[claim.external_id]
+        seen = [(accepted[claim.external_id], number) for claim, number in zip(claims, numbers, strict=True)]
+        are_new = sight_new(connection, seen, now) == len(claims)
+        for claim, (there, number) in zip(claims, seen, strict=True):
             if not are_new:
-                sight(connection, there, None, now)
+                sight(connection, there, number, None, now)
             row = move_claimed(connection, claim, TransferState.SENT, bank_transfer_id=there.id, sent_at=now)
             if row is not None:
                 facts.append((row, "sent", f"the bank's id is {there.id}"))
@@ -232,6 +231,12 @@ def give_back(
 
 
 # --- below: the parts of the above ---
+
+
+def _lock_credit(connection: Connection, claim: Claim) -> int | None:
+    """Lock a claim's lineage; returns its credit's number, None when a failover has lost it."""
+    credit = lock_lineage(connection, claim.invoice_id)
+    return None if credit is None else int(credit.number)
 
 
 def _raise_if_stuck(connection: Connection, row: Row, reason: str, now: datetime) -> None:

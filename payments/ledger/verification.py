@@ -24,27 +24,22 @@ _RULES: tuple[tuple[str, str], ...] = (
     (
         "credits whose live transfer and withheld part do not make up their net",
         "SELECT c.invoice_id FROM credits c LEFT JOIN transfers t "  # noqa: S608, our own words
-        f"ON t.invoice_id = c.invoice_id AND t.state IN ({_LIVE}) WHERE c.disposition = 'forward' "
+        f"ON t.credit_number = c.number AND t.state IN ({_LIVE}) WHERE c.disposition = 'forward' "
         "AND coalesce(t.amount_centavos, 0) + c.withheld_centavos <> c.net_centavos",
     ),
     (
         "transfers of credits that are not to be forwarded",
-        "SELECT t.external_id FROM transfers t JOIN credits c ON c.invoice_id = t.invoice_id "
+        "SELECT t.external_id FROM transfers t JOIN credits c ON c.number = t.credit_number "
         "WHERE c.disposition <> 'forward'",
     ),
     (
         "transfers of more than their credit's net",
-        "SELECT t.external_id FROM transfers t JOIN credits c ON c.invoice_id = t.invoice_id "
+        "SELECT t.external_id FROM transfers t JOIN credits c ON c.number = t.credit_number "
         "WHERE t.amount_centavos > c.net_centavos",
     ),
     (
-        "transfers whose external_id is not their invoice's and generation's",
-        "SELECT external_id FROM transfers WHERE external_id <> 'credit-' || invoice_id || "
-        "CASE WHEN generation = 1 THEN '' ELSE '-r' || generation END",
-    ),
-    (
         "lineages with a gap in their generations",
-        "SELECT invoice_id FROM transfers GROUP BY invoice_id "
+        "SELECT max(invoice_id) FROM transfers GROUP BY credit_number "
         "HAVING min(generation) <> 1 OR max(generation) <> count(*)",
     ),
     (

@@ -59,8 +59,8 @@ MUTATIONS = {
     ),
     "make external_ids up": Mutation(
         "payments/transfer.py",
-        "return lineage_for(invoice_id) if generation == 1 else",
-        'return f"{lineage_for(invoice_id)}-{id(object())}" if generation == 1 else',
+        "return lineage_for(invoice_id) if is_plain else",
+        'return f"{lineage_for(invoice_id)}-{id(object())}" if is_plain else',
         "tests/payments/test_transfer.py",
     ),
     "believe a page that hides what we know of": Mutation(

@@ -11,6 +11,7 @@ from payments.errors import BooksRefused, LedgerUnusable
 from payments.ledger.backup import back_up, restore
 from payments.ledger.database import Database, open_database
 from payments.ledger.migrate import NEWEST_REVISION, migrate, revision_of
+from payments.ledger.verification import verify
 from tests.payments.ledger.builders import NOW, a_policy
 from tests.payments.ledger.conftest import Books
 from tests.payments.ledger.full_books import content, fill
@@ -130,10 +131,14 @@ def test_a_backup_of_an_older_version_is_brought_up_to_date(
     database: Database, file: Path, empty: Database
 ) -> None:
     """In a copy: the file stays what it was, for the program that wrote it."""
-    back_up(database, file, silent)
+    fill(database)
+    statement = back_up(database, file, silent).statement
     _downgrade(file)
     backup = file.read_bytes()
-    restore(file, empty, silent)
+    restored = restore(file, empty, silent)
+    assert restored.statement.net_centavos == statement.net_centavos > 0
+    assert restored.statement.transfers == statement.transfers
+    assert verify(empty, lambda _: None) == []
     assert revision_of(empty) == NEWEST_REVISION
     assert file.read_bytes() == backup
 

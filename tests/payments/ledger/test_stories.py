@@ -30,7 +30,8 @@ from payments.ledger.lists import (
     list_events,
     list_transfers,
 )
-from payments.ledger.prepared import Prepared
+from payments.ledger.period import read_period
+from payments.ledger.prepared import _Plan
 from payments.ledger.processes import Process, record_alive
 from payments.ledger.tables import acts, inbox_events, planned_invoices
 from payments.transfer import TransferState
@@ -434,18 +435,31 @@ def big_file(tmp_path_factory: pytest.TempPathFactory, migrated_file: Path) -> P
             ),
         )  # fmt: skip
         connection.executemany(
-            "INSERT INTO credits VALUES (?, ?, ?, ?, 50, ?, 0, 'forward', ?, ?)",
+            "INSERT INTO credits VALUES (?, ?, ?, ?, ?, 50, ?, 0, 'forward', ?, ?)",
             (
-                (f"i{each}", f"l{each}", f"e{each}", 1050 + each, 1000 + each, moment(each), moment(each))
+                (
+                    each + 1,
+                    f"i{each}",
+                    f"l{each}",
+                    f"e{each}",
+                    1050 + each,
+                    1000 + each,
+                    moment(each),
+                    moment(each),
+                )
                 for each in range(MANY)
             ),
         )
         connection.executemany(
-            "INSERT INTO transfers (id, invoice_id, generation, external_id, amount_centavos, destination_id, state, "
-            "attempt, calls, call_tag, due_at, lease_expires_at, bank_transfer_id, created_at, sent_at, settled_at) "
-            "VALUES (?, ?, 1, ?, ?, 1, ?, 1, 1, 'c', ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO bank_transfers VALUES (?, ?, ?, 'success', ?, NULL, ?)",
+            ((f"b{each}", each + 1, f"credit-i{each}", 1000 + each, moment(each)) for each in range(MANY)),
+        )
+        connection.executemany(
+            "INSERT INTO transfers (id, credit_number, invoice_id, generation, external_id, amount_centavos, "
+            "destination_id, state, attempt, calls, call_tag, due_at, lease_expires_at, bank_transfer_id, created_at, "
+            "sent_at, settled_at) VALUES (?, ?, ?, 1, ?, ?, 1, ?, 1, 1, 'c', ?, ?, ?, ?, ?, ?)",
             (
-                (each + 1, f"i{each}", f"credit-i{each}", 1000 + each, state, moment(each),
+                (each + 1, each + 1, f"i{each}", f"credit-i{each}", 1000 + each, state, moment(each),
                  moment(each) if state == "sending" else None, f"b{each}", moment(each), moment(each),
                  moment(each) if state == "settled" else None)
                 for each in range(MANY)
@@ -459,10 +473,6 @@ def big_file(tmp_path_factory: pytest.TempPathFactory, migrated_file: Path) -> P
                 for each in range(MANY)
                 for fact in ("claimed", "sent", "settled")
             ),
-        )
-        connection.executemany(
-            "INSERT INTO bank_transfers VALUES (?, ?, 'success', ?, NULL, ?)",
-            ((f"b{each}", f"credit-i{each}", 1000 + each, moment(each)) for each in range(MANY)),
         )
         connection.executemany(
             "INSERT INTO attentions (kind, subject, detail, raised_at, resolved_at) "
@@ -535,6 +545,7 @@ READS: dict[str, Callable[[Database], object]] = {
     "acts": lambda books: list_acts(books, None),
     "search by invoice": lambda books: search.search(books, "i77777"),
     "search by external id": lambda books: search.search(books, "credit-i77777"),
+    "search by a reissue's": lambda books: search.search(books, "credit-i77777-r2"),
     "search by bank id": lambda books: search.search(books, "b77777"),
     "search by event": lambda books: search.search(books, "e77777"),
     "search by log": lambda books: search.search(books, "l77777"),
@@ -542,6 +553,9 @@ READS: dict[str, Callable[[Database], object]] = {
     "search in vain": lambda books: search.search(books, "nothing"),
     "a credit": lambda books: stories.read_credit(books, "i50003"),
     "an event": lambda books: stories.read_event(books, "e50003"),
+    "a day": lambda books: read_period(
+        books, datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 1, 1, 0, 5, tzinfo=UTC)
+    ),
     "a batch": lambda books: stories.read_batch(books, 7777),
     "the system": lambda books: overview.read_system(books, NOW),
 }
@@ -586,16 +600,15 @@ def test_no_read_walks_through_a_whole_table(big: Database, monkeypatch: pytest.
 def note_statements(database: Database, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Any]]:
     """Every statement that is run from now on, with its parameters; prepared ones are run on the driver itself."""
     noted: list[tuple[str, Any]] = []
-    run = Prepared.run
+    execute = _Plan.execute
 
-    def run_noted(self: Prepared, connection: Any, values: Any) -> Any:
-        plan = self._plan(connection.dialect)
-        noted.append((plan.sql, plan.arguments(values)))
-        return run(self, connection, values)
+    def execute_noted(self: _Plan, connection: Any, values: Any) -> Any:
+        noted.append((self.sql, self.arguments(values)))
+        return execute(self, connection, values)
 
     def note(_connection: object, _cursor: object, sql: str, parameters: Any, *_: object) -> None:
         noted.append((sql, parameters))
 
-    monkeypatch.setattr(Prepared, "run", run_noted)
+    monkeypatch.setattr(_Plan, "execute", execute_noted)
     sqlalchemy_event.listen(database._engine, "before_cursor_execute", note)
     return noted

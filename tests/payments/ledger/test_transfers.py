@@ -5,8 +5,9 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from sqlalchemy import text
 
-from payments.ledger import lookups, outcomes, transfers
+from payments.ledger import lookups, outcomes, search, stories, transfers
 from payments.transfer import BankTransfer, lineage_for
 from tests.payments.ledger.builders import INVOICE, NOW, a_policy, an_invoice_log, at_bank
 from tests.payments.ledger.conftest import Books
@@ -299,6 +300,24 @@ def test_a_claim_that_a_failover_lost_changes_nothing_of_who_has_its_number_now(
     else:
         getattr(books, act)(lost)
     assert (books.row(invoice_id="1"), books.row(invoice_id="2")) == before
+
+
+@pytest.mark.parametrize("act", ["accept", "unclear", "release", "refuse", "look_up", "look_up_living"])
+def test_a_claim_whose_credit_a_failover_lost_changes_nothing(books: Books, act: str) -> None:
+    """Reconciliation finds the credit again later, and looks its transfer up before anything is sent."""
+    books.credit(invoice_id="1")
+    claim = books.claim()
+    lost = replace(claim, invoice_id="9", external_id="credit-9")
+    before = books.row(invoice_id="1")
+    if act == "accept":
+        assert books.accept(lost, at_bank("A", invoice_id="9")) == 0
+    elif act == "look_up":
+        assert books.look_up(lost).outcome == "overtaken"
+    elif act == "look_up_living":
+        assert books.look_up(lost, at_bank("A", invoice_id="9")).outcome == "overtaken"
+    else:
+        getattr(books, act)(lost)
+    assert books.row(invoice_id="1") == before
 
 
 def test_what_a_late_sleeper_was_told_is_remembered(books: Books) -> None:
@@ -706,6 +725,82 @@ def test_equal_amounts_to_the_same_account_are_kept_apart(books: Books) -> None:
     books.news(at_bank("A101", "success", invoice_id="101"))
     books.news(at_bank("A100", "failed", invoice_id="100"), EMPTY)
     assert (books.states_of("101"), books.states_of("100")) == (["settled"], ["failed", "pending"])
+
+
+# --- an invoice that could be taken for another's reissue ---
+
+
+@pytest.mark.parametrize("order", [("7", "7-r2"), ("7-r2", "7")])
+@pytest.mark.parametrize("together", [True, False])
+def test_an_invoice_that_ends_as_a_reissue_does_is_forwarded_beside_it(
+    books: Books, order: tuple[str, str], together: bool
+) -> None:
+    """The second transfer of invoice 7 and the first of invoice 7-r2: whichever comes first, each has its own name."""
+    logs = [an_invoice_log(invoice_id=invoice) for invoice in order]
+    for group in [logs] if together else [[log] for log in logs]:
+        books.tell(*group)
+    _accept_all(books)
+    books.news(at_bank("credit-7", "failed", invoice_id="7"), EMPTY)
+    books.become_due()
+    [reissue] = books.claim_all()
+    known = at_bank("credit-7", "failed", invoice_id="7")
+    again = books.look_up(reissue, known).to_send
+    assert again is not None
+    books.accept(again, at_bank("B", invoice_id="7", generation=2))
+    assert (books.row(2, "7").external_id, books.row(1, "7-r2").external_id) == (
+        "credit-7-r2",
+        "credit-7-r2-r1",
+    )
+    books.news(at_bank("B", "success", external_id="credit-7-r2", invoice_id="7", generation=2))
+    assert (books.states_of("7"), books.states_of("7-r2")) == (["failed", "settled"], ["sent"])
+    books.news(at_bank("credit-7-r2-r1", "failed", invoice_id="7-r2"), EMPTY)
+    assert (books.states_of("7"), books.states_of("7-r2")) == (["failed", "settled"], ["failed", "pending"])
+    assert books.row(2, "7-r2").external_id == "credit-7-r2-r2"
+    assert books.attention == []
+
+
+def test_a_look_up_that_confuses_both_is_for_a_person(books: Books) -> None:
+    """Its lineage's tag is the other's external_id; what cannot be told apart at the bank is never sent."""
+    books.credit("7-r2")
+    books.unclear(books.claim())
+    books.pass_time(61)
+    books.look_up(books.claim(), at_bank("B", "success", invoice_id="7", generation=2))
+    assert (books.states_of("7-r2"), books.attention) == (["dead"], ["transfer_dead"])
+
+
+def test_a_transfer_seen_before_its_credit_was_known_is_its_credit_s(books: Books) -> None:
+    """In a look-up for another, by a tag that both carry: it is for a person there, and settles here."""
+    books.credit()
+    books.unclear(books.claim())
+    books.pass_time(61)
+    books.look_up(books.claim(), at_bank("B", invoice_id="99"))
+    assert books.attention == ["transfer_dead"]
+    books.credit("99")
+    books.news(at_bank("B", "success", invoice_id="99"))
+    assert books.states_of("99") == ["settled"]
+    story = stories.read_credit(books.database, "99")
+    assert story is not None
+    assert "sighting" in [entry.kind for entry in story.entries]
+
+
+def test_the_first_transfer_of_older_books_is_found_by_its_older_name(books: Books) -> None:
+    """Version 0002 called it as the second of another invoice is called; the schema kept them apart, and still does."""
+    books.credit("7-r2")
+    with books.database.transaction() as connection:
+        connection.execute(text("UPDATE transfers SET external_id = 'credit-7-r2'"))
+    _accept_all(books)
+    books.credit("7")
+    books.news(at_bank("credit-7-r2", "success", invoice_id="7-r2", external_id="credit-7-r2"))
+    assert (books.states_of("7-r2"), books.states_of("7")) == (["settled"], ["pending"])
+    hits = search.search(books.database, "credit-7-r2")
+    assert ("transfer", "7-r2") in [(hit.kind, hit.id) for hit in hits]
+
+
+def _accept_all(books: Books) -> None:
+    """The bank takes whatever is due, and calls each as we do."""
+    for claim in books.claim_all():
+        there = at_bank(claim.external_id, invoice_id=claim.invoice_id, external_id=claim.external_id)
+        assert books.accept(claim, there) == 1
 
 
 # --- in flight ---

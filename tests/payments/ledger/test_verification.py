@@ -14,9 +14,6 @@ DAMAGES = {
     "UPDATE transfers SET amount_centavos = 99999999999999 WHERE invoice_id = '102'": (
         "transfers of more than their credit's net: credit-102"
     ),
-    "UPDATE transfers SET external_id = 'credit-7' WHERE invoice_id = '104'": (
-        "transfers whose external_id is not their invoice's and generation's: credit-7"
-    ),
     "UPDATE transfers SET generation = 3, external_id = 'credit-104-r3' WHERE invoice_id = '104'": (
         "lineages with a gap in their generations: 104"
     ),
@@ -46,7 +43,7 @@ def test_sound_books_have_no_finding(database: Database) -> None:
     fill(database)
     looked_at: list[str] = []
     assert verify(database, looked_at.append) == []
-    assert len(looked_at) >= 12
+    assert len(looked_at) >= 11
 
 
 @pytest.mark.parametrize("damage", DAMAGES)

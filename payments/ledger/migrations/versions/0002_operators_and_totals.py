@@ -101,7 +101,7 @@ def _count_what_is_there() -> None:
         ("credits.gross", "gross_centavos", "1 = 1"),
         ("credits.fee", "fee_centavos", "1 = 1"),
         ("credits.net", "net_centavos", "1 = 1"),
-        ("credits.withheld", "withheld_centavos", "1 = 1"),
+        ("credits.withheld", "withheld_centavos", "withheld_centavos > 0"),
         ("credits.not_forwarded", "net_centavos", "disposition <> 'forward'"),
     ):
         op.execute(
