@@ -5,10 +5,9 @@ clients; a fact whose money or identity cannot be read is *unreadable*: never gu
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 import msgspec
 
@@ -18,8 +17,7 @@ from payments.transfer import BankTransfer, TransferNews
 Fact = Credit | Reversal | TransferNews
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
+class Event(NamedTuple):
     """One notification from the bank, and the fact in it that concerns money.
 
     ``fact`` is None when the event is of no interest to us or could not be read; in the second case

@@ -6,6 +6,7 @@ Statements come in sizes of powers of two, so that each is compiled once.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 from sqlalchemy import (
@@ -39,61 +40,77 @@ class InsertMany:
         self._table = table
         self._names = names
         self._shared = shared
-        self._plans: dict[tuple[str, int], tuple[str, list[tuple[str, int]]]] = {}
-        self._binders: dict[str, tuple[list[Any], list[Any]]] = {}
+        self._in_order = [column.name for column in table.c if column.name in {*names, *shared}]
+        self._statements: dict[tuple[str, int], str] = {}
+        self._binders: dict[str, dict[str, Any]] = {}
 
     def run(self, connection: Connection, rows: Sequence[Sequence[Any]], **shared: Any) -> int:
         """Insert them; returns how many were new. A row that meets any unique constraint is skipped."""
         driver = connection.connection.driver_connection
         assert driver is not None  # the connection is open
-        binders, shared_binders = self._binders_for(connection.dialect)
-        same = _bound(shared_binders, [shared[name] for name in self._shared])
+        dialect = connection.dialect
+        binders = self._binders_for(dialect)
+        same = {name: _bound(binders[name], shared[name]) for name in self._shared}
         inserted = 0
         for part in _parts(rows):
-            values = [value for row in part for value in _bound(binders, row)] + same
-            sql, parameters = self._plan(connection.dialect, len(part))
-            if connection.dialect.positional:
-                arguments: Any = [values[position] for _, position in parameters]
+            # By column: most need no binder, and are passed on without a look at each value.
+            columns: dict[str, Sequence[Any]] = dict(zip(self._names, zip(*part, strict=True), strict=True))
+            for name, column in columns.items():
+                if (bind := binders[name]) is not None:
+                    columns[name] = [_bound(bind, value) for value in column]
+            sql = self._statement(dialect, len(part))
+            arguments: Any
+            if dialect.positional:
+                for name, value in same.items():
+                    columns[name] = [value] * len(part)
+                arguments = list(
+                    chain.from_iterable(zip(*map(columns.__getitem__, self._in_order), strict=True))
+                )
             else:
-                arguments = {name: values[position] for name, position in parameters}
+                arguments = same | {
+                    f"{name}_{number}": value
+                    for name, column in columns.items()
+                    for number, value in enumerate(column)
+                }
             inserted += driver.execute(sql, arguments).rowcount
         return inserted
 
-    def _binders_for(self, dialect: Dialect) -> tuple[list[Any], list[Any]]:
+    def _binders_for(self, dialect: Dialect) -> dict[str, Any]:
         binders = self._binders.get(dialect.name)
         if binders is None:
-            of_rows, of_all = (
-                [self._table.c[name].type.dialect_impl(dialect).bind_processor(dialect) for name in names]
-                for names in (self._names, self._shared)
-            )
-            binders = self._binders[dialect.name] = of_rows, of_all
+            binders = self._binders[dialect.name] = {
+                name: self._table.c[name].type.dialect_impl(dialect).bind_processor(dialect)
+                for name in self._in_order
+            }
         return binders
 
-    def _plan(self, dialect: Dialect, size: int) -> tuple[str, list[tuple[str, int]]]:
-        plan = self._plans.get((dialect.name, size))
-        if plan is None:
-            plan = self._plans[dialect.name, size] = self._compile(dialect, size)
-        return plan
+    def _statement(self, dialect: Dialect, size: int) -> str:
+        statement = self._statements.get((dialect.name, size))
+        if statement is None:
+            statement = self._statements[dialect.name, size] = self._compile(dialect, size)
+        return statement
 
-    def _compile(self, dialect: Dialect, size: int) -> tuple[str, list[tuple[str, int]]]:
-        places: dict[str, int] = {}
+    def _compile(self, dialect: Dialect, size: int) -> str:
+        def names_of(number: int) -> dict[str, str]:
+            return {name: name if name in self._shared else f"{name}_{number}" for name in self._in_order}
 
-        def place(name: str, parameter: str) -> Any:
-            places[parameter] = len(places)
-            return bindparam(parameter, type_=self._table.c[name].type)
-
-        rows = [{name: place(name, f"{name}_{number}") for name in self._names} for number in range(size)]
-        same = {name: place(name, name) for name in self._shared}
+        rows = [
+            {name: bindparam(each, type_=self._table.c[name].type) for name, each in names_of(number).items()}
+            for number in range(size)
+        ]
         compiled = (
             insert_into(self._table, dialect.name)
-            .values([row | same for row in rows])
+            .values(rows)
             .on_conflict_do_nothing()
             .compile(dialect=dialect)
         )
         assert isinstance(compiled, SQLCompiler)
-        names = compiled.positiontup if compiled.positional else list(compiled.params)
-        assert names is not None  # the compiler is positional
-        return compiled.string, [(name, places[name]) for name in names]
+        # Row by row, and in a row in the table's order: so run() gives them to a driver that counts them.
+        if compiled.positiontup is not None:
+            assert compiled.positiontup == [
+                each for number in range(size) for each in names_of(number).values()
+            ]
+        return compiled.string
 
 
 class SelectAmong:
@@ -164,11 +181,8 @@ class _Among:
         return prepared
 
 
-def _bound(binders: Sequence[Any], values: Sequence[Any]) -> list[Any]:
-    return [
-        value if bind is None or value is None else bind(value)
-        for bind, value in zip(binders, values, strict=True)
-    ]
+def _bound(bind: Callable[[Any], Any] | None, value: Any) -> Any:
+    return value if bind is None or value is None else bind(value)
 
 
 def _parts(rows: Sequence[Any]) -> Iterator[Sequence[Any]]:

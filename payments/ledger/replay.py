@@ -6,7 +6,6 @@ recorded as not ours stays so, since somebody else may have forwarded it meanwhi
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import datetime
 
 from sqlalchemy import Connection, and_, bindparam, delete, exists, func, or_, select
@@ -93,7 +92,7 @@ def read_again(row: Row) -> Event:
     )
     body = bytes(row.body)
     event = read_log(row.subscription, body) if came_as_log else read_event(body)
-    return replace(event, event_id=row.event_id)
+    return event._replace(event_id=row.event_id)
 
 
 _STORED = Prepared(

@@ -1,6 +1,5 @@
 """What an operator may do and may not, that it is recorded, and that two of them cannot both do it."""
 
-import dataclasses
 import json
 import threading
 from collections.abc import Callable
@@ -475,7 +474,7 @@ def newer_readers(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
 
     def install() -> None:
         def read_and_keep(body: bytes) -> Event:
-            return dataclasses.replace(read(body), body=body)
+            return read(body)._replace(body=body)
 
         monkeypatch.setattr(replay, "read_event", read_and_keep)
 
