@@ -26,6 +26,12 @@ class DeliveryProtocol(HttpToolsProtocol):
         self._receiver: Receiver | None = self.app_state.get(STATE)
         self._arriving: _Delivery | None = None
 
+    def on_message_begin(self) -> None:
+        """Only what on_url and on_header need; a delivery needs no scope."""
+        self.url = b""
+        self.headers = []
+        self.expect_100_continue = False
+
     def on_headers_complete(self) -> None:
         """Decide which way this request goes."""
         if (
@@ -45,6 +51,13 @@ class DeliveryProtocol(HttpToolsProtocol):
             if length.isdigit() and int(length) <= BODY_BYTES_MAX:
                 self.cycle = self._arriving = _Delivery(self, signature)  # type: ignore[assignment]
                 return
+        self._go_the_long_way()
+
+    def _go_the_long_way(self) -> None:
+        url, headers, expects = self.url, self.headers, self.expect_100_continue
+        super().on_message_begin()
+        self.url, self.expect_100_continue = url, expects
+        self.headers.extend(headers)  # the scope has the same list
         super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:

@@ -64,9 +64,10 @@ class Intake(Generic[Arrival]):
         """
         if len(self._waiting) >= WAITING_MAX:
             raise LedgerUnavailable(f"{WAITING_MAX} events are waiting for the database")
-        with self._changed:
-            self._waiting.append((arrival, told))
-            if len(self._waiting) == 1 or len(self._waiting) >= EVENTS_WORTH_A_COMMIT:
+        self._waiting.append((arrival, told))
+        # Those are the numbers that somebody may be waiting for; in between, nobody is to be disturbed.
+        if len(self._waiting) == 1 or len(self._waiting) >= EVENTS_WORTH_A_COMMIT:
+            with self._changed:
                 self._changed.notify_all()
         if self._loop is None:
             self._loop = asyncio.get_running_loop()

@@ -80,15 +80,23 @@ def write(connection: Connection) -> None:
     dialect = connection.dialect.name
     driver = connection.connection.driver_connection
     shard = driver.info.backend_pid % _SHARDS if dialect == "postgresql" and driver is not None else 0
+    of_all: list[dict[str, Any]] = []
+    of_minutes: list[dict[str, Any]] = []
     for (name, minute), (number, centavos) in sorted(
-        gathered.items(), key=lambda item: (item[0][1] is not None, str(item[0][1]), item[0][0])
+        gathered.items(), key=lambda item: (str(item[0][1]), item[0][0])
     ):
         if number or centavos:
             row = {"name": name, "shard": shard, "number": number, "centavos": centavos}
             if minute is None:
-                _upsert(totals, dialect).run(connection, row)
+                of_all.append(row)
             else:
-                _upsert(tallies, dialect).run(connection, row | {"minute": minute})
+                of_minutes.append(row | {"minute": minute})
+    for table, rows in ((totals, of_all), (tallies, of_minutes)):
+        if rows:
+            _upsert(table, dialect, len(rows)).run(
+                connection,
+                {f"{name}_{place}": value for place, row in enumerate(rows) for name, value in row.items()},
+            )
 
 
 # --- reading ---
@@ -163,9 +171,12 @@ def _sum(column: Column[int]) -> Label[Any]:
 
 
 @cache
-def _upsert(table: Table, dialect: str) -> Prepared:
+def _upsert(table: Table, dialect: str, size: int) -> Prepared:
     statement = insert_into(table, dialect).values(
-        {column.name: bindparam(column.name, type_=column.type) for column in table.c}
+        [
+            {column.name: bindparam(f"{column.name}_{place}", type_=column.type) for column in table.c}
+            for place in range(size)
+        ]
     )
     return Prepared(
         statement.on_conflict_do_update(

@@ -39,9 +39,9 @@ MUTATIONS = {
     ),
     "answer before the commit": Mutation(
         "webhooks/intake.py",
-        "            self._waiting.append((arrival, told))\n",
-        "            self._waiting.append((arrival, told))\n"
-        '            told(Receipt(arrival.event.event_id, "credit", None))\n',
+        "        self._waiting.append((arrival, told))\n",
+        "        self._waiting.append((arrival, told))\n"
+        '        told(Receipt(arrival.event.event_id, "credit", None))\n',
         "tests/webhooks/test_intake.py::test_nobody_is_answered_before_its_own_commit",
     ),
     "reuse the attempt's number": Mutation(
