@@ -102,11 +102,11 @@ class _Delivery:
 
     def reply(self, answer: Answer) -> None:
         """Write the answer, unless the bank has hung up; then let uvicorn go on with the connection."""
-        self.response_complete = True
         protocol = self._protocol
         transport = protocol.transport
-        if transport.is_closing():
+        if self.response_complete or transport.is_closing():
             return
+        self.response_complete = True
         parts = [STATUS_LINE[answer.status]]
         for name, value in (*protocol.server_state.default_headers, *answer.headers):
             parts += (name, b": ", value, b"\r\n")

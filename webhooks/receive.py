@@ -86,6 +86,13 @@ class Receiver:
             self._metrics.count_event(chosen.status, perf_counter() - began)
             reply(chosen)
 
+        try:
+            self._take(body, signature, answer)
+        except Exception:  # a bug; the bank tries again, and the server does not take it for a bad request
+            log.exception("event.not_taken")
+            answer(_BUG)
+
+    def _take(self, body: bytes, signature: str, answer: Callable[[Answer], None]) -> None:
         if not signature:
             self._metrics.signature_refusals.inc()
             return answer(_UNSIGNED)

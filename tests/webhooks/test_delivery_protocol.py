@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import pytest
 import uvicorn
 
+from payments.bank.signature import BankKeys
 from payments.ledger import inbox
 from payments.ledger.inbox import Receipt
 from payments.settings import Settings
@@ -335,19 +336,26 @@ def test_a_server_that_ends_answers_what_it_has_taken_in(
     assert served.stored() == ["6000000000000001"]
 
 
+@pytest.mark.parametrize(
+    "place", [(inbox, "accept"), (BankKeys, "check_cached")], ids=["storing", "checking"]
+)
 def test_a_bug_is_answered_500_and_the_connection_goes_on(
-    served: Served, request_for: Callable[..., bytes], monkeypatch: pytest.MonkeyPatch
+    served: Served,
+    request_for: Callable[..., bytes],
+    monkeypatch: pytest.MonkeyPatch,
+    place: tuple[object, str],
 ) -> None:
-    """So the bank tries again; only the event that meets it is harmed."""
-    accept = inbox.accept
+    """So the bank tries again; only the event that meets it is harmed. The same by either way."""
 
     def broken(*arguments: object) -> list[Receipt]:
         raise ZeroDivisionError("a bug")
 
-    monkeypatch.setattr(inbox, "accept", broken)
     client = served.connect()
-    client.send(request_for(invoice_event()))
-    assert client.read().status == 500
-    monkeypatch.setattr(inbox, "accept", accept)
+    with monkeypatch.context() as patch:
+        patch.setattr(*place, broken)
+        client.send(request_for(invoice_event()))
+        assert client.read().status == 500
+        client.send(chunked(request_for(invoice_event())))
+        assert client.read().status == 500
     client.send(request_for(invoice_event()))
     assert client.read().status == 200
