@@ -179,6 +179,6 @@ def test_the_page_names_files_and_commands_that_are_there() -> None:
     for test in re.findall(r"`(tests/[\w/.]+)`", page):
         assert (ROOT / test).exists(), test
     for block in re.findall(r"```\n(.*?)```", page, re.DOTALL):
-        for line in block.splitlines():
+        for line in block.replace("\\\n", " ").splitlines():
             if line.startswith(("scripts/", "sudo ", "systemctl ")):
                 shlex.split(line, comments=True)
