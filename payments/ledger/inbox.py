@@ -7,6 +7,7 @@ invoice's id, never by signature (a signature can be altered and stay valid).
 from collections.abc import Sequence
 from datetime import datetime
 from enum import StrEnum
+from functools import partial
 from typing import NamedTuple
 
 from sqlalchemy import Connection, bindparam, select, union_all, update
@@ -78,8 +79,10 @@ def accept(
     ``source`` is ``webhook`` or ``reconciliation``. Raises LedgerUnavailable: then nothing was stored.
     """
     in_order = sorted(range(len(arrivals)), key=lambda position: lock_order(arrivals[position].event))
-    # What reconciliation finds has a past more often than not.
-    ways = (_all_are_new, _some_are_known, _one_by_one) if source == "webhook" else (_one_by_one,)
+    # Nearly all groups are new, and the constraints tell of those that are not: then it is asked which are known. What
+    # reconciliation finds has a past more often than not.
+    plain = (partial(_plain_and_others, asks=False), partial(_plain_and_others, asks=True))
+    ways = (*plain, _one_by_one) if source == "webhook" else (_one_by_one,)
     for way in ways:
         try:
             with database.transaction() as connection:
@@ -152,30 +155,6 @@ def _close_unreadable_of(connection: Connection, event: Event, now: datetime) ->
 
 class _Overtaken(Exception):
     """Some of these events, or their credits, are in the books already: since long, or since this very moment."""
-
-
-def _all_are_new(
-    connection: Connection,
-    arrivals: Sequence[Arrival],
-    in_order: Sequence[int],
-    source: str,
-    policy: ForwardingPolicy,
-    now: datetime,
-) -> dict[int, Receipt]:
-    """Ask for none of them. Nearly all groups are like that, and the constraints tell of those that are not."""
-    return _plain_and_others(connection, arrivals, in_order, source, policy, now, asks=False)
-
-
-def _some_are_known(
-    connection: Connection,
-    arrivals: Sequence[Arrival],
-    in_order: Sequence[int],
-    source: str,
-    policy: ForwardingPolicy,
-    now: datetime,
-) -> dict[int, Receipt]:
-    """Ask which of them are known."""
-    return _plain_and_others(connection, arrivals, in_order, source, policy, now, asks=True)
 
 
 def _one_by_one(
