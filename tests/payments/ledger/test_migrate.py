@@ -27,6 +27,7 @@ from payments.ledger.database import Database, open_database
 from payments.ledger.migrate import NEWEST_REVISION, migrate, revision_of
 from payments.ledger.statement import read_statement
 from payments.ledger.tables import metadata
+from payments.ledger.totals import disagreements, read_totals, recount
 from payments.ledger.verification import verify
 from tests.payments.ledger.full_books import fill
 from tests.postgresql import Databases
@@ -257,6 +258,20 @@ def cast(statement: str, database: Database) -> str:
         .replace(":id", "CAST(:id AS text)")
         .replace(":at", "CAST(:at AS timestamptz)")
     )
+
+
+def test_a_wrong_count_of_what_is_withheld_is_mended(database: Database) -> None:
+    """Books that were brought up by the first 0002 have every credit in it."""
+    fill(database)
+    downgrade(database, "0002")
+    with database.reading() as connection:
+        counted = recount(connection)["credits.withheld"]
+    with database.transaction() as connection:
+        connection.execute(text("UPDATE totals SET number = number + 5 WHERE name = 'credits.withheld'"))
+    migrate(database)
+    with database.reading() as connection:
+        assert read_totals(connection)["credits.withheld"] == counted
+        assert disagreements(connection) == []
 
 
 @pytest.mark.parametrize("url", ["sqlite"], indirect=True)

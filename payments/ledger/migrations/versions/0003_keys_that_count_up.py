@@ -102,6 +102,12 @@ def upgrade() -> None:
         postgresql_where=may_be_a_reissue,
     )
     _check(connection, before)
+    # The first 0002 counted every credit here, and books have it that were brought up by that.
+    op.execute("DELETE FROM totals WHERE name = 'credits.withheld'")
+    op.execute(
+        "INSERT INTO totals (name, shard, number, centavos) SELECT 'credits.withheld', 0, COUNT(*), "
+        "SUM(withheld_centavos) FROM credits WHERE withheld_centavos > 0 HAVING COUNT(*) > 0"
+    )
 
 
 def downgrade() -> None:
