@@ -56,7 +56,7 @@ class Metrics:
         )
         self.event_seconds = Histogram(
             "repasse_event_seconds",
-            "From a webhook's first byte to its answer.",
+            "From a webhook's last byte to its answer.",
             registry=registry,
             buckets=_EVENT_BUCKETS,
         )

@@ -87,8 +87,8 @@ def write_facts(event: str, level: str, facts: Iterable[Mapping[str, str | int |
     out.flush()
 
 
-# JSON of nothing but ids, counts and our own words. Looked at once for all of them, for they nearly always are.
-_PLAIN_FACTS = re.compile(rb'[A-Za-z0-9_",:{}-]*\Z')
+# Objects of nothing but plain words, ids, counts and null. Looked at once for all, for they nearly always are.
+_PLAIN_FACTS = re.compile(rb'(?:\{(?:"\w+":(?:"[A-Za-z0-9_-]{1,96}"|-?[0-9]+|null),?)*\})*\Z')
 
 
 @dataclass

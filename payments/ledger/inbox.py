@@ -7,7 +7,6 @@ invoice's id, never by signature (a signature can be altered and stay valid).
 from collections.abc import Sequence
 from datetime import datetime
 from enum import StrEnum
-from functools import partial
 from typing import NamedTuple
 
 from sqlalchemy import Connection, bindparam, select, union_all, update
@@ -79,19 +78,24 @@ def accept(
     ``source`` is ``webhook`` or ``reconciliation``. Raises LedgerUnavailable: then nothing was stored.
     """
     in_order = sorted(range(len(arrivals)), key=lambda position: lock_order(arrivals[position].event))
-    # Nearly all groups are new, and the constraints tell of those that are not: then it is asked which are known. What
-    # reconciliation finds has a past more often than not.
-    plain = (partial(_plain_and_others, asks=False), partial(_plain_and_others, asks=True))
-    ways = (*plain, _one_by_one) if source == "webhook" else (_one_by_one,)
-    for way in ways:
+    # Nearly all groups are new, and the constraints tell of those that are not: then it is asked which are known, and
+    # at last they are stored one by one. What reconciliation finds has a past more often than not.
+    for asks in (False, True, None) if source == "webhook" else (None,):
         try:
             with database.transaction() as connection:
                 _keep_credits_and_reversals_apart(connection, [arrival.event.fact for arrival in arrivals])
-                receipts = way(connection, arrivals, in_order, source, policy, now)
+                receipts = (
+                    {}
+                    if asks is None
+                    else _accept_plain(connection, arrivals, in_order, source, policy, now, asks=asks)
+                )
+                for position in in_order:
+                    if position not in receipts:
+                        receipts[position] = _accept_one(connection, arrivals[position], source, policy, now)
             return [receipts[position] for position in range(len(arrivals))]
         except _Overtaken:
-            continue  # nothing is left of that way; the last one is never overtaken
-    raise AssertionError("_one_by_one knows every case")
+            continue  # nothing is left of that try; one by one is never overtaken
+    raise AssertionError("_accept_one knows every case")
 
 
 def known_logs(database: Database, log_ids: Sequence[str]) -> set[str]:
@@ -155,35 +159,6 @@ def _close_unreadable_of(connection: Connection, event: Event, now: datetime) ->
 
 class _Overtaken(Exception):
     """Some of these events, or their credits, are in the books already: since long, or since this very moment."""
-
-
-def _one_by_one(
-    connection: Connection,
-    arrivals: Sequence[Arrival],
-    in_order: Sequence[int],
-    source: str,
-    policy: ForwardingPolicy,
-    now: datetime,
-) -> dict[int, Receipt]:
-    return {
-        position: _accept_one(connection, arrivals[position], source, policy, now) for position in in_order
-    }
-
-
-def _plain_and_others(
-    connection: Connection,
-    arrivals: Sequence[Arrival],
-    in_order: Sequence[int],
-    source: str,
-    policy: ForwardingPolicy,
-    now: datetime,
-    asks: bool,
-) -> dict[int, Receipt]:
-    receipts = _accept_plain(connection, arrivals, in_order, source, policy, now, asks)
-    for position in in_order:
-        if position not in receipts:
-            receipts[position] = _accept_one(connection, arrivals[position], source, policy, now)
-    return receipts
 
 
 def _accept_plain(

@@ -58,15 +58,13 @@ def _record_lookup(
     now: datetime,
 ) -> LookupVerdict:
     credit = lock_lineage(connection, claim.invoice_id)
-    if credit is None:
-        return LookupVerdict(
-            "overtaken"
-        )  # lost in a failover; reconciliation finds it anew, and looks it up again
+    if credit is None:  # lost in a failover; reconciliation finds it anew, and looks it up again
+        return LookupVerdict("overtaken")
     for transfer in found:
         sight(connection, transfer, lineage_of(connection, transfer.external_id), None, now)
     row = transfer_of(connection, claim.external_id)
-    if row is None or row.id != claim.transfer_id:
-        return LookupVerdict("overtaken")  # the same, and it is recorded anew already
+    if row is None or row.id != claim.transfer_id:  # the same, and it is recorded anew already
+        return LookupVerdict("overtaken")
     if row.state != TransferState.SENDING or row.attempt != claim.attempt:
         return LookupVerdict("overtaken")
     judgement = judge(claim.external_id, sightings_of(connection, credit.number), found)

@@ -45,7 +45,8 @@ def sight(
     seen = sighting_of(connection, there.id)
     if seen.credit_number is None and credit_number is not None:
         # its credit was recorded after we had seen this one, by chance, in a look-up for another
-        _GIVE_CREDIT.run(connection, {"id_": there.id, "credit": credit_number})
+        given = _GIVE_CREDIT.count(connection, {"id_": there.id, "credit": credit_number})
+        assert given == 1  # the row is locked, and had none
     status = there.status[:24] if _rank(there.status) > _rank(seen.status) else seen.status
     _UPDATE_SIGHTING.run(
         connection,

@@ -175,7 +175,11 @@ def test_facts_written_together_are_the_lines_of_one_by_one(capsys: pytest.Captu
     write_facts("event.stored", "info", [{"event_id": "5", "net_centavos": 1, "subject": None}])
     write_facts("event.stored", "warning", [{"reason": "CPF 529.982.247-25 refused"}])
     write_facts("event.stored", "debug", [{"event_id": "6"}])
-    first, second = map(json.loads, capsys.readouterr().out.splitlines())
+    # Nothing in it but what JSON is made of, and still a secret; the plain one beside it stays as it is.
+    write_facts("event.stored", "info", [{"external_id": "token:abc"}, {"external_id": "credit-1"}])
+    first, second, third, fourth = map(json.loads, capsys.readouterr().out.splitlines())
+    assert "abc" not in third["external_id"]
+    assert fourth["external_id"] == "credit-1"
     assert list(first) == [
         *("timestamp", "level", "event", "process"),
         *("event_id", "net_centavos", "subject"),
