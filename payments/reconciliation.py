@@ -17,9 +17,9 @@ from payments.errors import BankError, LedgerUnavailable, Rejected
 from payments.event import Event, read_event, read_log
 from payments.ledger import inbox, outcomes
 from payments.ledger.batches import read_window
-from payments.ledger.database import Database
 from payments.ledger.reconciliations import last_complete_reconciliation, record_reconciliation
 from payments.policy import ForwardingPolicy
+from payments.storage.database import Database
 from payments.transfer import TransferNews
 
 log = structlog.get_logger()

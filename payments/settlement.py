@@ -17,11 +17,11 @@ import structlog
 from payments.errors import BankError, NotSent, Rejected, Throttled
 from payments.event import read_log
 from payments.ledger import inbox, transfers
-from payments.ledger.database import Database
 from payments.ledger.lookups import LookupVerdict, record_lookups
 from payments.ledger.transfers import Claim
-from payments.observability import write_facts
+from payments.observability.logging import write_facts
 from payments.policy import ForwardingPolicy
+from payments.storage.database import Database
 from payments.transfer import TRANSFERS_PER_CALL_MAX, BankTransfer, TransferOrder, lineage_for, says_duplicate
 
 log = structlog.get_logger()

@@ -15,15 +15,15 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from payments.errors import LedgerUnavailable, LedgerUnusable, RepasseError
-from payments.ledger.acts import WHO_LENGTH_MAX, Operator
-from payments.ledger.archive import MANIFEST, archive
-from payments.ledger.backup import back_up, restore
-from payments.ledger.copying import Copy
-from payments.ledger.database import Database, open_database
-from payments.ledger.moving import move_books, refuse_unknown_revision, reopen_books
-from payments.ledger.verification import verify
 from payments.money import format_brl
+from payments.operator.actions import WHO_LENGTH_MAX, Operator
 from payments.settings import load_settings
+from payments.storage.database import Database, open_database
+from payments.upkeep.archive import MANIFEST, archive
+from payments.upkeep.backup import back_up, restore
+from payments.upkeep.copying import Copy
+from payments.upkeep.moving import move_books, refuse_unknown_revision, reopen_books
+from payments.upkeep.verify import verify
 
 DONE, LEFT, WRONG = 0, 1, 2
 

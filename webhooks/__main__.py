@@ -16,10 +16,10 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from payments.errors import RepasseError, SettingsError
-from payments.ledger.database import open_database
-from payments.ledger.migrate import migrate
-from payments.ledger.presence import refuse_other_hosts
+from payments.operator.presence import refuse_other_hosts
 from payments.settings import Settings, load_settings
+from payments.storage.database import open_database
+from payments.storage.migrate import migrate
 from webhooks.delivery_protocol import DeliveryProtocol
 
 # How long the thread that stores may keep the interpreter while the event loop waits for it. With Python's own 5 ms it
@@ -55,7 +55,7 @@ def main() -> int:
             port=settings.port,
             workers=workers,
             http=DeliveryProtocol,
-            log_config=None,  # our own, see payments.observability
+            log_config=None,  # our own, see payments.observability.logging
             access_log=False,  # every delivery has its own line already
             server_header=False,
             # the bank's own patience is unknown; a commit takes milliseconds, so this is only for the stuck

@@ -20,22 +20,22 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from payments.bank.client import open_bank
 from payments.bank.signature import BankKeys
 from payments.event import read_event
-from payments.heartbeat import Heartbeat
 from payments.ledger import inbox
-from payments.ledger.clock import open_clock
-from payments.ledger.database import open_database
 from payments.ledger.inbox import Arrival, Outcome, Receipt
-from payments.ledger.migrate import migrate
-from payments.ledger.processes import Process
 from payments.ledger.transfers import next_due_at
-from payments.ledger.waking import Listener
-from payments.metrics import Metrics, MetricsText
-from payments.notification import open_notifying
-from payments.observability import configure_logging
+from payments.observability.alerts import open_notifying
+from payments.observability.heartbeat import Heartbeat
+from payments.observability.logging import configure_logging
+from payments.observability.metrics import Metrics, MetricsText
+from payments.observability.ticker import guarded
+from payments.operator.processes import Process
 from payments.reconciliation import Reconciliation, reconcile_once
 from payments.settings import Settings, load_settings, misspelt_settings
 from payments.settlement import Settlement, settle_once
-from payments.ticker import guarded
+from payments.storage.clock import open_clock
+from payments.storage.database import open_database
+from payments.storage.listener import Listener
+from payments.storage.migrate import migrate
 from payments.version import VERSION
 from webhooks.access import Gate
 from webhooks.console.acts import Work

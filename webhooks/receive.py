@@ -21,8 +21,8 @@ from starlette.types import Receive, Scope, Send
 from payments.bank.signature import BankKeys, KeyUnavailable
 from payments.errors import LedgerUnavailable
 from payments.ledger.inbox import Arrival, Outcome, Receipt
-from payments.metrics import Metrics
-from payments.observability import write_facts
+from payments.observability.logging import write_facts
+from payments.observability.metrics import Metrics
 from webhooks.intake import Intake
 
 log = structlog.get_logger()

@@ -17,8 +17,8 @@ from payments.errors import BankError, NotSent, Rejected, Throttled
 from payments.invoice import BankInvoice, InvoiceOrder, Payer
 from payments.ledger import batches
 from payments.ledger.batches import BatchClaim, IssuingWindow
-from payments.ledger.database import Database
-from payments.ledger.switches import paused
+from payments.ledger.pauses import paused
+from payments.storage.database import Database
 from payments.transfer import retry_delay
 from worker.payers import random_amounts, random_payers
 

@@ -8,9 +8,9 @@ from enum import StrEnum
 
 from sqlalchemy import Connection, bindparam, func, select, update
 
-from payments.ledger.database import insert_new
-from payments.ledger.prepared import Prepared
-from payments.ledger.tables import attentions
+from payments.storage.database import insert_new
+from payments.storage.prepared import Prepared
+from payments.storage.schema import attentions
 
 
 class AttentionKind(StrEnum):

@@ -14,11 +14,11 @@ from sqlalchemy import Connection, Row, and_, bindparam, exists, func, insert, o
 
 from payments.errors import ActRefused, LedgerUnavailable
 from payments.invoice import BankInvoice, InvoiceOrder, Payer, order_invoices
-from payments.ledger.acts import Act, Operator, write_act
 from payments.ledger.attention import AttentionKind, raise_attention, resolve_attention
-from payments.ledger.database import Database, insert_new, repeated_on_conflict
-from payments.ledger.switches import is_paused
-from payments.ledger.tables import acts, invoice_batches, issuing_windows, planned_invoices
+from payments.ledger.pauses import is_paused
+from payments.operator.actions import Act, Operator, write_act
+from payments.storage.database import Database, insert_new, repeated_on_conflict
+from payments.storage.schema import acts, invoice_batches, issuing_windows, planned_invoices
 
 # What the result of an act begins with that asks for a batch; one whose batch was issued on the spot has another.
 _ASKED = "asked for"

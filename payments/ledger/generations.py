@@ -10,11 +10,11 @@ from datetime import datetime
 from sqlalchemy import Connection, bindparam, insert, literal_column, select
 
 from payments.ledger import totals
-from payments.ledger.database import insert_new, mark_due
-from payments.ledger.many import InsertAmong
-from payments.ledger.prepared import Prepared, Row
-from payments.ledger.tables import credits, destinations, transfers
 from payments.policy import ForwardingPolicy
+from payments.storage.database import insert_new, mark_due
+from payments.storage.many import InsertAmong
+from payments.storage.prepared import Prepared, Row
+from payments.storage.schema import credits, destinations, transfers
 from payments.transfer import Destination, TransferState, external_id_for, lineage_for
 
 

@@ -15,21 +15,21 @@ from payments.credit import Credit, Reversal
 from payments.event import Event, Fact
 from payments.ledger import totals
 from payments.ledger.attention import AttentionKind, raise_attention, resolve_attention
-from payments.ledger.database import (
+from payments.ledger.generations import create_first_transfer, create_first_transfers
+from payments.ledger.news import record_news
+from payments.ledger.reversals import apply_reversal, owed_centavos, withhold
+from payments.money import net_centavos
+from payments.policy import ForwardingPolicy
+from payments.storage.database import (
     Database,
     NamedLock,
     insert_new,
     lock_for_transaction,
     repeated_on_conflict,
 )
-from payments.ledger.generations import create_first_transfer, create_first_transfers
-from payments.ledger.many import InsertMany, SelectAmong
-from payments.ledger.news import record_news
-from payments.ledger.prepared import Prepared
-from payments.ledger.reversals import apply_reversal, owed_centavos, withhold
-from payments.ledger.tables import credits, inbox_events, made_no_credit, reversals
-from payments.money import net_centavos
-from payments.policy import ForwardingPolicy
+from payments.storage.many import InsertMany, SelectAmong
+from payments.storage.prepared import Prepared
+from payments.storage.schema import credits, inbox_events, made_no_credit, reversals
 from payments.transfer import TransferNews, ends_as_a_reissue, lineage_for
 
 

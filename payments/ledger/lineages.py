@@ -11,11 +11,11 @@ from datetime import datetime
 from sqlalchemy import Connection, and_, bindparam, func, select
 
 from payments.ledger.attention import AttentionKind, resolve_attention
-from payments.ledger.database import mark_due
-from payments.ledger.moves import ABANDONED, RETRIED, move, write_history
-from payments.ledger.prepared import Prepared, Row
-from payments.ledger.tables import bank_transfers, credits, is_live, transfers
+from payments.ledger.state_changes import ABANDONED, RETRIED, move, write_history
 from payments.lineage import Sighting
+from payments.storage.database import mark_due
+from payments.storage.prepared import Prepared, Row
+from payments.storage.schema import bank_transfers, credits, is_live, transfers
 from payments.transfer import TransferState, readings_of
 
 # More than REISSUE_MAX can ask for (20). An operator's retries end there too: what failed so often is paid by hand.

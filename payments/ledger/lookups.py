@@ -10,17 +10,17 @@ from datetime import datetime
 from sqlalchemy import Connection
 
 from payments.ledger.attention import AttentionKind, resolve_attention
-from payments.ledger.database import Database, repeated_on_conflict
 from payments.ledger.generations import destination_of
 from payments.ledger.lineages import lineage_of, lock_lineage, sightings_of, transfer_of
-from payments.ledger.moves import move, write_history
 from payments.ledger.outcomes import apply_sighting, fail_and_reissue, kill, stop_for
-from payments.ledger.prepared import Row
 from payments.ledger.reversals import apply_reversal, owed_centavos, restore_withheld, shrink
 from payments.ledger.sightings import sight
+from payments.ledger.state_changes import move, write_history
 from payments.ledger.transfers import Claim, give_back, move_claimed
 from payments.lineage import Adopt, AskWhy, Replace, Send, Wait, judge
 from payments.policy import ForwardingPolicy
+from payments.storage.database import Database, repeated_on_conflict
+from payments.storage.prepared import Row
 from payments.transfer import BankTransfer, TransferState, difference
 
 

@@ -10,12 +10,12 @@ from sqlalchemy import Connection
 from payments.ledger.attention import AttentionKind, raise_attention
 from payments.ledger.generations import destination_of
 from payments.ledger.lineages import live_of, lock_lineage, owner_of, transfer_of
-from payments.ledger.moves import ABANDONED, has_fact
 from payments.ledger.outcomes import fail_and_reissue, kill, settle, stop_for
-from payments.ledger.prepared import Row
 from payments.ledger.reversals import apply_reversal, restore_withheld
 from payments.ledger.sightings import sight
+from payments.ledger.state_changes import ABANDONED, has_fact
 from payments.policy import ForwardingPolicy
+from payments.storage.prepared import Row
 from payments.transfer import (
     LOST_STATUSES,
     BankStatus,

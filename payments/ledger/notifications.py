@@ -10,8 +10,8 @@ from datetime import datetime, timedelta
 from sqlalchemy import bindparam, or_, select, update
 
 from payments.ledger import totals
-from payments.ledger.database import Database
-from payments.ledger.tables import attentions
+from payments.storage.database import Database
+from payments.storage.schema import attentions
 
 
 @dataclass(frozen=True, slots=True)

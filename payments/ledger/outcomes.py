@@ -10,15 +10,15 @@ from sqlalchemy import Connection, bindparam, exists, literal_column, select
 
 from payments.ledger import totals
 from payments.ledger.attention import AttentionKind, raise_attention, resolve_attention
-from payments.ledger.database import Database
 from payments.ledger.generations import create_next_transfer
 from payments.ledger.lineages import GENERATIONS_MAX, latest_generation, lock_lineage
-from payments.ledger.moves import RETRIED, has_fact, move, write_history
-from payments.ledger.prepared import Prepared, Row
 from payments.ledger.reversals import owed_centavos, withhold
 from payments.ledger.sightings import sighting_of
-from payments.ledger.tables import attentions, transfers
+from payments.ledger.state_changes import RETRIED, has_fact, move, write_history
 from payments.policy import ForwardingPolicy
+from payments.storage.database import Database
+from payments.storage.prepared import Prepared, Row
+from payments.storage.schema import attentions, transfers
 from payments.transfer import LOST_STATUSES, BankStatus, TransferState, external_id_for, reissue_delay
 
 # A Pix arrives within seconds and a TED on the next bank day: a day without an outcome is worth a look. (A TED of

@@ -5,8 +5,8 @@ from datetime import datetime
 from sqlalchemy import insert, select
 
 from payments.ledger import totals
-from payments.ledger.database import Database
-from payments.ledger.tables import reconciliations
+from payments.storage.database import Database
+from payments.storage.schema import reconciliations
 
 
 def record_reconciliation(

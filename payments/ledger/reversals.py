@@ -11,9 +11,9 @@ from sqlalchemy import Connection, bindparam, func, select, update
 from payments.ledger import totals
 from payments.ledger.attention import AttentionKind, raise_attention
 from payments.ledger.lineages import live_of, lock_lineage
-from payments.ledger.moves import move, write_history
-from payments.ledger.prepared import Prepared, Row
-from payments.ledger.tables import credits, reversals, transfers
+from payments.ledger.state_changes import move, write_history
+from payments.storage.prepared import Prepared, Row
+from payments.storage.schema import credits, reversals, transfers
 from payments.transfer import TransferState
 
 

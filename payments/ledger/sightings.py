@@ -7,9 +7,9 @@ from typing import Any
 
 from sqlalchemy import Connection, bindparam, select, update
 
-from payments.ledger.many import InsertMany
-from payments.ledger.prepared import Prepared, Row
-from payments.ledger.tables import bank_transfers
+from payments.storage.many import InsertMany
+from payments.storage.prepared import Prepared, Row
+from payments.storage.schema import bank_transfers
 from payments.transfer import BankStatus, BankTransfer
 
 # A later word of the bank replaces an earlier one, never the other way round: events come in any order.

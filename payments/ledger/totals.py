@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Column, Connection, Label, Table, bindparam, func, select
 
-from payments.ledger.prepared import Prepared, insert_into
-from payments.ledger.tables import credits, tallies, totals, transfers
+from payments.storage.prepared import Prepared, insert_into
+from payments.storage.schema import credits, tallies, totals, transfers
 
 # Bounds of "settled within so many seconds of the credit"; the last one is for whatever took longer.
 SETTLED_WITHIN_SECONDS = (1.0, 5.0, 15.0, 60.0, 300.0, 1800.0, 7200.0, 43200.0, float("inf"))

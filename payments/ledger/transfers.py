@@ -13,16 +13,16 @@ from sqlalchemy import Connection, and_, bindparam, case, func, literal_column, 
 
 from payments.ledger import totals
 from payments.ledger.attention import AttentionKind, raise_attention, resolve_attention
-from payments.ledger.database import Database, repeated_on_conflict
 from payments.ledger.generations import destination_of
 from payments.ledger.lineages import lock_lineage
-from payments.ledger.moves import count_move, guarded_update, write_history
 from payments.ledger.outcomes import apply_sighting, bury
-from payments.ledger.prepared import Prepared, Row
+from payments.ledger.pauses import is_paused
 from payments.ledger.sightings import sight, sight_new
-from payments.ledger.switches import is_paused
-from payments.ledger.tables import transfers
+from payments.ledger.state_changes import count_move, guarded_update, write_history
 from payments.policy import ForwardingPolicy
+from payments.storage.database import Database, repeated_on_conflict
+from payments.storage.prepared import Prepared, Row
+from payments.storage.schema import transfers
 from payments.transfer import (
     BankStatus,
     BankTransfer,

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from payments.credit import Credit, Reversal
 from payments.event import _read_by_steps, read_event, read_log
 from payments.transfer import TransferNews
-from tests.payments.ledger.builders import (
+from tests.payments.builders import (
     INVOICE,
     a_body,
     a_transfer_log,

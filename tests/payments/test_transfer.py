@@ -19,7 +19,7 @@ from payments.transfer import (
     retry_delay,
     says_duplicate,
 )
-from tests.payments.ledger.builders import DESTINATION, INVOICE, a_policy, at_bank
+from tests.payments.builders import DESTINATION, INVOICE, a_policy, at_bank
 
 
 def test_the_external_id_is_derived_from_the_invoice_and_the_generation() -> None:

@@ -15,12 +15,12 @@ from payments.bank.client import Bank
 from payments.event import read_event
 from payments.invoice import BankInvoice, Payer
 from payments.ledger import batches, inbox, transfers
-from payments.ledger.database import Database
-from payments.ledger.migrate import NEWEST_REVISION
-from payments.ledger.processes import Process, record_alive
+from payments.ledger.pauses import Switch
 from payments.ledger.reconciliations import record_reconciliation
-from payments.ledger.switches import Switch
+from payments.operator.processes import Process, record_alive
 from payments.policy import ForwardingPolicy
+from payments.storage.database import Database
+from payments.storage.migrate import NEWEST_REVISION
 from payments.transfer import TransferState
 from scripts.job.arguments import STATES, SWITCHES
 from tests.conftest import NOW

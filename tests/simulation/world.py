@@ -30,13 +30,13 @@ from payments.errors import LedgerUnavailable
 from payments.event import read_event
 from payments.ledger import inbox
 from payments.ledger.batches import next_batch_at, open_window, read_window
-from payments.ledger.database import Database, open_database
-from payments.ledger.migrate import migrate
-from payments.ledger.statement import Statement, read_statement
 from payments.ledger.transfers import next_due_at
+from payments.operator.statement import Statement, read_statement
 from payments.policy import ForwardingPolicy
 from payments.reconciliation import reconcile_once
 from payments.settlement import settle_once
+from payments.storage.database import Database, open_database
+from payments.storage.migrate import migrate
 from payments.transfer import Destination
 from tests.simulation.bank import SimulatedBank
 from tests.simulation.checks import check_end, check_step

@@ -18,11 +18,11 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from payments.errors import ActRefused, LedgerUnavailable
-from payments.ledger import acts
-from payments.ledger.acts import Operator
 from payments.ledger.batches import ask_by_hand
-from payments.ledger.replay import replay_event
-from payments.ledger.stories import read_credit
+from payments.operator import actions as acts
+from payments.operator.actions import Operator
+from payments.operator.replay import replay_event
+from payments.operator.timeline import read_credit
 from payments.policy import ForwardingPolicy
 from webhooks.console import words
 from webhooks.console.door import HOME, session_cookie

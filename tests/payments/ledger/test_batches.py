@@ -11,9 +11,9 @@ from payments.errors import LedgerUnavailable
 from payments.invoice import BankInvoice, InvoiceOrder, Payer
 from payments.ledger import batches
 from payments.ledger.batches import BatchClaim
-from payments.ledger.database import Database, open_database
-from payments.ledger.statement import read_statement
-from tests.payments.ledger.builders import NOW
+from payments.operator.statement import read_statement
+from payments.storage.database import Database, open_database
+from tests.payments.builders import NOW
 
 PLAN = [(Payer("Ana Conceição", "529.982.247-25"), 1_000), (Payer("João", "529.982.247-25"), 2_500)]
 LEASE = 60.0

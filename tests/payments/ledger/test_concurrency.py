@@ -17,11 +17,11 @@ from sqlalchemy import event, select
 
 from payments.invoice import Payer
 from payments.ledger import batches, inbox, transfers
-from payments.ledger.database import open_database
-from payments.ledger.tables import credits
 from payments.ledger.totals import disagreements
-from tests.payments.ledger.builders import a_transfer_log, an_arrival, an_invoice_log, at_bank
-from tests.payments.ledger.conftest import Books
+from payments.storage.database import open_database
+from payments.storage.schema import credits
+from tests.payments.builders import a_transfer_log, an_arrival, an_invoice_log, at_bank
+from tests.payments.conftest import Books
 from tests.postgresql import connection_to
 from tests.running import wait_until
 

@@ -11,13 +11,13 @@ from sqlalchemy import text
 
 from payments.event import read_event
 from payments.ledger import inbox
-from payments.ledger.database import Database, open_database
 from payments.ledger.inbox import Arrival
-from payments.ledger.many import InsertMany, SelectAmong
-from payments.ledger.statement import recount_statement
-from payments.ledger.tables import reversals
+from payments.operator.statement import recount_statement
+from payments.storage.database import Database, open_database
+from payments.storage.many import InsertMany, SelectAmong
+from payments.storage.schema import reversals
 from payments.transfer import ends_as_a_reissue
-from tests.payments.ledger.builders import NOW, a_body, a_policy, an_arrival, an_invoice_log
+from tests.payments.builders import NOW, a_body, a_policy, an_arrival, an_invoice_log
 
 # Few enough that they meet: some invoices, each credited by one of a few logs, in one of a few events. The last of them
 # could be taken for a reissue of the first.

@@ -23,15 +23,15 @@ from sqlalchemy import select
 
 from payments.event import read_log
 from payments.ledger import inbox, lookups, outcomes, transfers
-from payments.ledger.database import open_database
 from payments.ledger.inbox import Arrival
-from payments.ledger.migrate import migrate
-from payments.ledger.statement import read_statement
-from payments.ledger.tables import attentions
-from payments.ledger.tables import transfers as transfers_table
 from payments.ledger.transfers import Claim
+from payments.operator.statement import read_statement
+from payments.storage.database import open_database
+from payments.storage.migrate import migrate
+from payments.storage.schema import attentions
+from payments.storage.schema import transfers as transfers_table
 from payments.transfer import LOST_STATUSES, BankTransfer, TransferOrder, lineage_for
-from tests.payments.ledger.builders import NOW, a_policy, a_transfer_log, an_arrival, an_invoice_log
+from tests.payments.builders import NOW, a_policy, a_transfer_log, an_arrival, an_invoice_log
 
 DUPLICATED = "Duplicated transfer"
 

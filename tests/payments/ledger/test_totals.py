@@ -6,10 +6,10 @@ import pytest
 from sqlalchemy import text
 
 from payments.ledger import totals
-from payments.ledger.database import Database
-from payments.ledger.statement import read_statement, recount_statement
-from tests.payments.ledger.builders import INVOICE, NOW, at_bank
-from tests.payments.ledger.conftest import Books
+from payments.operator.statement import read_statement, recount_statement
+from payments.storage.database import Database
+from tests.payments.builders import INVOICE, NOW, at_bank
+from tests.payments.conftest import Books
 
 
 def kept(database: Database) -> dict[str, totals.Sum]:

@@ -7,11 +7,13 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from payments.ledger import lookups, outcomes, search, stories, transfers
+from payments.ledger import lookups, outcomes, transfers
 from payments.ledger.transfers import Claim
+from payments.operator import search
+from payments.operator import timeline as stories
 from payments.transfer import BankTransfer, lineage_for
-from tests.payments.ledger.builders import INVOICE, NOW, a_policy, an_invoice_log, at_bank
-from tests.payments.ledger.conftest import Books
+from tests.payments.builders import INVOICE, NOW, a_policy, an_invoice_log, at_bank
+from tests.payments.conftest import Books
 
 DUPLICATED = "Duplicated transfer"
 EMPTY = "Insufficient balance"
