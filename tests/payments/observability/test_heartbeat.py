@@ -19,8 +19,6 @@ from payments.storage import database as ledger_database
 from payments.storage.database import Database, open_database
 from tests.conftest import NOW
 from tests.payments.conftest import ON_SQLITE
-
-pytestmark = ON_SQLITE
 from tests.running import wait_until
 
 PROCESS = Process("abc", "web", "host", 4711, "0.1.0")
@@ -40,6 +38,7 @@ def written(moment: datetime) -> str:
     return f"{moment.replace(tzinfo=None).isoformat(timespec='microseconds')}Z"
 
 
+@ON_SQLITE
 def test_a_process_is_seen_from_its_start_to_its_clean_end(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -60,6 +59,7 @@ def test_a_process_is_seen_from_its_start_to_its_clean_end(
     assert row[5] == row[6] is not None
 
 
+@ON_SQLITE
 def test_a_sign_that_cannot_be_written_stops_nothing(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
