@@ -90,6 +90,10 @@ _CENTAVOS_MAX = 10**15
 _Centavos = Annotated[int, msgspec.Meta(ge=0, le=_CENTAVOS_MAX)]
 _Id = Annotated[str, msgspec.Meta(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_-]+\Z")]
 
+# The bank's ids are numbers. A dash would let an invoice's external_id be taken for a reissue of another's, so an event
+# with such an invoice id is unreadable: stored whole, for a person.
+_InvoiceId = Annotated[str, msgspec.Meta(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9]+\Z")]
+
 
 class _Identified(msgspec.Struct):
     id: _Id
@@ -115,7 +119,7 @@ class _LogJson(msgspec.Struct, rename="camel"):
 
 
 class _InvoiceJson(msgspec.Struct):
-    id: _Id
+    id: _InvoiceId
     amount: _Centavos
     fee: _Centavos
     tags: list[str] | None = None  # null would not be money

@@ -18,7 +18,7 @@ from payments.ledger.attention import AttentionKind, raise_attention, resolve_at
 from payments.ledger.pauses import is_paused
 from payments.operator.actions import Act, Operator, write_act
 from payments.storage.database import Database, insert_new, repeated_on_conflict
-from payments.storage.schema import acts, invoice_batches, issuing_windows, planned_invoices
+from payments.storage.schema import actions, invoice_batches, issuing_windows, planned_invoices
 
 # What the result of an act begins with that asks for a batch; one whose batch was issued on the spot has another.
 _ASKED = "asked for"
@@ -143,12 +143,17 @@ def asked_by_hand(database: Database, since: datetime) -> list[str]:
     A tag can be planned once only, however many workers read it.
     """
     with database.reading() as connection:
-        planned = exists().where(invoice_batches.c.tag == acts.c.subject)
+        planned = exists().where(invoice_batches.c.tag == actions.c.subject)
         return list(
             connection.execute(
-                select(acts.c.subject)
-                .where(acts.c.kind == "issue", acts.c.result.startswith(_ASKED), acts.c.at >= since, ~planned)
-                .order_by(acts.c.id)
+                select(actions.c.subject)
+                .where(
+                    actions.c.kind == "issue",
+                    actions.c.result.startswith(_ASKED),
+                    actions.c.at >= since,
+                    ~planned,
+                )
+                .order_by(actions.c.id)
             ).scalars()
         )
 

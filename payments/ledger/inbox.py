@@ -30,7 +30,7 @@ from payments.storage.database import (
 from payments.storage.many import InsertMany, SelectAmong
 from payments.storage.prepared import Prepared
 from payments.storage.schema import credits, inbox_events, made_no_credit, reversals
-from payments.transfer import TransferNews, ends_as_a_reissue, lineage_for
+from payments.transfer import TransferNews, lineage_for
 
 
 class Outcome(StrEnum):
@@ -184,7 +184,7 @@ def _accept_plain(
         if event.event_id in chosen or event.unreadable is not None:
             continue
         if isinstance(fact, Credit):
-            if policy.disposition(fact) != "forward" or ends_as_a_reissue(fact.invoice_id):
+            if policy.disposition(fact) != "forward":
                 continue
             if taken & {fact.invoice_id, fact.log_id}:
                 continue

@@ -16,7 +16,7 @@ from payments.lineage import Sighting
 from payments.storage.database import mark_due
 from payments.storage.prepared import Prepared, Row
 from payments.storage.schema import bank_transfers, credits, is_live, transfers
-from payments.transfer import TransferState, readings_of
+from payments.transfer import TransferState, read_external_id
 
 # More than REISSUE_MAX can ask for (20). An operator's retries end there too: what failed so often is paid by hand.
 GENERATIONS_MAX = 24
@@ -37,11 +37,11 @@ def lineage_of(connection: Connection, external_id: str) -> int | None:
     owner = owner_of(connection, external_id)
     if owner is not None:
         return int(owner.number)
-    for invoice_id, _ in readings_of(external_id):
-        credit = _CREDIT.run(connection, {"invoice": invoice_id}).one_or_none()
-        if credit is not None:
-            return int(credit.number)
-    return None
+    reading = read_external_id(external_id)
+    if reading is None:
+        return None
+    credit = _CREDIT.run(connection, {"invoice": reading[0]}).one_or_none()
+    return None if credit is None else int(credit.number)
 
 
 def latest_generation(connection: Connection, credit_number: int) -> int:
@@ -90,12 +90,11 @@ def lineage_facts(connection: Connection, invoice_id: str) -> tuple[Row, int, Se
 
 def _find(connection: Connection, statement: Prepared, external_id: str) -> Row | None:
     """What a statement finds of the transfer with this external_id, by its credit's number and its generation."""
-    for invoice_id, generation in readings_of(external_id):
-        key = {"invoice": invoice_id, "generation": generation, "external_id": external_id}
-        found = statement.run(connection, key).one_or_none()
-        if found is not None:
-            return found
-    return None
+    reading = read_external_id(external_id)
+    if reading is None:
+        return None
+    key = {"invoice": reading[0], "generation": reading[1], "external_id": external_id}
+    return statement.run(connection, key).one_or_none()
 
 
 # --- what an operator's act does to a transfer, with its lineage locked (acts.py) ---

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, bindparam, select
 
 from payments.storage.database import Database
 from payments.storage.prepared import Prepared
-from payments.storage.schema import switches
+from payments.storage.schema import pauses
 
 Switch = Literal["forwarding", "issuing"]
 
@@ -33,8 +33,6 @@ def paused_in(connection: Connection) -> dict[Switch, datetime]:
 
 
 _PAUSED_SINCE = Prepared(
-    select(switches.c.paused_at).where(
-        switches.c.name == bindparam("name"), switches.c.paused_at.is_not(None)
-    )
+    select(pauses.c.paused_at).where(pauses.c.name == bindparam("name"), pauses.c.paused_at.is_not(None))
 )
-_ALL_PAUSED = Prepared(select(switches.c.name, switches.c.paused_at).where(switches.c.paused_at.is_not(None)))
+_ALL_PAUSED = Prepared(select(pauses.c.name, pauses.c.paused_at).where(pauses.c.paused_at.is_not(None)))

@@ -19,7 +19,7 @@ from payments.ledger.state_changes import ABANDONED, has_fact
 from payments.policy import ForwardingPolicy
 from payments.storage.database import Database, insert_new
 from payments.storage.prepared import Prepared, Row
-from payments.storage.schema import acts, attentions, switches
+from payments.storage.schema import actions, attentions, pauses
 from payments.transfer import BankStatus, TransferState
 
 __all__ = [
@@ -147,7 +147,7 @@ def pause(database: Database, switch: Switch, by: Operator, now: datetime) -> Ac
     What is claimed already is finished. Events are taken in and reconciliation runs all the while.
     """
     with database.transaction() as connection:
-        insert_new(connection, switches, [{"name": switch, "paused_at": None}], "name")
+        insert_new(connection, pauses, [{"name": switch, "paused_at": None}], "name")
         if not _PAUSE.run(connection, {"which": switch, "now": now}):
             since = _SWITCH.run(connection, {"name": switch}).one().paused_at
             raise ActRefused(f"{switch} is paused already, since {_moment(since)}")
@@ -255,14 +255,14 @@ def _moment(at: datetime) -> str:
 _ID_MAX = 2**63 - 1
 
 _INSERT_ACT = Prepared(
-    insert(acts)
+    insert(actions)
     .values(
         {
-            name: bindparam(name, type_=acts.c[name].type)
+            name: bindparam(name, type_=actions.c[name].type)
             for name in ("at", "who", "kind", "subject", "reason", "result")
         }
     )
-    .returning(*acts.c)
+    .returning(*actions.c)
 )
 _CLOSE_MATTER = Prepared(
     update(attentions)
@@ -273,16 +273,16 @@ _CLOSE_MATTER = Prepared(
     .returning(attentions.c.kind, attentions.c.subject)
 )
 _MATTER = Prepared(select(attentions).where(attentions.c.id == bindparam("id")))
-_SWITCH = Prepared(select(switches).where(switches.c.name == bindparam("name")))
+_SWITCH = Prepared(select(pauses).where(pauses.c.name == bindparam("name")))
 _PAUSE = Prepared(
-    update(switches)
-    .where(switches.c.name == bindparam("which"), switches.c.paused_at.is_(None))
-    .values(paused_at=bindparam("now", type_=switches.c.paused_at.type))
-    .returning(switches.c.name)
+    update(pauses)
+    .where(pauses.c.name == bindparam("which"), pauses.c.paused_at.is_(None))
+    .values(paused_at=bindparam("now", type_=pauses.c.paused_at.type))
+    .returning(pauses.c.name)
 )
 _RESUME = Prepared(
-    update(switches)
-    .where(switches.c.name == bindparam("which"), switches.c.paused_at.is_not(None))
+    update(pauses)
+    .where(pauses.c.name == bindparam("which"), pauses.c.paused_at.is_not(None))
     .values(paused_at=None)
-    .returning(switches.c.name)
+    .returning(pauses.c.name)
 )

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, select
 from payments.ledger.attention import AttentionKind
 from payments.storage.schema import credits, inbox_events, transfers
 from payments.tax_id import mask_tax_ids
-from payments.transfer import LIVE_STATES, TransferState, readings_of
+from payments.transfer import LIVE_STATES, TransferState, read_external_id
 
 Item = TypeVar("Item")
 
@@ -213,7 +213,7 @@ def _invoices_of(connection: Connection, subjects: Sequence[str]) -> dict[str, s
     if not subjects:
         return {}
     found: dict[str, str] = {}
-    owners = {invoice_id for subject in subjects for invoice_id, _ in readings_of(subject)}
+    owners = {reading[0] for reading in map(read_external_id, subjects) if reading}
     for name, query in (
         ("event_id", select(inbox_events.c.event_id, credits.c.invoice_id)
             .join(credits, credits.c.invoice_id == inbox_events.c.subject)

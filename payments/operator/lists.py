@@ -43,7 +43,7 @@ from payments.operator.list_rows import (
 )
 from payments.storage.database import Database
 from payments.storage.schema import (
-    acts,
+    actions,
     attentions,
     credits,
     inbox_events,
@@ -163,7 +163,7 @@ def list_attentions(
 
 def list_acts(database: Database, after: str | None, limit: int = 50) -> Page[Act]:
     """What operators did, newest first. Raises ValueError for a bad cursor."""
-    walk = _Walk("acts", (acts.c.id,), select(acts), [])
+    walk = _Walk("acts", (actions.c.id,), select(actions), [])
     with database.reading() as connection:
         rows, following = walk.page(connection, after, limit)
         return Page([act_from(row) for row in rows], following)

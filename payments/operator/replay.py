@@ -29,17 +29,13 @@ def replay_event(
 ) -> tuple[Act, Receipt]:
     """Read a stored event's bytes again with this program's readers, and record what follows from it.
 
-    Harmless for what was recorded before. Refused for an unknown event and for one whose bytes were archived.
+    Harmless for what was recorded before. Refused for an unknown event.
     """
     event_id = plain_text(event_id)
     with database.transaction() as connection:
         row = _STORED.run(connection, {"event_id": event_id}).one_or_none()
         if row is None:
             raise ActRefused(f"there is no event {event_id!r} in the inbox")
-        if row.archived_at is not None:
-            raise ActRefused(
-                f"the bytes of event {event_id} were moved to an archive at {row.archived_at:%Y-%m-%d %H:%M} UTC"
-            )
         receipt = _replay(connection, row, policy, now)
         result = f"it was {row.outcome}, and is now {receipt.outcome}"
         return write_act(connection, "replay", event_id, result, by, now), receipt
@@ -50,7 +46,7 @@ def replay_since(
 ) -> tuple[Act, Sequence[Receipt]]:
     """Replay every event received since then, oldest first; in groups of 100, each its own transaction.
 
-    Archived ones are left out. The act is recorded at the end; a replay that was interrupted may simply be repeated.
+    The act is recorded at the end; a replay that was interrupted may simply be repeated.
     Returns receipts of those from which something new followed.
     """
     replayed = 0
@@ -110,7 +106,6 @@ _STORED_SINCE = Prepared(
             ),
         ),
         inbox_events.c.received_at <= bindparam("until"),
-        inbox_events.c.archived_at.is_(None),
     )
     .order_by(inbox_events.c.received_at, inbox_events.c.event_id)
     .limit(bindparam("limit"))

@@ -7,7 +7,7 @@ from sqlalchemy import func, select
 from payments.storage.database import Database
 from payments.storage.prepared import Prepared
 from payments.storage.schema import (
-    acts,
+    actions,
     attentions,
     inbox_events,
     invoice_batches,
@@ -25,7 +25,7 @@ _MARK = Prepared(
         .where(attentions.c.resolved_at.is_(None))
         .scalar_subquery()
         .label("open_attentions"),
-        select(func.max(acts.c.id)).scalar_subquery().label("acts"),
+        select(func.max(actions.c.id)).scalar_subquery().label("acts"),
         select(func.max(reconciliations.c.id)).scalar_subquery().label("reconciliations"),
         # Some eight rows a day.
         select(func.count() + func.sum(invoice_batches.c.attempt))

@@ -20,7 +20,7 @@ from payments.storage.schema import (
     reversals,
     transfers,
 )
-from payments.transfer import readings_of
+from payments.transfer import read_external_id
 
 # The longest id that a column holds; more was not copied from us or from the bank.
 _LENGTH_MAX = 96
@@ -77,11 +77,11 @@ def _credits(connection: Connection, wanted: str) -> Iterator[Found]:
 
 
 def _transfers(connection: Connection, wanted: str) -> Iterator[Found]:
-    if candidates := [invoice_id for invoice_id, _ in readings_of(wanted)]:
+    if reading := read_external_id(wanted):
         ours = (
             select(transfers)
             .join(credits, credits.c.number == transfers.c.credit_number)
-            .where(credits.c.invoice_id.in_(candidates), transfers.c.external_id == wanted)
+            .where(credits.c.invoice_id == reading[0], transfers.c.external_id == wanted)
         )
         yield from _found(connection, ours)
     # The bank's: one that a transfer of ours carries as its own, or a twin, or another deployment's.

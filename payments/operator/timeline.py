@@ -37,7 +37,7 @@ from payments.operator.lists import batch_lines
 from payments.operator.replay import read_again
 from payments.storage.database import Database
 from payments.storage.schema import (
-    acts,
+    actions,
     attentions,
     bank_transfers,
     credits,
@@ -77,14 +77,14 @@ class StoryEntry:
 class StoredEvent:
     """One event whole: its bytes, and the signature that was verified over them.
 
-    ``body`` is None when it was archived; tax ids in it are masked, so ``sha256`` (hexadecimal) is that of the very
+    Tax ids in ``body`` are masked, so ``sha256`` (hexadecimal) is that of the very
     bytes as received. ``digital_signature`` is None when reconciliation fetched the event.
     """
 
     line: EventLine
     digital_signature: str | None
-    body: bytes | None
-    sha256: str | None
+    body: bytes
+    sha256: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,15 +204,15 @@ def _read_credit(connection: Connection, row: Any) -> CreditStory:
 def _acts_about(connection: Connection, subjects: Sequence[str], attention_ids: Sequence[int]) -> list[Act]:
     """What operators did about these, and about these matters, which are subjects by their number."""
     rows = connection.execute(
-        select(acts)
+        select(actions)
         .where(
-            acts.c.subject.in_([*subjects, *map(str, attention_ids)]),
+            actions.c.subject.in_([*subjects, *map(str, attention_ids)]),
             or_(
-                acts.c.subject.in_(subjects),
-                and_(acts.c.kind == "resolve", acts.c.subject.in_(list(map(str, attention_ids)))),
+                actions.c.subject.in_(subjects),
+                and_(actions.c.kind == "resolve", actions.c.subject.in_(list(map(str, attention_ids)))),
             ),
         )
-        .order_by(acts.c.id)
+        .order_by(actions.c.id)
     )
     return [act_from(row) for row in rows]
 
@@ -350,12 +350,12 @@ def _tell_matters(matters: Sequence[AttentionLine]) -> Iterator[StoryEntry]:
 
 
 def _stored(row: Any) -> StoredEvent:
-    body = None if row.archived_at is not None else bytes(row.body)
+    body = bytes(row.body)
     return StoredEvent(
         line=event_line(row),
         digital_signature=row.digital_signature,
-        body=None if body is None else mask_tax_ids(body.decode("utf-8", "replace")).encode(),
-        sha256=None if body is None else sha256(body).hexdigest(),
+        body=mask_tax_ids(body.decode("utf-8", "replace")).encode(),
+        sha256=sha256(body).hexdigest(),
     )
 
 

@@ -5,21 +5,22 @@ transaction, so a crash in the middle leaves the old version whole. As ``python 
 it is the Procfile's release step.
 """
 
+import re
 import sys
 from pathlib import Path
 
-from sqlalchemy import Connection, inspect, text
+from sqlalchemy import Connection, inspect, select, text
 
 from payments.errors import LedgerUnavailable, LedgerUnusable, RepasseError
 from payments.storage.database import Database, NamedLock, lock_for_transaction, open_database
-from payments.storage.schema import metadata
+from payments.storage.schema import metadata, relocations
 
 # The newest revision in migrations/versions. Kept here so that a start on a current database need not
 # import Alembic (a fifth of a second); a test compares the two.
-NEWEST_REVISION = "0003"
+NEWEST_REVISION = "v1"
 
-# Put before the revision of books that were moved elsewhere: no program, older ones too, starts on them. See moving.py.
-CLOSED = "moved-"
+# The numbering of before the first schema. No version with it was released.
+_UNRELEASED = re.compile(r"(moved-)?000[1-3]")
 
 # How long a start waits for another process that is migrating already.
 _PATIENCE_SECONDS = 120
@@ -49,6 +50,7 @@ def _migrate(database: Database) -> bool:
             ours = sorted(metadata.tables) if found == NEWEST_REVISION else ()
             refuse_unfit(connection, database.name, ours)
         if found == NEWEST_REVISION:
+            _refuse_closed(connection, database)
             return False
     with database.transaction() as connection, database.unhurried(connection):
         if database.is_postgresql:
@@ -76,10 +78,10 @@ def _read_revision(connection: Connection) -> str | None:
 
 
 def _refuse_strangers(connection: Connection, database: Database, found: str | None) -> None:
-    if found is not None and found.startswith(CLOSED):
+    if found is not None and _UNRELEASED.fullmatch(found):
         raise LedgerUnusable(
-            f"the books in {database.name} were moved to {moved_to(connection)}; put that in DATABASE_URL. To go back "
-            "to these, which know nothing of what happened since: scripts/books reopen"
+            f"the database {database.name} is at version {found} of an unreleased repasse, which this one cannot read; "
+            "point DATABASE_URL at a new database, and let scripts/run_job reconcile find what the bank knows"
         )
     if found is not None and found not in _known_revisions():
         raise LedgerUnusable(
@@ -94,14 +96,22 @@ def _refuse_strangers(connection: Connection, database: Database, found: str | N
         )
 
 
-def moved_to(connection: Connection) -> str:
-    """Where closed books were moved to, as the act that closed them says."""
-    last = "SELECT subject FROM acts WHERE kind = 'move_books' ORDER BY id DESC LIMIT 1"
-    return str(connection.execute(text(last)).scalar())
+def moved_to(connection: Connection) -> str | None:
+    """The address of the database that this one was copied to; None while this one is in use."""
+    return connection.execute(select(relocations.c.moved_to)).scalar()
+
+
+def _refuse_closed(connection: Connection, database: Database) -> None:
+    """A database that was copied elsewhere is closed: two open ones would take the same credits for their own."""
+    if (address := moved_to(connection)) is not None:
+        raise LedgerUnusable(
+            f"the books in {database.name} were moved to {address}; put that in DATABASE_URL. To go back "
+            "to these, which know nothing of what happened since: scripts/books reopen"
+        )
 
 
 def _known_revisions() -> set[str]:
-    return {path.name.split("_")[0] for path in (_MIGRATIONS / "versions").glob("[0-9]*_*.py")}
+    return {path.name.split("_")[0] for path in (_MIGRATIONS / "versions").glob("v*_*.py")}
 
 
 _MIGRATIONS = Path(__file__).parent / "migrations"

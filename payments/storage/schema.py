@@ -30,8 +30,6 @@ from sqlalchemy import (
 )
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
-from payments.transfer import LIVE_STATES, TransferState
-
 
 class Instant(TypeDecorator[datetime]):
     """A moment in UTC: timestamptz on PostgreSQL; on SQLite text of one width, which sorts as time does.
@@ -77,8 +75,14 @@ metadata = MetaData()
 _Serial = BigInteger().with_variant(Integer(), "sqlite")
 
 
-def _one_of(column: str, values: frozenset[TransferState] | tuple[str, ...]) -> str:
-    return f"{column} IN ({', '.join(repr(str(value)) for value in sorted(values))})"
+# The states of a transfer (payments/transfer.py has what they mean; a test compares). Those from "pending" to "dead"
+# are live: a credit has at most one live transfer.
+LIVE_TRANSFER_STATES = ("pending", "sending", "sent", "settled", "dead")
+TRANSFER_STATES = (*LIVE_TRANSFER_STATES, "failed", "stopped")
+
+
+def _one_of(column: str, values: tuple[str, ...]) -> str:
+    return f"{column} IN ({', '.join(repr(value) for value in values)})"
 
 
 inbox_events = Table(
@@ -94,7 +98,6 @@ inbox_events = Table(
     Column("digital_signature", Text),  # as received; None when reconciliation found the event
     Column("body", LargeBinary, nullable=False),  # the very bytes, for audit and replay
     Column("received_at", Instant, nullable=False),
-    Column("archived_at", Instant),  # when the bytes were moved to an archive file; body is empty then
     PrimaryKeyConstraint("event_id", name="an_event_once"),
 )
 # An event that made a credit is found through its credit, which names it; queries by subject say this condition too.
@@ -105,7 +108,7 @@ Index(
     sqlite_where=made_no_credit,
     postgresql_where=made_no_credit,
 )
-Index("inbox_events_by_time", inbox_events.c.received_at)
+Index("inbox_events_by_time", inbox_events.c.received_at, inbox_events.c.outcome)
 
 # The bank's ids are random: each index over them has a page of its own for every row. So what belongs to a credit
 # refers to its number, which counts up, and the pages that are written are the last ones. See docs/decisions/0016.
@@ -137,8 +140,26 @@ credits = Table(
         _one_of("disposition", ("forward", "nothing_to_forward", "not_ours")), name="credit_disposition_known"
     ),
     CheckConstraint("disposition <> 'forward' OR net_centavos > 0", name="only_positive_net_is_forwarded"),
+    # an external_id ends in -r2, -r3 ... for reissues: no invoice id may look like one
+    CheckConstraint("invoice_id NOT LIKE '%-%'", name="an_invoice_id_has_no_dash"),
 )
-Index("credits_by_time", credits.c.recorded_at)
+# With the amounts, so that sums and charts are read from the index alone.
+Index("credits_by_time", credits.c.recorded_at, credits.c.gross_centavos, credits.c.fee_centavos)
+# What is not forwarded whole is rare; the statement asks for it.
+_withheld = text("withheld_centavos > 0")
+_not_forwarded = text("disposition <> 'forward'")
+Index(
+    "credits_withheld",
+    credits.c.withheld_centavos,
+    sqlite_where=_withheld,
+    postgresql_where=_withheld,
+)
+Index(
+    "credits_not_forwarded",
+    credits.c.net_centavos,
+    sqlite_where=_not_forwarded,
+    postgresql_where=_not_forwarded,
+)
 
 reversals = Table(
     "reversals",
@@ -214,6 +235,10 @@ transfers = Table(
     Column("created_at", Instant, nullable=False),
     Column("sent_at", Instant),
     Column("settled_at", Instant),
+    Column(
+        "retried_at", Instant
+    ),  # when an operator last retried it: it may be replaced once more, and at once
+    Column("abandoned_at", Instant),  # when an operator gave it up; it stays dead for good
     ForeignKeyConstraint(
         ["credit_number", "invoice_id"],
         ["credits.number", "credits.invoice_id"],
@@ -227,10 +252,10 @@ transfers = Table(
         name="a_bank_transfer_is_of_its_credit",
     ),
     UniqueConstraint("credit_number", "bank_transfer_id", name="a_bank_transfer_once"),
-    # as transfer.external_id_for derives it
+    # As transfer.external_id_for derives it. With a_credit_once_per_invoice, an_invoice_id_has_no_dash and
+    # a_generation_once, no two transfers share an external_id, and no index over all of them is needed.
     CheckConstraint(
-        "external_id = 'credit-' || invoice_id || '-r' || generation "
-        "OR (generation = 1 AND external_id = 'credit-' || invoice_id)",
+        "external_id = 'credit-' || invoice_id || CASE WHEN generation = 1 THEN '' ELSE '-r' || generation END",
         name="an_external_id_is_derived",
     ),
     CheckConstraint("amount_centavos > 0", name="only_positive_amounts_are_sent"),
@@ -238,21 +263,12 @@ transfers = Table(
     CheckConstraint(
         "state NOT IN ('sent', 'settled') OR bank_transfer_id IS NOT NULL", name="sent_has_its_bank_id"
     ),
-    CheckConstraint(_one_of("state", frozenset(TransferState)), name="transfer_state_known"),
+    CheckConstraint(_one_of("state", TRANSFER_STATES), name="transfer_state_known"),
+    CheckConstraint(
+        "abandoned_at IS NULL OR state IN ('dead', 'settled', 'stopped')", name="only_the_dead_are_abandoned"
+    ),
 )
-# Two transfers with the same external_id would be one at the bank. That there are none is kept without an index over
-# all of them: one that holds no "-r" is, since it is derived, the first transfer of the only invoice that it can name,
-# and of that there is one credit (a_credit_once_per_invoice) and one first transfer (a_generation_once). The others
-# are reissues, few; and whatever else could be taken for one, such as the first of an invoice called 5-r2.
-_may_be_a_reissue = text("replace(external_id, '-r', '') <> external_id")
-Index(
-    "an_external_id_once",
-    transfers.c.external_id,
-    unique=True,
-    sqlite_where=_may_be_a_reissue,
-    postgresql_where=_may_be_a_reissue,
-)
-is_live = text(_one_of("state", LIVE_STATES))
+is_live = text(_one_of("state", LIVE_TRANSFER_STATES))
 Index(
     "one_live_transfer_per_credit",
     transfers.c.credit_number,
@@ -266,8 +282,14 @@ Index("transfers_leased", transfers.c.lease_expires_at, sqlite_where=_sending, p
 Index("transfers_in_flight", transfers.c.sent_at, sqlite_where=_sent, postgresql_where=_sent)
 # For the operator's lists, newest first; the states above have their own.
 _settled = text("state = 'settled'")
-is_ended = text(_one_of("state", (TransferState.DEAD, TransferState.FAILED, TransferState.STOPPED)))
-Index("transfers_settled", transfers.c.settled_at, sqlite_where=_settled, postgresql_where=_settled)
+is_ended = text(_one_of("state", ("dead", "failed", "stopped")))
+Index(
+    "transfers_settled",
+    transfers.c.settled_at,
+    transfers.c.amount_centavos,
+    sqlite_where=_settled,
+    postgresql_where=_settled,
+)
 Index(
     "transfers_ended",
     transfers.c.state,
@@ -318,7 +340,9 @@ invoice_batches = Table(
     Column("issued_at", Instant),
     UniqueConstraint("slot", name="a_slot_once"),
     UniqueConstraint("tag", name="a_batch_tag_once"),
-    CheckConstraint(_one_of("state", ("planned", "issuing", "issued", "skipped")), name="batch_state_known"),
+    CheckConstraint(
+        _one_of("state", ("requested", "planned", "issuing", "issued", "skipped")), name="batch_state_known"
+    ),
     CheckConstraint("(state = 'issuing') = (lease_expires_at IS NOT NULL)", name="batch_lease_iff_issuing"),
     CheckConstraint("(state = 'issued') = (issued_at IS NOT NULL)", name="issued_has_its_time"),
 )
@@ -346,10 +370,11 @@ attentions = Table(
     Column("id", _Serial, primary_key=True),
     Column("kind", String(32), nullable=False),
     Column("subject", String(96), nullable=False),
+    Column("invoice_id", String(64)),  # the invoice whose credit it is about, where there is one
     Column("detail", Text, nullable=False),
     Column("raised_at", Instant, nullable=False),
     Column("resolved_at", Instant),
-    Column("notified_at", Instant),  # when the notification hook took it; NULL: not yet, or no hook
+    Column("notified_at", Instant),  # when an alert of it was taken; NULL: not yet
     Column("notify_after", Instant),  # not before then: somebody is at it, or it is to be tried again
     Column("notify_attempts", Integer, nullable=False, server_default="0"),
 )
@@ -363,6 +388,7 @@ Index(
     postgresql_where=_open,
 )
 Index("attentions_by_subject", attentions.c.subject)
+Index("attentions_by_invoice", attentions.c.invoice_id)
 Index("attentions_open", attentions.c.id, sqlite_where=_open, postgresql_where=_open)
 
 reconciliations = Table(
@@ -378,27 +404,37 @@ Index("reconciliations_by_time", reconciliations.c.started_at)
 
 # --- what operators did, and what they decided ---
 
-acts = Table(
-    "acts",
+actions = Table(
+    "actions",
     metadata,
     Column("id", _Serial, primary_key=True),
     Column("at", Instant, nullable=False),
     Column("who", String(64), nullable=False),
     Column("kind", String(24), nullable=False),  # retry, abandon, replay, pause, ...
-    Column("subject", String(96), nullable=False),  # an external_id, an event, a switch
+    Column("subject", String(96), nullable=False),  # an external_id, an event, what is paused
     Column("reason", Text, nullable=False),
     Column("result", Text, nullable=False),
-    CheckConstraint("reason <> '' AND who <> ''", name="an_act_has_its_reason"),
+    CheckConstraint("reason <> '' AND who <> ''", name="an_action_has_its_reason"),
 )
-Index("acts_by_subject", acts.c.subject)
+Index("actions_by_subject", actions.c.subject)
 
-switches = Table(
-    "switches",
+pauses = Table(
+    "pauses",
     metadata,
     Column("name", String(16), nullable=False),
     Column("paused_at", Instant),  # NULL: running
-    PrimaryKeyConstraint("name", name="a_switch_once"),
-    CheckConstraint(_one_of("name", ("forwarding", "issuing")), name="switch_known"),
+    PrimaryKeyConstraint("name", name="a_pause_once"),
+    CheckConstraint(_one_of("name", ("forwarding", "issuing")), name="pause_known"),
+)
+
+# A row here closes this database: its rows were copied to another, which is now the one in use.
+relocations = Table(
+    "relocations",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("moved_to", String(200), nullable=False),  # the other database's address, without its password
+    Column("moved_at", Instant, nullable=False),
+    CheckConstraint("id = 1", name="one_relocation"),
 )
 
 processes = Table(

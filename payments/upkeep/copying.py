@@ -17,7 +17,10 @@ from payments.errors import BooksRefused
 from payments.ledger.totals import recount
 from payments.operator.statement import Statement, statement_within
 from payments.storage.database import Database
-from payments.storage.schema import metadata
+from payments.storage.schema import metadata, relocations
+
+# What is copied: everything but the row that closes the source.
+_TABLES = [table for table in metadata.sorted_tables if table is not relocations]
 
 # Rows in memory at once. The largest possible event is a mebibyte, so this many can never take more than 200 MB;
 # ordinary ones take half a megabyte.
@@ -61,7 +64,7 @@ def copy_books(source: Database, target: Database, progress: Progress, *, lock_s
     """
     with _standing_still(source, lock_source) as read, _alone(target) as write:
         refuse_unless_empty(target, write)
-        digests = {table.name: _copy_table(read, write, table, progress) for table in metadata.sorted_tables}
+        digests = {table.name: _copy_table(read, write, table, progress) for table in _TABLES}
         if target.is_postgresql:
             _set_sequences(write)
         return _compare(read, write, digests, progress)
@@ -72,7 +75,7 @@ def compare_books(one: Database, other: Database, progress: Progress) -> Copy:
     with one.reading() as first, other.reading() as second:
         _wait_as_long_as_it_takes(one, first)
         _wait_as_long_as_it_takes(other, second)
-        digests = {table.name: _digest(first, table, progress) for table in metadata.sorted_tables}
+        digests = {table.name: _digest(first, table, progress) for table in _TABLES}
         return _compare(first, second, digests, progress)
 
 
@@ -93,7 +96,7 @@ def refuse_unless_empty(database: Database, connection: Connection) -> None:
 def _occupied(connection: Connection) -> list[str]:
     return [
         table.name
-        for table in metadata.sorted_tables
+        for table in _TABLES
         if connection.execute(select(1).select_from(table).limit(1)).first() is not None
     ]
 
@@ -133,7 +136,7 @@ def _wait_as_long_as_it_takes(database: Database, connection: Connection) -> Non
 
 def _lock_tables(connection: Connection, mode: str) -> None:
     connection.execute(text(f"SET LOCAL lock_timeout = '{_LOCK_SECONDS}s'"))
-    names = ", ".join(table.name for table in metadata.sorted_tables)
+    names = ", ".join(table.name for table in _TABLES)
     connection.execute(text(f"LOCK TABLE {names} IN {mode} MODE"))
 
 
@@ -189,7 +192,7 @@ def _count(connection: Connection, table: Table) -> int:
 
 def _set_sequences(connection: Connection) -> None:
     # The next row gets the number after the highest; rows that come with a number do not move the counter.
-    for table in metadata.sorted_tables:
+    for table in _TABLES:
         column = table.autoincrement_column
         if column is not None:
             highest = connection.execute(select(func.max(column))).scalar()
@@ -209,7 +212,7 @@ def _set_sequences(connection: Connection) -> None:
 
 def _compare(read: Connection, write: Connection, digests: dict[str, Digest], progress: Progress) -> Copy:
     """Counts, then what the rows hold, then money by state, then the statement: each would show what others hide."""
-    for table in metadata.sorted_tables:
+    for table in _TABLES:
         mine, theirs = digests[table.name], _digest(write, table, progress)
         if mine.rows != theirs.rows:
             raise BooksRefused(

@@ -10,16 +10,15 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from sqlalchemy import text
+from sqlalchemy import delete, insert
 
 from payments.errors import BooksRefused, LedgerUnavailable, LedgerUnusable, RepasseError
 from payments.operator.actions import Operator, write_act
 from payments.operator.presence import living
 from payments.storage.database import Database
-from payments.storage.migrate import CLOSED, NEWEST_REVISION, migrate, moved_to, revision_of
+from payments.storage.migrate import NEWEST_REVISION, migrate, moved_to, revision_of
+from payments.storage.schema import relocations
 from payments.upkeep.copying import Copy, Progress, compare_books, copy_books, is_empty
-
-_CLOSED_REVISION = f"{CLOSED}{NEWEST_REVISION}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,11 +63,7 @@ def reopen_books(database: Database, by: Operator, now: datetime) -> None:
     """Open books again that a move had closed; for when the new ones are given up. One transaction."""
     refuse_unknown_revision(database)
     with database.transaction() as connection:
-        found = connection.execute(
-            text("UPDATE alembic_version SET version_num = :open WHERE version_num = :closed"),
-            {"open": NEWEST_REVISION, "closed": _CLOSED_REVISION},
-        ).rowcount
-        if not found:
+        if not connection.execute(delete(relocations)).rowcount:
             raise BooksRefused(f"the books in {database.name} are not closed; there is nothing to do")
         write_act(connection, "reopen_books", _subject(database), "these books are open", by, now)
 
@@ -82,10 +77,9 @@ def _check_revision(source: Database) -> bool:
     """True when the books are closed already."""
     is_missing = not source.is_postgresql and not Path(str(source.url.database)).exists()
     found = None if is_missing else revision_of(source)  # looking would make the file
-    if found == _CLOSED_REVISION:
-        return True
     if found == NEWEST_REVISION:
-        return False
+        with source.reading() as connection:
+            return moved_to(connection) is not None
     if found is None:
         raise LedgerUnusable(f"there are no books in {source.name}; look at DATABASE_URL")
     raise LedgerUnusable(
@@ -128,9 +122,7 @@ def _close(source: Database, target: Database, by: Operator, now: datetime) -> N
                 f"{len(alive)} process(es) use these books: {', '.join(alive[:3])}; stop them first (one that was "
                 "killed counts as alive for a minute)"
             )
-        connection.execute(
-            text("UPDATE alembic_version SET version_num = :closed"), {"closed": _CLOSED_REVISION}
-        )
+        connection.execute(insert(relocations).values(id=1, moved_to=target.name[:200], moved_at=now))
         write_act(connection, "move_books", _subject(target), "these books are closed", by, now)
 
 

@@ -58,14 +58,7 @@ _RULES: tuple[tuple[str, str], ...] = (
         "SELECT c.invoice_id FROM credits c JOIN inbox_events e ON e.event_id = c.event_id "  # noqa: S608
         f"WHERE e.outcome NOT IN {_HAVE_A_CREDIT}",
     ),
-    (
-        "events whose bytes are gone and that are not archived",
-        "SELECT event_id FROM inbox_events WHERE archived_at IS NULL AND length(body) = 0",
-    ),
-    (
-        "archived events whose bytes are still here",
-        "SELECT event_id FROM inbox_events WHERE archived_at IS NOT NULL AND length(body) > 0",
-    ),
+    ("events without their bytes", "SELECT event_id FROM inbox_events WHERE length(body) = 0"),
     (
         "issued batches without their invoices",
         "SELECT b.tag FROM invoice_batches b LEFT JOIN planned_invoices p ON p.batch_id = b.id "

@@ -187,8 +187,9 @@ def _write_event(event: "StoredEvent") -> list[str]:
         f"about      {plain(line.subscription)} {plain(line.log_type)} {plain(line.subject or '')}".rstrip(),
         f"outcome    {line.outcome}" + (f": {plain(line.reason)}" if line.reason else ""),
         f"signature  {plain(event.digital_signature or 'none: reconciliation fetched it')}",
-        f"sha256     {event.sha256 or 'the bytes were archived'}",
-        *([] if event.body is None else ["", plain(event.body.decode("utf-8", "replace"))]),
+        f"sha256     {event.sha256}",
+        "",
+        plain(event.body.decode("utf-8", "replace")),
     ]
 
 

@@ -727,35 +727,6 @@ def test_equal_amounts_to_the_same_account_are_kept_apart(books: Books) -> None:
 # --- an invoice that could be taken for another's reissue ---
 
 
-@pytest.mark.parametrize("order", [("7", "7-r2"), ("7-r2", "7")])
-@pytest.mark.parametrize("together", [True, False])
-def test_an_invoice_that_ends_as_a_reissue_does_is_forwarded_beside_it(
-    books: Books, order: tuple[str, str], together: bool
-) -> None:
-    """The second transfer of invoice 7 and the first of invoice 7-r2: whichever comes first, each has its own name."""
-    logs = [an_invoice_log(invoice_id=invoice) for invoice in order]
-    for group in [logs] if together else [[log] for log in logs]:
-        books.tell(*group)
-    _accept_all(books)
-    books.news(at_bank("credit-7", "failed", invoice_id="7"), EMPTY)
-    books.become_due()
-    [reissue] = books.claim_all()
-    known = at_bank("credit-7", "failed", invoice_id="7")
-    again = books.look_up(reissue, known).to_send
-    assert again is not None
-    books.accept(again, at_bank("B", invoice_id="7", generation=2))
-    assert (books.row(2, "7").external_id, books.row(1, "7-r2").external_id) == (
-        "credit-7-r2",
-        "credit-7-r2-r1",
-    )
-    books.news(at_bank("B", "success", external_id="credit-7-r2", invoice_id="7", generation=2))
-    assert (books.states_of("7"), books.states_of("7-r2")) == (["failed", "settled"], ["sent"])
-    books.news(at_bank("credit-7-r2-r1", "failed", invoice_id="7-r2"), EMPTY)
-    assert (books.states_of("7"), books.states_of("7-r2")) == (["failed", "settled"], ["failed", "pending"])
-    assert books.row(2, "7-r2").external_id == "credit-7-r2-r2"
-    assert books.attention == []
-
-
 def test_a_look_up_that_confuses_both_is_for_a_person(books: Books) -> None:
     """Its lineage's tag is the other's external_id; what cannot be told apart at the bank is never sent."""
     books.credit("7-r2")

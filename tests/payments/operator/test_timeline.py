@@ -35,7 +35,7 @@ from payments.operator.period import read_period
 from payments.operator.processes import Process, record_alive
 from payments.storage.database import Database, open_database
 from payments.storage.prepared import _Plan
-from payments.storage.schema import acts, inbox_events, planned_invoices
+from payments.storage.schema import actions, planned_invoices
 from payments.transfer import TransferState
 from tests.payments.builders import INVOICE, NOW, an_invoice_log, at_bank
 from tests.payments.conftest import Books
@@ -150,16 +150,6 @@ def test_what_does_not_exist_has_no_story(database: Database) -> None:
     assert stories.read_batch(database, 1) is None
     assert stories.read_batch(database, -(2**70)) is None
     assert search.search(database, "nothing") == []
-
-
-def test_the_bytes_of_an_archived_event_are_not_there(books: Books) -> None:
-    """Its line and signature still are."""
-    receipt = books.credit()
-    with books.database.transaction() as connection:
-        connection.execute(update(inbox_events).values(body=b"", archived_at=inbox_events.c.received_at))
-    stored = stories.read_event(books.database, receipt.event_id)
-    assert stored is not None
-    assert (stored.body, stored.sha256, stored.digital_signature) == (None, None, "MEUCIQDabc")
 
 
 @pytest.mark.parametrize(
@@ -403,7 +393,7 @@ def test_a_cursor_of_another_list_is_refused(books: Books) -> None:
 @given(st.text())
 def test_no_text_is_a_cursor_by_accident(text: str) -> None:
     """Nor does any break the reader."""
-    walk = lists._Walk("x", (acts.c.id,), select(acts), [])
+    walk = lists._Walk("x", (actions.c.id,), select(actions), [])
     with pytest.raises(ValueError, match="is not one that this list gave"):
         walk._decode(text)
 

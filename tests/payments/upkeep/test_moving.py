@@ -12,7 +12,7 @@ from payments.operator import processes
 from payments.operator.actions import Operator
 from payments.storage.database import Database, open_database
 from payments.storage.migrate import migrate, revision_of
-from payments.storage.schema import acts
+from payments.storage.schema import actions
 from payments.upkeep.copying import is_empty
 from payments.upkeep.moving import move_books, reopen_books
 from tests.payments.builders import NOW, a_policy
@@ -66,7 +66,7 @@ def test_the_old_books_are_closed_and_say_where_the_new_ones_are(old: Database, 
     assert not migrate(new)
     assert content(new) == content(old)
     with new.reading() as connection:
-        act = connection.execute(select(acts).order_by(acts.c.id.desc()).limit(1)).one()
+        act = connection.execute(select(actions).order_by(actions.c.id.desc()).limit(1)).one()
     assert (act.who, act.kind, act.subject) == ("ana@caixa", "move_books", new.name)
 
 
@@ -153,7 +153,7 @@ def test_books_are_opened_again_by_a_command_of_its_own(old: Database, new: Data
     reopen_books(old, Operator("ana", "the new machine burnt"), NOW)
     assert not migrate(old)
     with old.reading() as connection:
-        assert list(connection.execute(select(acts.c.kind).order_by(acts.c.id)).scalars()) == [
+        assert list(connection.execute(select(actions.c.kind).order_by(actions.c.id)).scalars()) == [
             "pause",
             "move_books",
             "reopen_books",

@@ -28,10 +28,7 @@ DAMAGES = {
         "events that made a credit, and there is none: unreadable-1"
     ),
     "UPDATE inbox_events SET body = '' WHERE event_id = 'unreadable-1'": (
-        "events whose bytes are gone and that are not archived: unreadable-1"
-    ),
-    "UPDATE inbox_events SET archived_at = received_at WHERE event_id = 'unreadable-1'": (
-        "archived events whose bytes are still here: unreadable-1"
+        "events without their bytes: unreadable-1"
     ),
     "UPDATE planned_invoices SET bank_invoice_id = NULL": "issued batches without their invoices: repasse-k3-slot-1",
     "UPDATE totals SET centavos = centavos - 1 WHERE name = 'credits.net'": "total credits.net:",
