@@ -23,11 +23,10 @@ from payments.event import read_event
 from payments.ledger import inbox
 from payments.ledger.inbox import Arrival, Outcome, Receipt
 from payments.ledger.transfers import next_due_at
-from payments.observability.alerts import open_notifying
-from payments.observability.heartbeat import Heartbeat
+from payments.observability.alerts import open_alerts
+from payments.observability.heartbeat import Heartbeat, guarded
 from payments.observability.logging import configure_logging
 from payments.observability.metrics import Metrics, MetricsText
-from payments.observability.ticker import guarded
 from payments.operator.processes import Process
 from payments.reconciliation import Reconciliation, reconcile_once
 from payments.settings import Settings, load_settings, misspelt_settings
@@ -104,7 +103,7 @@ def create_app(settings: Settings | None = None) -> ASGIApp:
     # Connections of their own: writers on one Database take turns, and no event is to wait for these.
     aside = open_database(settings.database_url.get_secret_value())
     heartbeat = Heartbeat(aside, process, clock, partial(_age_of_key, keys))
-    notifying = open_notifying(settings, aside, clock)
+    alerts = open_alerts(settings, aside, clock)
 
     def fetch_key() -> None:
         if keys.refresh():
@@ -131,8 +130,8 @@ def create_app(settings: Settings | None = None) -> ASGIApp:
         forwarder.start()
         listener.start()
         heartbeat.start()
-        if notifying:
-            notifying.start()
+        if alerts:
+            alerts.start()
         log.info(
             "web.started",
             database=database.name,
@@ -146,8 +145,8 @@ def create_app(settings: Settings | None = None) -> ASGIApp:
         await asyncio.to_thread(listener.stop)
         await asyncio.to_thread(forwarder.stop)
         await fetching
-        if notifying:
-            await asyncio.to_thread(notifying.stop)
+        if alerts:
+            await asyncio.to_thread(alerts.stop)
         await asyncio.to_thread(heartbeat.stop)
         aside.close()
         database.close()

@@ -16,7 +16,7 @@ from apscheduler.schedulers.blocking import BlockingScheduler
 
 from payments.bank.client import open_bank
 from payments.errors import RepasseError
-from payments.observability.alerts import open_notifying
+from payments.observability.alerts import open_alerts
 from payments.observability.heartbeat import Heartbeat
 from payments.observability.logging import configure_logging
 from payments.operator.presence import refuse_other_hosts
@@ -72,7 +72,7 @@ def main() -> int:
         signal.signal(number, scheduler.end)
     process = Process(secrets.token_hex(8), "worker", socket.gethostname(), os.getpid(), VERSION)
     heartbeat = Heartbeat(database, process, clock)
-    beside = [each for each in (heartbeat, open_notifying(settings, database, clock), page) if each]
+    beside = [each for each in (heartbeat, open_alerts(settings, database, clock), page) if each]
     for each in beside:
         each.start()
     log.info(

@@ -21,8 +21,8 @@ from payments.tax_id import mask_tax_ids
 _TALKATIVE = ("apscheduler", "uvicorn.access")
 
 
-# Writes the path of every request at the level debug, and of odd answers at warning; an alert hook's is a secret.
-_TELLTALE = "urllib3.connectionpool"
+# Both log addresses of requests at the level debug, and the URL of an alert is a secret.
+_INDISCREET = ("urllib3.connectionpool", "apprise")
 
 
 def configure_logging(level: str, format: str, process: str) -> None:
@@ -62,7 +62,8 @@ def configure_logging(level: str, format: str, process: str) -> None:
     logging.basicConfig(level=threshold, handlers=[handler], force=True)
     for name in _TALKATIVE:
         logging.getLogger(name).setLevel(threshold if level == "debug" else logging.WARNING)
-    logging.getLogger(_TELLTALE).setLevel(logging.ERROR)
+    for name in _INDISCREET:
+        logging.getLogger(name).setLevel(logging.CRITICAL)
 
 
 def write_facts(event: str, level: str, facts: Iterable[Mapping[str, str | int | None]]) -> None:
