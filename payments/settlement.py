@@ -19,7 +19,6 @@ from payments.event import read_log
 from payments.ledger import inbox, transfers
 from payments.ledger.lookups import LookupVerdict, record_lookups
 from payments.ledger.transfers import Claim
-from payments.observability.logging import write_facts
 from payments.policy import ForwardingPolicy
 from payments.storage.database import Database
 from payments.transfer import TRANSFERS_PER_CALL_MAX, BankTransfer, TransferOrder, lineage_for, says_duplicate
@@ -188,19 +187,14 @@ class _Run:
         else:
             recorded = transfers.record_sent(self.database, claims, accepted, self.policy, self.clock())
             self.counts.sent += recorded
-            write_facts(
-                "transfer.sent",
-                "info",
-                [
-                    {
-                        "external_id": claim.external_id,
-                        "invoice_id": claim.invoice_id,
-                        "transfer_id": accepted[claim.external_id].id,
-                        "net_centavos": claim.amount_centavos,
-                    }
-                    for claim in claims
-                ],
-            )
+            for claim in claims:
+                log.info(
+                    "transfer.sent",
+                    external_id=claim.external_id,
+                    invoice_id=claim.invoice_id,
+                    transfer_id=accepted[claim.external_id].id,
+                    net_centavos=claim.amount_centavos,
+                )
 
     def _handle_rejection(self, claims: Sequence[Claim], error: Rejected) -> None:
         """Nothing of the call was done. Find out which transfer is at fault, by halves; never drop one.

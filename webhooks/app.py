@@ -26,7 +26,7 @@ from payments.ledger.transfers import next_due_at
 from payments.observability.alerts import open_alerts
 from payments.observability.heartbeat import Heartbeat, guarded
 from payments.observability.logging import configure_logging
-from payments.observability.metrics import Metrics, MetricsText
+from payments.observability.metrics import Metrics, metrics_page
 from payments.operator.processes import Process
 from payments.reconciliation import Reconciliation, reconcile_once
 from payments.settings import Settings, load_settings, misspelt_settings
@@ -86,6 +86,7 @@ def create_app(settings: Settings | None = None) -> ASGIApp:
         receipts = inbox.accept(database, arrivals, "webhook", policy, clock())
         if any(receipt.outcome == Outcome.CREDIT for receipt in receipts):
             forwarder.wake()
+        metrics.count_receipts(receipts)
         tell(arrivals, receipts)
         return receipts
 
@@ -103,7 +104,7 @@ def create_app(settings: Settings | None = None) -> ASGIApp:
     # Connections of their own: writers on one Database take turns, and no event is to wait for these.
     aside = open_database(settings.database_url.get_secret_value())
     heartbeat = Heartbeat(aside, process, clock, partial(_age_of_key, keys))
-    alerts = open_alerts(settings, aside, clock)
+    alerts = open_alerts(settings, aside, clock, metrics.count_alert)
 
     def fetch_key() -> None:
         if keys.refresh():
@@ -157,7 +158,7 @@ def create_app(settings: Settings | None = None) -> ASGIApp:
         routes=[
             Route("/health/live", live),
             Route("/health/ready", Ready(database, keys, forwarder, draining).answer),
-            Route("/metrics", MetricsPage(MetricsText(metrics, database, clock), gate).answer),
+            Route("/metrics", MetricsPage(metrics_page(metrics, database, clock), gate).answer),
             *(console.routes if console else []),
         ],
         lifespan=lifespan,

@@ -21,7 +21,6 @@ from starlette.types import Receive, Scope, Send
 from payments.bank.signature import BankKeys, KeyUnavailable
 from payments.errors import LedgerUnavailable
 from payments.ledger.inbox import Arrival, Outcome, Receipt
-from payments.observability.logging import write_facts
 from payments.observability.metrics import Metrics
 from webhooks.intake import Intake
 
@@ -216,13 +215,9 @@ class _Refusals:
 
 def tell(arrivals: Sequence[Arrival], receipts: Sequence[Receipt]) -> None:
     """One line for each event that was stored; receipts are in the order of the arrivals."""
-    stored = list(zip(arrivals, receipts, strict=True))
-    for level, chosen in (
-        ("info", [each for each in stored if each[1].outcome not in _REMARKABLE]),
-        ("warning", [each for each in stored if each[1].outcome in _REMARKABLE]),
-    ):
-        if chosen:
-            write_facts("event.stored", level, (_fact(*each) for each in chosen))
+    for arrival, receipt in zip(arrivals, receipts, strict=True):
+        write = log.warning if receipt.outcome in _REMARKABLE else log.info
+        write("event.stored", **_fact(arrival, receipt))
 
 
 def _fact(arrival: Arrival, receipt: Receipt) -> dict[str, str | int | None]:

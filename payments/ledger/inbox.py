@@ -62,6 +62,7 @@ class Receipt(NamedTuple):
     outcome: Outcome
     subject: str | None
     net_centavos: int | None = None
+    settled_after_seconds: float | None = None  # since its credit, when this event settled a transfer
 
     @property
     def is_new(self) -> bool:

@@ -86,6 +86,6 @@ def guarded(name: str, run: Callable[[], object]) -> None:
     try:
         run()
     except LedgerUnavailable as error:
-        log.warning(f"{name}.ledger_unavailable", reason=str(error))
+        log.error(f"{name}.ledger_unavailable", reason=str(error))
     except Exception:
         log.exception(f"{name}.failed")
