@@ -95,7 +95,7 @@ def issue_due(
         now = clock()
         if slot not in taken and window.begins_at(slot) <= now:
             _plan_slot(database, rules, window, slot, now, counts)
-    for tag in batches.asked_by_hand(database, clock() - _ASKED_WITHIN):
+    for tag in batches.requested_batches(database, clock() - _ASKED_WITHIN):
         counts.planned += plan_by_hand(database, rules, tag, clock())
     issue_waiting(database, bank, rules, clock, counts)
     return counts

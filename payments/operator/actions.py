@@ -9,23 +9,22 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, insert, select, update
+from sqlalchemy import Connection, Row, insert, select, update
 
 from payments.errors import ActRefused
-from payments.ledger.lineages import GENERATIONS_MAX, give_up, hurry, lineage_facts, lock_owner, revive
-from payments.ledger.pauses import Switch, is_paused, paused
-from payments.ledger.reversals import owed_centavos
-from payments.ledger.state_changes import ABANDONED, has_fact
+from payments.ledger import batches
+from payments.ledger.lineages import GENERATIONS_MAX, Lineage, Transfer, load_lineages, save
+from payments.ledger.pauses import Pausable, is_paused, paused
+from payments.ledger.unit import Unit, open_unit
 from payments.policy import ForwardingPolicy
 from payments.storage.database import Database, insert_new
-from payments.storage.prepared import Prepared, Row
 from payments.storage.schema import actions, attentions, pauses
-from payments.transfer import BankStatus, TransferState
+from payments.transfer import BankStatus, TransferState, read_external_id
 
 __all__ = [
     "Act",
     "Operator",
-    "Switch",
+    "Pausable",
     "abandon_transfer",
     "pause",
     "paused",
@@ -87,42 +86,53 @@ def retry_transfer(
     one replacement beyond REISSUE_MAX, at once. Refused in every other state, when it was abandoned, and when the
     credit is paid or reversed.
     """
-    with database.transaction() as connection:
-        row = _transfer(connection, external_id)
+    with open_unit(database, policy, now) as unit:
+        lineage, transfer = _find(unit, external_id)
         detail = f"{by.who}: {by.reason}"
-        if row.state == TransferState.PENDING:
-            if row.due_at <= now:
-                raise ActRefused(
-                    f"{row.external_id} is pending and due already: {_what_it_waits_for(connection)}"
+        is_held_up = is_paused(unit.connection, "forwarding")
+        if transfer.state == TransferState.PENDING:
+            if transfer.due_at <= now:
+                waits_for = (
+                    "forwarding is paused; resume it"
+                    if is_held_up
+                    else "it is sent as soon as a web process runs"
                 )
-            hurry(connection, row, detail, now)
+                raise ActRefused(f"{transfer.external_id} is pending and due already: {waits_for}")
+            lineage.expedite(transfer, detail)
             result = "it waited, and is due now"
-        elif row.state == TransferState.DEAD:
-            _refuse_hopeless(connection, row)
-            revive(connection, row, detail, now)
+        elif transfer.state == TransferState.DEAD:
+            _refuse_hopeless(lineage, transfer)
+            lineage.retry(transfer, detail)
             result = "it was dead, and is pending; the bank is asked before anything is sent"
         else:
-            raise ActRefused(f"{row.external_id} is {row.state}: {_WHY_NO_RETRY[row.state]}")
-        if is_paused(connection, "forwarding"):
+            raise ActRefused(
+                f"{transfer.external_id} is {transfer.state}: {_WHY_NO_RETRY[TransferState(transfer.state)]}"
+            )
+        if is_held_up:
             result += "; forwarding is paused, so it waits until that is resumed"
-        return write_act(connection, "retry", row.external_id, result, by, now)
+        save(unit, [lineage])
+        return write_act(unit.connection, "retry", transfer.external_id, result, by, now)
 
 
-def abandon_transfer(database: Database, external_id: str, by: Operator, now: datetime) -> Act:
+def abandon_transfer(
+    database: Database, external_id: str, by: Operator, policy: ForwardingPolicy, now: datetime
+) -> Act:
     """Give a dead transfer up for good: it stays dead, its matter is closed, nothing will send it.
 
     For credits that were paid by hand or given back. Refused in every other state, and when abandoned already.
     Should the bank report success for it later, it settles, and a person is told that it may be paid twice.
     """
-    with database.transaction() as connection:
-        row = _transfer(connection, external_id)
-        if row.state != TransferState.DEAD:
-            raise ActRefused(f"{row.external_id} is {row.state}: only a dead transfer can be abandoned")
-        _refuse_abandoned(connection, row)
-        give_up(connection, row, f"abandoned by {by.who}: {by.reason}", now)
-        return write_act(
-            connection, "abandon", row.external_id, "it stays dead; nothing will send it any more", by, now
-        )
+    with open_unit(database, policy, now) as unit:
+        lineage, transfer = _find(unit, external_id)
+        if transfer.state != TransferState.DEAD:
+            raise ActRefused(
+                f"{transfer.external_id} is {transfer.state}: only a dead transfer can be abandoned"
+            )
+        _refuse_abandoned(transfer)
+        lineage.abandon(transfer, f"abandoned by {by.who}: {by.reason}")
+        save(unit, [lineage])
+        result = "it stays dead; nothing will send it any more"
+        return write_act(unit.connection, "abandon", transfer.external_id, result, by, now)
 
 
 def resolve_attention(database: Database, attention_id: int, by: Operator, now: datetime) -> Act:
@@ -130,9 +140,16 @@ def resolve_attention(database: Database, attention_id: int, by: Operator, now: 
     with database.transaction() as connection:
         if not 0 < attention_id <= _ID_MAX:
             raise ActRefused(f"there is no matter {attention_id}")
-        closed = _CLOSE_MATTER.run(connection, {"id_": attention_id, "now": now}).one_or_none()
+        closed = connection.execute(
+            update(attentions)
+            .where(attentions.c.id == attention_id, attentions.c.resolved_at.is_(None))
+            .values(resolved_at=now)
+            .returning(attentions.c.kind, attentions.c.subject)
+        ).one_or_none()
         if closed is None:
-            found = _MATTER.run(connection, {"id": attention_id}).one_or_none()
+            found = connection.execute(
+                select(attentions).where(attentions.c.id == attention_id)
+            ).one_or_none()
             if found is None:
                 raise ActRefused(f"there is no matter {attention_id}")
             raise ActRefused(f"matter {attention_id} was closed at {_moment(found.resolved_at)} already")
@@ -141,25 +158,42 @@ def resolve_attention(database: Database, attention_id: int, by: Operator, now: 
         )
 
 
-def pause(database: Database, switch: Switch, by: Operator, now: datetime) -> Act:
+def pause(database: Database, switch: Pausable, by: Operator, now: datetime) -> Act:
     """Stop claiming transfers, or planning and claiming batches, in every process, until resumed.
 
     What is claimed already is finished. Events are taken in and reconciliation runs all the while.
     """
     with database.transaction() as connection:
         insert_new(connection, pauses, [{"name": switch, "paused_at": None}], "name")
-        if not _PAUSE.run(connection, {"which": switch, "now": now}):
-            since = _SWITCH.run(connection, {"name": switch}).one().paused_at
+        paused_now = connection.execute(
+            update(pauses).where(pauses.c.name == switch, pauses.c.paused_at.is_(None)).values(paused_at=now)
+        ).rowcount
+        if not paused_now:
+            since = connection.execute(select(pauses.c.paused_at).where(pauses.c.name == switch)).scalar_one()
             raise ActRefused(f"{switch} is paused already, since {_moment(since)}")
         return write_act(connection, "pause", switch, f"{switch} is paused", by, now)
 
 
-def resume(database: Database, switch: Switch, by: Operator, now: datetime) -> Act:
+def resume(database: Database, switch: Pausable, by: Operator, now: datetime) -> Act:
     """Let it run again. Refused when it is not paused."""
     with database.transaction() as connection:
-        if not _RESUME.run(connection, {"which": switch}):
+        resumed = connection.execute(
+            update(pauses)
+            .where(pauses.c.name == switch, pauses.c.paused_at.is_not(None))
+            .values(paused_at=None)
+        ).rowcount
+        if not resumed:
             raise ActRefused(f"{switch} is not paused")
         return write_act(connection, "resume", switch, f"{switch} runs again", by, now)
+
+
+def request_batch(database: Database, tag: str, by: Operator, now: datetime) -> Act:
+    """Ask the worker for a batch outside the window, under a tag that no other has. Refused while issuing is paused."""
+    with database.transaction() as connection:
+        if is_paused(connection, "issuing"):
+            raise ActRefused("issuing is paused: resume it first")
+        batches.request_batch(connection, tag, now)
+        return write_act(connection, "issue", tag, f"asked for: the worker plans batch {tag}", by, now)
 
 
 def record_act(database: Database, kind: str, subject: str, result: str, by: Operator, now: datetime) -> Act:
@@ -182,10 +216,10 @@ def write_act(
         "reason": by.reason,
         "result": result,
     }
-    return act_from(_INSERT_ACT.run(connection, row).one())
+    return act_from(connection.execute(insert(actions).values(row).returning(*actions.c)).one())
 
 
-def act_from(row: Row | Any) -> Act:
+def act_from(row: Row[Any]) -> Act:
     """An act from its row."""
     return Act(row.id, row.at, row.who, row.kind, row.subject, row.reason, row.result)
 
@@ -207,43 +241,41 @@ _WHY_NO_RETRY = {
 }
 
 
-def _transfer(connection: Connection, external_id: str) -> Row:
-    row = lock_owner(connection, plain_text(external_id))
-    if row is None:
+def _find(unit: Unit, external_id: str) -> tuple[Lineage, Transfer]:
+    external_id = plain_text(external_id)
+    reading = read_external_id(external_id)
+    lineage = load_lineages(unit, [reading[0]]).get(reading[0]) if reading else None
+    transfer = lineage.find(external_id) if lineage else None
+    if lineage is None or transfer is None:
         raise ActRefused(
-            f"there is no transfer {plain_text(external_id)!r}: give its external_id, such as credit-<invoice id>"
+            f"there is no transfer {external_id!r}: give its external_id, such as credit-<invoice id>"
         )
-    return row
+    return lineage, transfer
 
 
-def _what_it_waits_for(connection: Connection) -> str:
-    if is_paused(connection, "forwarding"):
-        return "forwarding is paused; resume it"
-    return "it is sent as soon as a web process runs"
+def _refuse_abandoned(transfer: Transfer) -> None:
+    if transfer.abandoned_at is not None:
+        raise ActRefused(f"{transfer.external_id} was given up for good ({transfer.reason})")
 
 
-def _refuse_abandoned(connection: Connection, row: Row) -> None:
-    if has_fact(connection, row, ABANDONED):
-        raise ActRefused(f"{row.external_id} was given up for good ({row.reason})")
-
-
-def _refuse_hopeless(connection: Connection, row: Row) -> None:
+def _refuse_hopeless(lineage: Lineage, transfer: Transfer) -> None:
     """A retry that could only pay twice, pay nobody, or die again is refused with its reason."""
-    _refuse_abandoned(connection, row)
-    credit, latest, sightings = lineage_facts(connection, row.invoice_id)
-    if owed_centavos(connection, credit) == 0:
-        raise ActRefused(f"{row.external_id}: its credit was reversed, nothing is owed; abandon it")
-    for seen in sightings:
-        if seen.status == BankStatus.SUCCESS:
+    _refuse_abandoned(transfer)
+    if lineage.owed_centavos == 0:
+        raise ActRefused(f"{transfer.external_id}: its credit was reversed, nothing is owed; abandon it")
+    seen = lineage.sightings.values()
+    for there in seen:
+        if there.status == BankStatus.SUCCESS:
             raise ActRefused(
-                f"{row.external_id}: the bank reports success for {seen.bank_transfer_id} of the same credit; look "
-                "at it in the web bank, then abandon this one"
+                f"{transfer.external_id}: the bank reports success for {there.bank_transfer_id} of the same credit; "
+                "look at it in the web bank, then abandon this one"
             )
-    spent = any(seen.is_lost and seen.external_id == row.external_id for seen in sightings)
-    if spent and latest >= GENERATIONS_MAX:
+    is_spent = any(there.is_lost and there.external_id == transfer.external_id for there in seen)
+    latest = lineage.transfers[-1].generation
+    if is_spent and latest >= GENERATIONS_MAX:
         raise ActRefused(
-            f"{row.external_id}: {latest} transfers of this credit have failed, the most that is tried; pay it by "
-            "hand and abandon it"
+            f"{transfer.external_id}: {latest} transfers of this credit have failed, the most that is tried; pay it "
+            "by hand and abandon it"
         )
 
 
@@ -253,36 +285,3 @@ def _moment(at: datetime) -> str:
 
 # The largest number that both databases hold.
 _ID_MAX = 2**63 - 1
-
-_INSERT_ACT = Prepared(
-    insert(actions)
-    .values(
-        {
-            name: bindparam(name, type_=actions.c[name].type)
-            for name in ("at", "who", "kind", "subject", "reason", "result")
-        }
-    )
-    .returning(*actions.c)
-)
-_CLOSE_MATTER = Prepared(
-    update(attentions)
-    .where(
-        attentions.c.id == bindparam("id_", type_=attentions.c.id.type), attentions.c.resolved_at.is_(None)
-    )
-    .values(resolved_at=bindparam("now", type_=attentions.c.resolved_at.type))
-    .returning(attentions.c.kind, attentions.c.subject)
-)
-_MATTER = Prepared(select(attentions).where(attentions.c.id == bindparam("id")))
-_SWITCH = Prepared(select(pauses).where(pauses.c.name == bindparam("name")))
-_PAUSE = Prepared(
-    update(pauses)
-    .where(pauses.c.name == bindparam("which"), pauses.c.paused_at.is_(None))
-    .values(paused_at=bindparam("now", type_=pauses.c.paused_at.type))
-    .returning(pauses.c.name)
-)
-_RESUME = Prepared(
-    update(pauses)
-    .where(pauses.c.name == bindparam("which"), pauses.c.paused_at.is_not(None))
-    .values(paused_at=None)
-    .returning(pauses.c.name)
-)

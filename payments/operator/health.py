@@ -15,7 +15,8 @@ from payments.ledger import totals
 from payments.ledger.attention import AttentionKind
 from payments.ledger.batches import IssuingWindow
 from payments.ledger.inbox import Outcome
-from payments.ledger.pauses import Switch, paused_in
+from payments.ledger.pauses import Pausable as Switch
+from payments.ledger.pauses import paused_in
 from payments.ledger.totals import SETTLED_WITHIN_SECONDS, Sum, settled_within
 from payments.operator.processes import ALIVE_WITHIN
 from payments.storage.database import Database

@@ -9,7 +9,8 @@ from sqlalchemy import Connection, case, func, select, text
 
 from payments.ledger.attention import AttentionKind
 from payments.ledger.inbox import Outcome
-from payments.ledger.pauses import Switch, paused_in
+from payments.ledger.pauses import Pausable as Switch
+from payments.ledger.pauses import paused_in
 from payments.ledger.totals import SETTLED_WITHIN_SECONDS, read_tallies, settled_within
 from payments.operator.list_rows import AttentionLine, attention_lines
 from payments.operator.processes import ALIVE_WITHIN

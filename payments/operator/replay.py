@@ -7,17 +7,17 @@ recorded as not ours stays so, since somebody else may have forwarded it meanwhi
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import Connection, and_, bindparam, delete, exists, func, or_, select
+from sqlalchemy import Row, delete, exists, func, select, tuple_
 
-from payments.credit import Credit
 from payments.errors import ActRefused
 from payments.event import Event, read_event, read_log
 from payments.ledger.inbox import Receipt, record_stored
+from payments.ledger.unit import Unit, open_unit
 from payments.operator.actions import Act, Operator, plain_text, write_act
 from payments.policy import ForwardingPolicy
 from payments.storage.database import Database
-from payments.storage.prepared import Prepared, Row
 from payments.storage.schema import attentions, inbox_events
 
 # How many events share a transaction: few enough that the webhook, which waits for it, is not kept waiting.
@@ -32,13 +32,15 @@ def replay_event(
     Harmless for what was recorded before. Refused for an unknown event.
     """
     event_id = plain_text(event_id)
-    with database.transaction() as connection:
-        row = _STORED.run(connection, {"event_id": event_id}).one_or_none()
+    with open_unit(database, policy, now) as unit:
+        row = unit.connection.execute(
+            select(inbox_events).where(inbox_events.c.event_id == event_id).with_for_update()
+        ).one_or_none()
         if row is None:
             raise ActRefused(f"there is no event {event_id!r} in the inbox")
-        receipt = _replay(connection, row, policy, now)
+        receipt = _replay(unit, row)
         result = f"it was {row.outcome}, and is now {receipt.outcome}"
-        return write_act(connection, "replay", event_id, result, by, now), receipt
+        return write_act(unit.connection, "replay", event_id, result, by, now), receipt
 
 
 def replay_since(
@@ -53,34 +55,47 @@ def replay_since(
     news: list[Receipt] = []
     after = (since, "")
     while True:
-        with database.transaction() as connection:
-            rows = _STORED_SINCE.run(
-                connection,
-                {"since": after[0], "after_id": after[1], "until": now, "limit": EVENTS_PER_TRANSACTION},
-            )
+        with open_unit(database, policy, now) as unit:
+            rows = unit.connection.execute(
+                select(inbox_events)
+                .where(tuple_(*_RECEIVED) > tuple_(*after), inbox_events.c.received_at <= now)
+                .order_by(*_RECEIVED)
+                .limit(EVENTS_PER_TRANSACTION)
+                .with_for_update()
+            ).all()
             for row in rows:
-                receipt = _replay(connection, row, policy, now)
+                receipt = _replay(unit, row)
                 replayed += 1
                 if receipt.outcome != row.outcome and receipt.is_new:
                     news.append(receipt)
             if len(rows) < EVENTS_PER_TRANSACTION:
                 result = f"{replayed} events were read again; something new followed from {len(news)}"
                 subject = f"since {since:%Y-%m-%dT%H:%M:%SZ}"
-                return write_act(connection, "replay", subject, result, by, now), news
+                return write_act(unit.connection, "replay", subject, result, by, now), news
             after = (rows[-1].received_at, rows[-1].event_id)
 
 
-def _replay(connection: Connection, row: Row, policy: ForwardingPolicy, now: datetime) -> Receipt:
+def _replay(unit: Unit, row: Row[Any]) -> Receipt:
     event = read_again(row)
-    newest = _NEWEST_MATTER.run(connection, {}).scalar() or 0
-    outcome = record_stored(connection, event, row.outcome, policy, now)
-    # A matter that a person has closed is not opened again by the same words.
-    _FORGET_CLOSED.run(connection, {"newest": newest})
-    net = event.fact.net_centavos if isinstance(event.fact, Credit) else None
-    return Receipt(row.event_id, outcome, event.subject, net)
+    newest = unit.connection.execute(select(func.max(attentions.c.id))).scalar() or 0
+    receipt = record_stored(unit, event, row.outcome)
+    # What a person has closed is not opened again by the same words.
+    unit.connection.execute(
+        delete(attentions).where(
+            attentions.c.id > newest,
+            attentions.c.resolved_at.is_(None),
+            exists().where(
+                _earlier.c.subject == attentions.c.subject,
+                _earlier.c.kind == attentions.c.kind,
+                _earlier.c.detail == attentions.c.detail,
+                _earlier.c.resolved_at.is_not(None),
+            ),
+        )
+    )
+    return receipt
 
 
-def read_again(row: Row) -> Event:
+def read_again(row: Row[Any]) -> Event:
     """The stored bytes as today's readers see them, under the id that the inbox knows them by."""
     came_as_log = row.event_id.startswith(f"{row.subscription}-log-") or (
         # nothing but its subscription could be read, which only the list of logs tells without the bytes
@@ -91,37 +106,5 @@ def read_again(row: Row) -> Event:
     return event._replace(event_id=row.event_id)
 
 
-_STORED = Prepared(
-    select(inbox_events).where(inbox_events.c.event_id == bindparam("event_id")).with_for_update()
-)
-_STORED_SINCE = Prepared(
-    select(inbox_events)
-    .where(
-        inbox_events.c.received_at >= bindparam("since"),
-        or_(
-            inbox_events.c.received_at > bindparam("since"),
-            and_(
-                inbox_events.c.received_at == bindparam("since"),
-                inbox_events.c.event_id > bindparam("after_id"),
-            ),
-        ),
-        inbox_events.c.received_at <= bindparam("until"),
-    )
-    .order_by(inbox_events.c.received_at, inbox_events.c.event_id)
-    .limit(bindparam("limit"))
-    .with_for_update()
-)
-_NEWEST_MATTER = Prepared(select(func.max(attentions.c.id)))
 _earlier = attentions.alias("earlier")
-_FORGET_CLOSED = Prepared(
-    delete(attentions).where(
-        attentions.c.id > bindparam("newest"),
-        attentions.c.resolved_at.is_(None),
-        exists().where(
-            _earlier.c.subject == attentions.c.subject,
-            _earlier.c.kind == attentions.c.kind,
-            _earlier.c.detail == attentions.c.detail,
-            _earlier.c.resolved_at.is_not(None),
-        ),
-    )
-)
+_RECEIVED = (inbox_events.c.received_at, inbox_events.c.event_id)

@@ -15,8 +15,6 @@ from sqlalchemy import Connection, and_, or_, select
 from payments.credit import Credit
 from payments.ledger.inbox import Outcome
 from payments.ledger.lineages import GENERATIONS_MAX
-from payments.ledger.reversals import owed_centavos
-from payments.ledger.state_changes import ABANDONED, RETRIED
 from payments.money import format_brl
 from payments.operator.actions import Act, act_from, plain_text
 from payments.operator.list_rows import (
@@ -192,7 +190,7 @@ def _read_credit(connection: Connection, row: Any) -> CreditStory:
     entries = sorted(told, key=lambda entry: entry.at)
     return CreditStory(
         credit=credit_line(row, standing),
-        owed_centavos=owed_centavos(connection, row) if row.disposition == "forward" else 0,
+        owed_centavos=0,
         transfers=[transfer_line(each) for each in lineage],
         events=[_stored(each) for each in events],
         entries=entries,
@@ -286,7 +284,7 @@ _FACTS = {
     "stopped": ("Stopped before the bank had it", "neutral"),
     "lowered": ("Its amount was lowered", "neutral"),
 }
-_TOLD_BY_ACTS = frozenset({RETRIED, ABANDONED, "hurried"})
+_TOLD_BY_ACTS = frozenset({"retried", "abandoned", "expedited"})
 
 
 def _tell_attempts(connection: Connection, lineage: Sequence[Any]) -> Iterator[StoryEntry]:

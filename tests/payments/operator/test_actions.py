@@ -12,9 +12,9 @@ from sqlalchemy import select
 from payments.errors import ActRefused
 from payments.event import Event, read_event, read_log
 from payments.invoice import Payer
-from payments.ledger import batches, inbox, outcomes, transfers
+from payments.ledger import bank_reports, batches, inbox, transfers
+from payments.ledger.bank_reports import UNSETTLED_AFTER
 from payments.ledger.lineages import GENERATIONS_MAX
-from payments.ledger.outcomes import UNSETTLED_AFTER
 from payments.operator import actions as acts
 from payments.operator import replay
 from payments.operator.actions import Act, Operator
@@ -39,7 +39,9 @@ def retry(books: Books, generation: int = 1) -> Act:
 
 def abandon(books: Books, generation: int = 1) -> Act:
     """Ana gives it up."""
-    return acts.abandon_transfer(books.database, external_id_for(INVOICE, generation), ANA, books.now)
+    return acts.abandon_transfer(
+        books.database, external_id_for(INVOICE, generation), ANA, books.policy, books.now
+    )
 
 
 def refused(do: Callable[[], object], says: str, books: Books) -> None:
@@ -364,7 +366,7 @@ def test_paused_forwarding_claims_nothing_in_any_process_or_after_any_restart(bo
     books.credit()
     restarted = open_database(books.database.url.render_as_string(hide_password=False))
     for database in (books.database, restarted):
-        assert transfers.claim(database, "call", 60, 100, books.now) == []
+        assert transfers.claim(database, "call", books.policy, 100, books.now) == []
         assert transfers.next_due_at(database) is None
     restarted.close()
     assert books.states == ["pending"]
@@ -434,7 +436,7 @@ def test_two_operators_at_once_cannot_both_do_it(books: Books, deed: str) -> Non
     outcomes: list[str] = []
     deeds: dict[str, Callable[[Database, Operator], object]] = {
         "retry": lambda database, by: acts.retry_transfer(database, FIRST, by, books.policy, books.now),
-        "abandon": lambda database, by: acts.abandon_transfer(database, FIRST, by, books.now),
+        "abandon": lambda database, by: acts.abandon_transfer(database, FIRST, by, books.policy, books.now),
         "resolve": lambda database, by: acts.resolve_attention(database, 1, by, books.now),
         "pause": lambda database, by: acts.pause(database, "forwarding", by, books.now),
     }
@@ -640,15 +642,15 @@ def test_a_transfer_that_the_bank_does_not_decide_is_raised_once_after_a_day(boo
     books.credit()
     books.send()
     books.pass_time(UNSETTLED_AFTER.total_seconds() - 1)
-    assert outcomes.raise_unsettled(books.database, books.now) == 0
+    assert bank_reports.raise_unsettled(books.database, books.now) == 0
     books.pass_time(1)
-    assert outcomes.raise_unsettled(books.database, books.now) == 1
+    assert bank_reports.raise_unsettled(books.database, books.now) == 1
     assert books.attention == ["transfer_unsettled"]
     [matter] = list_attentions(books.database, open_only=True, after=None).items
     assert matter.detail.startswith("the bank accepted it as A at 2026-03-02 15:00 UTC")
-    assert outcomes.raise_unsettled(books.database, books.now) == 0
+    assert bank_reports.raise_unsettled(books.database, books.now) == 0
     acts.resolve_attention(books.database, matter.id, ANA, books.now)
-    assert outcomes.raise_unsettled(books.database, books.now) == 0
+    assert bank_reports.raise_unsettled(books.database, books.now) == 0
 
 
 @pytest.mark.parametrize("status", ["success", "failed"])
@@ -657,6 +659,6 @@ def test_its_outcome_closes_the_matter(books: Books, status: str) -> None:
     books.credit()
     books.send()
     books.pass_time(UNSETTLED_AFTER.total_seconds())
-    outcomes.raise_unsettled(books.database, books.now)
+    bank_reports.raise_unsettled(books.database, books.now)
     books.news(at_bank("A", status), *([] if status == "success" else ["no funds"]))
     assert books.attention == []

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from payments.storage.prepared import _Plan
 from sqlalchemy import event as sqlalchemy_event
 from sqlalchemy import select, update
 
@@ -34,7 +35,6 @@ from payments.operator.lists import (
 from payments.operator.period import read_period
 from payments.operator.processes import Process, record_alive
 from payments.storage.database import Database, open_database
-from payments.storage.prepared import _Plan
 from payments.storage.schema import actions, planned_invoices
 from payments.transfer import TransferState
 from tests.payments.builders import INVOICE, NOW, an_invoice_log, at_bank
@@ -114,7 +114,9 @@ def test_no_story_shows_a_whole_tax_id(books: Books) -> None:
     """Neither in the bytes of an event, nor in the bank's words, nor of a payer; the bytes' hash is the true one."""
     books.credit()
     claim = books.claim()
-    transfers.refuse(books.database, claim, "invalidTaxId: 529.982.247-25 is unknown", books.now)
+    transfers.refuse(
+        books.database, claim, "invalidTaxId: 529.982.247-25 is unknown", books.policy, books.now
+    )
     batches.plan_batch(
         books.database, "b", None, [(Payer("Ana", "529.982.247-25"), 100)], NOW, late=False, now=NOW
     )
@@ -602,5 +604,5 @@ def note_statements(database: Database, monkeypatch: pytest.MonkeyPatch) -> list
         noted.append((sql, parameters))
 
     monkeypatch.setattr(_Plan, "execute", execute_noted)
-    sqlalchemy_event.listen(database._engine, "before_cursor_execute", note)
+    sqlalchemy_event.listen(database.engine, "before_cursor_execute", note)
     return noted
