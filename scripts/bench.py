@@ -13,6 +13,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import NoReturn
 
 from tests.benchmarks import footprint, graph, growth, soak, whole
 from tests.benchmarks.stand import ROOT, CannotMeasure
@@ -44,9 +45,7 @@ def main() -> int:
 
 
 def _parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="scripts/bench", description="What this machine does, side by side."
-    )
+    parser = _Parser(prog="scripts/bench", description="What this machine does, side by side.")
     parser.add_argument("part", nargs="?", choices=_PARTS, default="whole", help="default: whole")
     parser.add_argument("--quick", action="store_true", help="a fifth of the time: to see that it runs")
     parser.add_argument(
@@ -74,6 +73,11 @@ def _parse() -> argparse.Namespace:
     if arguments.quick:
         arguments.seconds = max(2.0, arguments.seconds / 5)
     return arguments
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"bench: {message}\n")  # one line, without the usage
 
 
 def _number(least: float, most: float) -> Callable[[str], float]:
