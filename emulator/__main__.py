@@ -26,18 +26,20 @@ from typing import Any
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from emulator import commands, populate, sdk_env, state
 from emulator.app import create_app
-from emulator.bank import Bank
+from emulator.behaviour import populate
+from emulator.behaviour.bank import Bank
+from emulator.behaviour.faults import PACKS
+from emulator.books.preset import PRESETS, Preset, preset
 from emulator.clock import ScaledClock
-from emulator.credentials import Credentials, open_folder
-from emulator.deliveries import Deliveries
-from emulator.faults import PACKS
-from emulator.keys import BadKeyFile
-from emulator.preset import PRESETS, Preset, preset
-from emulator.proxy import Proxy
-from emulator.sandbox_key import SANDBOX_KEY
-from emulator.switches import read_switches, stop
+from emulator.management import commands, state
+from emulator.options import read_switches, stop
+from emulator.protocol.credentials import Credentials, open_folder
+from emulator.protocol.deliveries import Deliveries
+from emulator.protocol.keys import BadKeyFile
+from emulator.protocol.sandbox_key import SANDBOX_KEY
+from emulator.proxy import sdk_env
+from emulator.proxy.proxy import Proxy
 
 
 def main(arguments: list[str] | None = None) -> int:

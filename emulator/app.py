@@ -21,13 +21,13 @@ from starlette.responses import Response
 from starlette.routing import Mount
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from emulator.bank import Bank
+from emulator.behaviour.bank import Bank
 from emulator.clock import Clock
-from emulator.control import Control
-from emulator.credentials import Credentials
-from emulator.deliveries import Deliveries
-from emulator.door import Door
-from emulator.page.routes import page_routes
+from emulator.management.page.routes import page_routes
+from emulator.management.routes import Control
+from emulator.protocol.app import Door
+from emulator.protocol.credentials import Credentials
+from emulator.protocol.deliveries import Deliveries
 
 # So that no one mistakes an answer for the bank's.
 MARK = (b"x-emulator", b"repasse")

@@ -172,8 +172,8 @@ BAD: tuple[tuple[Rule, str, str], ...] = (
     (worker_and_webhooks_meet_in_payments, "webhooks/app.py", "from worker import issuing"),
     (worker_and_webhooks_meet_in_payments, "payments/money.py", "def f():\n    from webhooks import app"),
     (worker_and_webhooks_meet_in_payments, "payments/bank/client.py", "from emulator.books import Books"),
-    (emulator_shares_no_code_with_us, "emulator/api.py", "from payments.money import format_brl"),
-    (emulator_shares_no_code_with_us, "emulator/credentials.py", "import starkcore"),
+    (emulator_shares_no_code_with_us, "emulator/protocol/routes.py", "from payments.money import format_brl"),
+    (emulator_shares_no_code_with_us, "emulator/protocol/credentials.py", "import starkcore"),
     (domain_is_pure, "payments/money.py", "import os"),
     (domain_is_pure, "payments/credit.py", "import msgspec"),
     (domain_is_pure, "payments/transfer.py", "from payments.ledger import tables"),
@@ -196,7 +196,7 @@ BAD: tuple[tuple[Rule, str, str], ...] = (
     (clock_and_chance_are_handed_in, "worker/payers.py", "import random\nrandom.choice([1])"),
     (clock_and_chance_are_handed_in, "worker/payers.py", "from random import randint\nrandint(1, 2)"),
     (clock_and_chance_are_handed_in, "worker/payers.py", "from random import Random\nRandom()"),
-    (clock_and_chance_are_handed_in, "emulator/books.py", "from uuid import uuid4\nuuid4()"),
+    (clock_and_chance_are_handed_in, "emulator/books/formats.py", "from uuid import uuid4\nuuid4()"),
     (clock_and_chance_are_handed_in, "payments/ledger/inbox.py", "from sqlalchemy import func\nfunc.now()"),
     (modules_are_named_for_one_noun, "payments/utils.py", ""),
     (modules_are_named_for_one_noun, "webhooks/helpers/pages.py", ""),
@@ -209,7 +209,7 @@ GOOD: tuple[tuple[Rule, str, str], ...] = (
     (worker_and_webhooks_meet_in_payments, "worker/issuing.py", "import webhooks_of_others"),
     (
         emulator_shares_no_code_with_us,
-        "emulator/api.py",
+        "emulator/protocol/routes.py",
         "from emulator.books import Books\nimport starlette",
     ),
     (domain_is_pure, "payments/event.py", "import msgspec\nfrom payments.credit import Credit"),
@@ -267,7 +267,7 @@ def _is_composition_root(path: PurePosixPath) -> bool:
 
     Of the emulator, clock.py is the clock, and credentials.py and keys.py make keys, which no seed may foretell.
     """
-    emulators = ("emulator/clock.py", "emulator/credentials.py", "emulator/keys.py")
+    emulators = ("emulator/clock.py", "emulator/protocol/credentials.py", "emulator/protocol/keys.py")
     return (
         path.name in ("__main__.py", "app.py")
         or str(path) in ("worker/schedule.py", "webhooks/forwarder.py", *emulators)

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from emulator.accounts import CUSTOMER, OutOfBalance
-from emulator.statement import statement
+from emulator.books.accounts import CUSTOMER, OutOfBalance
+from emulator.management.statement import statement
 
 
 def a_day(make_day: Any, seed: int) -> list[tuple[str, str, bytes]]:

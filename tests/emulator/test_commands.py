@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from emulator import commands
+from emulator.management import commands
 from tests.emulator.conftest import ROOT
 
 Start = Callable[..., Any]

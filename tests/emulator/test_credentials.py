@@ -14,8 +14,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature, encode_dss_signature
 
-from emulator.credentials import in_memory, open_folder
-from emulator.keys import BadKeyFile
+from emulator.protocol.credentials import in_memory, open_folder
+from emulator.protocol.keys import BadKeyFile
 
 ORDER = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
 

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from emulator import deliveries
 from emulator.clock import VirtualClock
-from emulator.credentials import in_memory
-from emulator.deliveries import Deliveries
+from emulator.protocol import deliveries
+from emulator.protocol.credentials import in_memory
+from emulator.protocol.deliveries import Deliveries
 
 Talk = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 

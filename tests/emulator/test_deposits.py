@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from emulator.statement import statement
+from emulator.management.statement import statement
 
 
 def deposit(signed: Any, **element: Any) -> dict[str, Any]:

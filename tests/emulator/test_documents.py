@@ -10,8 +10,8 @@ import zxingcpp
 from PIL import Image
 from pypdf import PdfReader
 
-from emulator.documents import paper, qr_code
-from emulator.formats import brcode
+from emulator.books.formats import brcode
+from emulator.protocol.documents import paper, qr_code
 from tests.emulator.conftest import INVOICE, TRANSFER
 
 BRCODE = brcode("7c1e90a4b5d24f0e8a3b6d95c2f01e77")

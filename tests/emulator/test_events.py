@@ -7,7 +7,7 @@ from datetime import datetime
 from itertools import pairwise
 from typing import Any
 
-from emulator.events import BAD_STATUS, TIMEOUT
+from emulator.behaviour.events import BAD_STATUS, TIMEOUT
 
 
 def test_a_delivered_body_is_one_sorted_ascii_line_without_is_delivered(day: Any) -> None:

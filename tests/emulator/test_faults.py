@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from emulator.faults import FAULTS, PACKS, SCENARIOS, Faults, Matter
+from emulator.behaviour.faults import FAULTS, PACKS, SCENARIOS, Faults, Matter
 
 INVOICE = {"amount": 48_712, "name": "Marina Tavares", "taxId": "529.982.247-25"}
 Make = Callable[..., Any]

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from emulator.formats import Ids, brcode, day_end, day_of, day_start, tax_id_text, time_text
+from emulator.books.formats import Ids, brcode, day_end, day_of, day_start, tax_id_text, time_text
 
 
 @pytest.mark.parametrize(

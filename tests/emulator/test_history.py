@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from emulator.history import MOST_BODY_BYTES, MOST_ENTRIES, History
+from emulator.protocol.history import MOST_BODY_BYTES, MOST_ENTRIES, History
 
 INVOICE = {"amount": 48_712, "name": "Marina Tavares", "taxId": "529.982.247-25"}
 

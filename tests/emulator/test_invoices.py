@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from emulator.refusal import Refusal
+from emulator.books.refusal import Refusal
 
 
 def test_a_paid_invoice_is_logged_created_paid_and_credited_with_the_amounts_of_each_moment(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from emulator.limits import Limits
+from emulator.protocol.limits import Limits
 
 
 def test_a_bucket_fills_evenly_and_belongs_to_one_project() -> None:

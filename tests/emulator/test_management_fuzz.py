@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from emulator.faults import FAULTS, PACKS, SCENARIOS
-from emulator.triggers import TRIGGERS
+from emulator.behaviour.faults import FAULTS, PACKS, SCENARIOS
+from emulator.management.triggers import TRIGGERS
 
 INVOICE = {"amount": 48_712, "name": "Marina Tavares", "taxId": "529.982.247-25"}
 CALLS = (

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from emulator.page.html import Html, tag
+from emulator.management.page.html import Html, tag
 
 HOSTILE = "<script>alert('x')</script>\"><img src=x onerror=alert(1)>"
 INVOICE = {"amount": 48_712, "name": "Marina Tavares", "taxId": "529.982.247-25"}

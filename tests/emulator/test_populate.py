@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from emulator import invoices, transfers
-from emulator.bank import Bank
-from emulator.populate import populate, starts_at
-from emulator.statement import statement
+from emulator.behaviour.bank import Bank
+from emulator.behaviour.populate import populate, starts_at
+from emulator.books import invoices, transfers
+from emulator.management.statement import statement
 from tests.emulator.conftest import NOW
 
 

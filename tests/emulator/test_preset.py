@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from emulator.preset import PRESETS, Preset, preset
+from emulator.books.preset import PRESETS, Preset, preset
 
 
 def test_the_sandbox_is_the_default() -> None:

@@ -12,9 +12,9 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from emulator.credentials import Credentials, in_memory, open_folder
-from emulator.keys import BadKeyFile, private_pem, public_of, public_pem
-from emulator.refusal import Refusal
+from emulator.books.refusal import Refusal
+from emulator.protocol.credentials import Credentials, in_memory, open_folder
+from emulator.protocol.keys import BadKeyFile, private_pem, public_of, public_pem
 
 
 def signer(pem: str) -> coincurve.PrivateKey:

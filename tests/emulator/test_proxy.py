@@ -14,8 +14,8 @@ import pytest
 import requests
 from cryptography import x509
 
-from emulator.authority import HOSTS, open_authority
-from emulator.keys import BadKeyFile
+from emulator.protocol.keys import BadKeyFile
+from emulator.proxy.authority import HOSTS, open_authority
 from tests.emulator.conftest import NOW, ROOT, Process, command
 
 

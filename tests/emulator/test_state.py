@@ -12,13 +12,13 @@ from typing import Any
 
 import pytest
 
-from emulator import state
-from emulator.bank import Bank
+from emulator.behaviour.bank import Bank
+from emulator.behaviour.events import Delivery
+from emulator.behaviour.populate import populate, starts_at
 from emulator.clock import ScaledClock, VirtualClock
-from emulator.credentials import in_memory
-from emulator.deliveries import Deliveries
-from emulator.events import Delivery
-from emulator.populate import populate, starts_at
+from emulator.management import state
+from emulator.protocol.credentials import in_memory
+from emulator.protocol.deliveries import Deliveries
 
 NOW = datetime(2026, 3, 2, 15, tzinfo=UTC)
 INVOICE = {"amount": 48_712, "name": "Marina Tavares", "taxId": "529.982.247-25"}
@@ -155,7 +155,7 @@ def spoil(change: Callable[[Any], Any]) -> Callable[[Any], Any]:
         (spoil(lambda found: found["books"]["agenda"]["_heap"].append({"$tuple": [
             {"$time": "2026-03-02T15:00:00+00:00"}, 99_999, "rob.the.bank", {"$tuple": []}]})), "rob.the.bank"),
         (spoil(lambda found: found["books"]["invoices"]["credited"].update(
-            x={"$object": "emulator.events:Events", "fields": {}})), "no value of this emulator"),
+            x={"$object": "emulator.behaviour.events:Events", "fields": {}})), "no value of this emulator"),
         (spoil(lambda found: found["books"]["invoices"]["credited"].update(
             x={"$object": "subprocess:Popen", "fields": {"args": "true"}})), "no value of this emulator"),
         (spoil(lambda found: found["books"]["invoices"]["credited"].update(x={"$eval": "1"})), r"\$eval"),

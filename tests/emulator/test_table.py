@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from emulator.refusal import Refusal
-from emulator.table import Table
+from emulator.books.refusal import Refusal
+from emulator.books.table import Table
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from emulator.formats import time_text
-from emulator.refusal import Refusal
+from emulator.books.formats import time_text
+from emulator.books.refusal import Refusal
 from tests.emulator.conftest import TRANSFER
 
 
