@@ -15,6 +15,7 @@ from emulator.books.preset import PRESETS
 from emulator.clock import FASTEST
 from emulator.management.arguments import value_of
 from emulator.management.commands import summary
+from emulator.proxy.run import SUMMARY
 
 LOG_LEVELS = ("debug", "info", "warning", "error")
 DEFAULT_DATA = Path("data/emulator")
@@ -26,8 +27,8 @@ def stop(message: str) -> NoReturn:
     raise SystemExit(2)
 
 
-def read_switches(arguments: list[str] | None) -> argparse.Namespace:
-    """The switches, checked one by one."""
+def read_options(arguments: list[str] | None) -> argparse.Namespace:
+    """The options, checked one by one."""
     return _parser().parse_args(arguments)
 
 
@@ -37,7 +38,7 @@ def _parser() -> argparse.ArgumentParser:
         usage="python -m emulator [switch ...]    start it\n"
         "       python -m emulator COMMAND ...    talk to one that runs",
         description="A small Stark Bank on this machine. It moves no money.",
-        epilog=f"commands for a running emulator (each has --help):\n{summary()}",
+        epilog=f"commands for a running emulator (each has --help):\n{summary()}\n  {SUMMARY}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
@@ -55,6 +56,15 @@ def _add_place(add: Any) -> None:
         type=_port,
         metavar="PORT",
         help="port of an HTTPS proxy for unchanged SDKs, 0 for a free one (default none)",
+    )
+    add(
+        "--tls-port",
+        type=_port,
+        metavar="PORT",
+        help="port that speaks TLS under the bank's host names, for clients that read no proxy variable",
+    )
+    add(
+        "--pass-other-hosts", action="store_true", help="let the proxy lead to real hosts other than the bank"
     )
     add("--listen-anywhere", action="store_true", help="allow a --host that the network can reach")
     add("--data", type=Path, default=DEFAULT_DATA, help="folder of keys and project (default data/emulator)")

@@ -19,7 +19,7 @@ from emulator.books.deposits import Deposits
 from emulator.books.invoices import Invoices, expires_at
 from emulator.books.preset import Preset, Range
 from emulator.books.table import Row
-from emulator.books.transfers import Transfers, starts_at
+from emulator.books.transfers import Transfers
 from emulator.clock import Agenda
 
 
@@ -79,7 +79,7 @@ class Life:
         elif subscription == "deposit":
             self._after_deposit_log(row, log_type, now)
         elif log_type == "created":
-            start = max(now, starts_at(row))
+            start = max(now, checks.moment_of(row["scheduled"]))
             at = self._after(row, "process", self._preset.process_delay_seconds, start)
             self._agenda.push(at, "transfer.process", row["id"])
         elif log_type == "sending":

@@ -2,7 +2,8 @@
 
 It lives through twelve days on virtual time with the bank's own machinery, so that every row, log, event and
 ledger line is one that could have happened. The official SDK tests look for such a state; so do people who
-want to see full pages. It sends nothing: deliveries of the past are answered here.
+want to see full pages. It sends nothing: deliveries of the past are answered here, and nothing that happens later
+is sent to its webhooks.
 """
 
 from __future__ import annotations
@@ -19,9 +20,12 @@ from emulator.books.table import Row
 # starkcore's own tests look for rows from before February 2022.
 FIRST_DAY = datetime(2022, 1, 10, 15, 0, tzinfo=UTC)
 DAYS = 12
-# Nothing listens on the discard port: later events to this webhook fail at once, which is seen as attempts.
-WEBHOOK_URL = "http://127.0.0.1:9/populated"
+# The webhook of the past is removed at its end, or each later event would be a failed delivery.
+WEBHOOK_URL = "https://populated.invalid/past"
 SUBSCRIPTIONS = ["invoice", "transfer", "deposit"]
+# Official tests page through ten webhooks and ten workspaces. These webhooks are for events that never come here.
+LISTED_COUNT = 10
+QUIET_SUBSCRIPTIONS = ["boleto", "darf-payment"]
 
 _NAMES = ("Ana Brito", "Bruno Dias", "Carla Esteves", "Diego Freitas", "Elisa Gomes", "Fábio Lima")
 _TAX_IDS = ("529.982.247-25", "012.345.678-90", "11.444.777/0001-61", "20.018.183/0001-80")
@@ -48,6 +52,7 @@ def populate(bank: Bank, now: datetime) -> None:
         past.busy_hours()
         # The last events and reversals are through before the first call.
         past.pass_until(now)
+        past.end()
     finally:
         bank.events.deliver, bank.preset.paid_share = deliver, paid_share
 
@@ -58,6 +63,7 @@ class _Past:
         self._now = now
         self._random = random.Random(f"{bank.seed}:populate")
         self._number = 0
+        self._webhook_id = ""
 
     def pass_until(self, end: datetime) -> None:
         """Let time pass with everything that falls due in it."""
@@ -78,26 +84,34 @@ class _Past:
         self._bank.record_delivery(delivery, self._now, code, message if lost else "")
 
     def begin(self) -> None:
-        self._bank.register_webhook(WEBHOOK_URL, SUBSCRIPTIONS, self._now)
+        self._webhook_id = self._bank.register_webhook(WEBHOOK_URL, SUBSCRIPTIONS, self._now)["id"]
         # Enough for the transfers that tests make.
         self._deposit(amount=1_000_000_000, name="Iron Bank S.A.", taxId="20.018.183/0001-80", type="ted")
         self._pay(*self._invoices(4))
         self.wait(hours=4)
+
+    def end(self) -> None:
+        """Replace the webhook of the past by some that are sent nothing."""
+        self._bank.events.unregister(self._webhook_id)
+        for number in range(1, LISTED_COUNT + 1):
+            url = f"https://populated.invalid/webhook-{number}"
+            self._bank.register_webhook(url, QUIET_SUBSCRIPTIONS, self._now)
 
     def ordinary_day(self) -> None:
         """Some paid, one left to expire, some money in and out."""
         rows = self._invoices(6, expiration=3600, due=self._in(hours=2))
         self.wait(minutes=4)
         self._pay(*rows[:5])
-        self._deposit()
+        for _ in range(4):
+            self._deposit()
         self._deposit(type="ted", bankCode="341")
-        self._transfers(3)
+        self._transfers(11)
         self.wait(hours=4)
 
     def busy_hours(self) -> None:
         """The last hours: one of every kind, and enough of each to page through."""
-        for name in ("north", "south", "east", "west"):
-            body = {"username": f"emulator-{name}", "name": f"Emulated {name.title()}"}
+        for number in range(1, LISTED_COUNT + 1):
+            body = {"username": f"emulator-{number}", "name": f"Emulated {number}"}
             self._bank.workspaces.create(body, self._now)
         rows = self._invoices(60)
         self.wait(minutes=5)

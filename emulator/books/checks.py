@@ -131,8 +131,7 @@ def transfer(element: dict[str, Any], client_now: datetime) -> dict[str, Any]:
         ),
         "tags": tags(element.get("tags")),
         # Documented: the receiving bank is tried again, ten times by default.
-        "rules": rules(element.get("rules"), {"resendingLimit": _count, "retryAttempts": _count})
-        or [{"key": "resendingLimit", "value": 10}],
+        "rules": rules(element.get("rules"), _TRANSFER_RULES) or [{"key": "resendingLimit", "value": 10}],
     }
 
 
@@ -333,6 +332,21 @@ def _count(value: Any) -> int:
     if type(value) is not int or not 0 <= value <= 1_000:
         raise Refusal.of("invalidRule", "the value of this rule must be an integer, zero or more")
     return value
+
+
+def _is_allowed(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise Refusal.of("invalidRule", "the value of this rule must be true or false")
+    return value
+
+
+# Documented: how often a transfer is sent again, in two spellings. Inferred: `isReversalAllowed`, from an SDK that
+# sends it.
+_TRANSFER_RULES: dict[str, Callable[[Any], Any]] = {
+    "resendingLimit": _count,
+    "retryAttempts": _count,
+    "isReversalAllowed": _is_allowed,
+}
 
 
 def splits(value: Any, amount_centavos: Any) -> list[dict[str, Any]]:

@@ -109,7 +109,11 @@ class Deposits:
         row = self.get(deposit_id)
         if not isinstance(changes, dict):
             raise Refusal.of("invalidJson", "The body must be an object")
-        checks.keys(changes, "deposit", {"amount"}, ("amount",))
+        # Observed: `reversalDisplayDescription` in a consumer's type, and sent by official tests.
+        checks.keys(changes, "deposit", {"amount", "reversalDisplayDescription"}, ("amount",))
+        if "reversalDisplayDescription" in changes:
+            shown = changes["reversalDisplayDescription"]
+            checks.text(shown, "reversalDisplayDescription", "invalidDescription", empty=True)
         remaining_centavos = checks.amount(changes["amount"], at_least=0)
         # Inferred from the official tests, which pass TEDs over: only a Pix can be sent back.
         if row["type"] != "pix" or deposit_id not in self.credited_centavos or deposit_id in self.reversals:

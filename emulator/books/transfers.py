@@ -111,9 +111,10 @@ class Transfers:
         return row
 
     def cancel(self, transfer_id: str, now: datetime) -> Row:
-        """Cancel one that is scheduled and not yet processed."""
+        """Cancel a transfer that has not been processed yet."""
         row = self.get(transfer_id)
-        if row["status"] != "created" or starts_at(row) <= now:
+        # Documented: before it is processed; that is while it is `created`, for a TED of today too.
+        if row["status"] != "created":
             # Inferred: the code is the one of other resources (boleto payment) that cannot be canceled.
             raise Refusal.of(
                 "invalidAction", f"Transfer {transfer_id} with status {row['status']} cannot be canceled"
@@ -244,11 +245,14 @@ def is_ted(row: Row) -> bool:
 
 
 def _scheduled(element: dict[str, Any], now: datetime) -> str:
+    """When it will be processed, always as a datetime: SDKs parse `scheduled` as one."""
     text: str = element["scheduled"] or time_text(now)
+    # Guess: a plain date means the start of that São Paulo day.
+    at = day_start(date.fromisoformat(text)) if is_date(text) else parse_time(text)
     if not is_ted(element):
         # Documented: Pix at any time of any day.
-        return text
-    wanted = date.fromisoformat(text) if is_date(text) else day_of(parse_time(text))
+        return time_text(at)
+    wanted = day_of(at)
     today = day_of(now)
     # Documented: a TED for today is taken until 16:00 of Brasília, else it goes on the next business day.
     # Guess: business days are Monday to Friday (no holidays here), and it is pushed to the start of the day.
@@ -256,10 +260,4 @@ def _scheduled(element: dict[str, Any], now: datetime) -> str:
     day = max(wanted, today) + timedelta(days=1 if too_late else 0)
     while day.weekday() >= 5:
         day += timedelta(days=1)
-    return text if day == wanted else day.isoformat()
-
-
-def starts_at(row: Row) -> datetime:
-    """When a transfer may be processed; a plain date means the beginning of that São Paulo day."""
-    scheduled = row["scheduled"]
-    return day_start(date.fromisoformat(scheduled)) if is_date(scheduled) else parse_time(scheduled)
+    return time_text(at if day == wanted else day_start(day))

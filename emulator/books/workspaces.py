@@ -120,7 +120,8 @@ def _check_picture(value: Any) -> None:
         re.fullmatch(r"data:image/(?:png|jpeg);base64,(.+)", value, re.S) if isinstance(value, str) else None
     )
     try:
-        if found is None or not base64.b64decode(found[1], validate=True):
+        # Read: some SDKs' base64 has line breaks in it, as MIME wants (RFC 2045).
+        if found is None or not base64.b64decode(re.sub(r"\s", "", found[1]), validate=True):
             raise ValueError("no picture")
     except (ValueError, binascii.Error):
         raise Refusal.of("invalidPicture", "picture must be a PNG or JPEG as a base64 data URL") from None

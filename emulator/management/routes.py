@@ -26,9 +26,9 @@ from emulator.management.sentences import Notes
 from emulator.management.statement import statement
 from emulator.management.timing import change_clock, show_clock
 from emulator.management.triggers import DEFAULT_CENTAVOS, TRIGGERS, trigger
-from emulator.protocol.app import Door
 from emulator.protocol.credentials import Credentials
 from emulator.protocol.deliveries import Deliveries
+from emulator.protocol.endpoint import ProtocolEndpoint
 from emulator.protocol.history import History, shown
 
 REQUEST_FILTERS = ("method", "path", "status", "fault", "project")
@@ -43,12 +43,17 @@ class Control:
     """The routes of the management face."""
 
     def __init__(
-        self, bank: Bank, credentials: Credentials, clock: Clock, door: Door, posts: Deliveries
+        self,
+        bank: Bank,
+        credentials: Credentials,
+        clock: Clock,
+        endpoint: ProtocolEndpoint,
+        posts: Deliveries,
     ) -> None:
         self._bank = bank
         self._credentials = credentials
         self._clock = clock
-        self._door = door
+        self._door = endpoint
         self._posts = posts
         self.notes = Notes()
         # Set by the application: whether the bank is being stepped.

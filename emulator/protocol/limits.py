@@ -1,7 +1,7 @@
 """How many calls a project may make: off unless a limit is set.
 
 A bucket for each project that fills evenly over a minute. Real seconds, since that is what a caller waits,
-at any speed of the bank's clock. It only counts; `app` answers 429.
+at any speed of the bank's clock. It only counts; `endpoint` answers 429.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The protocol face: which call of /v2 does what, and the envelopes around the answers.
 
 A call comes in as method, path, query and bytes and goes out as a JSON-able dict, a `Document` or a
-`Refusal`; sockets, signatures and faults are the business of `app`. It keeps no state and decides no rule of
+`Refusal`; sockets, signatures and faults are the business of `endpoint`. It keeps no state and decides no rule of
 the bank.
 """
 

@@ -87,6 +87,40 @@ def test_the_statement_tells_exactly_once_from_every_other_outcome(make_day: Any
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("fields", "matched_by"),
+    [
+        ({"tags": ["payout", "Invoice {id}"], "externalId": "x1"}, "tag invoice {id}"),
+        ({"tags": [], "externalId": "forward:{id}/1"}, "external_id forward:{id}/1"),
+        ({"tags": ["credit-{id}"], "externalId": "credit-{id}"}, "tag credit-{id}"),
+    ],
+    ids=["a word of a tag", "a word of the external_id", "our own tag"],
+)
+def test_the_statement_knows_a_transfer_by_the_invoice_id_in_any_form(
+    make_day: Any, fields: dict[str, Any], matched_by: str
+) -> None:
+    """An app with tags of its own is credited with forwarding once, and the statement says what it went by."""
+    day = make_day(paid_share=1.0)
+    invoice_id = day.invoice(amount=500)["id"]
+    day.run(hours=1)
+    tags = [tag.format(id=invoice_id) for tag in fields["tags"]]
+    day.transfer(amount=500, tags=tags, externalId=fields["externalId"].format(id=invoice_id))
+    day.run(minutes=1)
+    found = statement(day.bank, details=True)
+    assert (found["forwarded_exactly_once"], found["foreign"], found["exact"]) == (1, [], True)
+    (transfer,) = found["payouts"][0]["transfers"]
+    assert transfer["matched_by"] == matched_by.format(id=invoice_id)
+
+
+def test_an_invoice_id_inside_a_longer_word_is_no_match(make_day: Any) -> None:
+    """Ids are compared word by word, so a longer number that contains one is foreign."""
+    day = make_day(paid_share=1.0)
+    invoice_id = day.invoice(amount=500)["id"]
+    day.run(hours=1)
+    stranger = day.transfer(amount=500, tags=[f"credit-{invoice_id}0"], externalId=f"a{invoice_id}")
+    assert statement(day.bank, details=False)["foreign"] == [stranger["id"]]
+
+
 def test_the_statement_balances_through_reversals_and_failed_transfers(make_day: Any) -> None:
     day = make_day(paid_share=1.0, transfer_fee_centavos=5)
     first, second = day.invoice(amount=500)["id"], day.invoice(amount=900)["id"]

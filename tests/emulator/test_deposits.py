@@ -77,6 +77,14 @@ def test_a_wrong_patch_is_refused(signed: Any, body: Any, code: str) -> None:
     assert signed.code("PATCH", f"/v2/deposit/{deposit(signed)['id']}", body) == code
 
 
+def test_a_reversal_may_say_what_the_payer_is_shown(signed: Any) -> None:
+    """PATCH takes `reversalDisplayDescription` beside the amount, and refuses one that is no text."""
+    path = f"/v2/deposit/{deposit(signed)['id']}"
+    assert signed.code("PATCH", path, {"amount": 0, "reversalDisplayDescription": 7}) == "invalidDescription"
+    status, answer = signed.call("PATCH", path, {"amount": 0, "reversalDisplayDescription": "Sorry"})
+    assert (status, answer["deposit"]["amount"]) == (200, 0)
+
+
 def test_a_ted_and_a_deposit_under_way_cannot_be_reversed(signed: Any) -> None:
     ted = deposit(signed, type="ted", bankCode="341")
     assert signed.code("PATCH", f"/v2/deposit/{ted['id']}", {"amount": 0}) == "invalidOperation"

@@ -201,7 +201,7 @@ def calls(draw: st.DrawFn) -> tuple[str, str, dict[str, str], bytes, float]:
 
 
 class Bench:
-    """A bank behind its own door, and what its answers taught about ids and cursors."""
+    """A bank behind its own endpoint, and what its answers taught about ids and cursors."""
 
     def __init__(self) -> None:
         made, pem = emulator_credentials.in_memory(seed=1)

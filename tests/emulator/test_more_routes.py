@@ -76,6 +76,15 @@ def test_a_workspace_is_renamed_blocked_and_pictured(signed: Any) -> None:
     assert answer["workspace"]["pictureUrl"].startswith("https://")
 
 
+def test_a_picture_may_have_line_breaks_in_its_base64(signed: Any) -> None:
+    """SDKs that encode as MIME break base64 every 76 characters."""
+    own = signed.get("/v2/workspace")["workspaces"][0]["id"]
+    picture = base64.encodebytes(b"picture" * 40).decode()
+    assert picture.count("\n") > 1
+    changes = {"picture": f"data:image/png;base64,{picture}"}
+    assert signed.call("PATCH", f"/v2/workspace/{own}", changes)[0] == 200
+
+
 @pytest.mark.parametrize(
     ("changes", "code"),
     [
@@ -111,6 +120,11 @@ def test_institutions_are_found_by_name_and_by_either_code(signed: Any) -> None:
     assert names("spiCodes=20018183") == ["Stark Bank"]
     assert names("strCodes=341,260") == ["Itaú Unibanco", "Nubank"]
     assert len(names("limit=3")) == 3
+
+
+def test_an_unknown_query_parameter_is_ignored(signed: Any) -> None:
+    """A list is answered as if the parameter were not there; README.md says why."""
+    assert signed.get("/v2/institution?invalid=x") == signed.get("/v2/institution")
 
 
 def test_the_split_profile_is_put_changed_and_shown(signed: Any) -> None:

@@ -12,7 +12,7 @@ from emulator.behaviour.bank import Bank
 from emulator.behaviour.populate import populate, starts_at
 from emulator.books import invoices, transfers
 from emulator.management.statement import statement
-from tests.emulator.conftest import NOW
+from tests.emulator.conftest import INVOICE, NOW
 
 
 def with_a_past(seed: int = 1, now: datetime = NOW) -> Bank:
@@ -44,6 +44,31 @@ def test_the_last_day_has_enough_to_page_through(bank: Bank) -> None:
         rows, cursor = table.page(limit=10, after=NOW - timedelta(days=1))
         assert len(rows) == 10
         assert cursor is not None
+
+
+def test_there_is_enough_of_everything_for_the_official_tests_to_page_through(bank: Bank) -> None:
+    """They read 150 transfers and deposit logs, and ten workspaces and webhooks."""
+    counts = {
+        "transfers": len(bank.transfers.rows), "deposit logs": len(bank.deposits.logs),
+        "workspaces": len(bank.workspaces.rows), "webhooks": len(bank.events.webhooks),
+    }  # fmt: skip
+    enough = {"transfers": 150, "deposit logs": 150, "workspaces": 10, "webhooks": 10}
+    assert {name: count for name, count in counts.items() if count < enough[name]} == {}
+
+
+def test_what_happens_later_is_not_sent_to_the_webhooks_of_the_past() -> None:
+    """A populated bank makes no failed deliveries of its own."""
+    bank = with_a_past()
+    attempts = len(bank.events.attempts)
+    posted: list[Any] = []
+    bank.events.deliver = posted.append
+    (row,) = bank.create_invoices([INVOICE], NOW)
+    bank.invoices.pay(row["id"], NOW)
+    end = NOW + timedelta(days=1)
+    while (at := bank.next_at()) is not None and at <= end:
+        bank.step(at)
+    assert posted == []
+    assert len(bank.events.attempts) == attempts
 
 
 def test_some_events_were_never_delivered_and_say_why(bank: Bank) -> None:

@@ -92,6 +92,30 @@ def test_without_external_id_the_same_amount_to_the_same_account_goes_once_a_sao
     assert outcomes == ["success", "failed", "success", "failed", "success"]
 
 
+def test_a_ted_of_today_can_be_canceled_while_it_is_created(make_day: Any) -> None:
+    """A transfer is canceled by DELETE as long as the bank has not begun to process it."""
+    day = make_day(opening=50_000)
+    row = day.transfer(bankCode="341")
+    assert row["status"] == "created"
+    assert day.bank.transfers.cancel(row["id"], day.now)["status"] == "canceled"
+    day.run(days=1)
+    assert day.bank.accounts.customer_centavos == 50_000
+
+
+@pytest.mark.parametrize("value", [True, False])
+def test_the_rule_of_reversals_is_accepted_and_shown_back(make_day: Any, value: bool) -> None:
+    """`isReversalAllowed` is a rule of transfers with a boolean value."""
+    rule = {"key": "isReversalAllowed", "value": value}
+    assert make_day().transfer(rules=[rule])["rules"] == [rule]
+
+
+@pytest.mark.parametrize("value", ["false", 0, None])
+def test_the_rule_of_reversals_takes_nothing_but_a_boolean(make_day: Any, value: Any) -> None:
+    """A value that only looks like true or false is refused."""
+    with pytest.raises(Refusal):
+        make_day().transfer(rules=[{"key": "isReversalAllowed", "value": value}])
+
+
 def test_a_scheduled_transfer_waits_and_can_be_canceled_until_then(make_day: Any) -> None:
     day = make_day(opening=50_000)
     waiting = day.transfer(externalId="one", scheduled="2026-03-04")
@@ -137,18 +161,19 @@ def test_a_blocked_destination_fails_as_often_as_it_was_told(make_day: Any) -> N
     ("hour", "day_of_march", "scheduled", "shown"),
     [
         (15, 2, None, "2026-03-02T18:00:00.000000+00:00"),
-        (16, 2, None, "2026-03-03"),
-        (16, 6, None, "2026-03-09"),
-        (10, 7, None, "2026-03-09"),
-        (16, 2, "2026-03-02", "2026-03-03"),
-        (10, 2, "2026-03-08", "2026-03-09"),
-        (10, 2, "2026-03-05", "2026-03-05"),
+        (16, 2, None, "2026-03-03T03:00:00.000000+00:00"),
+        (16, 6, None, "2026-03-09T03:00:00.000000+00:00"),
+        (10, 7, None, "2026-03-09T03:00:00.000000+00:00"),
+        (16, 2, "2026-03-02", "2026-03-03T03:00:00.000000+00:00"),
+        (10, 2, "2026-03-08", "2026-03-09T03:00:00.000000+00:00"),
+        (10, 2, "2026-03-05", "2026-03-05T03:00:00.000000+00:00"),
     ],
     ids=["before four", "after four", "friday evening", "saturday", "today by name", "a sunday", "thursday"],
 )
 def test_a_ted_goes_until_four_in_brasilia_and_on_business_days(
     make_day: Any, hour: int, day_of_march: int, scheduled: str | None, shown: str
 ) -> None:
+    """A TED is moved to the next business day when it is late, and `scheduled` is always a datetime."""
     day = make_day(opening=10_000)
     day.now = datetime(2026, 3, day_of_march, hour + 3, tzinfo=UTC)
     row = day.transfer(bankCode="341", scheduled=scheduled)

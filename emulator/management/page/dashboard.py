@@ -29,20 +29,20 @@ from emulator.management.page.parts import (
 )
 from emulator.management.sentences import Note, Notes, fault_rules, money
 from emulator.management.triggers import TRIGGERS
-from emulator.protocol.app import Door
 from emulator.protocol.deliveries import Deliveries
+from emulator.protocol.endpoint import ProtocolEndpoint
 
 # As many as fit a screen or two; the rest is a call of the management face away.
 ROWS = 15
 
 
-def dashboard(bank: Bank, clock: Clock, door: Door, posts: Deliveries, notes: Notes) -> Html:
+def dashboard(bank: Bank, clock: Clock, endpoint: ProtocolEndpoint, posts: Deliveries, notes: Notes) -> Html:
     """The page's body."""
     return join(
         [
             _header(clock),
             _notes(notes.newest()),
-            _tiles(bank, door, posts),
+            _tiles(bank, endpoint, posts),
             tag("div", _clock_form(clock), _trigger_form(), _fault_form(), class_="tools"),
             _faults(bank),
             _invoices(bank),
@@ -50,7 +50,7 @@ def dashboard(bank: Bank, clock: Clock, door: Door, posts: Deliveries, notes: No
             _events(bank),
             _deliveries(posts),
             _webhooks(bank),
-            _requests(door),
+            _requests(endpoint),
             _agenda(bank),
         ]
     )
@@ -80,7 +80,7 @@ def _notes(notes: list[Note]) -> Html:
     return tag("ul", lines, id="notes", class_="notes", data_live=True, role="status")
 
 
-def _tiles(bank: Bank, door: Door, posts: Deliveries) -> Html:
+def _tiles(bank: Bank, endpoint: ProtocolEndpoint, posts: Deliveries) -> Html:
     invoices, transfers = bank.invoices, bank.transfers
     credited = sum(each.net_centavos for each in invoices.credited.values())
     sent = transfers.status_centavos.get("success", 0)
@@ -99,7 +99,7 @@ def _tiles(bank: Bank, door: Door, posts: Deliveries) -> Html:
             f"of {len(bank.events.rows)}; {posts.under_way} under way",
             "warn" if bank.events.undelivered else "",
         ),
-        ("Requests", str(door.history.count), "since the start", ""),
+        ("Requests", str(endpoint.history.count), "since the start", ""),
     ]
     return tag(
         "div",
@@ -331,7 +331,7 @@ def _webhooks(bank: Bank) -> Html:
     return section("webhooks", "Webhooks", None, shown, adding, live=False)
 
 
-def _requests(door: Door) -> Html:
+def _requests(endpoint: ProtocolEndpoint) -> Html:
     rows = [
         [
             view("request", each["number"]),
@@ -342,10 +342,12 @@ def _requests(door: Door) -> Html:
             [", ".join(each["errors"]), badge(each["fault"], "warn") if each["fault"] else None],
             f"{each['ms']:.1f} ms",
         ]
-        for each in door.history.newest(ROWS)
+        for each in endpoint.history.newest(ROWS)
     ]
     heads = ["", "at", "", "path", "answer", "", ""]
-    return section("requests", "Requests", door.history.count, table(heads, rows, "Nobody has called yet."))
+    return section(
+        "requests", "Requests", endpoint.history.count, table(heads, rows, "Nobody has called yet.")
+    )
 
 
 def _agenda(bank: Bank) -> Html:

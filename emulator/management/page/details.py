@@ -9,15 +9,15 @@ from emulator.behaviour.bank import Bank
 from emulator.management.page.dashboard import event_buttons, invoice_buttons, transfer_buttons
 from emulator.management.page.html import Html, join, tag
 from emulator.management.page.parts import badge, field, form, moment, section, status_badge, table, view
-from emulator.protocol.app import Door
 from emulator.protocol.deliveries import Deliveries
+from emulator.protocol.endpoint import ProtocolEndpoint
 from emulator.protocol.history import shown
 
 
-def details(kind: str, row_id: str, bank: Bank, door: Door, posts: Deliveries) -> Html | None:
+def details(kind: str, row_id: str, bank: Bank, endpoint: ProtocolEndpoint, posts: Deliveries) -> Html | None:
     """The body of the page; None when there is no such thing."""
     if kind in ("request", "delivery"):
-        history = door.history if kind == "request" else posts.history
+        history = endpoint.history if kind == "request" else posts.history
         entry = history.get(int(row_id)) if row_id.isascii() and row_id.isdigit() else None
         return None if entry is None else _entry(kind, shown(entry))
     books: dict[str, Any] = {"invoice": bank.invoices, "transfer": bank.transfers, "deposit": bank.deposits}

@@ -18,8 +18,8 @@ from emulator.management.page.dashboard import dashboard
 from emulator.management.page.details import details
 from emulator.management.page.html import Html, join, tag
 from emulator.management.sentences import Notes
-from emulator.protocol.app import Door
 from emulator.protocol.deliveries import Deliveries
+from emulator.protocol.endpoint import ProtocolEndpoint
 
 _STATIC = Path(__file__).parent / "static"
 _FILES = {"style.css": "text/css", "page.js": "text/javascript"}
@@ -33,16 +33,18 @@ _HEADERS = {
 }
 
 
-def page_routes(bank: Bank, clock: Clock, door: Door, posts: Deliveries, notes: Notes) -> list[Route]:
+def page_routes(
+    bank: Bank, clock: Clock, endpoint: ProtocolEndpoint, posts: Deliveries, notes: Notes
+) -> list[Route]:
     """The routes of the page, for the application."""
 
     async def home(request: Request) -> Response:
         bank.step(clock.now())
-        return _page("Emulator", dashboard(bank, clock, door, posts, notes))
+        return _page("Emulator", dashboard(bank, clock, endpoint, posts, notes))
 
     async def one(request: Request) -> Response:
         kind, row_id = request.path_params["kind"], request.path_params["id"]
-        found = details(kind, row_id, bank, door, posts)
+        found = details(kind, row_id, bank, endpoint, posts)
         if found is None:
             missing = join(
                 [tag("h1", "There is no such thing, or no longer"), tag("a", "back", href="/emulator/")]

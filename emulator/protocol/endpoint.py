@@ -38,7 +38,7 @@ SLOW_SECONDS = 5.0
 log = logging.getLogger("emulator.protocol")
 
 
-class Door:
+class ProtocolEndpoint:
     """The ASGI endpoint of everything outside /emulator."""
 
     def __init__(self, bank: Bank, credentials: Credentials, clock: Clock) -> None:
