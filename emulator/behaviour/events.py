@@ -86,8 +86,7 @@ class Events:
 
     def register(self, body: Any, now: datetime) -> Row:
         """Register a webhook; the same URL may be registered again."""
-        if not isinstance(body, dict):
-            raise Refusal.of("invalidJson", "The body must be an object")
+        body = checks.body(body)
         # Observed: the newest Postman collection wraps the object, the SDKs do not.
         if set(body) == {"webhook"} and isinstance(body["webhook"], dict):
             body = body["webhook"]
@@ -213,8 +212,7 @@ class Events:
     def patch(self, event_id: str, changes: Any) -> Row:
         """Mark an event delivered."""
         row = self.event(event_id)
-        if not isinstance(changes, dict):
-            raise Refusal.of("invalidJson", "The body must be an object")
+        changes = checks.body(changes)
         checks.keys(changes, "event", {"isDelivered"}, ("isDelivered",))
         # Documented: only to true. Guess: the code for anything else.
         if changes["isDelivered"] is not True:

@@ -85,6 +85,20 @@ class Accounts:
         self.check()
         return transaction_id
 
+    def credit(
+        self, gross_centavos: int, fee_centavos: int, now: datetime, *, source: str, tags: list[str]
+    ) -> str:
+        """Book money that a payer sent, less the bank's fee; returns the transaction id."""
+        kind, _, row_id = source.partition("/")
+        return self.move(
+            {PAYERS: -gross_centavos, CUSTOMER: gross_centavos - fee_centavos, FEES: fee_centavos},
+            now,
+            source=source,
+            description=f"{kind.capitalize()} {row_id}",
+            fee_centavos=fee_centavos,
+            tags=tags,
+        )
+
     def check(self) -> None:
         """Assert that the books balance and agree with the balance that clients see."""
         if sum(self.balances.values()) != 0:

@@ -69,6 +69,13 @@ def each(elements: Any, plural: str, check: Callable[[dict[str, Any]], Checked])
     return good
 
 
+def body(value: Any) -> dict[str, Any]:
+    """The body of a request that holds one object."""
+    if not isinstance(value, dict):
+        raise Refusal.of("invalidJson", "The body must be an object")
+    return value
+
+
 def keys(element: dict[str, Any], what: str, known: set[str], required: tuple[str, ...]) -> None:
     """Refuse unknown and missing parameters."""
     unknown = sorted(set(element) - known)
@@ -117,10 +124,7 @@ def transfer(element: dict[str, Any], client_now: datetime) -> dict[str, Any]:
         "amount": amount(element["amount"], at_least=1),
         "name": text(element["name"], "name", "invalidName"),
         "taxId": tax_id(element["taxId"]),
-        "bankCode": bank_code(element["bankCode"]),
-        "branchCode": account_code(element["branchCode"], "branchCode", "invalidBranchCode"),
-        "accountNumber": account_code(element["accountNumber"], "accountNumber", "invalidAccountNumber"),
-        "accountType": account_type(element.get("accountType")),
+        **account(element),
         "externalId": external_id,
         "scheduled": None
         if element.get("scheduled") is None
@@ -179,6 +183,16 @@ def tax_id(value: Any) -> str:
         return tax_id_text(value if isinstance(value, str) else "")
     except ValueError:
         raise Refusal.of("invalidTaxId", "taxId must be a valid CPF or CNPJ") from None
+
+
+def account(element: dict[str, Any]) -> dict[str, str]:
+    """The four keys of an account: bank, branch, number and type."""
+    return {
+        "bankCode": bank_code(element["bankCode"]),
+        "branchCode": account_code(element["branchCode"], "branchCode", "invalidBranchCode"),
+        "accountNumber": account_code(element["accountNumber"], "accountNumber", "invalidAccountNumber"),
+        "accountType": account_type(element.get("accountType")),
+    }
 
 
 def bank_code(value: Any) -> str:

@@ -7,17 +7,17 @@ face); this file is told `now` and does as asked or refuses.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
 
 from emulator.books import checks
-from emulator.books.accounts import CUSTOMER, FEES, PAYERS, REVERSING, Accounts
+from emulator.books.accounts import Accounts
+from emulator.books.book import OnLog, ReversibleBook
 from emulator.books.formats import Ids, brcode, time_text
 from emulator.books.refusal import Refusal
-from emulator.books.table import Row, Table
+from emulator.books.table import Row
 
 # Documented and observed (4.3): `credited` is never a status, only a type of log.
 STATUSES = ("created", "paid", "overdue", "canceled", "expired", "voided")
@@ -26,8 +26,6 @@ LOG_TYPES = (
     "created", "paid", "credited", "updated", "overdue", "canceled", "expired",
     "reversing", "sending", "sent", "reversed", "failed", "refunded", "voided",
 )  # fmt: skip
-
-OnLog = Callable[[str, Row, datetime], None]
 
 
 @dataclass(frozen=True)
@@ -44,36 +42,15 @@ class Credited:
         return self.gross_centavos - self.fee_centavos
 
 
-@dataclass
-class Reversal:
-    """Money on its way back to a payer."""
-
-    amount_before_centavos: int
-    amount_after_centavos: int
-    transaction_id: str = ""
-
-    @property
-    def centavos(self) -> int:
-        """What goes back."""
-        return self.amount_before_centavos - self.amount_after_centavos
-
-
-class Invoices:
+class Invoices(ReversibleBook):
     """All invoices, their logs and their payments."""
 
     def __init__(self, ids: Ids, accounts: Accounts, seed: int, on_log: OnLog) -> None:
-        self._ids = ids
-        self._accounts = accounts
+        super().__init__("invoice", ids, accounts, on_log)
         self._random = random.Random(f"{seed}:invoices")
-        self._on_log = on_log
-        self.rows = Table("invoice", indexes=("tags", "transactionIds"))
-        self.logs = Table("invoice-log", indexes=("type", "invoiceId"))
         self._uuids: dict[str, str] = {}
         self.payments: dict[str, Row] = {}
         self.credited: dict[str, Credited] = {}
-        self.reversals: dict[str, Reversal] = {}
-        self.reversed_centavos: dict[str, int] = {}
-        self.status_counts: dict[str, int] = {}
 
     def create(self, elements: Any, now: datetime, client_now: datetime | None = None) -> list[Row]:
         """Accept a batch of invoices whole, or refuse it whole."""
@@ -89,35 +66,19 @@ class Invoices:
         row: Row = {
             **element,
             "id": self._uuids.setdefault(uuid, self._ids.entity()),
-            "status": "created",
             "nominalAmount": element["amount"],
             # Observed: a live discount is not applied before payment (official vector of 2021).
             "fineAmount": 0,
             "interestAmount": 0,
             "discountAmount": 0,
-            # Observed: zero in every log before `credited`.
-            "fee": 0,
             # Documented: two days by default.
             "due": element["due"] or time_text(now + timedelta(days=2)),
             "brcode": brcode(uuid),
             "link": f"https://emulator.sandbox.starkbank.com/invoicelink/{uuid}",
             "pdf": f"https://sandbox.api.starkbank.com/v2/invoice/{uuid}.pdf",
-            "transactionIds": [],
-            "created": time_text(now),
-            "updated": time_text(now),
         }
-        self.rows.add(row, now)
-        self.status_counts["created"] = self.status_counts.get("created", 0) + 1
-        self._log(row, "created", now)
-        return row
-
-    def get(self, invoice_id: str) -> Row:
-        """The invoice, or the bank's refusal of an unknown id."""
-        row = self.rows.get(invoice_id)
-        if row is None:
-            # Observed in the official tests: 400, never 404.
-            raise Refusal.of("invalidInvoice", f"No invoice has the id {invoice_id}")
-        return row
+        # Observed: the fee is zero in every log before `credited`.
+        return self._add(row, now)
 
     def by_uuid(self, uuid: str) -> Row:
         """The invoice whose public link has this uuid."""
@@ -162,6 +123,8 @@ class Invoices:
             clean["due"] = checks.due(changes["due"], client_now or now)
         if "expiration" in changes:
             clean["expiration"] = checks.expiration(changes["expiration"])
+        if "amount" in clean:
+            self._set_amount(row, clean["amount"])
         row.update(clean)
         # Guess: an overdue invoice that gets a later due date is open again.
         self._move(row, "created" if checks.moment_of(row["due"]) > now else row["status"], now)
@@ -184,7 +147,7 @@ class Invoices:
             self._apply_terms(row, now)
             amount_centavos = row["amount"] or self._random.randint(1_000, 50_000)
         end_to_end = self._ids.end_to_end(now)
-        row["amount"] = amount_centavos
+        self._set_amount(row, amount_centavos)
         row["tags"] = [*row["tags"], end_to_end.lower()]
         self.rows.index("tags", end_to_end.lower(), invoice_id)
         self._move(row, "paid", now)
@@ -220,27 +183,15 @@ class Invoices:
                 first = min(live, key=lambda each: checks.moment_of(each["due"]))
                 discount = _share(nominal, first["percentage"])
         row.update(fineAmount=fine, interestAmount=interest, discountAmount=discount)
-        row["amount"] = nominal + fine + interest - discount
+        self._set_amount(row, nominal + fine + interest - discount)
 
     def credit(self, invoice_id: str, now: datetime, fee_centavos: int) -> Row:
         """The money of a paid invoice reaches the balance, less the fee."""
         row = self.get(invoice_id)
         if row["status"] != "paid" or invoice_id in self.credited:
             raise _forbidden(row, "be credited")
-        gross = row["amount"]
-        transaction_id = self._accounts.move(
-            {PAYERS: -gross, CUSTOMER: gross - fee_centavos, FEES: fee_centavos},
-            now,
-            source=f"invoice/{invoice_id}",
-            description=f"Invoice {invoice_id}",
-            fee_centavos=fee_centavos,
-            tags=row["tags"],
-        )
-        self.credited[invoice_id] = Credited(now, gross, fee_centavos)
-        row["fee"] = fee_centavos
-        self._add_transaction(row, transaction_id)
-        row["updated"] = time_text(now)
-        self._log(row, "credited", now)
+        self.credited[invoice_id] = Credited(now, row["amount"], fee_centavos)
+        self._book_credit(row, fee_centavos, now)
         return row
 
     def go_overdue(self, invoice_id: str, now: datetime) -> bool:
@@ -270,77 +221,8 @@ class Invoices:
             raise _forbidden(row, "be reversed while a reversal is under way")
         if invoice_id not in self.credited or row["status"] != "paid":
             raise _forbidden(row, "be reversed")
-        if remaining_centavos >= row["amount"]:
-            raise Refusal.of("invalidAmount", "amount must be lower than what was paid")
-        reversal = Reversal(row["amount"], remaining_centavos)
-        row["amount"] = remaining_centavos
-        row["updated"] = time_text(now)
-        # Guess: the money leaves the balance at once and is out when `reversed` is logged.
-        if forced or self._accounts.customer_centavos >= reversal.centavos:
-            reversal.transaction_id = self._accounts.move(
-                {CUSTOMER: -reversal.centavos, REVERSING: reversal.centavos},
-                now,
-                source=f"invoice/{invoice_id}/reversal",
-                description=f"Reversal of invoice {invoice_id}",
-            )
-        self.reversals[invoice_id] = reversal
-        self._log(row, "reversing", now)
+        self._begin_reversal(row, remaining_centavos, now, forced=forced)
         return row
-
-    def step_reversal(self, invoice_id: str, step: str, now: datetime) -> str | None:
-        """Take the next step of a reversal; returns the step after it, None when it is over."""
-        row = self.get(invoice_id)
-        reversal = self.reversals.get(invoice_id)
-        if reversal is not None and not reversal.transaction_id:
-            # Guess: without the money the reversal fails late, as transfers do.
-            row["amount"] = reversal.amount_before_centavos
-            row["updated"] = time_text(now)
-            del self.reversals[invoice_id]
-            self._log(row, "failed", now, ["Insufficient balance"])
-            return None
-        row["updated"] = time_text(now)
-        if step == "voided":
-            self._move(row, "voided", now)
-        elif step == "reversed" and reversal is not None:
-            self._accounts.move(
-                {REVERSING: -reversal.centavos, PAYERS: reversal.centavos},
-                now,
-                source=f"invoice/{invoice_id}/reversal",
-                description="",
-            )
-            self._add_transaction(row, reversal.transaction_id)
-            self.reversed_centavos[invoice_id] = self.reversed_centavos.get(invoice_id, 0) + reversal.centavos
-            del self.reversals[invoice_id]
-        self._log(row, step, now)
-        following = {
-            "sending": "sent",
-            "sent": "reversed",
-            "reversed": "voided" if row["amount"] == 0 else None,
-        }
-        return following.get(step)
-
-    def _add_transaction(self, row: Row, transaction_id: str) -> None:
-        row["transactionIds"] = [*row["transactionIds"], transaction_id]
-        self.rows.index("transactionIds", transaction_id, row["id"])
-
-    def _move(self, row: Row, status: str, now: datetime) -> None:
-        self.status_counts[row["status"]] -= 1
-        self.status_counts[status] = self.status_counts.get(status, 0) + 1
-        row["status"] = status
-        row["updated"] = time_text(now)
-
-    def _log(self, row: Row, log_type: str, now: datetime, errors: list[str] | None = None) -> None:
-        log: Row = {
-            "id": self._ids.entity(),
-            "created": time_text(now),
-            # Documented and observed: a list of texts.
-            "errors": errors or [],
-            "type": log_type,
-            # Observed: complete, as it was at the time of the log.
-            "invoice": dict(row),
-        }
-        self.logs.add(log, now, invoiceId=row["id"])
-        self._on_log("invoice", log, now)
 
 
 def expires_at(row: Row) -> datetime:

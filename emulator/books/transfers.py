@@ -13,20 +13,19 @@ from typing import Any
 
 from emulator.books import checks
 from emulator.books.accounts import CUSTOMER, DESTINATIONS, FEES, IN_FLIGHT, Accounts
+from emulator.books.book import Book, OnLog
 from emulator.books.formats import SAO_PAULO, Ids, day_of, day_start, is_date, parse_time, time_text
 from emulator.books.preset import Preset
 from emulator.books.refusal import Refusal
-from emulator.books.table import Row, Table
+from emulator.books.table import Row
 
 # Documented (5.2).
 STATUSES = ("created", "processing", "success", "failed", "canceled")
 LOG_TYPES = ("created", "sending", "sent", "success", "failed", "canceled", "refunded")
 SORTS = ("created", "-created", "updated", "-updated")
 
-OnLog = Callable[[str, Row, datetime], None]
 
-
-class Transfers:
+class Transfers(Book):
     """All transfers, their logs, and who owns which external_id."""
 
     def __init__(
@@ -37,16 +36,10 @@ class Transfers:
         is_invoice: Callable[[str], bool],
         on_log: OnLog,
     ) -> None:
-        self._ids = ids
-        self._accounts = accounts
+        super().__init__("transfer", ids, accounts, on_log)
         self._preset = preset
         self._is_invoice = is_invoice
-        self._on_log = on_log
         self._owners: dict[str, str] = {}
-        self.rows = Table("transfer", indexes=("tags", "transactionIds"))
-        self.logs = Table("transfer-log", indexes=("type", "transferId"))
-        self.status_counts: dict[str, int] = {}
-        self.status_centavos: dict[str, int] = {}
 
     def create(self, elements: Any, now: datetime, client_now: datetime | None = None) -> list[Row]:
         """Accept a batch of transfers whole, or refuse it whole; duplicates are accepted and fail later."""
@@ -79,20 +72,13 @@ class Transfers:
         row: Row = {
             **element,
             "id": self._ids.entity(),
-            "status": "created",
-            "fee": 0,
             "scheduled": _scheduled(element, now),
             "metadata": {},
-            "transactionIds": [],
             "created": time_text(now),
-            "updated": time_text(now),
         }
-        self.rows.add(row, now)
-        self._count(row, 1)
-        # The first to come owns the external_id, in the order of creation, whatever is processed first.
+        # The first to come owns the external_id, in the order of creation, whichever is processed first.
         self._owners.setdefault(self._claim(row), row["id"])
-        self._log(row, "created", now)
-        return row
+        return self._add(row, now)
 
     def _claim(self, row: Row) -> str:
         if row["externalId"]:
@@ -102,13 +88,6 @@ class Transfers:
         day = day_of(datetime.fromisoformat(row["created"]))
         account = f"{row['bankCode']}/{row['branchCode']}/{row['accountNumber']}"
         return f"day:{day}:{account}:{row['amount']}"
-
-    def get(self, transfer_id: str) -> Row:
-        """The transfer, or the bank's refusal of an unknown id."""
-        row = self.rows.get(transfer_id)
-        if row is None:
-            raise Refusal.of("invalidTransfer", f"No transfer has the id {transfer_id}")
-        return row
 
     def cancel(self, transfer_id: str, now: datetime) -> Row:
         """Cancel a transfer that has not been processed yet."""
@@ -210,32 +189,6 @@ class Transfers:
             and self._owners.get(self._claim(row)) == row["id"]
         ):
             del self._owners[self._claim(row)]
-
-    def _add_transaction(self, row: Row, transaction_id: str) -> None:
-        row["transactionIds"] = [*row["transactionIds"], transaction_id]
-        self.rows.index("transactionIds", transaction_id, row["id"])
-
-    def _move(self, row: Row, status: str, now: datetime) -> None:
-        self._count(row, -1)
-        row["status"] = status
-        row["updated"] = time_text(now)
-        self._count(row, 1)
-
-    def _count(self, row: Row, by: int) -> None:
-        status = row["status"]
-        self.status_counts[status] = self.status_counts.get(status, 0) + by
-        self.status_centavos[status] = self.status_centavos.get(status, 0) + by * row["amount"]
-
-    def _log(self, row: Row, log_type: str, now: datetime, errors: list[str] | None = None) -> None:
-        log: Row = {
-            "id": self._ids.entity(),
-            "created": time_text(now),
-            "errors": errors or [],
-            "type": log_type,
-            "transfer": dict(row),
-        }
-        self.logs.add(log, now, transferId=row["id"])
-        self._on_log("transfer", log, now)
 
 
 def is_ted(row: Row) -> bool:

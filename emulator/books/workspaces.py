@@ -35,8 +35,7 @@ class Workspaces:
 
     def create(self, body: Any, now: datetime) -> Row:
         """A new workspace under a name that is not taken."""
-        if not isinstance(body, dict):
-            raise Refusal.of("invalidJson", "The body must be an object")
+        body = checks.body(body)
         checks.keys(body, "workspace", _KEYS, ("username", "name"))
         username = self._username(body["username"], None)
         name = checks.text(body["name"], "name", "invalidName")
@@ -67,8 +66,7 @@ class Workspaces:
     def patch(self, workspace_id: str, changes: Any, now: datetime) -> Row:
         """Rename, restrict, picture or block a workspace."""
         row = self.get(workspace_id)
-        if not isinstance(changes, dict):
-            raise Refusal.of("invalidJson", "The body must be an object")
+        changes = checks.body(changes)
         # Documented: pictureType is a parameter too. Read: the SDKs put it into `picture` as a data URL.
         checks.keys(changes, "workspace", _KEYS | {"status", "picture", "pictureType"}, ())
         changes = {key: value for key, value in changes.items() if value is not None}

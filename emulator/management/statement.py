@@ -12,8 +12,9 @@ from collections import defaultdict
 from typing import Any
 
 from emulator.behaviour.bank import Bank
+from emulator.books.book import Reversal
 from emulator.books.formats import time_text
-from emulator.books.invoices import Credited, Reversal
+from emulator.books.invoices import Credited
 from emulator.books.table import Row
 
 _OPEN = ("created", "processing")

@@ -1,4 +1,4 @@
-"""Pictures and papers of the bank: the QR code of a BR code, and PDFs that open.
+"""Files that the bank answers with: the QR code of a BR code in PNG, and one-page PDFs.
 
 The PDF is written by hand, one page of text lines and at most one QR code, so that no library is needed for
 it; the QR code comes from segno, imported only when one is asked for. Nothing here knows the books.
@@ -37,7 +37,7 @@ def qr_code(text: str, box_pixels: int = BOX_PIXELS) -> Document:
     return Document(output.getvalue(), "image/png")
 
 
-def paper(title: str, lines: list[tuple[str, str]], qr_text: str | None = None) -> Document:
+def pdf(title: str, lines: list[tuple[str, str]], qr_text: str | None = None) -> Document:
     """A one-page PDF: a title, lines of name and value, and a QR code if there is a text for it."""
     # Guess: what is on the page. Documented is only that it is a PDF and, for an invoice, has the QR code.
     drawn = [_text(50, 780, 18, title), _text(50, 756, 9, "Emulator: this is a test, not a bank's document")]
@@ -51,7 +51,7 @@ def paper(title: str, lines: list[tuple[str, str]], qr_text: str | None = None) 
             _text(50, 78 - 10 * row, 7, qr_text[start : start + 110])
             for row, start in enumerate(range(0, len(qr_text), 110))
         ]
-    return Document(_pdf("\n".join(drawn).encode("ascii")), "application/pdf")
+    return Document(_file("\n".join(drawn).encode("ascii")), "application/pdf")
 
 
 def _text(x: int, y: int, size: int, text: str) -> str:
@@ -75,7 +75,7 @@ def _drawn_code(text: str, x: int, y: int) -> str:
     return "0 g\n" + "\n".join(dark) + "\nf"
 
 
-def _pdf(drawing: bytes) -> bytes:
+def _file(drawing: bytes) -> bytes:
     objects = [
         b"<< /Type /Catalog /Pages 2 0 R >>",
         b"<< /Type /Pages /Kids [3 0 R] /Count 1 >>",

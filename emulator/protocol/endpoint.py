@@ -24,9 +24,11 @@ from emulator.books.refusal import Refusal
 from emulator.clock import Clock
 from emulator.protocol import routes
 from emulator.protocol.credentials import Credentials
+from emulator.protocol.documents import Document
 from emulator.protocol.history import MOST_BODY_BYTES as MOST_KEPT_BYTES
 from emulator.protocol.history import Entry, History
 from emulator.protocol.limits import Limits
+from emulator.protocol.request import Call
 
 # Unknown at the bank. Room for 100 full invoices many times over.
 MOST_BODY_BYTES = 5_000_000
@@ -112,9 +114,18 @@ class ProtocolEndpoint:
                 return _throttled(wait_seconds)
             query = dict(parse_qsl(request.url.query, keep_blank_values=True))
             caller = request.headers.get("access-id", "") if entry["project"] else ""
-            call = routes.Call(request.method, segments, query, body, now, self._clock.client_now(), caller)
-            found = routes.answer(self._bank, self._credentials, call)
-            if isinstance(found, routes.Document):
+            call = Call(
+                request.method,
+                segments,
+                query,
+                body,
+                now,
+                self._clock.client_now(),
+                self._credentials,
+                caller,
+            )
+            found = routes.answer(self._bank, call)
+            if isinstance(found, Document):
                 return Response(found.content, media_type=found.media_type)
             return _json(found)
         except Refusal as refusal:

@@ -1,16 +1,16 @@
-"""What stands on the bank's papers: an invoice to pay, the receipt of a transfer, the receipt of a reversal.
+"""The words of the bank's PDFs: an invoice to pay, the receipt of a transfer, the receipt of a reversal.
 
-Words only; `documents` draws them. Guess throughout: documented is only which papers there are.
+`documents` draws them. Guess throughout: only which PDFs exist is documented.
 """
 
 from __future__ import annotations
 
 from emulator.books.refusal import Refusal
 from emulator.books.table import Row
-from emulator.protocol.documents import Document, paper
+from emulator.protocol.documents import Document, pdf
 
 
-def invoice_paper(row: Row) -> Document:
+def invoice_pdf(row: Row) -> Document:
     """An invoice, with its QR code."""
     lines = [
         ("Payer", f"{row['name']}  {row['taxId']}"),
@@ -20,10 +20,10 @@ def invoice_paper(row: Row) -> Document:
         ("Invoice", row["id"]),
         *((line["key"], line["value"]) for line in row["descriptions"]),
     ]
-    return paper("Invoice", lines, row["brcode"])
+    return pdf("Invoice", lines, row["brcode"])
 
 
-def transfer_paper(row: Row) -> Document:
+def transfer_pdf(row: Row) -> Document:
     """The receipt of a transfer."""
     account = f"{row['bankCode']}  {row['branchCode']}  {row['accountNumber']}"
     lines = [
@@ -36,14 +36,15 @@ def transfer_paper(row: Row) -> Document:
         ("Transfer", row["id"]),
         *(("Transaction", each) for each in row["transactionIds"]),
     ]
-    return paper("Transfer receipt", lines)
+    return pdf("Transfer receipt", lines)
 
 
-def reversal_paper(log: Row, entity: str, code: str) -> Document:
+def reversal_pdf(log: Row, entity: str) -> Document:
     """The receipt of a reversal; only a log of type reversed has one."""
     # Documented: "whenever it is successfully reversed, a reversed log will be created", whose PDF this is.
     # Guess: the code for other logs.
     if log["type"] != "reversed":
+        code = f"invalid{entity.capitalize()}Log"
         raise Refusal.of(code, f"Log {log['id']} of type {log['type']} has no PDF; only reversed ones have")
     row = log[entity]
     lines = [
@@ -54,9 +55,8 @@ def reversal_paper(log: Row, entity: str, code: str) -> Document:
         ("Log", log["id"]),
         *(("Transaction", each) for each in row["transactionIds"]),
     ]
-    return paper("Reversal receipt", lines)
+    return pdf("Reversal receipt", lines)
 
 
 def _reais(centavos: int) -> str:
-    text = f"{centavos / 100:,.2f}" if centavos < 10**15 else str(centavos)
-    return "R$ " + text.translate(str.maketrans(",.", ".,"))
+    return f"R$ {centavos // 100:,}".replace(",", ".") + f",{centavos % 100:02}"

@@ -11,7 +11,7 @@ from PIL import Image
 from pypdf import PdfReader
 
 from emulator.books.formats import brcode
-from emulator.protocol.documents import paper, qr_code
+from emulator.protocol.documents import pdf, qr_code
 from tests.emulator.conftest import INVOICE, TRANSFER
 
 BRCODE = brcode("7c1e90a4b5d24f0e8a3b6d95c2f01e77")
@@ -44,7 +44,7 @@ def test_size_is_the_pixels_of_each_box() -> None:
 
 
 def test_a_pdf_opens_with_accents_and_its_drawn_code_is_the_br_code() -> None:
-    text = words(paper("Invoice", [("Payer", "João Araújo (ção) \\ Ltda."), ("Odd", "日本")], BRCODE).content)
+    text = words(pdf("Invoice", [("Payer", "João Araújo (ção) \\ Ltda."), ("Odd", "日本")], BRCODE).content)
     assert "João Araújo (ção) \\ Ltda." in text
     assert "this is a test" in text
     assert BRCODE[:60] in text
@@ -90,7 +90,7 @@ def test_the_link_of_an_invoices_pdf_is_public(signed: Any) -> None:
 
 
 @pytest.mark.parametrize("path", ["invoice/1/pdf", "invoice/1/qrcode"])
-def test_an_unknown_invoice_has_no_papers(signed: Any, path: str) -> None:
+def test_an_unknown_invoice_has_no_files(signed: Any, path: str) -> None:
     assert signed.code("GET", f"/v2/{path}") == "invalidInvoice"
 
 
