@@ -23,7 +23,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from emulator.behaviour.bank import Bank
 from emulator.clock import Clock
-from emulator.management.page.routes import page_routes
+from emulator.management.page.routes import Page
 from emulator.management.routes import Control
 from emulator.protocol.credentials import Credentials
 from emulator.protocol.deliveries import Deliveries
@@ -67,7 +67,7 @@ def create_app(
 
     app = Starlette(
         routes=[
-            *page_routes(bank, clock, endpoint, posts, control.notes),
+            *Page(bank, clock, endpoint.history, posts, control.notes).routes(),
             *control.routes(),
             Mount("", app=endpoint),
         ],

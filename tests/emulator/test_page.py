@@ -8,8 +8,6 @@ from typing import Any
 
 import pytest
 
-from emulator.management.page.html import Html, tag
-
 HOSTILE = "<script>alert('x')</script>\"><img src=x onerror=alert(1)>"
 INVOICE = {"amount": 48_712, "name": "Marina Tavares", "taxId": "529.982.247-25"}
 VOID = {"meta", "link", "input", "br", "img"}
@@ -58,12 +56,6 @@ def press(signed: Any, action: str, **fields: str) -> str:
     response = signed.client.post(action, data=fields, follow_redirects=False)
     assert response.status_code == 303, response.text
     return str(response.headers["location"])
-
-
-def test_every_text_is_escaped_unless_it_is_html() -> None:
-    assert tag(
-        "p", "<b>", Html("<i>"), ["&", None, 5], title='"x"', class_="a", data_live=True, hidden=None
-    ) == ('<p title="&quot;x&quot;" class="a" data-live>&lt;b&gt;<i>&amp;5</p>')
 
 
 def test_the_page_loads_nothing_from_elsewhere_and_runs_nothing_inline(signed: Any) -> None:
