@@ -51,6 +51,7 @@ def log_types(signed: Any, invoice_id: str) -> list[str]:
 def test_an_invoice_is_taken_where_it_is_wanted_at_once(
     signed: Any, act: str, status: str, types: list[str]
 ) -> None:
+    """Each action moves an invoice to its status immediately and writes the logs that lead there."""
     invoice_id = new_invoice(signed)
     assert post(signed, f"invoices/{invoice_id}/{act}")["invoice"]["status"] == status
     assert log_types(signed, invoice_id) == types
@@ -60,12 +61,14 @@ def test_an_invoice_is_taken_where_it_is_wanted_at_once(
 
 
 def test_an_underpayment_is_half_or_what_is_said_and_never_all(signed: Any) -> None:
+    """Underpaying pays half by default, a given lower amount, and refuses the full one."""
     assert post(signed, f"invoices/{new_invoice(signed)}/underpay")["invoice"]["amount"] == 24_356
     assert post(signed, f"invoices/{new_invoice(signed)}/underpay", amount=1)["invoice"]["amount"] == 1
     assert "48712" in refused(signed, f"invoices/{new_invoice(signed)}/underpay", amount=48_712)
 
 
 def test_what_makes_no_sense_is_refused_and_changes_nothing(signed: Any) -> None:
+    """An action that the status forbids gets the bank's refusal and leaves the books as they were."""
     invoice_id = new_invoice(signed)
     assert "reversed" in refused(signed, f"invoices/{invoice_id}/reverse")
     post(signed, f"invoices/{invoice_id}/credit")
@@ -77,6 +80,7 @@ def test_what_makes_no_sense_is_refused_and_changes_nothing(signed: Any) -> None
 
 
 def test_an_overdue_invoice_can_still_be_paid_or_expire_by_hand(signed: Any) -> None:
+    """An overdue invoice accepts both ends: a payment or its expiration."""
     late = new_invoice(signed)
     post(signed, "invoices/last/overdue")
     post(signed, f"invoices/{late}/expire")
@@ -84,6 +88,7 @@ def test_an_overdue_invoice_can_still_be_paid_or_expire_by_hand(signed: Any) -> 
 
 
 def test_a_transfer_is_settled_failed_or_canceled(signed: Any) -> None:
+    """Each action ends a transfer in its status."""
     elements = [{**TRANSFER, "externalId": name} for name in "ab"]
     later = {**TRANSFER, "externalId": "c", "scheduled": "2026-03-09"}
     _, answer = signed.call("POST", "/v2/transfer", {"transfers": [*elements, later]})
@@ -97,6 +102,7 @@ def test_a_transfer_is_settled_failed_or_canceled(signed: Any) -> None:
 
 
 def test_settling_judges_as_the_bank_does(signed: Any) -> None:
+    """Settling a transfer without the money makes it fail, as the bank itself would."""
     signed.call("POST", "/v2/transfer", {"transfers": [{**TRANSFER, "amount": 10**9}]})
     assert post(signed, "transfers/last/settle")["transfer"]["status"] == "failed"
 
@@ -105,6 +111,7 @@ def test_settling_judges_as_the_bank_does(signed: Any) -> None:
 def test_a_story_ends_where_its_name_says_and_its_events_go_out_in_order(
     signed: Any, receiver: Any, name: str
 ) -> None:
+    """A trigger leaves its entity in the named status and posts one event for each log, oldest first."""
     kind, _, step = name.partition(".")
     post(signed, "webhooks", url=receiver.url, subscriptions="invoice, transfer, deposit")
     told = post(signed, "trigger", name=name, amount=5_000)
@@ -123,12 +130,14 @@ def test_a_story_ends_where_its_name_says_and_its_events_go_out_in_order(
 
 
 def test_a_story_that_cannot_be_told_says_why(signed: Any) -> None:
+    """An unknown trigger, or one without the money that it needs, is refused with the reason."""
     assert "invoice.credited" in refused(signed, "trigger", name="transfer.success", amount=10**7)
     assert "invoice.eaten" in refused(signed, "trigger", name="invoice.eaten")
     assert "amount" in refused(signed, "trigger", name="invoice.paid", amount=0)
 
 
 def test_an_event_can_be_doubled_held_back_and_lost(signed: Any, receiver: Any) -> None:
+    """Redeliver, delay and drop change how often and when an event is posted."""
     post(signed, "webhooks", url=receiver.url, subscriptions=["invoice"])
     receiver.status = 503
     post(signed, "trigger", name="invoice.created")
@@ -152,6 +161,7 @@ def test_an_event_can_be_doubled_held_back_and_lost(signed: Any, receiver: Any) 
 
 
 def test_an_event_can_be_sent_to_any_address_and_its_answer_seen(signed: Any, receiver: Any) -> None:
+    """Send posts an event to a URL that is no webhook and returns the receiver's answer."""
     assert "no event yet" in refused(signed, "events/last/send")
     post(signed, "webhooks", url="http://127.0.0.1:9/nobody", subscriptions=["invoice"])
     post(signed, "trigger", name="invoice.created")
@@ -165,6 +175,7 @@ def test_an_event_can_be_sent_to_any_address_and_its_answer_seen(signed: Any, re
 
 
 def test_the_agenda_shows_what_is_planned(signed: Any) -> None:
+    """GET agenda lists what will happen next, with its time and the entity."""
     invoice_id = new_invoice(signed)
     found = signed.client.get("/emulator/agenda").json()
     assert {"what": "invoice.overdue", "about": [invoice_id]}.items() <= found["agenda"][-1].items()

@@ -26,11 +26,13 @@ INVOICE = {"amount": 48_712, "name": "Marina Tavares", "taxId": "529.982.247-25"
 def test_the_same_seed_and_calls_repeat_the_day_byte_for_byte_and_another_seed_does_not(
     make_day: Any,
 ) -> None:
+    """A day is reproduced by its seed and its calls."""
     assert a_day(make_day, 5) == a_day(make_day, 5)
     assert a_day(make_day, 5) != a_day(make_day, 6)
 
 
 def test_the_paid_share_of_a_long_run_is_near_what_was_set(make_day: Any) -> None:
+    """Over many invoices the share that is paid approaches the setting."""
     day = make_day(paid_share=0.85)
     for _ in range(10):
         day.bank.create_invoices([INVOICE] * 100, day.now)
@@ -39,6 +41,7 @@ def test_the_paid_share_of_a_long_run_is_near_what_was_set(make_day: Any) -> Non
 
 
 def test_an_unrelated_call_in_between_does_not_change_the_chances_of_an_invoice(make_day: Any) -> None:
+    """Chances depend on the seed and the row's id, not on how many calls came before."""
     plans = []
     for disturbed in (False, True):
         day = make_day(seed=3, paid_share=0.5)
@@ -60,6 +63,7 @@ def forward(day: Any, invoice_id: str, suffix: str = "", **changes: Any) -> dict
 
 
 def test_the_statement_tells_exactly_once_from_every_other_outcome(make_day: Any) -> None:
+    """Each credit has one verdict, and the lists and sums follow from it."""
     day = make_day(paid_share=1.0, opening=1_000_000, invoice_fee_centavos=10)
     amounts = [100, 200, 300, 400, 10]
     once, twice, wrong, never, nothing = (day.invoice(amount=amount)["id"] for amount in amounts)
@@ -122,6 +126,7 @@ def test_an_invoice_id_inside_a_longer_word_is_no_match(make_day: Any) -> None:
 
 
 def test_the_statement_balances_through_reversals_and_failed_transfers(make_day: Any) -> None:
+    """The balance computed from rows equals the booked one in the middle of a reversal and after it."""
     day = make_day(paid_share=1.0, transfer_fee_centavos=5)
     first, second = day.invoice(amount=500)["id"], day.invoice(amount=900)["id"]
     day.run(hours=1)
@@ -136,5 +141,6 @@ def test_the_statement_balances_through_reversals_and_failed_transfers(make_day:
 
 
 def test_books_that_do_not_sum_to_zero_stop_the_run(day: Any) -> None:
+    """A movement that creates money raises OutOfBalance."""
     with pytest.raises(OutOfBalance):
         day.bank.accounts.move({CUSTOMER: 1}, day.now, source="x", description="x")

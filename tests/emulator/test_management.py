@@ -31,6 +31,7 @@ def post(signed: Any, path: str, body: Any = None) -> Any:
 
 
 def test_paying_and_reversing_by_hand_show_in_the_statement(signed: Any) -> None:
+    """The statement follows payments and reversals made by hand."""
     _, answer = signed.call("POST", "/v2/invoice", {"invoices": [INVOICE]})
     invoice_id = answer["invoices"][0]["id"]
     paid = post(signed, f"invoices/{invoice_id}/pay", {"amount": 40_000})
@@ -47,6 +48,7 @@ def test_paying_and_reversing_by_hand_show_in_the_statement(signed: Any) -> None
 
 
 def test_a_transfer_failed_by_hand_says_why(signed: Any) -> None:
+    """The reason is in the log of the failed transfer."""
     _, answer = signed.call("POST", "/v2/transfer", {"transfers": [TRANSFER]})
     transfer_id = answer["transfers"][0]["id"]
     assert (
@@ -80,6 +82,7 @@ def is_whole(text: str) -> bool:
 def test_a_request_fault_spoils_one_answer_before_or_after_acceptance(
     signed: Any, fault: dict[str, Any], status: int, accepted: bool
 ) -> None:
+    """`accepted` decides whether the spoiled request took effect."""
     post(signed, "faults", {**fault, "route": "POST transfer", "times": 1})
     raw = json.dumps({"transfers": [TRANSFER]}).encode()
     assert signed.get("/v2/transfer")["transfers"] == [], "another route is not struck"
@@ -95,6 +98,7 @@ def test_a_request_fault_spoils_one_answer_before_or_after_acceptance(
 
 
 def test_an_empty_page_hides_rows_and_a_cleared_fault_strikes_no_more(signed: Any) -> None:
+    """A fault ends when it is cleared."""
     signed.call("POST", "/v2/transfer", {"transfers": [TRANSFER]})
     post(signed, "faults", {"name": "empty_page", "route": "GET transfer"})
     for _ in range(2):
@@ -105,6 +109,7 @@ def test_an_empty_page_hides_rows_and_a_cleared_fault_strikes_no_more(signed: An
 
 
 def test_the_key_endpoint_can_be_down_alone(signed: Any) -> None:
+    """Only GET public-key answers 503."""
     post(signed, "faults", {"name": "key_endpoint_down", "times": 1})
     assert signed.client.get("/v2/balance", headers=signed.headers()).status_code == 200
     assert signed.client.get("/v2//public-key").status_code == 503
@@ -131,12 +136,14 @@ def test_the_key_endpoint_can_be_down_alone(signed: Any) -> None:
 def test_a_wrong_management_call_is_400_and_says_what_is_wrong(
     signed: Any, path: str, body: Any, word: str
 ) -> None:
+    """A wrong argument is answered with 400 and names itself."""
     response = signed.client.post(f"/emulator/{path}", json=body)
     assert response.status_code == 400
     assert word in response.json()["errors"][0]["message"]
 
 
 def test_settings_change_by_name_all_or_none(signed: Any) -> None:
+    """One wrong setting leaves all of them as they were."""
     changes = {"paid_share": 1, "pay_delay_seconds": [1, 2], "invoice_fee_centavos": 25}
     found = signed.client.patch("/emulator/settings", json=changes).json()["settings"]
     assert (found["paid_share"], found["pay_delay_seconds"], found["invoice_fee_centavos"]) == (
@@ -163,6 +170,7 @@ def test_settings_change_by_name_all_or_none(signed: Any) -> None:
 
 
 def test_requests_are_kept_for_tests_to_read_and_clear(signed: Any) -> None:
+    """GET and DELETE requests read and clear the history."""
     signed.get("/v2/balance")
     signed.code("GET", "/v2/invoice/1")
     history = signed.client.get("/emulator/requests").json()["requests"]
@@ -174,6 +182,8 @@ def test_requests_are_kept_for_tests_to_read_and_clear(signed: Any) -> None:
 
 
 def test_a_rate_is_seeded_and_every_fault_is_of_one_kind() -> None:
+    """The same seed strikes the same requests."""
+
     def run(seed: int) -> list[bool]:
         faults = Faults(seed)
         faults.add({"name": "error_500", "rate": 0.5, "route": "GET *"})

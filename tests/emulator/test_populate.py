@@ -27,6 +27,7 @@ def bank() -> Bank:
 
 
 def test_there_is_something_of_every_status(bank: Bank) -> None:
+    """A populated bank has rows of each status that a past can leave."""
     counts = Counter(row["status"] for row in bank.invoices.rows.all())
     assert set(counts) == set(invoices.STATUSES) - {"overdue"}
     assert {row["status"] for row in bank.transfers.rows.all()} == set(transfers.STATUSES) - {"processing"}
@@ -35,11 +36,13 @@ def test_there_is_something_of_every_status(bank: Bank) -> None:
 
 
 def test_the_books_of_the_past_balance(bank: Bank) -> None:
+    """The past was lived with the bank's own machinery, so its books balance."""
     bank.accounts.check()
     assert statement(bank, details=False)["balanced"]
 
 
 def test_the_last_day_has_enough_to_page_through(bank: Bank) -> None:
+    """Yesterday alone fills more than one page of ten."""
     for table in (bank.invoices.rows, bank.transfers.rows, bank.deposits.rows):
         rows, cursor = table.page(limit=10, after=NOW - timedelta(days=1))
         assert len(rows) == 10
@@ -72,6 +75,7 @@ def test_what_happens_later_is_not_sent_to_the_webhooks_of_the_past() -> None:
 
 
 def test_some_events_were_never_delivered_and_say_why(bank: Bank) -> None:
+    """Undelivered events have attempts with both codes."""
     undelivered = len(bank.events.undelivered)
     assert 20 < undelivered < len(bank.events.rows) / 4
     assert {row["code"] for row in bank.events.attempts.all()} == {"badHttpStatus", "timeout"}
@@ -85,6 +89,8 @@ def test_nothing_of_the_past_is_still_to_come_but_due_dates(bank: Bank) -> None:
 
 
 def test_the_same_seed_gives_the_same_past(bank: Bank) -> None:
+    """Rows, logs and events repeat with the seed."""
+
     def rows(made: Bank) -> list[Any]:
         return [*made.invoices.rows.all(), *made.transfers.logs.all(), *made.events.rows.all()]
 

@@ -28,6 +28,7 @@ from tests.emulator.conftest import NOW, ROOT, Process, command
 
 
 def test_the_authority_is_kept_and_the_leaf_is_for_both_hosts(tmp_path: Path) -> None:
+    """The authority stays the same, and each leaf names both host names."""
     first, leaf_path = open_authority(tmp_path, NOW)
     before = first.read_bytes()
     again, leaf_path = open_authority(tmp_path, NOW)
@@ -39,6 +40,7 @@ def test_the_authority_is_kept_and_the_leaf_is_for_both_hosts(tmp_path: Path) ->
 
 
 def test_the_authority_can_vouch_for_no_other_domain(tmp_path: Path) -> None:
+    """The certificate limits itself to the bank's domain."""
     path, _ = open_authority(tmp_path, NOW)
     authority = x509.load_pem_x509_certificate(path.read_bytes())
     limits = authority.extensions.get_extension_for_class(x509.NameConstraints)
@@ -48,6 +50,7 @@ def test_the_authority_can_vouch_for_no_other_domain(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("broken", ["ca.pem", "ca-key.pem"])
 def test_a_broken_file_of_the_authority_is_named(tmp_path: Path, broken: str) -> None:
+    """Either broken file ends with a message that says what to remove."""
     open_authority(tmp_path, NOW)
     (tmp_path / broken).write_text("nonsense")
     with pytest.raises(BadKeyFile, match="remove both"):
@@ -82,6 +85,7 @@ def ask(address: str, first_line: str, end: bytes | None = None) -> str:
 
 @pytest.mark.process
 def test_a_client_reaches_the_emulator_under_the_banks_own_names(proxied: tuple[str, Path]) -> None:
+    """CONNECT and TLS under both names lead to this bank."""
     address, authority = proxied
     with requests.Session() as session:
         session.trust_env = False
@@ -95,6 +99,7 @@ def test_a_client_reaches_the_emulator_under_the_banks_own_names(proxied: tuple[
 
 @pytest.mark.process
 def test_what_a_client_needs_is_in_a_private_file_and_no_key_is_printed(proxied: tuple[str, Path]) -> None:
+    """sdk.env has mode 0600 and every variable in both cases."""
     address, authority = proxied
     path = authority.with_name("sdk.env")
     assert path.stat().st_mode & 0o777 == 0o600
@@ -112,6 +117,7 @@ def test_what_a_client_needs_is_in_a_private_file_and_no_key_is_printed(proxied:
 
 @pytest.mark.process
 def test_the_proxy_leads_nowhere_else(proxied: tuple[str, Path]) -> None:
+    """Every other host and port is refused with advice."""
     address, _ = proxied
     for target in (
         "example.com:443",
@@ -246,6 +252,7 @@ def test_a_run_that_cannot_begin_ends_with_one_line(
 
 @pytest.mark.process
 def test_a_client_that_does_not_trust_the_authority_gets_a_clear_error(proxied: tuple[str, Path]) -> None:
+    """TLS verification fails on the client's side."""
     address, _ = proxied
     host, port = address.removeprefix("http://").split(":")
     with socket.create_connection((host, int(port)), timeout=20) as connection:
@@ -257,6 +264,7 @@ def test_a_client_that_does_not_trust_the_authority_gets_a_clear_error(proxied: 
 
 @pytest.mark.process
 def test_a_busy_proxy_port_ends_the_start_with_one_line(tmp_path: Path) -> None:
+    """A proxy port in use prints one line that names the option."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
         ended: Any = subprocess.run(
@@ -278,6 +286,7 @@ def test_a_busy_proxy_port_ends_the_start_with_one_line(tmp_path: Path) -> None:
 def test_an_answer_that_the_emulator_cuts_is_cut_for_the_client_too(
     start_emulator: Callable[..., Process], tmp_path: Path, fault: str
 ) -> None:
+    """A fault that cuts the connection reaches through the proxy."""
     process = start_emulator("--proxy-port", "0", data=tmp_path / "bank")
     process.post("/emulator/faults", name=fault, times=1)
     proxies = {"https": proxy_of(process)}

@@ -40,6 +40,7 @@ def issue(signed: Any, count: int = 1, **changes: Any) -> list[dict[str, Any]]:
 
 
 def test_a_created_invoice_has_every_field_of_the_bank_with_its_defaults(signed: Any) -> None:
+    """The answer to POST has the documented keys and defaults."""
     (invoice,) = issue(signed, tags=["Batch-3", "ITEM"], taxId="52998224725")
     assert set(invoice) == INVOICE_KEYS
     assert invoice["due"] == "2026-03-04T15:00:00.000000+00:00"
@@ -51,6 +52,7 @@ def test_a_created_invoice_has_every_field_of_the_bank_with_its_defaults(signed:
 
 
 def test_a_transfer_of_a_batch_comes_back_in_the_order_sent(signed: Any) -> None:
+    """Rows of the answer are in the order of the request."""
     elements = [{**TRANSFER, "amount": amount} for amount in (3, 1, 2)]
     _, answer = signed.call("POST", "/v2/transfer", {"transfers": elements})
     assert [transfer["amount"] for transfer in answer["transfers"]] == [3, 1, 2]
@@ -86,6 +88,7 @@ def test_a_transfer_of_a_batch_comes_back_in_the_order_sent(signed: Any) -> None
     ],
 )
 def test_a_wrong_invoice_is_refused_by_its_code(signed: Any, change: dict[str, Any], code: str) -> None:
+    """Each wrong field of an invoice has the code of the official tests."""
     assert signed.code("POST", "/v2/invoice", {"invoices": [{**INVOICE, **change}]}) == code
     assert signed.get("/v2/invoice")["invoices"] == []
 
@@ -104,10 +107,12 @@ def test_a_wrong_invoice_is_refused_by_its_code(signed: Any, change: dict[str, A
     ],
 )
 def test_a_wrong_transfer_is_refused_by_its_code(signed: Any, change: dict[str, Any], code: str) -> None:
+    """Each wrong field of a transfer has the code of the official tests."""
     assert signed.code("POST", "/v2/transfer", {"transfers": [{**TRANSFER, **change}]}) == code
 
 
 def test_a_batch_is_all_or_nothing_with_one_error_for_each_bad_element(signed: Any) -> None:
+    """One bad element refuses the batch, and each bad one has an error."""
     bad = [{**INVOICE, "amount": -1}, INVOICE, {**INVOICE, "taxId": "1"}, {"amount": 1}]
     status, answer = signed.call("POST", "/v2/invoice", {"invoices": bad})
     assert status == 400
@@ -118,10 +123,12 @@ def test_a_batch_is_all_or_nothing_with_one_error_for_each_bad_element(signed: A
 
 @pytest.mark.parametrize("body", NO_BATCH)
 def test_a_body_that_is_no_batch_is_one_invalid_json(signed: Any, body: bytes) -> None:
+    """A body of the wrong shape gets a single invalidJson."""
     assert signed.code("POST", "/v2/invoice", body) == "invalidJson"
 
 
 def test_more_than_a_hundred_elements_are_one_error_for_the_whole(signed: Any) -> None:
+    """101 elements get a single error."""
     assert signed.code("POST", "/v2/invoice", {"invoices": [INVOICE] * 101}) == "invalidJson"
     assert len(issue(signed, count=100)) == 100
 
@@ -145,6 +152,7 @@ def test_more_than_a_hundred_elements_are_one_error_for_the_whole(signed: Any) -
     ],
 )
 def test_an_unknown_id_is_400_and_never_404(signed: Any, method: str, path: str, code: str) -> None:
+    """Every resource refuses an unknown id with 400 and its code."""
     body = {"amount": 1} if method == "PATCH" else None
     assert signed.code(method, path.format(UNKNOWN), body) == code
 
@@ -167,10 +175,12 @@ def test_an_unknown_id_is_400_and_never_404(signed: Any, method: str, path: str,
     ],
 )
 def test_a_filter_value_that_no_row_could_have_is_refused(signed: Any, query: str, code: str) -> None:
+    """An impossible filter value is refused and not answered with an empty list."""
     assert signed.code("GET", f"/v2/{query}") == code
 
 
 def test_lists_page_newest_first_by_cursor_and_filter_by_tags_and_ids(signed: Any) -> None:
+    """Pages follow each other without gaps or repeats, under filters too."""
     rows = issue(signed, count=3, tags=["A"]) + issue(signed, count=2, tags=["B", "C"])
     newest_first = [row["id"] for row in reversed(rows)]
     page = signed.get("/v2/invoice?limit=4")
@@ -191,6 +201,7 @@ def test_lists_page_newest_first_by_cursor_and_filter_by_tags_and_ids(signed: An
 
 
 def test_after_and_before_are_days_of_sao_paulo(signed: Any) -> None:
+    """Both days are included, by São Paulo's calendar."""
     (first,) = issue(signed)
     signed.advance(11.5 * 3_600)  # 02:30 UTC of the 3rd: still the 2nd in São Paulo
     (second,) = issue(signed)
@@ -206,6 +217,7 @@ def test_after_and_before_are_days_of_sao_paulo(signed: Any) -> None:
 
 
 def test_doubled_and_trailing_slashes_and_literals_before_ids_are_understood(signed: Any) -> None:
+    """Paths as the SDKs write them find their call."""
     assert signed.get("/v2//public-key?limit=1")["publicKeys"] == signed.credentials.public_keys()
     assert signed.get("/v2//invoice//") == {"invoices": [], "cursor": None}
     assert signed.get("/v2/invoice/log/") == {"logs": [], "cursor": None}
@@ -213,6 +225,7 @@ def test_doubled_and_trailing_slashes_and_literals_before_ids_are_understood(sig
 
 
 def test_a_path_that_does_not_exist_is_404_with_errors_and_marked_as_a_test(signed: Any) -> None:
+    """An unknown path gets 404, an error and the emulator's mark."""
     for path in ("/v2/boleto", "/v3/invoice", "/", "/v2", "/emulator/unknown", "/v2/invoice/1/2/3"):
         response = signed.client.get(path, headers=signed.headers())
         assert response.status_code == 404, path
@@ -223,6 +236,7 @@ def test_a_path_that_does_not_exist_is_404_with_errors_and_marked_as_a_test(sign
 def test_a_webhook_is_registered_wrapped_or_not_and_its_events_are_read_patched_and_deleted(
     signed: Any,
 ) -> None:
+    """Webhooks and events go through all their calls."""
     body = {"url": "http://127.0.0.1:9/hook", "subscriptions": ["invoice"]}
     for form in (body, {"webhook": body}):
         status, answer = signed.call("POST", "/v2/webhook", form)
@@ -249,6 +263,7 @@ def test_a_webhook_is_registered_wrapped_or_not_and_its_events_are_read_patched_
 
 
 def test_a_due_date_from_a_client_whose_clock_is_behind_the_emulated_one_is_taken(make_day: Any) -> None:
+    """A `due` is judged by the client's time when the bank's clock runs ahead."""
     day = make_day()
     day.run(hours=20)
     earlier = day.bank.opened_at
@@ -297,6 +312,7 @@ KEYS = st.sampled_from(sorted(SENT_KEYS))
 def test_whatever_a_client_sends_it_gets_200_400_or_404_and_the_books_balance(
     signed: Any, resource: str, method: str, change: dict[str, Any], tail: str, query: dict[str, str]
 ) -> None:
+    """Random calls never end in a 500 and never break the books."""
     base = INVOICE if resource == "invoice" else TRANSFER
     body: Any = {f"{resource}s": [{**base, **change}]} if resource in ("invoice", "transfer") else change
     if method == "PATCH":

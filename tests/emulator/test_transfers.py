@@ -18,6 +18,7 @@ def status_and_errors(day: Any, transfer: dict[str, Any]) -> tuple[str, list[str
 
 
 def test_a_transfer_is_created_then_sending_then_success_within_some_seven_seconds(make_day: Any) -> None:
+    """The logs follow in the observed time."""
     day = make_day(opening=5_000)
     transfer = day.transfer(externalId="one")
     assert (transfer["status"], transfer["rules"]) == ("created", [{"key": "resendingLimit", "value": 10}])
@@ -29,6 +30,7 @@ def test_a_transfer_is_created_then_sending_then_success_within_some_seven_secon
 
 
 def test_a_repeated_external_id_is_accepted_with_a_new_id_and_fails_late(make_day: Any) -> None:
+    """The answer to the POST says nothing of the duplicate; its log does."""
     day = make_day(opening=5_000)
     first, second = day.transfer(externalId="one"), day.transfer(externalId="one")
     assert first["id"] != second["id"]
@@ -39,6 +41,7 @@ def test_a_repeated_external_id_is_accepted_with_a_new_id_and_fails_late(make_da
 
 
 def test_the_banks_own_name_of_a_real_invoice_is_taken_and_others_are_free(day: Any) -> None:
+    """`invoice-<real id>` is a duplicate, any other number is not."""
     invoice = day.invoice()
     day.run(hours=1)
     outcomes = {}
@@ -54,6 +57,7 @@ def test_the_banks_own_name_of_a_real_invoice_is_taken_and_others_are_free(day: 
 
 
 def test_an_empty_balance_fails_late_and_money_that_comes_in_time_saves_it(make_day: Any) -> None:
+    """The balance counts when the transfer is processed."""
     day = make_day(paid_share=0.0)
     transfer = day.transfer(externalId="one")
     day.run(seconds=10)
@@ -70,6 +74,7 @@ def test_an_empty_balance_fails_late_and_money_that_comes_in_time_saves_it(make_
 def test_whether_a_failed_transfer_burns_its_external_id_is_a_switch(
     make_day: Any, burns: bool, outcome: str
 ) -> None:
+    """The setting decides whether the id can be used again."""
     day = make_day(opening=5_000, failed_transfer_burns_external_id=burns)
     failed = day.transfer(externalId="one")
     day.bank.transfers.fail(failed["id"], "Destination account closed", day.now)
@@ -81,6 +86,7 @@ def test_whether_a_failed_transfer_burns_its_external_id_is_a_switch(
 def test_without_external_id_the_same_amount_to_the_same_account_goes_once_a_sao_paulo_day(
     make_day: Any,
 ) -> None:
+    """The documented duplicate rule, by São Paulo's day."""
     day = make_day(opening=50_000)
     first, same, other = day.transfer(), day.transfer(), day.transfer(amount=1_001)
     day.run(hours=11, minutes=59)  # 02:59 UTC of the next day is still the same day in São Paulo
@@ -117,6 +123,7 @@ def test_the_rule_of_reversals_takes_nothing_but_a_boolean(make_day: Any, value:
 
 
 def test_a_scheduled_transfer_waits_and_can_be_canceled_until_then(make_day: Any) -> None:
+    """A scheduled transfer is processed on its day unless it was canceled."""
     day = make_day(opening=50_000)
     waiting = day.transfer(externalId="one", scheduled="2026-03-04")
     canceled = day.transfer(externalId="two", scheduled="2026-03-03T12:00:00+00:00")
@@ -132,6 +139,7 @@ def test_a_scheduled_transfer_waits_and_can_be_canceled_until_then(make_day: Any
 def test_a_transfer_that_fails_on_its_way_brings_the_money_back_with_a_second_transaction(
     make_day: Any,
 ) -> None:
+    """The chargeback is a transaction of its own."""
     day = make_day(opening=5_000, transfer_fee_centavos=20)
     transfer = day.transfer(externalId="one")
     day.run(seconds=2.8)
@@ -147,6 +155,7 @@ def test_a_transfer_that_fails_on_its_way_brings_the_money_back_with_a_second_tr
 
 
 def test_a_blocked_destination_fails_as_often_as_it_was_told(make_day: Any) -> None:
+    """`times` limits the fault to matching transfers."""
     day = make_day(opening=50_000)
     day.bank.faults.add(
         {"name": "blocked_destination", "times": 1, "at_least_centavos": 500, "reason": "Blocked"}
@@ -184,6 +193,7 @@ def test_a_ted_goes_until_four_in_brasilia_and_on_business_days(
 
 
 def test_early_refusal_is_a_switch_and_refuses_the_whole_call(make_day: Any) -> None:
+    """With the setting, duplicates and low balances are refused in the answer."""
     day = make_day(opening=2_500, refuse_transfers_early=True)
     day.transfer(externalId="a")
     with pytest.raises(Refusal) as refusal:
@@ -197,5 +207,6 @@ def test_early_refusal_is_a_switch_and_refuses_the_whole_call(make_day: Any) -> 
 
 @pytest.mark.parametrize("value", [-1, 1_001, "5", None, True, [5]])
 def test_a_rule_with_a_value_that_does_not_fit_is_refused(make_day: Any, value: Any) -> None:
+    """A resending limit must be a small whole number."""
     with pytest.raises(Refusal):
         make_day().transfer(rules=[{"key": "resendingLimit", "value": value}])
