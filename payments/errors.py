@@ -34,7 +34,7 @@ class LedgerUnusable(RepasseError):
 
 
 class BooksRefused(RepasseError):
-    """The books cannot be moved, backed up, restored or archived as asked; the text says why. Nothing was changed."""
+    """The books cannot be moved, backed up or restored as asked; the text says why. Nothing was changed."""
 
 
 class ActRefused(RepasseError):

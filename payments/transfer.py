@@ -38,6 +38,21 @@ LIVE_STATES = frozenset(
 )
 
 
+# From where a transfer may come into each state; any other change is a bug.
+ORIGINS: dict[TransferState, frozenset[str]] = {
+    TransferState.PENDING: frozenset({TransferState.SENDING, TransferState.DEAD}),  # given back; retried
+    TransferState.SENDING: frozenset(
+        {TransferState.PENDING, TransferState.SENDING}
+    ),  # claimed; its lease ran out
+    # accepted; or found alive at the bank after it had been given up for a later one
+    TransferState.SENT: frozenset({TransferState.SENDING, TransferState.FAILED, TransferState.STOPPED}),
+    TransferState.SETTLED: frozenset(TransferState) - {TransferState.SETTLED},  # the money has moved
+    TransferState.FAILED: frozenset({TransferState.SENDING, TransferState.SENT}),
+    TransferState.DEAD: frozenset({TransferState.PENDING, TransferState.SENDING, TransferState.SENT}),
+    TransferState.STOPPED: frozenset({TransferState.PENDING, TransferState.SENDING, TransferState.DEAD}),
+}
+
+
 class BankStatus(StrEnum):
     """The bank's own words for a transfer. (Documented: facts sheet 5.2.)"""
 
@@ -71,38 +86,22 @@ def lineage_for(invoice_id: str) -> str:
     return f"credit-{invoice_id}"
 
 
-# What a reissue's external_id ends in. More digits are no generation of ours, nor do they fit a column.
-_REISSUE = re.compile(r"-r([0-9]{1,9})\Z")
-
-
 def external_id_for(invoice_id: str, generation: int) -> str:
     """Our idempotency key at the bank: ``credit-<invoice id>``, then ``...-r2``, ``-r3`` for reissues.
 
-    No two transfers share one. The bank's invoice ids are numbers; should one end as a reissue does, such as
-    ``5-r2``, its first transfer is ``credit-5-r2-r1``, for ``credit-5-r2`` is the second of invoice 5.
+    No two transfers share one: an invoice id has no dash (event.py), so ``-r2`` can only be a reissue's.
     """
-    is_plain = generation == 1 and not ends_as_a_reissue(invoice_id)
-    return lineage_for(invoice_id) if is_plain else f"{lineage_for(invoice_id)}-r{generation}"
+    return lineage_for(invoice_id) if generation == 1 else f"{lineage_for(invoice_id)}-r{generation}"
 
 
-def ends_as_a_reissue(invoice_id: str) -> bool:
-    """Tell whether this invoice's lineage could be taken for a transfer of another's: true of no id of the bank's."""
-    return _REISSUE.search(invoice_id) is not None
+# More than nine digits are no generation of ours, nor do they fit a column.
+_EXTERNAL_ID = re.compile(r"credit-([A-Za-z0-9]+)(?:-r([0-9]{1,9}))?\Z")
 
 
-def readings_of(external_id: str) -> tuple[tuple[str, int], ...]:
-    """The invoice and generation that an external_id may stand for, likeliest first; none when it is not ours.
-
-    There are two when it ends as a reissue does: before version 0003 of the books the first transfer of an invoice
-    called ``5-r2`` was ``credit-5-r2``. The transfer itself says which is right.
-    """
-    prefix = lineage_for("")
-    if not external_id.startswith(prefix):
-        return ()
-    name = external_id.removeprefix(prefix)
-    reissue = _REISSUE.search(name)
-    first = ((name, 1),)
-    return first if reissue is None else ((name[: reissue.start()], int(reissue[1])), *first)
+def read_external_id(external_id: str) -> tuple[str, int] | None:
+    """The invoice id and generation that an external_id of ours stands for; None when it is not one of ours."""
+    found = _EXTERNAL_ID.match(external_id)
+    return None if found is None else (found[1], int(found[2] or 1))
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +141,7 @@ class BankTransfer:
 
 
 @dataclass(frozen=True, slots=True)
-class TransferNews:
+class BankReport:
     """What one transfer log says: the transfer as of then, the log's type, and the bank's reasons if it failed."""
 
     log_id: str
@@ -150,6 +149,11 @@ class TransferNews:
     transfer: BankTransfer
     errors: tuple[str, ...]
     happened_at: datetime
+
+    @property
+    def is_lost(self) -> bool:
+        """True when the bank reports that this transfer moves no money."""
+        return self.transfer.is_lost or self.log_type in LOST_STATUSES
 
 
 def difference(found: BankTransfer, amount_centavos: int, destination: Destination) -> str | None:

@@ -1,4 +1,4 @@
-"""The books as a whole: copy them to another database, back up, restore, archive, verify. Started by scripts/books.
+"""The books as a whole: copy them to another database, back up, restore, verify. Started by scripts/books.
 
 None of it talks to the bank or needs its settings. Exit status: 0 done, 1 try again (or verify has found something),
 2 wrong arguments or settings, or refused; nothing is changed then.
@@ -11,19 +11,18 @@ import socket
 import sys
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 
 from payments.errors import LedgerUnavailable, LedgerUnusable, RepasseError
-from payments.ledger.acts import WHO_LENGTH_MAX, Operator
-from payments.ledger.archive import MANIFEST, archive
-from payments.ledger.backup import back_up, restore
-from payments.ledger.copying import Copy
-from payments.ledger.database import Database, open_database
-from payments.ledger.moving import move_books, refuse_unknown_revision, reopen_books
-from payments.ledger.verification import verify
 from payments.money import format_brl
+from payments.operator.actions import WHO_LENGTH_MAX, Operator
 from payments.settings import load_settings
+from payments.storage.database import Database, open_database
+from payments.upkeep.backup import back_up, restore
+from payments.upkeep.copying import Copy
+from payments.upkeep.moving import move_books, refuse_unknown_revision, reopen_books
+from payments.upkeep.verify import verify
 
 DONE, LEFT, WRONG = 0, 1, 2
 
@@ -67,11 +66,6 @@ def _parse() -> argparse.Namespace:
     backup.add_argument("file", metavar="FILE", type=_path)
     restored = add("restore", _restore, "copy a backup into an empty database; every process must be stopped")
     restored.add_argument("file", metavar="FILE", type=_path)
-    archived = add(
-        "archive", _archive, "move the bodies of old events into compressed files; safe while all runs"
-    )
-    archived.add_argument("--older-than", required=True, metavar="DAYS", type=_days)
-    archived.add_argument("--to", required=True, metavar="FOLDER", type=_path)
     add("verify", _verify, "recount everything; status 1 when something is wrong")
     return parser.parse_args()
 
@@ -79,13 +73,6 @@ def _parse() -> argparse.Namespace:
 def _path(text: str) -> Path:
     # scripts/books goes to the checkout; what was typed is meant from where it was typed
     return Path(os.environ.get("STARTED_IN", ""), text)
-
-
-def _days(text: str) -> int:
-    # 100 years: more is a slip of the pen. 0 would take bodies away that have just come in.
-    if not (text.isascii() and text.isdigit()) or not 1 <= int(text) <= 36_500:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of days from 1 to 36500")
-    return int(text)
 
 
 def _copy(database: Database, arguments: argparse.Namespace) -> int:
@@ -122,23 +109,6 @@ def _restore(database: Database, arguments: argparse.Namespace) -> int:
     return DONE
 
 
-def _archive(database: Database, arguments: argparse.Namespace) -> int:
-    refuse_unknown_revision(database)
-    before = _now() - timedelta(days=arguments.older_than)
-    done = archive(database, before, arguments.to, _now(), _Progress().events)
-    print(
-        f"{done.events} events received before {before:%Y-%m-%d %H:%M} UTC archived in {done.files} file(s): "
-        f"{_size(done.bytes)} freed in the books"
-    )
-    if done.events:
-        print(f"To check the files: cd {arguments.to} && sha256sum -c {MANIFEST}")
-        if not database.is_postgresql:
-            print(
-                "New rows use the freed room. To make the file itself smaller, stop all processes and run VACUUM."
-            )
-    return DONE
-
-
 def _verify(database: Database, _: argparse.Namespace) -> int:
     refuse_unknown_revision(database)
     findings = verify(database, _Progress().text)
@@ -159,9 +129,6 @@ class _Progress:
 
     def rows(self, table: str, done: int, total: int) -> None:
         self.text(f"{table}: {done} of {total} rows")
-
-    def events(self, done: int) -> None:
-        self.text(f"{done} events")
 
     def text(self, text: str) -> None:
         if time.monotonic() >= self._next:

@@ -262,7 +262,7 @@ def _plain_environment() -> dict[str, str]:
 
 def _wait_for_window(town: Town) -> float:
     from payments.ledger.batches import read_window
-    from payments.ledger.database import open_database
+    from payments.storage.database import open_database
 
     database = open_database(town.environment["DATABASE_URL"])
     opened: list[float] = []
@@ -280,8 +280,8 @@ def _wait_for_window(town: Town) -> float:
 
 def _progress(town: Town, window: float, day_seconds: float) -> Progress:
     from payments.ledger.batches import read_slots
-    from payments.ledger.database import open_database
-    from payments.ledger.statement import read_statement
+    from payments.operator.statement import read_statement
+    from payments.storage.database import open_database
 
     database = open_database(town.environment["DATABASE_URL"])
     try:

@@ -12,8 +12,8 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from payments.ledger.statement import Statement
 from payments.money import format_brl
+from payments.operator.statement import Statement
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,8 +17,8 @@ from payments.errors import ActRefused, BankError, LedgerUnavailable, Rejected, 
 from scripts.job.arguments import parse
 
 if TYPE_CHECKING:
-    from payments.ledger.database import Database
     from payments.settings import Settings
+    from payments.storage.database import Database
 
 DONE, LEFT, WRONG = 0, 1, 2
 
@@ -49,9 +49,9 @@ def main() -> int:
 def _run(arguments: Namespace) -> int:
     # Importing makes only what stays; a tenth of the time would go into looking for garbage.
     gc.disable()
-    from payments.ledger.database import open_database
-    from payments.ledger.migrate import migrate
     from payments.settings import load_settings
+    from payments.storage.database import open_database
+    from payments.storage.migrate import migrate
 
     gc.enable()
     settings = load_settings(needs_bank=arguments.command in WORK)
@@ -71,8 +71,8 @@ def _run(arguments: Namespace) -> int:
 
 
 def _do(database: "Database", arguments: Namespace, settings: "Settings") -> int:
-    from payments.ledger.acts import Operator
-    from payments.ledger.clock import open_clock
+    from payments.operator.actions import Operator
+    from payments.storage.clock import open_clock
 
     try:
         by = Operator(arguments.who, arguments.reason)

@@ -11,9 +11,9 @@ import structlog
 
 from emulator.clock import VirtualClock
 from payments.bank.client import Bank, open_bank
-from payments.ledger.database import Database, open_database
-from payments.ledger.migrate import migrate
 from payments.policy import ForwardingPolicy
+from payments.storage.database import Database, open_database
+from payments.storage.migrate import migrate
 from payments.transfer import Destination
 from tests.emulated import EmulatedBank, EmulatorProcess
 from tests.postgresql import Databases, Server, any_server

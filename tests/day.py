@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from payments.errors import LedgerUnavailable
-from payments.ledger.database import open_database
-from payments.ledger.migrate import revision_of
-from payments.ledger.statement import Statement, read_statement
+from payments.operator.statement import Statement, read_statement
+from payments.storage.database import open_database
+from payments.storage.migrate import revision_of
 from tests.emulated import Control
 from tests.running import ROOT, Runner, Running, free_port, plain_environment
 

@@ -22,8 +22,8 @@ import pytest
 from psycopg import sql
 from sqlalchemy.engine import URL, make_url
 
-from payments.ledger.database import open_database
-from payments.ledger.migrate import migrate
+from payments.storage.database import open_database
+from payments.storage.migrate import migrate
 from tests.running import free_port
 
 # A cluster takes 40 MB and each test's database 8; a container's /dev/shm is often no larger than 64 MB.

@@ -73,7 +73,7 @@ def test_the_images_files_are_enough_to_run_every_process(emulator: EmulatedBank
     ) | {"PYTHONPATH": str(app)}
     runner = Runner(app)
     try:
-        migrated = runner.run("-m", "payments.ledger.migrate", environment=environment)
+        migrated = runner.run("-m", "payments.storage.migrate", environment=environment)
         assert migrated.returncode == 0, migrated.stderr
         web = runner.start("-m", "webhooks", environment=environment)
         web.wait_for("web.started")
@@ -120,7 +120,7 @@ def test_nothing_secret_goes_into_the_image() -> None:
         "webhooks/.env.local",
     ):
         assert is_ignored(name), name
-    assert not is_ignored("payments/ledger/tables.py")
+    assert not is_ignored("payments/storage/schema.py")
     assert re.search(r"^USER repasse$", DOCKERFILE, re.MULTILINE)
 
 
@@ -133,7 +133,7 @@ def test_every_command_is_a_program_of_ours() -> None:
         (ROOT / "Procfile").read_text("utf-8"),
     ]
     named = {module for text in texts for module in re.findall(r'python(?:", "| )-m(?:", "| )([\w.]+)', text)}
-    assert named == {"webhooks", "worker", "payments.ledger.migrate"}
+    assert named == {"webhooks", "worker", "payments.storage.migrate"}
     for module in named:
         found = importlib.util.find_spec(module)
         assert found is not None, module

@@ -10,11 +10,11 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 from payments.bank.signature import BankKeys
 from payments.errors import LedgerUnavailable
-from payments.ledger.database import Database
-from payments.ledger.migrate import NEWEST_REVISION, revision_of
-from payments.ledger.switches import paused
-from payments.metrics import MetricsText
-from payments.observability import masked_text
+from payments.ledger.pauses import paused
+from payments.observability.logging import masked_text
+from payments.observability.metrics import MetricsText
+from payments.storage.database import Database
+from payments.storage.migrate import NEWEST_REVISION, revision_of
 from webhooks.access import Gate
 from webhooks.draining import Draining
 from webhooks.forwarder import Forwarder

@@ -16,15 +16,15 @@ from apscheduler.schedulers.blocking import BlockingScheduler
 
 from payments.bank.client import open_bank
 from payments.errors import RepasseError
-from payments.heartbeat import Heartbeat
-from payments.ledger.clock import open_clock
-from payments.ledger.database import Database, open_database
-from payments.ledger.migrate import migrate
-from payments.ledger.presence import refuse_other_hosts
-from payments.ledger.processes import Process
-from payments.notification import open_notifying
-from payments.observability import configure_logging
+from payments.observability.alerts import open_notifying
+from payments.observability.heartbeat import Heartbeat
+from payments.observability.logging import configure_logging
+from payments.operator.presence import refuse_other_hosts
+from payments.operator.processes import Process
 from payments.settings import Settings, load_settings, misspelt_settings
+from payments.storage.clock import open_clock
+from payments.storage.database import Database, open_database
+from payments.storage.migrate import migrate
 from payments.version import VERSION
 from worker.schedule import add_jobs, issuing_job, open_or_continue, reconciliation_job, rules_from, utc_now
 
@@ -100,7 +100,7 @@ def _open_metrics(
     os.environ.pop("PROMETHEUS_MULTIPROC_DIR", None)
     from prometheus_client import CollectorRegistry
 
-    from payments.metrics import Metrics, MetricsText
+    from payments.observability.metrics import Metrics, MetricsText
     from worker.metrics_page import MetricsPage
 
     assert settings.operator_token is not None  # load_settings has seen to it

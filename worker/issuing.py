@@ -17,8 +17,8 @@ from payments.errors import BankError, NotSent, Rejected, Throttled
 from payments.invoice import BankInvoice, InvoiceOrder, Payer
 from payments.ledger import batches
 from payments.ledger.batches import BatchClaim, IssuingWindow
-from payments.ledger.database import Database
-from payments.ledger.switches import paused
+from payments.ledger.pauses import paused
+from payments.storage.database import Database
 from payments.transfer import retry_delay
 from worker.payers import random_amounts, random_payers
 
@@ -96,7 +96,7 @@ def issue_due(
         now = clock()
         if slot not in taken and window.begins_at(slot) <= now:
             _plan_slot(database, rules, window, slot, now, counts)
-    for tag in batches.asked_by_hand(database, clock() - _ASKED_WITHIN):
+    for tag in batches.requested_batches(database, clock() - _ASKED_WITHIN):
         counts.planned += plan_by_hand(database, rules, tag, clock())
     issue_waiting(database, bank, rules, clock, counts)
     return counts

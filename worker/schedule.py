@@ -16,9 +16,9 @@ from apscheduler.triggers.interval import IntervalTrigger
 
 from payments.errors import LedgerUnavailable
 from payments.ledger.batches import IssuingWindow, open_window
-from payments.ledger.database import Database
 from payments.reconciliation import ReconciliationBank, reconcile_once
 from payments.settings import Settings
+from payments.storage.database import Database
 from worker.issuing import InvoiceBank, IssuingRules, issue_due
 
 log = structlog.get_logger()

@@ -1,16 +1,15 @@
 """What a person should look at: raised once per kind and subject, until resolved.
 
-Used inside other transactions; raising never fails one.
+Used inside other transactions; raising never fails one. What is about a credit is raised through its lineage.
 """
 
 from datetime import datetime
 from enum import StrEnum
 
-from sqlalchemy import Connection, bindparam, func, select, update
+from sqlalchemy import Connection, func, select, update
 
-from payments.ledger.database import insert_new
-from payments.ledger.prepared import Prepared
-from payments.ledger.tables import attentions
+from payments.storage.database import insert_new
+from payments.storage.schema import attentions
 
 
 class AttentionKind(StrEnum):
@@ -30,16 +29,31 @@ class AttentionKind(StrEnum):
 
 
 def raise_attention(
-    connection: Connection, kind: AttentionKind, subject: str, detail: str, now: datetime
+    connection: Connection,
+    kind: AttentionKind,
+    subject: str,
+    detail: str,
+    now: datetime,
+    invoice_id: str | None = None,
 ) -> bool:
-    """Raise it unless it is open already. True when it is new."""
-    row = {"kind": kind, "subject": subject, "detail": detail[:2000], "raised_at": now}
+    """Raise it unless it is open already. True when it is new. ``invoice_id``: of the credit that it is about."""
+    row = {
+        "kind": kind,
+        "subject": subject,
+        "invoice_id": invoice_id,
+        "detail": detail[:2000],
+        "raised_at": now,
+    }
     return bool(insert_new(connection, attentions, [row], "id"))
 
 
 def resolve_attention(connection: Connection, kind: AttentionKind, subject: str, now: datetime) -> None:
     """Close it if it is open."""
-    _RESOLVE.run(connection, {"which_kind": kind, "which_subject": subject, "now": now})
+    connection.execute(
+        update(attentions)
+        .where(attentions.c.kind == kind, attentions.c.subject == subject, attentions.c.resolved_at.is_(None))
+        .values(resolved_at=now)
+    )
 
 
 def count_open(connection: Connection) -> int:
@@ -47,14 +61,3 @@ def count_open(connection: Connection) -> int:
     return connection.execute(
         select(func.count()).select_from(attentions).where(attentions.c.resolved_at.is_(None))
     ).scalar_one()
-
-
-_RESOLVE = Prepared(
-    update(attentions)
-    .where(
-        attentions.c.kind == bindparam("which_kind"),
-        attentions.c.subject == bindparam("which_subject"),
-        attentions.c.resolved_at.is_(None),
-    )
-    .values(resolved_at=bindparam("now"))
-)

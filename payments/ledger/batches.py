@@ -10,18 +10,14 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Row, and_, bindparam, exists, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Row, and_, bindparam, func, insert, or_, select, update
 
-from payments.errors import ActRefused, LedgerUnavailable
+from payments.errors import LedgerUnavailable
 from payments.invoice import BankInvoice, InvoiceOrder, Payer, order_invoices
-from payments.ledger.acts import Act, Operator, write_act
 from payments.ledger.attention import AttentionKind, raise_attention, resolve_attention
-from payments.ledger.database import Database, insert_new, repeated_on_conflict
-from payments.ledger.switches import is_paused
-from payments.ledger.tables import acts, invoice_batches, issuing_windows, planned_invoices
-
-# What the result of an act begins with that asks for a batch; one whose batch was issued on the spot has another.
-_ASKED = "asked for"
+from payments.ledger.pauses import is_paused
+from payments.storage.database import Database, insert_new, repeated_on_conflict
+from payments.storage.schema import invoice_batches, issuing_windows, planned_invoices
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,23 +93,27 @@ def plan_batch(
     late: bool,
     now: datetime,
 ) -> bool:
-    """Store a batch, ready to be claimed: payers and amounts in centavos.
+    """Store a batch, ready to be claimed: payers and amounts in centavos. One that was requested becomes planned.
 
-    False when its slot or tag has one, or an operator has paused issuing.
+    False when its slot or tag has one already, or an operator has paused issuing.
     """
     orders = order_invoices(tag, list(plan))
     with database.transaction() as connection:
         if is_paused(connection, "issuing"):
             return False
-        row = _batch_row(tag, slot, "planned", due_at, late, now)
-        new = insert_new(connection, invoice_batches, [row], "id")
-        if not new:
-            return False
+        batch_id = _plan_requested(connection, tag, now)
+        if batch_id is None:
+            new = insert_new(
+                connection, invoice_batches, [_batch_row(tag, slot, "planned", due_at, late, now)], "id"
+            )
+            if not new:
+                return False
+            [batch_id] = new
         connection.execute(
             insert(planned_invoices),
             [
                 {
-                    "batch_id": next(iter(new)),
+                    "batch_id": batch_id,
                     "position": position,
                     "tag": order.tag,
                     "amount_centavos": order.amount_centavos,
@@ -126,29 +126,30 @@ def plan_batch(
         return True
 
 
-def ask_by_hand(database: Database, tag: str, by: Operator, now: datetime) -> Act:
-    """Ask the worker for a batch outside the window, under a tag that nobody else has. The act itself is the request.
-
-    Refused (ActRefused) while issuing is paused.
-    """
-    with database.transaction() as connection:
-        if is_paused(connection, "issuing"):
-            raise ActRefused("issuing is paused: resume it first")
-        return write_act(connection, "issue", tag, f"{_ASKED}: the worker plans batch {tag}", by, now)
+def _plan_requested(connection: Connection, tag: str, now: datetime) -> int | None:
+    return connection.execute(
+        update(invoice_batches)
+        .where(invoice_batches.c.tag == tag, invoice_batches.c.state == "requested")
+        .values(state="planned", planned_at=now, next_at=now)
+        .returning(invoice_batches.c.id)
+    ).scalar_one_or_none()
 
 
-def asked_by_hand(database: Database, since: datetime) -> list[str]:
-    """The tags of batches that operators have asked for since then and that are not planned yet, oldest first.
+def request_batch(connection: Connection, tag: str, now: datetime) -> None:
+    """Ask the worker for a batch outside the window, under a tag that no other has. In the caller's transaction."""
+    connection.execute(
+        insert(invoice_batches).values(_batch_row(tag, None, "requested", now, late=False, now=now))
+    )
 
-    A tag can be planned once only, however many workers read it.
-    """
+
+def requested_batches(database: Database, since: datetime) -> list[str]:
+    """The tags of batches that operators have requested since then and that are not planned yet, oldest first."""
     with database.reading() as connection:
-        planned = exists().where(invoice_batches.c.tag == acts.c.subject)
         return list(
             connection.execute(
-                select(acts.c.subject)
-                .where(acts.c.kind == "issue", acts.c.result.startswith(_ASKED), acts.c.at >= since, ~planned)
-                .order_by(acts.c.id)
+                select(invoice_batches.c.tag)
+                .where(invoice_batches.c.state == "requested", invoice_batches.c.due_at >= since)
+                .order_by(invoice_batches.c.id)
             ).scalars()
         )
 
@@ -256,7 +257,7 @@ def record_issued(
             select(invoice_batches).where(_claimed(claim)).with_for_update()
         ).one_or_none()
         if row is None:
-            raise LedgerUnavailable(f"batch {claim.tag} is not in the books: a failover has lost it")
+            raise LedgerUnavailable(f"batch {claim.tag} is not in the database: a failover has lost it")
         missing = _missing(connection, row)
         if not missing:
             connection.execute(
@@ -289,12 +290,12 @@ def release_batch(
             raise_attention(connection, AttentionKind.BATCH_REFUSED, claim.tag, reason, now)
 
 
-def _claimed(claim: BatchClaim) -> Any:
+def _claimed(claim: BatchClaim) -> ColumnElement[bool]:
     # By its tag too: a failover that lost commits may give a number anew.
     return and_(invoice_batches.c.id == claim.batch_id, invoice_batches.c.tag == claim.tag)
 
 
-def _held(claim: BatchClaim) -> Any:
+def _held(claim: BatchClaim) -> ColumnElement[bool]:
     return and_(
         _claimed(claim),
         invoice_batches.c.state == "issuing",

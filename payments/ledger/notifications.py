@@ -9,9 +9,8 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import bindparam, or_, select, update
 
-from payments.ledger import totals
-from payments.ledger.database import Database
-from payments.ledger.tables import attentions
+from payments.storage.database import Database
+from payments.storage.schema import attentions
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +61,6 @@ def record_delivered(database: Database, notice: Notice, now: datetime) -> bool:
             .where(attentions.c.id == notice.attention_id, attentions.c.notified_at.is_(None))
             .values(notified_at=now)
         )
-        totals.add(connection, "notifications.delivered", 1, 0)
         return bool(recorded.rowcount)
 
 
@@ -78,7 +76,6 @@ def record_undelivered(database: Database, notice: Notice, next_at: datetime) ->
             )
             .values(notify_after=next_at)
         )
-        totals.add(connection, "notifications.failed", 1, 0)
         return bool(recorded.rowcount)
 
 

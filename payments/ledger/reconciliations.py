@@ -4,9 +4,8 @@ from datetime import datetime
 
 from sqlalchemy import insert, select
 
-from payments.ledger import totals
-from payments.ledger.database import Database
-from payments.ledger.tables import reconciliations
+from payments.storage.database import Database
+from payments.storage.schema import reconciliations
 
 
 def record_reconciliation(
@@ -19,9 +18,6 @@ def record_reconciliation(
                 started_at=started_at, ended_at=ended_at, found=found, failure=failure
             )
         )
-        result = "complete" if failure is None else "incomplete"
-        totals.add(connection, f"reconciliations.{result}", 1, 0)
-        totals.add(connection, "reconciliations.found", found, 0)
 
 
 def last_complete_reconciliation(database: Database) -> datetime | None:

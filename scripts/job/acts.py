@@ -1,14 +1,15 @@
-"""The commands that act on the books. Each act is recorded with who, when and why; see payments/ledger/acts.py."""
+"""The commands that act on the books. Each act is recorded with who, when and why; see payments/operator/actions.py."""
 
 from argparse import Namespace
 from collections.abc import Sequence
 from datetime import datetime
 
-from payments.ledger import acts, replay
-from payments.ledger.acts import Act, Operator
-from payments.ledger.database import Database
 from payments.ledger.inbox import Receipt
+from payments.operator import actions as acts
+from payments.operator import replay
+from payments.operator.actions import Act, Operator
 from payments.settings import Settings
+from payments.storage.database import Database
 from scripts.job.view import plain
 
 DONE = 0
@@ -28,7 +29,9 @@ def _do(database: Database, arguments: Namespace, settings: Settings, by: Operat
         case "retry":
             return acts.retry_transfer(database, arguments.external_id, by, settings.forwarding_policy, now)
         case "abandon":
-            return acts.abandon_transfer(database, arguments.external_id, by, now)
+            return acts.abandon_transfer(
+                database, arguments.external_id, by, settings.forwarding_policy, now
+            )
         case "resolve":
             return acts.resolve_attention(database, arguments.attention_id, by, now)
         case "pause":

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 from payments.money import parse_brl
 
-# As in payments/ledger/acts.py and payments/transfer.py, which take a tenth of a second to import; a test compares.
+# As in operator/actions.py and transfer.py, which take a tenth of a second to import; a test compares.
 SWITCHES = ("forwarding", "issuing")
 STATES = ("pending", "sending", "sent", "settled", "failed", "dead", "stopped")
 

@@ -9,15 +9,15 @@ from dataclasses import astuple, fields
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from payments.ledger.database import Database
-from payments.ledger.statement import Statement, read_statement, recount_statement
 from payments.money import format_brl
+from payments.operator.statement import Statement, read_statement, recount_statement
+from payments.storage.database import Database
 from scripts.job.view import csv_cell, moment, plain, table, to_json
 
 if TYPE_CHECKING:
-    from payments.ledger.lines import Page
-    from payments.ledger.period import PeriodStatement
-    from payments.ledger.stories import BatchStory, CreditStory, StoredEvent
+    from payments.operator.list_rows import Page
+    from payments.operator.period import PeriodStatement
+    from payments.operator.timeline import BatchStory, CreditStory, StoredEvent
 
 DONE, LEFT, NOT_FOUND = 0, 1, 1
 
@@ -27,7 +27,7 @@ DONE, LEFT, NOT_FOUND = 0, 1, 1
 
 def attention(database: Database, arguments: Namespace) -> int:
     """What waits for a person."""
-    from payments.ledger.lists import list_attentions
+    from payments.operator.lists import list_attentions
 
     heads = ("number", "kind", "subject", "raised", "closed", "detail")
     return _list(
@@ -46,7 +46,7 @@ def attention(database: Database, arguments: Namespace) -> int:
 
 def transfers(database: Database, arguments: Namespace) -> int:
     """Transfers, of a state or all."""
-    from payments.ledger.lists import list_transfers
+    from payments.operator.lists import list_transfers
 
     return _list(
         arguments,
@@ -64,7 +64,7 @@ def transfers(database: Database, arguments: Namespace) -> int:
 
 def credits(database: Database, arguments: Namespace) -> int:
     """Credits, by amount and time."""
-    from payments.ledger.lists import list_credits
+    from payments.operator.lists import list_credits
 
     return _list(
         arguments,
@@ -84,7 +84,7 @@ def credits(database: Database, arguments: Namespace) -> int:
 
 def acts(database: Database, arguments: Namespace) -> int:
     """What operators did."""
-    from payments.ledger.lists import list_acts
+    from payments.operator.lists import list_acts
 
     return _list(
         arguments,
@@ -125,7 +125,7 @@ def _list(
 
 def show(database: Database, arguments: Namespace) -> int:
     """The whole story of whatever has this id."""
-    from payments.ledger.search import search
+    from payments.operator.search import search
 
     found = search(database, arguments.id)
     if not found:
@@ -149,7 +149,7 @@ def _page(hit: Any) -> tuple[str, str]:
 
 
 def _read(database: Database, kind: str, id_: str) -> Any:
-    from payments.ledger import stories
+    from payments.operator import timeline as stories
 
     if kind == "credit":
         return stories.read_credit(database, id_)
@@ -187,8 +187,9 @@ def _write_event(event: "StoredEvent") -> list[str]:
         f"about      {plain(line.subscription)} {plain(line.log_type)} {plain(line.subject or '')}".rstrip(),
         f"outcome    {line.outcome}" + (f": {plain(line.reason)}" if line.reason else ""),
         f"signature  {plain(event.digital_signature or 'none: reconciliation fetched it')}",
-        f"sha256     {event.sha256 or 'the bytes were archived'}",
-        *([] if event.body is None else ["", plain(event.body.decode("utf-8", "replace"))]),
+        f"sha256     {event.sha256}",
+        "",
+        plain(event.body.decode("utf-8", "replace")),
     ]
 
 
@@ -230,7 +231,7 @@ def statement(database: Database, arguments: Namespace) -> int:
     """Where every centavo is: of all, or of a period's credits."""
     read: Statement | PeriodStatement
     if arguments.recount:
-        from payments.ledger.period import read_unaccounted
+        from payments.operator.period import read_unaccounted
 
         read = recount_statement(database)
         wrong = [f"unaccounted: {plain(line.invoice_id)}" for line in read_unaccounted(database)]
@@ -239,7 +240,7 @@ def statement(database: Database, arguments: Namespace) -> int:
         read = read_statement(database)
         lines = [*_batch_lines(read), *_money_lines(read)]
     else:
-        from payments.ledger.period import read_period
+        from payments.operator.period import read_period
 
         read = read_period(database, arguments.since, arguments.until)
         lines = [f"credits recorded from {moment(read.since)} to {moment(read.until)}: {read.credits}"]
@@ -255,7 +256,7 @@ def statement(database: Database, arguments: Namespace) -> int:
 
 def system(database: Database, arguments: Namespace) -> int:
     """Who is alive, when we last asked the bank, and what is paused."""
-    from payments.ledger.overview import read_system
+    from payments.operator.overview import read_system
 
     read = read_system(database, datetime.fromtimestamp(time.time(), UTC))
     if arguments.json:
@@ -325,7 +326,7 @@ def _write_statement_csv(read: "Statement | PeriodStatement") -> None:
 
 def audit(database: Database, arguments: Namespace) -> int:
     """Every credit with its transfer and times, as CSV; columns are those of AuditLine."""
-    from payments.ledger.period import AuditLine, read_audit
+    from payments.operator.period import AuditLine, read_audit
 
     write = csv.writer(sys.stdout, lineterminator="\n").writerow
     write([field.name for field in fields(AuditLine)])

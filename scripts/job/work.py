@@ -10,11 +10,11 @@ from datetime import datetime
 
 from payments.bank.client import Bank, open_bank
 from payments.errors import ActRefused
-from payments.ledger.acts import Operator, paused, record_act
-from payments.ledger.database import Database
-from payments.ledger.statement import read_statement
-from payments.observability import configure_logging
+from payments.observability.logging import configure_logging
+from payments.operator.actions import Operator, paused, record_act
+from payments.operator.statement import read_statement
 from payments.settings import Settings
+from payments.storage.database import Database
 
 DONE, LEFT = 0, 1
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 from payments.event import read_event
 from payments.ledger import inbox
-from payments.ledger.database import open_database
-from payments.ledger.migrate import migrate
 from payments.settings import load_settings
+from payments.storage.database import open_database
+from payments.storage.migrate import migrate
 from tests.benchmarks.events import bodies
 from tests.benchmarks.stand import CannotMeasure, Stand
 

@@ -9,11 +9,13 @@ from pathlib import Path
 from random import Random
 
 from payments.event import read_event
-from payments.ledger import inbox, lists, overview, search, stories, transfers
-from payments.ledger.database import Database, open_database
-from payments.ledger.migrate import migrate
-from payments.ledger.statement import read_statement
+from payments.ledger import inbox, transfers
+from payments.operator import lists, overview, search
+from payments.operator import timeline as stories
+from payments.operator.statement import read_statement
 from payments.settings import load_settings
+from payments.storage.database import Database, open_database
+from payments.storage.migrate import migrate
 from payments.transfer import BankTransfer
 from tests.benchmarks.events import bodies
 

@@ -6,10 +6,10 @@ from random import Random
 from emulator.clock import VirtualClock
 from payments.bank.client import open_bank
 from payments.ledger.batches import IssuingWindow, open_window
-from payments.ledger.database import Database
 from payments.policy import ForwardingPolicy
 from payments.reconciliation import reconcile_once
 from payments.settlement import settle_once
+from payments.storage.database import Database
 from tests.emulated import EmulatedBank
 from worker.issuing import IssuingRules, issue_due
 

@@ -15,7 +15,7 @@ import requests
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, BrowserContext, Page, Response, sync_playwright
 
-from payments.ledger.database import Database
+from payments.storage.database import Database
 from tests.emulated import EmulatedBank
 from tests.running import ROOT, Runner, Running, free_port, plain_environment, wait_until
 

@@ -5,8 +5,8 @@ from collections.abc import Callable
 import pytest
 from playwright.sync_api import expect
 
-from payments.ledger.acts import paused
-from payments.ledger.database import Database
+from payments.operator.actions import paused
+from payments.storage.database import Database
 from tests.browser.conftest import TOKEN, Visitor, WebProcess
 from tests.running import wait_until
 

@@ -12,10 +12,10 @@ from playwright.sync_api import expect
 
 from payments.invoice import Payer
 from payments.ledger.batches import plan_batch
-from payments.ledger.database import Database
-from payments.ledger.lists import list_batches, list_credits, list_events
-from payments.ledger.statement import read_statement
+from payments.operator.lists import list_batches, list_credits, list_events
+from payments.operator.statement import read_statement
 from payments.policy import ForwardingPolicy
+from payments.storage.database import Database
 from tests.browser.books import Afternoon
 from tests.browser.conftest import IMAGES, Visitor, WebProcess
 from tests.events import event, invoice_event

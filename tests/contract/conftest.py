@@ -14,11 +14,11 @@ from payments.bank.client import Bank
 from payments.event import read_log
 from payments.invoice import Payer, order_invoices
 from payments.ledger import inbox
-from payments.ledger.database import Database
-from payments.ledger.statement import Statement, read_statement
+from payments.operator.statement import Statement, read_statement
 from payments.policy import ForwardingPolicy
 from payments.reconciliation import Reconciliation, reconcile_once
 from payments.settlement import Settlement, settle_once
+from payments.storage.database import Database
 from tests.emulated import EmulatedBank
 
 # Longer than the bank takes from a payment to its credit, or from a transfer to its success.

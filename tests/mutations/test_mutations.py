@@ -26,7 +26,7 @@ class Mutation:
 
 MUTATIONS = {
     "drop the fence": Mutation(
-        "payments/ledger/moves.py",
+        "payments/ledger/state_changes.py",
         'transfers.c.attempt == bindparam("attempt_", type_=transfers.c.attempt.type)',
         'transfers.c.attempt >= bindparam("attempt_", type_=transfers.c.attempt.type)',
         "tests/payments/ledger/test_transfers.py::test_a_late_sleeper_changes_nothing",
@@ -52,7 +52,7 @@ MUTATIONS = {
         "test_an_expired_claim_is_taken_over_with_a_new_attempt_and_the_old_tag",
     ),
     "forget the unique slot": Mutation(
-        "payments/ledger/migrations/versions/0001_first_schema.py",
+        "payments/storage/migrations/versions/0001_first_schema.py",
         '        sa.UniqueConstraint("slot", name="a_slot_once"),\n',
         "",
         "tests/payments/ledger/test_batches.py::test_a_slot_is_planned_once",

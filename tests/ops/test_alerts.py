@@ -15,7 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from payments.bank.transport import Verdict
 from payments.ledger.attention import AttentionKind
 from payments.ledger.batches import open_window
-from payments.ledger.database import Database
+from payments.storage.database import Database
 from tests.emulated import EmulatedBank
 from tests.events import invoice_event
 from tests.ops.alert_rules import FILE, Rule, read_rules

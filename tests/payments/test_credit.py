@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 
 from payments.credit import Credit
-from tests.payments.ledger.builders import NOW
+from tests.payments.builders import NOW
 
 
 def test_a_credit_forwards_its_gross_minus_its_fee() -> None:

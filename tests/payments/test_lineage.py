@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from payments.lineage import Adopt, AskWhy, Judgement, Replace, Send, Sighting, Wait, judge
 from payments.transfer import BankTransfer
-from tests.payments.ledger.builders import at_bank
+from tests.payments.builders import at_bank
 
 R1 = 1
 R2 = 2

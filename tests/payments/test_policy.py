@@ -3,7 +3,7 @@
 import pytest
 
 from payments.credit import Credit
-from tests.payments.ledger.builders import NOW, a_policy
+from tests.payments.builders import NOW, a_policy
 
 
 @pytest.mark.parametrize(

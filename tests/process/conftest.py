@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 import requests
 
-from payments.ledger.database import open_database
-from payments.ledger.statement import Statement, read_statement
+from payments.operator.statement import Statement, read_statement
+from payments.storage.database import open_database
 from tests.emulated import EmulatorProcess
 from tests.running import ROOT, Runner, Running, free_port, plain_environment, wait_until
 

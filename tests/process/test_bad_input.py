@@ -19,7 +19,7 @@ COMMANDS = {
     "web": ["-m", "webhooks"],
     "worker": ["-m", "worker"],
     "run_job": [str(ROOT / "scripts" / "run_job.py"), "issue"],
-    "migrate": ["-m", "payments.ledger.migrate"],
+    "migrate": ["-m", "payments.storage.migrate"],
 }
 
 

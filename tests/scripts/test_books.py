@@ -12,9 +12,10 @@ from pathlib import Path
 import pytest
 
 from payments.event import read_event
-from payments.ledger import inbox, processes
-from payments.ledger.database import Database, open_database
+from payments.ledger import inbox
+from payments.operator import processes
 from payments.policy import ForwardingPolicy
+from payments.storage.database import Database, open_database
 from tests.conftest import NOW
 from tests.events import invoice_event
 from tests.running import ROOT, Runner, the_one_line
@@ -66,7 +67,7 @@ def test_the_commands_work_one_after_another(
     printed(script("run_job", "statement", **no_bank))
 
 
-@pytest.mark.parametrize("program", ["webhooks", "worker", "payments.ledger.migrate"])
+@pytest.mark.parametrize("program", ["webhooks", "worker", "payments.storage.migrate"])
 def test_no_program_starts_on_books_that_were_moved(
     script: Script, credited: Database, environment: dict[str, str], tmp_path: Path, program: str
 ) -> None:

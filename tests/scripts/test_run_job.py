@@ -15,12 +15,12 @@ from payments.bank.client import Bank
 from payments.event import read_event
 from payments.invoice import BankInvoice, Payer
 from payments.ledger import batches, inbox, transfers
-from payments.ledger.database import Database
-from payments.ledger.migrate import NEWEST_REVISION
-from payments.ledger.processes import Process, record_alive
+from payments.ledger.pauses import Pausable as Switch
 from payments.ledger.reconciliations import record_reconciliation
-from payments.ledger.switches import Switch
+from payments.operator.processes import Process, record_alive
 from payments.policy import ForwardingPolicy
+from payments.storage.database import Database
+from payments.storage.migrate import NEWEST_REVISION
 from payments.transfer import TransferState
 from scripts.job.arguments import STATES, SWITCHES
 from tests.conftest import NOW
@@ -182,8 +182,8 @@ def desk(script: Script) -> Script:
 def dead(database: Database, policy: ForwardingPolicy) -> str:
     """A transfer that the bank refused, in words that are up to no good; its external_id."""
     credit(database, policy, 48_712)
-    [claim] = transfers.claim(database, "call", 60, 100, NOW)
-    transfers.refuse(database, claim, f"{HOSTILE} invalidTaxId 529.982.247-25", NOW)
+    [claim] = transfers.claim(database, "call", policy, 100, NOW)
+    transfers.refuse(database, claim, f"{HOSTILE} invalidTaxId 529.982.247-25", policy, NOW)
     return claim.external_id
 
 

@@ -3,7 +3,7 @@
 from collections import Counter, defaultdict
 from typing import TYPE_CHECKING, Any
 
-from payments.ledger.statement import recount_statement
+from payments.operator.statement import recount_statement
 
 if TYPE_CHECKING:
     from tests.simulation.world import World

@@ -18,6 +18,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+import psycopg
 import structlog
 from sqlalchemy import Connection, event
 from sqlalchemy.exc import SQLAlchemyError
@@ -30,13 +31,13 @@ from payments.errors import LedgerUnavailable
 from payments.event import read_event
 from payments.ledger import inbox
 from payments.ledger.batches import next_batch_at, open_window, read_window
-from payments.ledger.database import Database, open_database
-from payments.ledger.migrate import migrate
-from payments.ledger.statement import Statement, read_statement
 from payments.ledger.transfers import next_due_at
+from payments.operator.statement import Statement, read_statement
 from payments.policy import ForwardingPolicy
 from payments.reconciliation import reconcile_once
 from payments.settlement import settle_once
+from payments.storage.database import Database, open_database
+from payments.storage.migrate import migrate
 from payments.transfer import Destination
 from tests.simulation.bank import SimulatedBank
 from tests.simulation.checks import check_end, check_step
@@ -502,12 +503,15 @@ class _SimulatedDatabase(Database):
         self.plain = open_database(url)
         if not self.plain.is_postgresql:
             # A crash here is of a process, not of the machine: what was committed is there without syncing.
-            event.listen(self.plain._engine, "connect", _no_sync)
+            event.listen(self.plain.engine, "connect", _no_sync)
         migrate(self.plain)
-        super().__init__(self.plain._engine, self.plain.url)
+        plain = self.plain
+        super().__init__(plain.engine, plain.url, plain.fault_from, plain.turn, plain.announce)
         self._world = world
         self.raw: Any = (
-            self.plain.own_connection()
+            psycopg.connect(
+                self.plain.url.render_as_string(hide_password=False).replace("+psycopg", ""), autocommit=True
+            )
             if self.plain.is_postgresql
             else sqlite3.connect(str(self.plain.url.database), isolation_level=None)
         )

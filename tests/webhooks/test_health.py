@@ -7,7 +7,7 @@ from contextlib import closing
 
 import pytest
 
-from payments.ledger.migrate import NEWEST_REVISION
+from payments.storage.migrate import NEWEST_REVISION
 from tests.emulated import EmulatedBank
 from tests.events import invoice_event
 from tests.running import wait_until

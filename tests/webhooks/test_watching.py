@@ -96,8 +96,8 @@ def test_ready_says_that_forwarding_is_paused_and_stays_ready(web: WebApp, datab
     """It is an operator's will; events are taken in all the same."""
     from datetime import UTC, datetime
 
-    from payments.ledger.acts import Operator, pause
-    from payments.ledger.database import open_database
+    from payments.operator.actions import Operator, pause
+    from payments.storage.database import open_database
 
     books = open_database(database_url)
     now = datetime(2026, 3, 2, 15, 0, tzinfo=UTC)

@@ -18,10 +18,10 @@ from payments.bank.client import Bank
 from payments.errors import ActRefused
 from payments.invoice import BankInvoice, InvoiceOrder
 from payments.ledger import batches
-from payments.ledger.acts import Operator, pause, resume
 from payments.ledger.batches import IssuingWindow, open_window
-from payments.ledger.database import Database, open_database
-from payments.ledger.statement import read_statement
+from payments.operator.actions import Operator, pause, resume
+from payments.operator.statement import read_statement
+from payments.storage.database import Database, open_database
 from tests.emulated import EmulatedBank
 from worker.issuing import Issuing, IssuingRules, issue_due, issue_waiting, plan_by_hand
 from worker.payers import random_payers

@@ -17,8 +17,8 @@ from pydantic import SecretStr
 from payments.bank.client import Bank
 from payments.errors import LedgerUnavailable
 from payments.ledger.batches import IssuingWindow
-from payments.ledger.database import Database
 from payments.settings import Settings
+from payments.storage.database import Database
 from tests.conftest import NOW
 from tests.emulated import EmulatorProcess
 from tests.running import wait_until

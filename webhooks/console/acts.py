@@ -18,11 +18,10 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from payments.errors import ActRefused, LedgerUnavailable
-from payments.ledger import acts
-from payments.ledger.acts import Operator
-from payments.ledger.batches import ask_by_hand
-from payments.ledger.replay import replay_event
-from payments.ledger.stories import read_credit
+from payments.operator import actions as acts
+from payments.operator.actions import Operator, request_batch
+from payments.operator.replay import replay_event
+from payments.operator.timeline import read_credit
 from payments.policy import ForwardingPolicy
 from webhooks.console import words
 from webhooks.console.door import HOME, session_cookie
@@ -152,7 +151,7 @@ class Acting:
                 result = acts.retry_transfer(database, subject, by, self._policy, now).result
                 self._work.wake_forwarder()
             case "abandon":
-                result = acts.abandon_transfer(database, subject, by, now).result
+                result = acts.abandon_transfer(database, subject, by, self._policy, now).result
             case "resolve":
                 number = int(subject) if subject.isascii() and subject.isdigit() else 0
                 result = acts.resolve_attention(database, number, by, now).result
@@ -182,7 +181,7 @@ class Acting:
         if self._work.new_batch_tag is None:
             raise ActRefused("a batch outside the window is issued by hand only at an emulator")
         # The act is the request: the worker plans the batch that it names. See docs/decisions/0015.
-        return ask_by_hand(self._database, self._work.new_batch_tag(), by, self._clock()).result
+        return request_batch(self._database, self._work.new_batch_tag(), by, self._clock()).result
 
     def _run(self, kind: str, work: Callable[[], str], by: Operator) -> str:
         if kind == "forward" and "forwarding" in acts.paused(self._database):

@@ -7,7 +7,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
-from payments.ledger.acts import WHO_LENGTH_MAX, plain_text
+from payments.operator.actions import WHO_LENGTH_MAX, plain_text
 from webhooks.access import Gate, address_of
 from webhooks.console.acts import is_ours, is_secure, read_form
 from webhooks.console.door import HOME, SIGN_IN, session_cookie

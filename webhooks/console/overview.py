@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
-from payments.ledger.overview import Overview
-from payments.ledger.statement import Statement
 from payments.money import format_brl
+from payments.operator.overview import Overview
+from payments.operator.statement import Statement
 from webhooks.console import words
 from webhooks.console.charts import Bar, Chart
 from webhooks.console.reader import Reader, duration

@@ -16,9 +16,8 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
 
 from payments.errors import LedgerUnavailable
-from payments.ledger.acts import paused
-from payments.ledger.database import Database
-from payments.ledger.lists import (
+from payments.operator.actions import paused
+from payments.operator.lists import (
     list_acts,
     list_attentions,
     list_batches,
@@ -26,10 +25,11 @@ from payments.ledger.lists import (
     list_events,
     list_transfers,
 )
-from payments.ledger.overview import read_overview, read_system
-from payments.ledger.search import search
-from payments.ledger.statement import read_statement
-from payments.ledger.stories import read_batch, read_credit, read_event
+from payments.operator.overview import read_overview, read_system
+from payments.operator.search import search
+from payments.operator.statement import read_statement
+from payments.operator.timeline import read_batch, read_credit, read_event
+from payments.storage.database import Database
 from webhooks.console import words
 from webhooks.console.bodies import read_body
 from webhooks.console.door import HOME

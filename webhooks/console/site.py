@@ -11,10 +11,10 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, Response
 from starlette.routing import Route
 
-from payments.ledger.changes import read_mark
-from payments.ledger.database import Database
-from payments.observability import redact
+from payments.observability.logging import redact
+from payments.operator.revision import read_mark
 from payments.settings import Settings
+from payments.storage.database import Database
 from webhooks.access import Gate
 from webhooks.console.acts import Acting, Work
 from webhooks.console.changes import Changes

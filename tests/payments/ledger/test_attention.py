@@ -5,9 +5,9 @@ from datetime import timedelta
 from sqlalchemy import select
 
 from payments.ledger.attention import AttentionKind, count_open, raise_attention, resolve_attention
-from payments.ledger.database import Database
-from payments.ledger.tables import attentions
-from tests.payments.ledger.builders import NOW
+from payments.storage.database import Database
+from payments.storage.schema import attentions
+from tests.payments.builders import NOW
 
 DEAD = AttentionKind.TRANSFER_DEAD
 STUCK = AttentionKind.TRANSFER_STUCK

@@ -11,9 +11,9 @@ from payments.errors import LedgerUnavailable
 from payments.invoice import BankInvoice, InvoiceOrder, Payer
 from payments.ledger import batches
 from payments.ledger.batches import BatchClaim
-from payments.ledger.database import Database, open_database
-from payments.ledger.statement import read_statement
-from tests.payments.ledger.builders import NOW
+from payments.operator.statement import read_statement
+from payments.storage.database import Database, open_database
+from tests.payments.builders import NOW
 
 PLAN = [(Payer("Ana Conceição", "529.982.247-25"), 1_000), (Payer("João", "529.982.247-25"), 2_500)]
 LEASE = 60.0
@@ -195,7 +195,7 @@ def test_a_claim_that_a_failover_lost_changes_nothing_of_who_has_its_number_now(
     """A server that never heard of it gives the same number to another slot's batch, in the same attempt."""
     plan(database)
     lost = replace(claimed(database), tag="another")
-    with pytest.raises(LedgerUnavailable, match="batch another is not in the books"):
+    with pytest.raises(LedgerUnavailable, match="batch another is not in the database"):
         batches.record_issued(database, lost, created(lost.missing), NOW)
     batches.release_batch(database, lost, "slow", NOW, True, NOW)
     batches.record_batch_unclear(database, lost, "slow")

@@ -8,11 +8,11 @@ from sqlalchemy import func, select, text
 
 from payments.event import read_event, read_log
 from payments.ledger import inbox
-from payments.ledger.database import Database
 from payments.ledger.inbox import Arrival, Receipt
-from payments.ledger.tables import credits, inbox_events
 from payments.policy import ForwardingPolicy
-from tests.payments.ledger.builders import (
+from payments.storage.database import Database
+from payments.storage.schema import credits, inbox_events
+from tests.payments.builders import (
     INVOICE,
     NOW,
     a_body,
@@ -22,7 +22,7 @@ from tests.payments.ledger.builders import (
     an_invoice_log,
     at_bank,
 )
-from tests.payments.ledger.conftest import Books
+from tests.payments.conftest import Books
 
 
 def stored(database: Database, event_id: str) -> dict[str, object]:

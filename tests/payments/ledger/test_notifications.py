@@ -6,11 +6,11 @@ from datetime import timedelta
 from sqlalchemy import select
 
 from payments.ledger.attention import AttentionKind, raise_attention, resolve_attention
-from payments.ledger.database import Database, open_database
 from payments.ledger.notifications import Notice, claim_notice, record_delivered, record_undelivered
-from payments.ledger.tables import attentions
-from payments.ledger.vital_signs import read_vital_signs
-from tests.payments.ledger.builders import NOW
+from payments.operator.health import read_vital_signs
+from payments.storage.database import Database, open_database
+from payments.storage.schema import attentions
+from tests.payments.builders import NOW
 
 LEASE = 30.0
 SECOND = timedelta(seconds=1)

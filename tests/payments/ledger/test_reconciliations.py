@@ -2,9 +2,9 @@
 
 from datetime import timedelta
 
-from payments.ledger.database import Database
 from payments.ledger.reconciliations import last_complete_reconciliation, record_reconciliation
-from tests.payments.ledger.builders import NOW
+from payments.storage.database import Database
+from tests.payments.builders import NOW
 
 MINUTE = timedelta(minutes=1)
 

@@ -8,12 +8,12 @@ import pytest
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
-from payments.ledger.database import Database
-from payments.ledger.lists import list_acts
+from payments.operator.lists import list_acts
 from payments.settings import Settings
+from payments.storage.database import Database
 from payments.transfer import BankTransfer
 from tests.events import invoice_event
-from tests.payments.ledger.builders import a_body, a_transfer_log
+from tests.payments.builders import a_body, a_transfer_log
 from tests.running import wait_until
 from tests.webhooks.conftest import WebApp
 from tests.webhooks.console.conftest import OURS, TOKEN, Console

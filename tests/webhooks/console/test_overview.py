@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from payments.ledger.database import Database
-from payments.ledger.overview import Overview, Tally, read_overview
+from payments.operator.overview import Overview, Tally, read_overview
+from payments.storage.database import Database
 from webhooks.console.charts import Bar, Chart, bar_of
 from webhooks.console.overview import SPANS, charts_of, headline_of, statement_lines
 from webhooks.console.reader import Reader

@@ -8,9 +8,9 @@ from time import perf_counter
 import pytest
 from pydantic import SecretStr
 
-from payments.ledger.acts import Operator, pause
-from payments.ledger.database import open_database
-from tests.payments.ledger import test_stories
+from payments.operator.actions import Operator, pause
+from payments.storage.database import open_database
+from tests.payments.operator import test_timeline as test_stories
 from tests.webhooks.conftest import WebApp
 from tests.webhooks.console.conftest import TOKEN, Console
 

@@ -1,0 +1,1 @@
+"""SQLAlchemy and the two databases: engines, transactions, faults, schema, migrations. Knows no money."""

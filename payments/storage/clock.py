@@ -1,0 +1,69 @@
+"""One time for all machines on one database: PostgreSQL's, because leases are compared by whoever comes to claim.
+
+Machines' clocks may differ by a minute, and a lease of a minute would be over for one while another holds it. So each
+machine asks the database for the time now and then, and in between counts on from there by its monotonic clock, which
+nobody can set. On SQLite there is one machine, and its clock will do.
+"""
+
+import threading
+import time
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+from sqlalchemy import func, select
+
+from payments.errors import LedgerUnavailable
+from payments.storage.database import Database
+
+# Monotonic clocks drift by a few milliseconds a minute at the very worst.
+MEASURE_EVERY_SECONDS = 30.0
+
+# An answer that took longer than this says little about the time.
+ROUND_TRIP_SECONDS_MAX = 2.0
+
+
+def open_clock(
+    database: Database,
+    machine_clock: Callable[[], datetime],
+    monotonic: Callable[[], float] = time.monotonic,
+) -> Callable[[], datetime]:
+    """The clock to be used with this database, in UTC; safe to share between threads. Raises LedgerUnavailable."""
+    return DatabaseClock(database, monotonic) if database.is_postgresql else machine_clock
+
+
+class DatabaseClock:
+    """Tells PostgreSQL's time without asking each time. While the database is away, it goes on by itself."""
+
+    def __init__(self, database: Database, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._database = database
+        self._monotonic = monotonic
+        self._measuring = threading.Lock()
+        self._measured = self._measure()  # replaced whole, so that no reader sees half of it
+        self._tried_at = self._monotonic()
+
+    def __call__(self) -> datetime:
+        """The time now, in UTC."""
+        if self._monotonic() - self._tried_at >= MEASURE_EVERY_SECONDS and self._measuring.acquire(
+            blocking=False
+        ):
+            try:
+                self._tried_at = self._monotonic()
+                self._measured = self._measure()
+            except LedgerUnavailable:
+                pass  # whoever wanted the time will meet the fault by themselves, if it lasts
+            finally:
+                self._measuring.release()
+        told_at, reading = self._measured
+        return told_at + timedelta(seconds=self._monotonic() - reading)
+
+    def _measure(self) -> tuple[datetime, float]:
+        """What the database told, and what the monotonic clock showed in the middle of asking."""
+        with self._database.reading() as connection:
+            # A second time, should the first have been slow.
+            for _ in range(2):
+                before = self._monotonic()
+                told_at: datetime = connection.execute(select(func.clock_timestamp())).scalar_one()
+                after = self._monotonic()
+                if after - before <= ROUND_TRIP_SECONDS_MAX:
+                    return told_at, (before + after) / 2
+        raise LedgerUnavailable("the database does not tell the time within seconds")
