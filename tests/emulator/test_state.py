@@ -160,9 +160,9 @@ def spoil(change: Callable[[Any], Any]) -> Callable[[Any], Any]:
         (spoil(lambda found: found["books"]["agenda"]["_heap"].append({"$tuple": [
             {"$time": "2026-03-02T15:00:00+00:00"}, 99_999, "rob.the.bank", {"$tuple": []}]})), "rob.the.bank"),
         (spoil(lambda found: found["books"]["invoices"]["credited"].update(
-            x={"$object": "emulator.behaviour.events:Events", "fields": {}})), "no value of this emulator"),
+            x={"$object": "Events", "fields": {}})), "no value of this emulator"),
         (spoil(lambda found: found["books"]["invoices"]["credited"].update(
-            x={"$object": "subprocess:Popen", "fields": {"args": "true"}})), "no value of this emulator"),
+            x={"$object": "Popen", "fields": {"args": "true"}})), "no value of this emulator"),
         (spoil(lambda found: found["books"]["invoices"]["credited"].update(x={"$eval": "1"})), r"\$eval"),
     ],
 )  # fmt: skip
