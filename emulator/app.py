@@ -1,4 +1,4 @@
-"""Puts the faces together into one application, and steps the bank while it runs.
+"""Puts both APIs together into one application, and steps the bank while it runs.
 
 The only place where the bank meets asyncio: one task sleeps until the agenda is due, and every request steps
 the bank first, so that no answer is older than the clock.
@@ -24,7 +24,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from emulator.behaviour.bank import Bank
 from emulator.clock import Clock
 from emulator.management.page.routes import Page
-from emulator.management.routes import Control
+from emulator.management.routes import ManagementApi
 from emulator.protocol.credentials import Credentials
 from emulator.protocol.deliveries import Deliveries
 from emulator.protocol.endpoint import ProtocolEndpoint
@@ -41,34 +41,34 @@ def create_app(
     clock: Clock,
     on_stop: Callable[[Deliveries], None] | None = None,
 ) -> Starlette:
-    """The application: /emulator is the management face, everything else the protocol face.
+    """The application: /emulator is the management API, everything else the /v2 API.
 
-    `on_stop` is called at the end, when nothing comes in any more and before open posts are given up.
+    `on_stop` is called at the end, when nothing comes in any more and before open deliveries are abandoned.
     """
     endpoint = ProtocolEndpoint(bank, credentials, clock)
-    posts = Deliveries(bank, credentials, clock)
-    control = Control(bank, credentials, clock, endpoint, posts)
+    deliveries = Deliveries(bank, credentials, clock)
+    management = ManagementApi(bank, credentials, clock, endpoint.history, deliveries)
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
-        bank.events.deliver = posts.deliver
-        heart = asyncio.create_task(_live(bank, clock))
-        control.is_alive = lambda: not heart.done()
+        bank.events.deliver = deliveries.deliver
+        stepping = asyncio.create_task(_step_forever(bank, clock))
+        management.is_alive = lambda: not stepping.done()
         try:
             yield
         finally:
-            heart.cancel()
-            await asyncio.gather(heart, return_exceptions=True)
+            stepping.cancel()
+            await asyncio.gather(stepping, return_exceptions=True)
             try:
                 if on_stop is not None:
-                    on_stop(posts)
+                    on_stop(deliveries)
             finally:
-                await posts.close()
+                await deliveries.close()
 
     app = Starlette(
         routes=[
-            *Page(bank, clock, endpoint.history, posts, control.notes).routes(),
-            *control.routes(),
+            *Page(bank, clock, endpoint.history, deliveries, management.notes).routes(),
+            *management.routes(),
             Mount("", app=endpoint),
         ],
         lifespan=lifespan,
@@ -96,7 +96,7 @@ class Marked:
 class Guarded:
     """Keeps a page of another site from reading ours under a name that it made to mean this machine.
 
-    A browser on this machine calls the management face by an address or as localhost. A caller on another
+    A browser on this machine calls the management API by an address or as localhost. A caller on another
     machine was let in by --listen-anywhere and may use any name; /v2 is signed and answers to the bank's names.
     """
 
@@ -138,7 +138,7 @@ def _is_here(name: str) -> bool:
     return True
 
 
-async def _live(bank: Bank, clock: Clock) -> None:
+async def _step_forever(bank: Bank, clock: Clock) -> None:
     wake = asyncio.Event()
     bank.agenda.on_push = clock.on_change = wake.set
     while True:

@@ -180,7 +180,7 @@ class Fault:
         )
 
     def to_json(self) -> dict[str, Any]:
-        """As the management face shows it."""
+        """As the management API shows it."""
         return {
             "id": self.number,
             "name": self.name,

@@ -1,4 +1,4 @@
-"""The bank's way of saying no: a list of (code, message) that the protocol face turns into a 400.
+"""The bank's way of saying no: a list of (code, message) that the /v2 API turns into a 400.
 
 It carries words only; it knows neither HTTP nor which call was refused.
 """

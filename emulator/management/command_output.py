@@ -1,4 +1,4 @@
-"""What the commands print: an answer of the management face as a few lines for people."""
+"""What the commands print: an answer of the management API as a few lines for people."""
 
 from __future__ import annotations
 

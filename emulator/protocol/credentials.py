@@ -57,7 +57,7 @@ class Project:
     requests_per_minute: int | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """As the management face shows it; never the private key."""
+        """As the management API shows it; never the private key."""
         return {
             "id": self.project_id,
             "kind": self.kind,

@@ -1,4 +1,4 @@
-"""The HTTP side of the protocol face: reads a request, checks who signed it, lets faults strike, answers.
+"""The HTTP side of the /v2 API: reads a request, checks who signed it, lets faults strike, answers.
 
 The calls themselves are in `routes`. Success is exactly 200 and a refusal exactly 400. Every request is kept in
 a history for tests to read.
