@@ -29,7 +29,7 @@ from emulator.protocol.credentials import Credentials
 from emulator.protocol.deliveries import Deliveries
 from emulator.protocol.endpoint import ProtocolEndpoint
 
-# So that no one mistakes an answer for the bank's.
+# Keeps an answer from being mistaken for the real bank's.
 MARK = (b"x-emulator", b"repasse")
 
 log = logging.getLogger("emulator.app")
@@ -43,7 +43,7 @@ def create_app(
 ) -> Starlette:
     """The application: /emulator is the management API, everything else the /v2 API.
 
-    `on_stop` is called at the end, when nothing comes in any more and before open deliveries are abandoned.
+    `on_stop` is called at the end, after the last request and before open deliveries are abandoned.
     """
     endpoint = ProtocolEndpoint(bank, credentials, clock)
     deliveries = Deliveries(bank, credentials, clock)
@@ -79,7 +79,7 @@ def create_app(
 
 
 class Marked:
-    """Marks every answer as a test."""
+    """Marks every answer as an emulator's."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -94,10 +94,10 @@ class Marked:
 
 
 class Guarded:
-    """Keeps a page of another site from reading ours under a name that it made to mean this machine.
+    """Stops DNS rebinding: a page of another site cannot read ours under a host name of its own.
 
     A browser on this machine calls the management API by an address or as localhost. A caller on another
-    machine was let in by --listen-anywhere and may use any name; /v2 is signed and answers to the bank's names.
+    machine is allowed by --listen-anywhere and may use any name; /v2 is signed and answers to the bank's names.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -146,7 +146,7 @@ async def _step_forever(bank: Bank, clock: Clock) -> None:
         try:
             bank.step(clock.now())
         except Exception:
-            # A bug of the emulator must show in its log and not stop the rest of the bank's life.
+            # A bug of the emulator must show in its log and must not stop everything else that is planned.
             log.exception("something due at the bank failed")
             continue
         next_at = bank.next_at()

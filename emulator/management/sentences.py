@@ -1,4 +1,4 @@
-"""What a person did by hand, in one sentence each: for the page, and for the command line.
+"""One sentence for each answer of the management API: for the page and for the command line.
 
 Sentences are made from the answers of the management API, so both say the same.
 """
