@@ -23,11 +23,10 @@ from payments.event import read_event
 from payments.ledger import inbox
 from payments.ledger.inbox import Arrival, Outcome, Receipt
 from payments.ledger.transfers import next_due_at
-from payments.observability.alerts import open_notifying
-from payments.observability.heartbeat import Heartbeat
+from payments.observability.alerts import open_alerts
+from payments.observability.heartbeat import Heartbeat, guarded
 from payments.observability.logging import configure_logging
-from payments.observability.metrics import Metrics, MetricsText
-from payments.observability.ticker import guarded
+from payments.observability.metrics import Metrics, metrics_page
 from payments.operator.processes import Process
 from payments.reconciliation import reconcile_once
 from payments.settings import Settings, load_settings, misspelt_settings
@@ -97,7 +96,7 @@ class Web:
         self.gate = Gate(token) if token else None
         self.console = self._build_console(token, self.gate) if token and self.gate else None
         # What starts with the app, in this order, and stops in the opposite one.
-        alerts = open_notifying(settings, self.aside, self.clock)
+        alerts = open_alerts(settings, self.aside, self.clock, self.metrics.count_alert)
         self.parts: list[Part] = [
             self.forwarder,
             Listener(self.database, self.forwarder.wake),
@@ -111,6 +110,7 @@ class Web:
         receipts = inbox.accept(self.database, arrivals, "webhook", self.policy, self.clock())
         if any(receipt.outcome == Outcome.CREDIT for receipt in receipts):
             self.forwarder.wake()
+        self.metrics.count_receipts(receipts)
         log_stored(arrivals, receipts)
         return receipts
 
@@ -160,7 +160,7 @@ class Web:
                 Route("/health/ready", Ready(self.database, self.keys, self.forwarder, self.draining).answer),
                 Route(
                     "/metrics",
-                    MetricsPage(MetricsText(self.metrics, self.database, self.clock), self.gate).answer,
+                    MetricsPage(metrics_page(self.metrics, self.database, self.clock), self.gate).answer,
                 ),
                 *(self.console.routes if self.console else []),
             ],
