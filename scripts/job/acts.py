@@ -29,9 +29,7 @@ def _do(database: Database, arguments: Namespace, settings: Settings, by: Operat
         case "retry":
             return acts.retry_transfer(database, arguments.external_id, by, settings.forwarding_policy, now)
         case "abandon":
-            return acts.abandon_transfer(
-                database, arguments.external_id, by, settings.forwarding_policy, now
-            )
+            return acts.abandon_transfer(database, arguments.external_id, by, settings.forwarding_policy, now)
         case "resolve":
             return acts.resolve_attention(database, arguments.attention_id, by, now)
         case "pause":
