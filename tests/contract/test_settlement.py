@@ -383,7 +383,7 @@ def test_refused_credentials_release_and_raise_and_kill_nothing(
 @pytest.fixture
 def private_key_of_nobody() -> str:
     """A key that no project has registered."""
-    from emulator import credentials
+    from emulator.protocol import credentials
 
     return credentials.in_memory(seed=2)[1]
 

@@ -23,10 +23,10 @@ import structlog
 from sqlalchemy import Connection, event
 from sqlalchemy.exc import SQLAlchemyError
 
-from emulator.bank import Bank
-from emulator.events import Delivery
-from emulator.preset import Preset
-from emulator.refusal import Refusal
+from emulator.behaviour.bank import Bank
+from emulator.behaviour.events import Delivery
+from emulator.books.preset import Preset
+from emulator.books.refusal import Refusal
 from payments.errors import LedgerUnavailable
 from payments.event import read_event
 from payments.ledger import inbox

@@ -5,11 +5,9 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import text
 
 from payments.ledger import bank_reports, transfers
 from payments.ledger.transfers import Claim
-from payments.operator import search
 from payments.operator import timeline as stories
 from payments.transfer import BankTransfer, lineage_for
 from tests.payments.builders import INVOICE, NOW, a_policy, an_invoice_log, at_bank
