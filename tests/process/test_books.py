@@ -97,7 +97,8 @@ def test_the_books_move_to_postgresql_in_the_middle_of_a_day(
     )
     killed.kill()
     # The killed run may have been done just before.
-    assert re.search("the same on both sides|copied by an earlier run", ran(day, "books", "copy", "--to", postgresql_url))
+    out = ran(day, "books", "copy", "--to", postgresql_url)
+    assert re.search("the same on both sides|copied by an earlier run", out)
     [line] = day.script("run_job", "statement").stderr.splitlines()
     assert "were moved to postgresql+psycopg://" in line
     day.move_to(postgresql_url)
