@@ -83,7 +83,7 @@ def _path(text: str) -> Path:
 def _copy(database: Database, arguments: argparse.Namespace) -> int:
     try:
         target = open_database(arguments.to, is_unhurried=True)
-        rows = copy_database(database, target, _operator("copy"), _now(), ALIVE_WITHIN, _Progress().rows)
+        rows = copy_database(database, target, _operator("copy"), _now(), ALIVE_WITHIN, _Progress().show)
         statement = read_statement(target)
     except (LedgerUnusable, LedgerUnavailable) as error:
         # The messages name the setting; here the address came as an argument.
@@ -124,7 +124,7 @@ def _restore(database: Database, arguments: argparse.Namespace) -> int:
 
 def _verify(database: Database, _: argparse.Namespace) -> int:
     refuse_unknown_revision(database)
-    findings = verify(database, _Progress().text)
+    findings = verify(database, _Progress().show)
     for finding in findings:
         print(f"wrong: {finding}")
     if findings:
@@ -140,10 +140,7 @@ class _Progress:
     def __init__(self) -> None:
         self._next = time.monotonic() + _PROGRESS_SECONDS
 
-    def rows(self, table: str, done: int, total: int) -> None:
-        self.text(f"{table}: {done} of {total} rows")
-
-    def text(self, text: str) -> None:
+    def show(self, text: str) -> None:
         if time.monotonic() >= self._next:
             self._next = time.monotonic() + _PROGRESS_SECONDS
             print(f"  {text}", file=sys.stderr, flush=True)

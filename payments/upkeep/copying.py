@@ -6,11 +6,12 @@ before the first row is copied, and every process refuses to start on it.
 """
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 from sqlalchemy import Connection, Row, Table, delete, func, insert, select, text
@@ -38,8 +39,8 @@ _MOVE = "move_books"
 _SUBJECT_LENGTH_MAX = 96
 _ADDRESS_LENGTH_MAX = 200
 
-# Called with the table, how many of its rows are done, and how many there are.
-Progress = Callable[[str, int, int], None]
+# Called with what comes next, such as a table's name.
+Progress = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,17 +196,22 @@ def _copy(source: Database, target: Database, progress: Progress) -> dict[str, i
     with _locked(source, "SHARE") as read, _locked(target, "SHARE ROW EXCLUSIVE") as write:
         if occupied := _occupied(write):
             raise BooksRefused(f"{target.name} is not empty: there are rows in {', '.join(occupied[:3])}")
-        digests = {table: _copy_table(read, write, table, progress) for table in _TABLES}
+        for table in _TABLES:
+            progress(table.name)
+            _copy_table(read, write, table)
         if target.is_postgresql:
             _set_sequences(write)
-        for table, digest in digests.items():
-            copied = _digest(write, table, progress)
-            if copied != digest:
+        found: dict[str, int] = {}
+        for table in _TABLES:
+            progress(f"{table.name} (comparing)")
+            ours, theirs = _digest(read, table), _digest(write, table)
+            if ours != theirs:
                 raise BooksRefused(
-                    f"table {table.name}: {digest.rows} rows here and {copied.rows} in the copy, "
+                    f"table {table.name}: {ours.rows} rows here and {theirs.rows} in the copy, "
                     "which differ; nothing was kept"
                 )
-        return {table.name: digest.rows for table, digest in digests.items()}
+            found[table.name] = ours.rows
+        return found
 
 
 @contextmanager
@@ -230,27 +236,8 @@ def _occupied(connection: Connection) -> list[str]:
     ]
 
 
-@dataclass(slots=True)
-class Digest:
-    """How many rows a table has and what is in them, in any order, because databases sort text differently."""
-
-    rows: int = 0
-    content: int = 0
-
-    def add(self, row: Row[tuple[object, ...]]) -> None:
-        """Take in one row. Hashes are added up and not XORed, so that a pair of equal rows does not cancel out."""
-        self.rows += 1
-        found = hashlib.sha256(msgspec.msgpack.encode(tuple(row))).digest()
-        self.content = (self.content + int.from_bytes(found, "big")) % 2**256
-
-
-def _copy_table(read: Connection, write: Connection, table: Table, progress: Progress) -> Digest:
-    total = _count(read, table)
-    digest = Digest()
-    progress(table.name, 0, total)
+def _copy_table(read: Connection, write: Connection, table: Table) -> None:
     for rows in _portions(read, table):
-        for row in rows:
-            digest.add(row)
         try:
             write.execute(insert(table), [dict(row._mapping) for row in rows])
         except DBAPIError as error:
@@ -258,22 +245,31 @@ def _copy_table(read: Connection, write: Connection, table: Table, progress: Pro
             if error.connection_invalidated or is_down:
                 raise
             # Such as text with a NUL, which SQLite keeps and PostgreSQL does not. The row is not quoted.
+            reason = str(error.orig).splitlines()[0]
             raise BooksRefused(
-                f"table {table.name}: the target refuses one of rows {digest.rows - len(rows) + 1} to {digest.rows}, "
-                f"in the order of its key: {str(error.orig).splitlines()[0]}; nothing was copied"
+                f"table {table.name}: the target refuses a row: {reason}; nothing was kept"
             ) from error
-        progress(table.name, digest.rows, total)
-    return digest
 
 
-def _digest(connection: Connection, table: Table, progress: Progress) -> Digest:
-    total = _count(connection, table)
-    digest = Digest()
-    for rows in _portions(connection, table):
-        for row in rows:
-            digest.add(row)
-        progress(f"{table.name} (comparing)", digest.rows, total)
-    return digest
+class Digest(NamedTuple):
+    """How many rows a table has and what is in them, in any order, because databases sort text differently."""
+
+    rows: int
+    content: int
+
+
+def _digest(connection: Connection, table: Table) -> Digest:
+    return digest_of(row for rows in _portions(connection, table) for row in rows)
+
+
+def digest_of(rows: Iterable[Sequence[object]]) -> Digest:
+    """Hashes are added up and not XORed, so that a pair of equal rows does not cancel out."""
+    number = content = 0
+    for row in rows:
+        number += 1
+        found = hashlib.sha256(msgspec.msgpack.encode(tuple(row))).digest()
+        content = (content + int.from_bytes(found, "big")) % 2**256
+    return Digest(number, content)
 
 
 def _portions(connection: Connection, table: Table) -> Iterator[list[Row[tuple[object, ...]]]]:
@@ -282,10 +278,6 @@ def _portions(connection: Connection, table: Table) -> Iterator[list[Row[tuple[o
     with connection.execute(query, execution_options={"yield_per": _ROWS_TOGETHER}) as found:
         for rows in found.partitions():
             yield list(rows)
-
-
-def _count(connection: Connection, table: Table) -> int:
-    return connection.execute(select(func.count()).select_from(table)).scalar_one()
 
 
 def _set_sequences(connection: Connection) -> None:
