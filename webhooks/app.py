@@ -38,8 +38,8 @@ from payments.storage.listener import Listener
 from payments.storage.migrate import migrate
 from payments.version import VERSION
 from webhooks.access import Gate
-from webhooks.console.acts import Work
-from webhooks.console.site import Console
+from webhooks.console.actions import Work
+from webhooks.console.app import Console
 from webhooks.delivery_protocol import STATE
 from webhooks.draining import Draining
 from webhooks.forwarder import Forwarder
@@ -187,8 +187,9 @@ def _forward_all(settle: Callable[[], Settlement]) -> str:
 
 
 def _said_of(run: Reconciliation) -> str:
-    failed = f"; not answered: {'; '.join(run.failures)}" if run.failures else ""
-    return f"found {run.found} that we did not know{failed}"
+    if run.failures:
+        return f"reconciliation incomplete, {run.found} new: {'; '.join(run.failures)}"
+    return f"reconciled: {run.found or 'nothing'} new"
 
 
 def _utc_now() -> datetime:

@@ -24,12 +24,8 @@ from worker.payers import random_amounts, random_payers
 
 log = structlog.get_logger()
 
-# A slot counts as late when it is planned after a tenth of its interval: 18 minutes of 3 hours. A worker that
-# was up is never that slow; one that was down is rarely that quick.
-LATE_SHARE = 10
-
-# Whoever asked for a batch "now" does not mean a worker that comes back days later.
-_ASKED_WITHIN = timedelta(hours=1)
+# A request for a batch "now" is not meant for a worker that comes back days later.
+_REQUESTED_WITHIN = timedelta(hours=1)
 
 
 class InvoiceBank(Protocol):
@@ -96,7 +92,7 @@ def issue_due(
         now = clock()
         if slot not in taken and window.begins_at(slot) <= now:
             _plan_slot(database, rules, window, slot, now, counts)
-    for tag in batches.asked_by_hand(database, clock() - _ASKED_WITHIN):
+    for tag in batches.requested_batches(database, clock() - _REQUESTED_WITHIN):
         counts.planned += plan_by_hand(database, rules, tag, clock())
     issue_waiting(database, bank, rules, clock, counts)
     return counts
@@ -130,7 +126,7 @@ def _plan_slot(
     counts: Issuing,
 ) -> None:
     begins_at = window.begins_at(slot)
-    late = now - begins_at > window.interval / LATE_SHARE
+    late = window.is_late(slot, now)
     tag = window.batch_tag(slot)
     if late and rules.late_slots == "skip":
         if batches.skip_slot(database, tag, slot, begins_at, now):

@@ -30,10 +30,21 @@ class AttentionKind(StrEnum):
 
 
 def raise_attention(
-    connection: Connection, kind: AttentionKind, subject: str, detail: str, now: datetime
+    connection: Connection,
+    kind: AttentionKind,
+    subject: str,
+    detail: str,
+    now: datetime,
+    invoice_id: str | None = None,
 ) -> bool:
-    """Raise it unless it is open already. True when it is new."""
-    row = {"kind": kind, "subject": subject, "detail": detail[:2000], "raised_at": now}
+    """Raise it unless it is open already; ``invoice_id`` where it is about a credit. True when it is new."""
+    row = {
+        "kind": kind,
+        "subject": subject,
+        "invoice_id": invoice_id,
+        "detail": detail[:2000],
+        "raised_at": now,
+    }
     return bool(insert_new(connection, attentions, [row], "id"))
 
 

@@ -372,7 +372,9 @@ def _record_credit(
         totals.add(connection, "credits.not_forwarded", 1, credit.net_centavos)
     if expected == Outcome.NOTHING_TO_FORWARD:
         detail = f"{credit.gross_centavos} centavos received, {credit.fee_centavos} charged: nothing is left"
-        raise_attention(connection, AttentionKind.NOTHING_TO_FORWARD, credit.invoice_id, detail, now)
+        raise_attention(
+            connection, AttentionKind.NOTHING_TO_FORWARD, credit.invoice_id, detail, now, credit.invoice_id
+        )
     if expected == Outcome.CREDIT:
         _forward(connection, credit, policy, now, ask_first)
     return expected
@@ -405,7 +407,7 @@ def _judge_repeated_credit(connection: Connection, credit: Credit, now: datetime
         f"{credit.fee_centavos}; log {known[0].log_id} had credited {known[0].gross_centavos}. "
         "Only the first is forwarded"
     )
-    raise_attention(connection, AttentionKind.SECOND_CREDIT, credit.log_id, detail, now)
+    raise_attention(connection, AttentionKind.SECOND_CREDIT, credit.log_id, detail, now, credit.invoice_id)
     return Outcome.SECOND_CREDIT
 
 

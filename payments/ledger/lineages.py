@@ -106,7 +106,13 @@ def revive(connection: Connection, dead: Row, detail: str, now: datetime) -> Non
     the bank is asked for its whole lineage before anything is sent, and whoever held it before is fenced off.
     """
     row = move(
-        connection, dead, (TransferState.DEAD,), TransferState.PENDING, due_at=now, attempt=dead.attempt + 1
+        connection,
+        dead,
+        (TransferState.DEAD,),
+        TransferState.PENDING,
+        due_at=now,
+        attempt=dead.attempt + 1,
+        retried_at=now,
     )
     write_history(connection, [(row, RETRIED, detail)], now)
     mark_due(connection)
@@ -122,7 +128,7 @@ def hurry(connection: Connection, waiting: Row, detail: str, now: datetime) -> N
 
 def give_up(connection: Connection, dead: Row, detail: str, now: datetime) -> None:
     """A dead transfer stays dead for good; only the bank's own success can still move it."""
-    row = move(connection, dead, (TransferState.DEAD,), TransferState.DEAD, reason=detail)
+    row = move(connection, dead, (TransferState.DEAD,), TransferState.DEAD, reason=detail, abandoned_at=now)
     write_history(connection, [(row, ABANDONED, detail)], now)
     resolve_attention(connection, AttentionKind.TRANSFER_DEAD, row.external_id, now)
 

@@ -59,6 +59,7 @@ def record_news(connection: Connection, news: TransferNews, policy: ForwardingPo
                 row.external_id,
                 f"the bank reported success for {there.id} and now {there.status}: {reason}",
                 now,
+                row.invoice_id,
             )
     return True
 
@@ -75,7 +76,9 @@ def _record_success(
     if differs:
         if live is not None and live.state not in (TransferState.SETTLED, TransferState.DEAD):
             kill(connection, live, differs, now)
-        raise_attention(connection, AttentionKind.TRANSFER_DEAD, row.external_id, differs, now)
+        raise_attention(
+            connection, AttentionKind.TRANSFER_DEAD, row.external_id, differs, now, row.invoice_id
+        )
         return
     if live is not None and live.id != row.id:
         may_be_there = live.calls > 0 and live.state != TransferState.DEAD
@@ -101,6 +104,7 @@ def _raise_paid_twice(connection: Connection, row: Row, there: BankTransfer, now
         f"the bank reports success for {there.id} ({there.external_id}, {there.amount_centavos} centavos) "
         "while another transfer of the same credit is paid or under way",
         now,
+        row.invoice_id,
     )
 
 
@@ -114,6 +118,7 @@ def _raise_if_abandoned(connection: Connection, live: Row, there: BankTransfer, 
             f"the bank reports success for {there.id} ({there.external_id}, {there.amount_centavos} centavos) after "
             f"{live.external_id} was abandoned; if it was paid by hand, it is paid twice",
             now,
+            live.invoice_id,
         )
 
 

@@ -48,6 +48,7 @@ def raise_unsettled(database: Database, now: datetime) -> int:
                 f"the bank accepted it as {row.bank_transfer_id} at {row.sent_at:%Y-%m-%d %H:%M} UTC and has not "
                 "said since whether it was paid",
                 now,
+                row.invoice_id,
             )
         return len(rows)
 
@@ -127,7 +128,7 @@ def bury(connection: Connection, row: Row, reason: str, now: datetime) -> None:
     """Tell of a transfer that has just become dead: its history, and a matter for a person."""
     write_history(connection, [(row, "dead", reason)], now)
     _resolve_waiting(connection, row, now)
-    raise_attention(connection, AttentionKind.TRANSFER_DEAD, row.external_id, reason, now)
+    raise_attention(connection, AttentionKind.TRANSFER_DEAD, row.external_id, reason, now, row.invoice_id)
 
 
 def stop_for(connection: Connection, row: Row, living: Row, now: datetime) -> None:
@@ -168,7 +169,12 @@ _IN_FLIGHT = Prepared(
     .limit(bindparam("limit"))
 )
 _UNSETTLED = Prepared(
-    select(transfers.c.external_id, transfers.c.bank_transfer_id, transfers.c.sent_at)
+    select(
+        transfers.c.external_id,
+        transfers.c.invoice_id,
+        transfers.c.bank_transfer_id,
+        transfers.c.sent_at,
+    )
     .where(
         transfers.c.state == literal_column(f"'{TransferState.SENT}'"),
         transfers.c.sent_at <= bindparam("sent_before"),

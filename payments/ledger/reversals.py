@@ -44,6 +44,7 @@ def apply_reversal(connection: Connection, invoice_id: str, now: datetime) -> No
         f"{live.amount_centavos - owed} centavos were reversed by the bank after transfer {live.external_id} "
         f"({live.state}) had been sent or may have been",
         now,
+        invoice_id,
     )
 
 

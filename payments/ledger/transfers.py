@@ -247,6 +247,7 @@ def _raise_if_stuck(connection: Connection, row: Row, reason: str, now: datetime
             row.external_id,
             f"no conclusive answer after {row.attempt} attempts, and still trying: {reason}",
             now,
+            row.invoice_id,
         )
 
 

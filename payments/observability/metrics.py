@@ -24,8 +24,10 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.utils import floatToGoString
 
 from payments.errors import LedgerUnavailable
+from payments.ledger import totals
+from payments.ledger.inbox import Outcome
 from payments.ledger.totals import Sum
-from payments.operator.health import VitalSigns, read_vital_signs
+from payments.operator.health import Health, read_health
 from payments.operator.statement import Statement, read_oldest_unforwarded, read_statement
 from payments.storage.database import Database
 from payments.version import VERSION
@@ -145,21 +147,23 @@ class BooksCollector:
         try:
             statement = read_statement(self._database)
             oldest = read_oldest_unforwarded(self._database)
-            signs = read_vital_signs(self._database, now)
+            health = read_health(self._database, now)
+            with self._database.reading() as connection:
+                kept = totals.read_totals(connection)
         except LedgerUnavailable:
             yield _gauge("repasse_database_up", "1 when the books could be read, else 0.", {(): 0})
             return
         yield _gauge("repasse_database_up", "1 when the books could be read, else 0.", {(): 1})
-        yield from _money(statement, signs)
+        yield from _money(statement)
         age = 0.0 if oldest is None else max(0.0, (now - oldest).total_seconds())
         yield _gauge(
             "repasse_oldest_unforwarded_credit_seconds",
             "Age of the oldest credit that has not been forwarded; 0 when there is none.",
             {(): age},
         )
-        yield _settlement(signs)
-        yield from _work(statement, signs)
-        yield from _watch(signs)
+        yield _settlement(kept)
+        yield from _work(statement, health, kept)
+        yield from _watch(health, kept)
 
 
 # --- below: one family after the other ---
@@ -185,11 +189,11 @@ def _by(label: str, values: Mapping[str, float]) -> _Samples:
     return {((label, name),): value for name, value in values.items()}
 
 
-def _of(signs: VitalSigns, name: str) -> Sum:
-    return signs.totals.get(name, Sum(0, 0))
+def _of(kept: Mapping[str, Sum], name: str) -> Sum:
+    return kept.get(name, Sum(0, 0))
 
 
-def _money(statement: Statement, signs: VitalSigns) -> Iterator[Metric]:
+def _money(statement: Statement) -> Iterator[Metric]:
     yield _counter("repasse_credits", "Credits in the books.", {(): statement.credits})
     for name, meaning, centavos in (
         ("gross", "What was credited", statement.gross_centavos),
@@ -202,16 +206,15 @@ def _money(statement: Statement, signs: VitalSigns) -> Iterator[Metric]:
         "Part of the net that was reversed before it was sent.",
         {(): statement.reversed_centavos},
     )
-    states = {state: _of(signs, f"transfers.{state}") for state in statement.transfers}
     yield _gauge(
         "repasse_transfers",
         "Transfers in the books, by state.",
-        _by("state", {state: each.number for state, each in states.items()}),
+        _by("state", statement.transfers),
     )
     yield _gauge(
         "repasse_transfers_centavos",
         "Their amounts, by state.",
-        _by("state", {state: each.centavos for state, each in states.items()}),
+        _by("state", statement.transfers_centavos),
     )
     yield _gauge(
         "repasse_money_at_risk_centavos",
@@ -230,85 +233,88 @@ def _money(statement: Statement, signs: VitalSigns) -> Iterator[Metric]:
     )
 
 
-def _settlement(signs: VitalSigns) -> Metric:
+def _settlement(kept: Mapping[str, Sum]) -> Metric:
     """A histogram without ``_sum``: the books keep counts by bound, and no sum of seconds."""
     family = Metric(
         "repasse_settlement_seconds", "From the record of a credit until its transfer settled.", "histogram"
     )
     reached = 0
-    for bound, number in sorted(signs.settled_within.items()):
-        reached += number
+    for bound in totals.SETTLED_WITHIN_SECONDS:
+        reached += _of(kept, totals.settled_within(bound)).number
         label = floatToGoString(bound)  # type: ignore[no-untyped-call]
         family.add_sample("repasse_settlement_seconds_bucket", {"le": label}, reached)
     family.add_sample("repasse_settlement_seconds_count", {}, reached)
     return family
 
 
-def _work(statement: Statement, signs: VitalSigns) -> Iterator[Metric]:
+def _work(statement: Statement, health: Health, kept: Mapping[str, Sum]) -> Iterator[Metric]:
     yield _counter(
         "repasse_events_stored",
         "Events in the books, by what came of them; found by reconciliation or delivered.",
-        _by("outcome", signs.events_by_outcome),
+        _by(
+            "outcome",
+            {each: _of(kept, f"events.{each}").number for each in Outcome if each != Outcome.REPEATED},
+        ),
     )
     yield _counter("repasse_invoices", "Invoices known to be at the bank.", {(): statement.invoices})
     yield _gauge(
-        "repasse_slots", "Slots of the issuing window, by state.", _by("state", signs.slots_by_state)
+        "repasse_slots", "Slots of the issuing window, by state.", _by("state", health.slots_by_state)
     )
     yield _gauge(
-        "repasse_slots_late", "Slots that were issued late or are overdue now.", {(): signs.slots_late}
+        "repasse_slots_late", "Slots that were issued late or are overdue now.", {(): health.slots_late}
     )
     yield _counter(
         "repasse_reconciliations",
         "Runs of reconciliation; complete when the bank answered every question.",
         _by(
             "result",
-            {each: _of(signs, f"reconciliations.{each}").number for each in ("complete", "incomplete")},
+            {each: _of(kept, f"reconciliations.{each}").number for each in ("complete", "incomplete")},
         ),
     )
     yield _counter(
         "repasse_reconciliation_findings",
         "Facts that reconciliation found and no event had told.",
-        {(): _of(signs, "reconciliations.found").number},
+        {(): _of(kept, "reconciliations.found").number},
     )
-    if signs.reconciliation_age_seconds is not None:
+    if health.reconciliation_age_seconds is not None:
         yield _gauge(
             "repasse_reconciliation_age_seconds",
             "Since the last complete run began, or since the window opened; absent before the first worker.",
-            {(): signs.reconciliation_age_seconds},
+            {(): health.reconciliation_age_seconds},
         )
 
 
-def _watch(signs: VitalSigns) -> Iterator[Metric]:
+def _watch(health: Health, kept: Mapping[str, Sum]) -> Iterator[Metric]:
     yield _gauge(
-        "repasse_attention", "Open matters for a person, by kind.", _by("kind", signs.attention_by_kind)
+        "repasse_attention", "Open matters for a person, by kind.", _by("kind", health.attention_by_kind)
     )
     yield _gauge(
         "repasse_processes",
         "Processes that gave a sign of life within a minute.",
-        _by("kind", signs.processes_by_kind),
+        _by("kind", health.processes_by_kind),
     )
-    if signs.bank_key_age_seconds is not None:
+    if health.bank_key_age_seconds is not None:
         yield _gauge(
             "repasse_bank_key_age_seconds",
             "Since the bank's key was fetched, in the web process where that is longest ago.",
-            {(): signs.bank_key_age_seconds},
+            {(): health.bank_key_age_seconds},
         )
     yield _gauge(
         "repasse_bank_keys_missing",
         "Living web processes that have no key of the bank, and answer 503 to every event.",
-        {(): signs.bank_keys_missing},
+        {(): health.bank_keys_missing},
     )
-    yield _gauge("repasse_paused", "1 when an operator has paused it, else 0.", _by("switch", signs.paused))
+    yield _gauge("repasse_paused", "1 when an operator has paused it, else 0.", _by("switch", health.paused))
     yield _counter(
         "repasse_notifications",
         "Posts to the notification hook, by outcome.",
         _by(
             "outcome",
-            {each: _of(signs, f"notifications.{each}").number for each in ("delivered", "failed")},
+            {each: _of(kept, f"notifications.{each}").number for each in ("delivered", "failed")},
         ),
     )
     yield _gauge(
         "repasse_notifications_undelivered",
         "Open matters that the notification hook was tried for, and did not take.",
-        {(): signs.notifications_undelivered},
+        {(): health.alerts_undelivered},
     )

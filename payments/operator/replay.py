@@ -1,23 +1,23 @@
-"""Reading stored events again: their bytes are kept, so what an older program could not read is not lost.
+"""Reading stored events again: their bytes are kept, so an event that an older program could not read is not lost.
 
-Effects are recorded through the inbox's own functions, which know what they have recorded before: a replay of what
-had its effect changes nothing. It judges by today's settings only what nothing had come of; a credit that was
-recorded as not ours stays so, since somebody else may have forwarded it meanwhile.
+Effects are recorded through the inbox's own functions, which know what they have recorded before: replaying an event
+that had its effect changes nothing. Today's settings decide only about events that had none; a credit that was
+recorded as not ours stays so, since it may have been forwarded by other means meanwhile.
 """
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import Connection, and_, bindparam, delete, exists, func, or_, select
+from sqlalchemy import Connection, delete, exists, func, select, tuple_
 
 from payments.credit import Credit
-from payments.errors import ActRefused
+from payments.errors import ActionRefused
 from payments.event import Event, read_event, read_log
 from payments.ledger.inbox import Receipt, record_stored
-from payments.operator.actions import Act, Operator, plain_text, write_act
+from payments.operator.actions import Action, Operator, plain_text, write_action
 from payments.policy import ForwardingPolicy
 from payments.storage.database import Database
-from payments.storage.prepared import Prepared, Row
 from payments.storage.schema import attentions, inbox_events
 
 # How many events share a transaction: few enough that the webhook, which waits for it, is not kept waiting.
@@ -26,102 +26,91 @@ EVENTS_PER_TRANSACTION = 100
 
 def replay_event(
     database: Database, event_id: str, by: Operator, policy: ForwardingPolicy, now: datetime
-) -> tuple[Act, Receipt]:
+) -> tuple[Action, Receipt]:
     """Read a stored event's bytes again with this program's readers, and record what follows from it.
 
     Harmless for what was recorded before. Refused for an unknown event.
     """
     event_id = plain_text(event_id)
     with database.transaction() as connection:
-        row = _STORED.run(connection, {"event_id": event_id}).one_or_none()
+        row = connection.execute(
+            select(inbox_events).where(inbox_events.c.event_id == event_id).with_for_update()
+        ).one_or_none()
         if row is None:
-            raise ActRefused(f"there is no event {event_id!r} in the inbox")
+            raise ActionRefused(f"there is no event {event_id!r} in the inbox")
         receipt = _replay(connection, row, policy, now)
-        result = f"it was {row.outcome}, and is now {receipt.outcome}"
-        return write_act(connection, "replay", event_id, result, by, now), receipt
+        result = f"the event was {row.outcome}, and is now {receipt.outcome}"
+        return write_action(connection, "replay", event_id, result, by, now), receipt
 
 
 def replay_since(
     database: Database, since: datetime, by: Operator, policy: ForwardingPolicy, now: datetime
-) -> tuple[Act, Sequence[Receipt]]:
+) -> tuple[Action, Sequence[Receipt]]:
     """Replay every event received since then, oldest first; in groups of 100, each its own transaction.
 
-    The act is recorded at the end; a replay that was interrupted may simply be repeated.
-    Returns receipts of those from which something new followed.
+    The action is recorded at the end; a replay that was interrupted may simply be repeated.
+    Returns receipts of the events from which something new followed.
     """
     replayed = 0
-    news: list[Receipt] = []
+    new: list[Receipt] = []
     after = (since, "")
+    key = (inbox_events.c.received_at, inbox_events.c.event_id)
     while True:
         with database.transaction() as connection:
-            rows = _STORED_SINCE.run(
-                connection,
-                {"since": after[0], "after_id": after[1], "until": now, "limit": EVENTS_PER_TRANSACTION},
-            )
+            rows = connection.execute(
+                select(inbox_events)
+                .where(
+                    tuple_(*key) > tuple_(*after, types=[column.type for column in key]),
+                    inbox_events.c.received_at <= now,
+                )
+                .order_by(*key)
+                .limit(EVENTS_PER_TRANSACTION)
+                .with_for_update()
+            ).all()
             for row in rows:
                 receipt = _replay(connection, row, policy, now)
                 replayed += 1
                 if receipt.outcome != row.outcome and receipt.is_new:
-                    news.append(receipt)
+                    new.append(receipt)
             if len(rows) < EVENTS_PER_TRANSACTION:
-                result = f"{replayed} events were read again; something new followed from {len(news)}"
+                result = f"{replayed} events read again; something new followed from {len(new)}"
                 subject = f"since {since:%Y-%m-%dT%H:%M:%SZ}"
-                return write_act(connection, "replay", subject, result, by, now), news
+                return write_action(connection, "replay", subject, result, by, now), new
             after = (rows[-1].received_at, rows[-1].event_id)
 
 
-def _replay(connection: Connection, row: Row, policy: ForwardingPolicy, now: datetime) -> Receipt:
-    event = read_again(row)
-    newest = _NEWEST_MATTER.run(connection, {}).scalar() or 0
+def _replay(connection: Connection, row: Any, policy: ForwardingPolicy, now: datetime) -> Receipt:
+    event = _read_again(row)
+    newest = connection.execute(select(func.max(attentions.c.id))).scalar() or 0
     outcome = record_stored(connection, event, row.outcome, policy, now)
-    # A matter that a person has closed is not opened again by the same words.
-    _FORGET_CLOSED.run(connection, {"newest": newest})
+    _forget_resolved(connection, newest)
     net = event.fact.net_centavos if isinstance(event.fact, Credit) else None
     return Receipt(row.event_id, outcome, event.subject, net)
 
 
-def read_again(row: Row) -> Event:
+def _forget_resolved(connection: Connection, newest: int) -> None:
+    """An attention that a person has resolved is not opened again by the same words."""
+    earlier = attentions.alias("earlier")
+    connection.execute(
+        delete(attentions).where(
+            attentions.c.id > newest,
+            attentions.c.resolved_at.is_(None),
+            exists().where(
+                earlier.c.subject == attentions.c.subject,
+                earlier.c.kind == attentions.c.kind,
+                earlier.c.detail == attentions.c.detail,
+                earlier.c.resolved_at.is_not(None),
+            ),
+        )
+    )
+
+
+def _read_again(row: Any) -> Event:
     """The stored bytes as today's readers see them, under the id that the inbox knows them by."""
     came_as_log = row.event_id.startswith(f"{row.subscription}-log-") or (
-        # nothing but its subscription could be read, which only the list of logs tells without the bytes
+        # nothing but its subscription could be read, which only the list of logs gives without the bytes
         row.event_id.startswith("unreadable-") and row.subscription != ""
     )
     body = bytes(row.body)
     event = read_log(row.subscription, body) if came_as_log else read_event(body)
     return event._replace(event_id=row.event_id)
-
-
-_STORED = Prepared(
-    select(inbox_events).where(inbox_events.c.event_id == bindparam("event_id")).with_for_update()
-)
-_STORED_SINCE = Prepared(
-    select(inbox_events)
-    .where(
-        inbox_events.c.received_at >= bindparam("since"),
-        or_(
-            inbox_events.c.received_at > bindparam("since"),
-            and_(
-                inbox_events.c.received_at == bindparam("since"),
-                inbox_events.c.event_id > bindparam("after_id"),
-            ),
-        ),
-        inbox_events.c.received_at <= bindparam("until"),
-    )
-    .order_by(inbox_events.c.received_at, inbox_events.c.event_id)
-    .limit(bindparam("limit"))
-    .with_for_update()
-)
-_NEWEST_MATTER = Prepared(select(func.max(attentions.c.id)))
-_earlier = attentions.alias("earlier")
-_FORGET_CLOSED = Prepared(
-    delete(attentions).where(
-        attentions.c.id > bindparam("newest"),
-        attentions.c.resolved_at.is_(None),
-        exists().where(
-            _earlier.c.subject == attentions.c.subject,
-            _earlier.c.kind == attentions.c.kind,
-            _earlier.c.detail == attentions.c.detail,
-            _earlier.c.resolved_at.is_not(None),
-        ),
-    )
-)

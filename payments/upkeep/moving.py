@@ -13,8 +13,8 @@ from pathlib import Path
 from sqlalchemy import delete, insert
 
 from payments.errors import BooksRefused, LedgerUnavailable, LedgerUnusable, RepasseError
-from payments.operator.actions import Operator, write_act
-from payments.operator.presence import living
+from payments.operator.actions import Operator, write_action
+from payments.operator.processes import list_alive
 from payments.storage.database import Database
 from payments.storage.migrate import NEWEST_REVISION, migrate, moved_to, revision_of
 from payments.storage.schema import relocations
@@ -65,7 +65,7 @@ def reopen_books(database: Database, by: Operator, now: datetime) -> None:
     with database.transaction() as connection:
         if not connection.execute(delete(relocations)).rowcount:
             raise BooksRefused(f"the books in {database.name} are not closed; there is nothing to do")
-        write_act(connection, "reopen_books", _subject(database), "these books are open", by, now)
+        write_action(connection, "reopen_books", _subject(database), "these books are open", by, now)
 
 
 def refuse_unknown_revision(database: Database) -> None:
@@ -117,13 +117,13 @@ def _is_surely_empty(target: Database) -> bool:
 
 def _close(source: Database, target: Database, by: Operator, now: datetime) -> None:
     with source.transaction() as connection:
-        if alive := living(connection, now):
+        if alive := list_alive(connection, now):
             raise BooksRefused(
                 f"{len(alive)} process(es) use these books: {', '.join(alive[:3])}; stop them first (one that was "
                 "killed counts as alive for a minute)"
             )
         connection.execute(insert(relocations).values(id=1, moved_to=target.name[:200], moved_at=now))
-        write_act(connection, "move_books", _subject(target), "these books are closed", by, now)
+        write_action(connection, "move_books", _subject(target), "these books are closed", by, now)
 
 
 def _subject(database: Database) -> str:

@@ -5,9 +5,10 @@ from datetime import timedelta
 
 from sqlalchemy import select
 
+from payments.ledger import totals
 from payments.ledger.attention import AttentionKind, raise_attention, resolve_attention
 from payments.ledger.notifications import Notice, claim_notice, record_delivered, record_undelivered
-from payments.operator.health import read_vital_signs
+from payments.operator.health import read_health
 from payments.storage.database import Database, open_database
 from payments.storage.schema import attentions
 from tests.payments.builders import NOW
@@ -69,16 +70,17 @@ def test_what_was_not_taken_waits_for_its_time(database: Database) -> None:
     first = claimed(database)
     assert first is not None
     assert record_undelivered(database, first, NOW + 100 * SECOND)
-    assert read_vital_signs(database, NOW).notifications_undelivered == 1
+    assert read_health(database, NOW).alerts_undelivered == 1
     assert claimed(database, 99) is None
     second = claimed(database, 100)
     assert second is not None
     assert not record_undelivered(database, first, NOW), "its claim is over"
     record_delivered(database, second, NOW)
-    signs = read_vital_signs(database, NOW)
-    assert signs.notifications_undelivered == 0
-    assert signs.totals["notifications.failed"].number == 2
-    assert signs.totals["notifications.delivered"].number == 1
+    assert read_health(database, NOW).alerts_undelivered == 0
+    with database.reading() as connection:
+        kept = totals.read_totals(connection)
+    assert kept["notifications.failed"].number == 2
+    assert kept["notifications.delivered"].number == 1
 
 
 def test_a_matter_that_is_over_is_not_told(database: Database) -> None:
