@@ -1,76 +1,88 @@
-"""`python -m emulator`: a Stark Bank on this machine, or one command for one that runs.
+"""`python -m emulator`: start a Stark Bank on this machine, or send one command to one that is running.
 
-Reads the switches, opens the data folder and the port, prints what an app needs to know and serves until
-SIGTERM or Ctrl-C. Whatever is wrong at the start ends in one line on stderr and exit status 2; a private key
-is never printed.
+Opens the data folder and the ports, prints what an app needs to know, and serves until SIGTERM or Ctrl-C. Anything
+wrong at the start ends the process with one line on stderr and exit status 2. A private key is never printed.
 """
 
 from __future__ import annotations
 
 import argparse
-import asyncio
-import contextlib
 import ipaddress
 import logging
 import os
 import secrets
-import signal
 import socket
 import sys
-from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import uvicorn
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
-
-from emulator import commands, populate, sdk_env, state
 from emulator.app import create_app
-from emulator.bank import Bank
+from emulator.behaviour import populate
+from emulator.behaviour.bank import Bank
+from emulator.behaviour.faults import PACKS
+from emulator.books.preset import PRESETS, Preset, preset
 from emulator.clock import ScaledClock
-from emulator.credentials import Credentials, open_folder
-from emulator.deliveries import Deliveries
-from emulator.faults import PACKS
-from emulator.keys import BadKeyFile
-from emulator.preset import PRESETS, Preset, preset
-from emulator.proxy import Proxy
-from emulator.sandbox_key import SANDBOX_KEY
-from emulator.switches import read_switches, stop
+from emulator.management import commands, state
+from emulator.options import read_options, stop
+from emulator.protocol.credentials import Credentials, open_folder
+from emulator.protocol.deliveries import Deliveries
+from emulator.protocol.keys import BadKeyFile
+from emulator.protocol.sandbox_key import SANDBOX_KEY
+from emulator.proxy import sdk_env
+from emulator.proxy.proxy import Proxy
+from emulator.proxy.run import run
+from emulator.server import ProxyPorts, serve
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the emulator, or one command for a running one; returns the exit status."""
     words = sys.argv[1:] if arguments is None else arguments
+    if words[:1] == ["run"]:
+        return run(words[1:])
     if words and commands.is_command(words[0]):
         return commands.main(words)
-    options = read_switches(words)
-    host: str = options.host
-    if not options.listen_anywhere and not _is_loopback(host):
-        stop(f"--host {host} is not a loopback address: add --listen-anywhere if that is meant")
+    options = read_options(words)
+    if not options.listen_anywhere and not _is_loopback(options.host):
+        stop(f"--host {options.host} is not a loopback address: add --listen-anywhere if that is meant")
     saved = _read_state(options)
-    if saved is None:
-        seed: int = secrets.randbelow(2**32) if options.seed is None else options.seed
-    else:
-        seed = state.seed_of(saved)
-    habits = _habits(options)
+    seed = _seed(options, saved)
+    settings = _settings(options)
     credentials = _open_credentials(options.data, seed)
-    listener = _listen(host, options.port)
-    port: int = listener.getsockname()[1]
-    url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-    proxy = _open_proxy(options, credentials, port)
-    env_file: Path = options.env_file or options.data / "app.env"
-    environment = _environment(credentials, url)
-    try:
-        env_file.parent.mkdir(parents=True, exist_ok=True)
-        env_file.write_text(environment)
-    except OSError as error:
-        stop(f"cannot write {env_file}: {error.strerror}; choose another --env-file")
+    if options.sandbox_key:
+        credentials.show_first(SANDBOX_KEY)
+    listener = _listen(options.host, options.port)
+    url = _url(options.host, listener)
+    ports = _open_proxy_ports(options, credentials, listener)
+    environment = _write_environment(options, credentials, url)
     logging.basicConfig(
         level=options.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s %(message)s"
     )
     clock = ScaledClock(options.speed or 1.0)
+    bank = _open_bank(options, seed, settings, saved, credentials, clock)
+    print(environment, flush=True)
+    print(f"# seed {seed}, speed {clock.speed:g}{_about_state(options, saved)}", flush=True)
+
+    def on_stop(deliveries: Deliveries) -> None:
+        if options.state is not None:
+            _write_state(options.state, state.save(bank, clock, credentials, deliveries))
+
+    serve(create_app(bank, credentials, clock, on_stop), listener, url, ports, options.log_level)
+    return 0
+
+
+# --- the bank -------------------------------------------------------------------------------------------------
+
+
+def _open_bank(
+    options: argparse.Namespace,
+    seed: int,
+    settings: dict[str, Any],
+    saved: Any,
+    credentials: Credentials,
+    clock: ScaledClock,
+) -> Bank:
+    """A new bank, a populated one, or the saved one; this start's own switches win over what was saved."""
     bank = Bank(
         seed=seed,
         opened_at=populate.starts_at(clock.now()) if options.populate else clock.now(),
@@ -79,87 +91,62 @@ def main(arguments: list[str] | None = None) -> int:
         preset=preset(options.preset or "sandbox"),
         opening_balance_centavos=options.opening_balance,
     )
-    bank.preset.change(habits)
+    bank.preset.change(settings)
     if saved is not None:
         state.load(saved, bank, clock, credentials)
-        # What this start asks for wins over what was saved.
-        bank.preset.change({**(PRESETS[options.preset] if options.preset else {}), **habits})
+        bank.preset.change({**(PRESETS[options.preset] if options.preset else {}), **settings})
         if options.speed is not None:
             clock.set_pace(options.speed)
-    elif options.populate:
-        populate.populate(bank, clock.now())
-    _switch_on(bank, options, is_new=saved is None)
+    else:
+        if options.populate:
+            populate.populate(bank, clock.now())
+        _switch_faults_on(bank, options)
     if options.paused:
         clock.set_pace(paused=True)
-    if options.sandbox_key:
-        credentials.show_first(SANDBOX_KEY)
-    print(environment, end="")
-    print(
-        f"# written to {env_file}; seed {seed}, speed {clock.speed:g}{_about_state(options, saved)}",
-        flush=True,
-    )
-
-    def on_stop(posts: Deliveries) -> None:
-        if options.state is not None:
-            _write_state(options.state, state.save(bank, clock, credentials, posts))
-
-    config = uvicorn.Config(
-        create_app(bank, credentials, clock, on_stop),
-        http=Protocol,
-        ws="none",
-        log_level=options.log_level if options.log_level != "info" else "warning",
-        access_log=False,
-        server_header=False,
-        # uvicorn's 5 s would cut pooled connections under callers that pause, and look like lost answers.
-        timeout_keep_alive=120,
-        # Requests that hang on purpose must not keep the process.
-        timeout_graceful_shutdown=1,
-    )
-    with contextlib.suppress(KeyboardInterrupt):
-        asyncio.run(Server(config, url, proxy).serve([listener]))
-    return 0
+    return bank
 
 
-def _habits(options: argparse.Namespace) -> dict[str, Any]:
-    """The settings that switches ask for, over those of the preset."""
+def _settings(options: argparse.Namespace) -> dict[str, Any]:
+    """The settings that switches ask for, on top of the preset's."""
     given = {
         "paid_share": options.paid_share,
         "invoice_fee_centavos": options.fee,
         "requests_per_minute": options.rate_limit,
     }
-    habits = {name: value for name, value in given.items() if value is not None} | dict(options.set)
+    settings = {name: value for name, value in given.items() if value is not None} | dict(options.set)
     try:
-        Preset().change(habits)
+        Preset().change(settings)
     except ValueError as error:
         stop(f"argument --set: {error}")
-    return habits
+    return settings
 
 
-def _switch_on(bank: Bank, options: argparse.Namespace, *, is_new: bool) -> None:
-    """The faults of the preset and of the switches; a saved state brings those of its preset itself."""
-    packs = ["magic_amounts"] if options.magic_amounts and is_new else []
-    if options.preset in PACKS and is_new:
+def _switch_faults_on(bank: Bank, options: argparse.Namespace) -> None:
+    """The faults of the preset and of the switches. A saved state has its own, so this is for a new bank."""
+    packs = ["magic_amounts"] if options.magic_amounts else []
+    if options.preset in PACKS:
         packs.append(options.preset)
-    for name in packs:
-        bank.faults.add_pack(name)
-    for fault in options.fault if is_new else []:
-        try:
-            if fault["name"] in PACKS and len(fault) == 1:
-                bank.faults.add_pack(fault["name"])
+    try:
+        for request in [*({"name": name} for name in packs), *options.fault]:
+            if request["name"] in PACKS and len(request) == 1:
+                bank.faults.add_pack(request["name"])
             else:
-                bank.faults.add(fault)
-        except ValueError as error:
-            stop(f"argument --fault: {error}")
+                bank.faults.add(request)
+    except ValueError as error:
+        stop(f"argument --fault: {error}")
+
+
+# --- state ----------------------------------------------------------------------------------------------------
 
 
 def _read_state(options: argparse.Namespace) -> Any:
-    """The state to go on from; None when there is none yet."""
+    """The saved state to continue from; None when there is none yet."""
     path: Path | None = options.state
     if path is None:
         return None
     if not os.path.exists(path):
         if not os.access(path.parent, os.W_OK | os.X_OK):
-            stop(f"cannot write {path}: its folder is missing or may not be written; choose another --state")
+            stop(f"cannot write {path}: its folder is missing or not writable; choose another --state")
         return None
     try:
         saved = state.read(path)
@@ -183,78 +170,14 @@ def _about_state(options: argparse.Namespace, saved: Any) -> str:
     return f", state {'from' if saved is not None else 'to be written to'} {options.state}"
 
 
-@dataclass(frozen=True)
-class OpenProxy:
-    """The proxy with its port taken, not yet serving."""
-
-    proxy: Proxy
-    listener: socket.socket
-    url: str
-    env_file: Path
+def _seed(options: argparse.Namespace, saved: Any) -> int:
+    if saved is not None:
+        return state.seed_of(saved)
+    seed: int = secrets.randbelow(2**32) if options.seed is None else options.seed
+    return seed
 
 
-def _open_proxy(options: argparse.Namespace, credentials: Credentials, port: int) -> OpenProxy | None:
-    if options.proxy_port is None:
-        return None
-    # A listener on all addresses is reached by loopback too.
-    target = options.host if options.host not in ("0.0.0.0", "::") else "127.0.0.1"  # noqa: S104
-    try:
-        proxy = Proxy(options.data, (target, port), datetime.now(UTC))
-        listener = _listen(options.host, options.proxy_port, "--proxy-port")
-        shown = f"[{target}]" if ":" in target else target
-        url = f"http://{shown}:{listener.getsockname()[1]}"
-        env_file = sdk_env.write_sdk_env(options.data, credentials, url, proxy.authority_path)
-    except BadKeyFile as error:
-        stop(str(error))
-    except OSError as error:
-        stop(f"cannot write to {options.data}: {error.strerror}; choose another --data or mend its rights")
-    return OpenProxy(proxy, listener, url, env_file)
-
-
-class Server(uvicorn.Server):
-    """uvicorn, saying when it is ready and ending with status 0 on a signal."""
-
-    def __init__(self, config: uvicorn.Config, url: str, proxy: OpenProxy | None = None) -> None:
-        super().__init__(config)
-        self._url = url
-        self._proxy = proxy
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        if self.started:
-            if self._proxy is not None:
-                await self._proxy.proxy.open(self._proxy.listener)
-                print(f"# HTTPS proxy for SDKs on {self._proxy.url}; source {self._proxy.env_file}")
-            print(f"emulator ready on {self._url}", flush=True)
-
-    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        if self._proxy is not None:
-            await self._proxy.proxy.close()
-        await super().shutdown(sockets)
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        # uvicorn's own version raises the signal again at the end, and the process would exit with 143.
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, self.handle_exit, number, None)
-        yield
-
-
-class Protocol(HttpToolsProtocol):
-    """Lets faults reach the connection, to cut it under an answer."""
-
-    def on_message_begin(self) -> None:
-        super().on_message_begin()
-        scope: dict[str, Any] = self.scope  # type: ignore[assignment]
-        scope["emulator.transport"] = self.transport
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
+# --- files and ports ------------------------------------------------------------------------------------------
 
 
 def _open_credentials(folder: Path, seed: int) -> Credentials:
@@ -271,7 +194,7 @@ def _open_credentials(folder: Path, seed: int) -> Credentials:
 def _listen(host: str, port: int, switch: str = "--port") -> socket.socket:
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-        # With the protocol named, asyncio switches Nagle's delay off: 40 ms a request otherwise.
+        # With the protocol named, asyncio turns Nagle's delay off; it costs 40 ms a request otherwise.
         listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((host, port))
@@ -281,17 +204,73 @@ def _listen(host: str, port: int, switch: str = "--port") -> socket.socket:
     return listener
 
 
-def _environment(credentials: Credentials, url: str) -> str:
+def _open_proxy_ports(
+    options: argparse.Namespace, credentials: Credentials, listener: socket.socket
+) -> ProxyPorts | None:
+    """The proxy and TLS ports that were asked for, and the file that points SDKs at them."""
+    if options.proxy_port is None and options.tls_port is None:
+        return None
+    host = _reachable(options.host)
+    said: list[str] = []
+    proxy_socket = tls_socket = proxy_url = None
+    passes_others: bool = options.pass_other_hosts
+    try:
+        target = (host, listener.getsockname()[1])
+        proxy = Proxy(options.data, target, datetime.now(UTC), passes_others=passes_others)
+        if options.proxy_port is not None:
+            proxy_socket = _listen(options.host, options.proxy_port, "--proxy-port")
+            proxy_url = _url(host, proxy_socket)
+            said.append(f"# HTTPS proxy for SDKs on {proxy_url}")
+        if options.tls_port is not None:
+            tls_socket = _listen(options.host, options.tls_port, "--tls-port")
+            said.append(f"# TLS for the bank's host names on {_url(host, tls_socket, 'https')}")
+        env_file = sdk_env.write_sdk_env(
+            options.data, credentials, proxy_url, proxy.authority_path, passes_others=passes_others
+        )
+    except BadKeyFile as error:
+        stop(str(error))
+    except OSError as error:
+        stop(f"cannot write to {options.data}: {error.strerror}; choose another --data or mend its rights")
+    said[-1] += f"; source {env_file}, or python -m emulator run -- COMMAND"
+    return ProxyPorts(proxy, proxy_socket, tls_socket, "\n".join(said))
+
+
+def _write_environment(options: argparse.Namespace, credentials: Credentials, url: str) -> str:
+    """Write what an app needs to know; returns it, with where it was written."""
     project = credentials.project
     key = f"STARKBANK_PRIVATE_KEY_PATH={project.private_key_path}\n"
     if project.private_key_path is None:
         key = "# the private key of this project is not here: only its owner has it\n"
-    return (
+    text = (
         "STARKBANK_ENVIRONMENT=sandbox\n"
         f"STARKBANK_PROJECT_ID={project.project_id}\n"
         f"{key}"
         f"STARKBANK_API_URL={url}\n"
     )
+    path: Path = options.env_file or options.data / "app.env"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    except OSError as error:
+        stop(f"cannot write {path}: {error.strerror}; choose another --env-file")
+    return f"{text}# written to {path}"
+
+
+def _url(host: str, listener: socket.socket, scheme: str = "http") -> str:
+    port = listener.getsockname()[1]
+    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
+
+
+def _reachable(host: str) -> str:
+    """The address by which this machine reaches a listener; one on all addresses is reached by loopback."""
+    return host if host not in ("0.0.0.0", "::") else "127.0.0.1"  # noqa: S104
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 if __name__ == "__main__":

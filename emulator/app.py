@@ -21,13 +21,13 @@ from starlette.responses import Response
 from starlette.routing import Mount
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from emulator.bank import Bank
+from emulator.behaviour.bank import Bank
 from emulator.clock import Clock
-from emulator.control import Control
-from emulator.credentials import Credentials
-from emulator.deliveries import Deliveries
-from emulator.door import Door
-from emulator.page.routes import page_routes
+from emulator.management.page.routes import Page
+from emulator.management.routes import Control
+from emulator.protocol.credentials import Credentials
+from emulator.protocol.deliveries import Deliveries
+from emulator.protocol.endpoint import ProtocolEndpoint
 
 # So that no one mistakes an answer for the bank's.
 MARK = (b"x-emulator", b"repasse")
@@ -45,9 +45,9 @@ def create_app(
 
     `on_stop` is called at the end, when nothing comes in any more and before open posts are given up.
     """
-    door = Door(bank, credentials, clock)
+    endpoint = ProtocolEndpoint(bank, credentials, clock)
     posts = Deliveries(bank, credentials, clock)
-    control = Control(bank, credentials, clock, door, posts)
+    control = Control(bank, credentials, clock, endpoint, posts)
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
@@ -67,9 +67,9 @@ def create_app(
 
     app = Starlette(
         routes=[
-            *page_routes(bank, clock, door, posts, control.notes),
+            *Page(bank, clock, endpoint.history, posts, control.notes).routes(),
             *control.routes(),
-            Mount("", app=door),
+            Mount("", app=endpoint),
         ],
         lifespan=lifespan,
         middleware=[Middleware(Marked), Middleware(Guarded)],

@@ -12,9 +12,9 @@ from typing import Annotated, Any, Literal, NamedTuple
 import msgspec
 
 from payments.credit import Credit, Reversal
-from payments.transfer import BankTransfer, TransferNews
+from payments.transfer import BankReport, BankTransfer
 
-Fact = Credit | Reversal | TransferNews
+Fact = Credit | Reversal | BankReport
 
 
 class Event(NamedTuple):
@@ -38,7 +38,7 @@ class Event(NamedTuple):
 
         Our external_ids hold the invoice's id.
         """
-        if isinstance(self.fact, TransferNews):
+        if isinstance(self.fact, BankReport):
             return {"external_id": self.fact.transfer.external_id[:96]}
         if self.subscription == "invoice" and self.subject is not None:
             return {"invoice_id": self.subject}
@@ -195,7 +195,7 @@ def _read(event_id: str, subscription: str, raw_log: msgspec.Raw, body: bytes) -
         elif subscription == "invoice" and log_type in _REVERSAL_TYPES:
             fact = _read_reversal(raw_log, log_type)
         elif subscription == "transfer":
-            fact = _read_transfer_news(raw_log)
+            fact = _read_bank_report(raw_log)
         elif subscription == "invoice" and not log_type:
             unreadable = "the log has no type"  # that it credited nothing would be a guess
     except _UNREADABLE as error:
@@ -221,7 +221,7 @@ def _read_reversal(raw_log: msgspec.Raw, log_type: str) -> Reversal:
     return Reversal(log.invoice.id, log.id, remaining, _utc(log.created))
 
 
-def _read_transfer_news(raw_log: msgspec.Raw) -> TransferNews:
+def _read_bank_report(raw_log: msgspec.Raw) -> BankReport:
     log = _decode_transfer_log.decode(raw_log)
     there = log.transfer
     transfer = BankTransfer(
@@ -235,7 +235,7 @@ def _read_transfer_news(raw_log: msgspec.Raw) -> TransferNews:
         tax_id=there.tax_id or "",
         tags=tuple(there.tags or ()),
     )
-    return TransferNews(log.id, log.type, transfer, _texts(log.errors or ()), _utc(log.created))
+    return BankReport(log.id, log.type, transfer, _texts(log.errors or ()), _utc(log.created))
 
 
 def _texts(errors: Sequence[Any]) -> tuple[str, ...]:

@@ -15,12 +15,12 @@ import structlog
 from payments.credit import Credit
 from payments.errors import BankError, LedgerUnavailable, Rejected
 from payments.event import Event, read_event, read_log
-from payments.ledger import inbox, outcomes
+from payments.ledger import bank_reports, inbox
 from payments.ledger.batches import read_window
 from payments.ledger.reconciliations import last_complete_reconciliation, record_reconciliation
 from payments.policy import ForwardingPolicy
 from payments.storage.database import Database
-from payments.transfer import TransferNews
+from payments.transfer import BankReport
 
 log = structlog.get_logger()
 
@@ -102,7 +102,7 @@ def reconcile_once(
             # A bug in one question must not keep the others from being asked.
             counts.failures.append(f"{question}: {type(error).__name__}")
             log.exception("reconciliation.question_broke", question=question)
-    outcomes.raise_unsettled(database, clock())
+    bank_reports.raise_unsettled(database, clock())
     record_reconciliation(
         database, started_at, clock(), counts.found, "; ".join(counts.failures)[:2000] or None
     )
@@ -170,7 +170,7 @@ class _Run:
         asked: set[str] = set()
         while waiting := [
             bank_id
-            for bank_id in outcomes.in_flight(self.database, self.clock() - patience, _PAGE + len(asked))
+            for bank_id in bank_reports.in_flight(self.database, self.clock() - patience, _PAGE + len(asked))
             if bank_id not in asked
         ]:
             asked.update(waiting)
@@ -180,7 +180,7 @@ class _Run:
                     [
                         event
                         for event in events
-                        if isinstance(event.fact, TransferNews) and event.log_type in _FINAL_LOG_TYPES
+                        if isinstance(event.fact, BankReport) and event.log_type in _FINAL_LOG_TYPES
                     ]
                 )
 

@@ -1,8 +1,8 @@
 """Every setting of the worker and the web app, read from the process environment and from ``.env``.
 
-The environment wins. A wrong or missing setting becomes one SettingsError whose single line names the
-variable, what is wrong and what to put. No value is ever quoted in it: a key that was pasted into the
-wrong variable would be printed too. Nothing here opens a database or calls the bank.
+The environment wins. A wrong or missing setting becomes one SettingsError, a single line that names the variable, what
+is wrong and what to put. It never quotes a value, because a key may have been pasted into the wrong variable. Nothing
+here opens a database or calls the bank.
 """
 
 import difflib
@@ -22,6 +22,7 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
+from payments import private_key
 from payments.errors import SettingsError
 from payments.policy import ForwardingPolicy
 from payments.transfer import Destination
@@ -32,13 +33,13 @@ INVOICES_PER_CALL_MAX = 100
 # R$ 10 million: far above any believable invoice, far below what a 64-bit column holds.
 AMOUNT_MAX_CENTAVOS = 1_000_000_000
 
-# A year: longer is a slip of the pen, and much longer overflows a timedelta.
+# A year. Longer is a slip of the pen, and much longer overflows a timedelta.
 SECONDS_MAX = 366 * 24 * 3600
 
 # Each slot is one job in the scheduler's memory; a day of one-minute slots still fits.
 SLOTS_MAX = 1440
 
-# Shorter than this can be guessed by a patient stranger.
+# A shorter token could be guessed by a patient stranger.
 OPERATOR_TOKEN_LENGTH_MIN = 16
 
 
@@ -77,38 +78,19 @@ def _operator_token(secret: SecretStr) -> SecretStr:
     token = secret.get_secret_value()
     if not token:
         raise ValueError("is empty, which would protect nothing")
-    _long_enough(secret)
+    if len(token) < OPERATOR_TOKEN_LENGTH_MIN:
+        raise ValueError(f"is shorter than {OPERATOR_TOKEN_LENGTH_MIN} characters")
     if not re.fullmatch(r"[!-~]+", token):
         raise ValueError("has characters that do not travel in an HTTP header")
     return secret
 
 
-def _long_enough(secret: SecretStr) -> SecretStr:
-    if len(secret.get_secret_value()) < OPERATOR_TOKEN_LENGTH_MIN:
-        raise ValueError(f"is shorter than {OPERATOR_TOKEN_LENGTH_MIN} characters")
-    return secret
-
-
-def _alert_url(secret: SecretStr) -> SecretStr:
-    text = secret.get_secret_value()
-    parts = _split_url(text)
-    if parts.scheme not in ("http", "https") or not parts.hostname or not re.fullmatch(r"[!-~]+", text):
-        raise ValueError("is not an http:// or https:// URL with a host")
-    if parts.fragment:
-        raise ValueError("has a part after #, which is never sent")
-    return secret
+def _lower(value: object) -> object:
+    return value.strip().lower() if isinstance(value, str) else value
 
 
 def _unwrapped_pem(value: object) -> object:
-    """Undo what shells, env files and consoles do to a PEM: surrounding quotes, ``\\n`` for line ends."""
-    if not isinstance(value, str):
-        return value
-    text = value.strip().strip("\"'").replace("\\r", "").replace("\\n", "\n").replace("\r\n", "\n")
-    return text.strip() + "\n"
-
-
-def _lower(value: object) -> object:
-    return value.strip().lower() if isinstance(value, str) else value
+    return private_key.unwrap(value) if isinstance(value, str) else value
 
 
 _Seconds = Annotated[float, Field(gt=0, le=SECONDS_MAX, allow_inf_nan=False)]
@@ -137,9 +119,9 @@ class _EnvFile(DotEnvSettingsSource):
 
 
 class Settings(BaseSettings):
-    """The settings under their names in lower case; each description is what to put.
+    """The settings under their names in lower case; each description says what to put.
 
-    Use load_settings: it makes errors readable and puts the key in its one form.
+    Use load_settings, which makes errors readable and converts the key.
     """
 
     model_config = SettingsConfigDict(
@@ -229,12 +211,9 @@ class Settings(BaseSettings):
         default=None,
         description=f"{OPERATOR_TOKEN_LENGTH_MIN} or more letters, digits and signs, or leave it out",
     )
-    alert_webhook_url: Annotated[SecretStr, AfterValidator(_alert_url)] | None = Field(
-        default=None, description="the http:// or https:// URL that takes alerts, or leave it out"
-    )
-    alert_webhook_secret: Annotated[SecretStr, AfterValidator(_long_enough)] | None = Field(
+    alert_urls: SecretStr | None = Field(
         default=None,
-        description=f"{OPERATOR_TOKEN_LENGTH_MIN} or more characters that the receiver knows too",
+        description="Apprise URLs separated by spaces, such as mailtos://... or jsons://host/path, or leave it out",
     )
     metrics_port: int | None = Field(
         default=None, ge=1, le=65535, description="a port number from 1 to 65535, or leave it out"
@@ -264,8 +243,8 @@ class Settings(BaseSettings):
     @model_validator(mode="before")
     @classmethod
     def _empty_means_unset(cls, values: dict[str, Any]) -> dict[str, Any]:
-        # Containers and shells pass NAME= for "not set". An empty token is refused instead: whoever
-        # wrote it believes that the console is protected.
+        # Containers and shells pass NAME= for "not set". An empty token is refused instead, because its author
+        # believes that the console is protected.
         empty = {
             name
             for name, value in values.items()
@@ -296,7 +275,7 @@ class Settings(BaseSettings):
 
     @property
     def forwarding_policy(self) -> ForwardingPolicy:
-        """To whom credits are forwarded, how patiently and how often."""
+        """Where credits are forwarded to, and how often and how fast that is retried."""
         return ForwardingPolicy(
             destination=self.destination,
             only_issued=self.forward_credits == "issued",
@@ -318,9 +297,10 @@ class Settings(BaseSettings):
 
 
 def load_settings(needs_bank: bool = True) -> Settings:
-    """Read and check every setting; with ``needs_bank=False`` the project and the key are not looked at.
+    """Read and check every setting; ``needs_bank=False`` leaves out what only calls to others need: the project, the
+    key and ALERT_URLS.
 
-    Raises SettingsError with one line: the first variable that is wrong, and the names of any others.
+    Raises SettingsError, one line with the first variable that is wrong and the names of any others.
     """
     settings = _read_settings()
     _check_together(settings)
@@ -328,31 +308,36 @@ def load_settings(needs_bank: bool = True) -> Settings:
         return settings
     if not settings.starkbank_project_id:
         _refuse("starkbank_project_id", "is missing")
+    if settings.alert_urls is not None:
+        _check_alert_urls(settings.alert_urls.get_secret_value())
     return settings.model_copy(update={"starkbank_private_key": SecretStr(_read_private_key(settings))})
 
 
 def misspelt_settings() -> dict[str, str]:
-    """Names in ``.env`` and the environment that are none of ours but nearly: each with the one it resembles.
+    """Names in ``.env`` and the environment that are almost ours, or were ours, each with the setting that is meant.
 
-    They are ignored otherwise, and whoever wrote them believes that they hold.
+    They would be ignored in silence, and their author would believe that they hold.
     """
     known = [name.upper() for name in Settings.model_fields]
     try:
         written = [*dotenv_values(".env", interpolate=False), *os.environ]
-    except (OSError, UnicodeDecodeError):  # load_settings has its own words for that
+    except (OSError, UnicodeDecodeError):  # load_settings reports that
         written = list(os.environ)
-    found: dict[str, str] = {}
+    found = {name: _REPLACED[name.upper()] for name in written if name.upper() in _REPLACED}
     for name in written:
-        if name.upper() not in known and len(name) >= _MISSPELT_LENGTH_MIN:
+        if name.upper() not in (*known, *_REPLACED) and len(name) >= _MISSPELT_LENGTH_MIN:
             for like in difflib.get_close_matches(name.upper(), known, 1, _MISSPELT_LIKENESS):
                 found[name] = like
     return found
 
 
-# HOST and PORT resemble too many names that are others'.
+# Settings of earlier versions.
+_REPLACED = {"ALERT_WEBHOOK_URL": "ALERT_URLS", "ALERT_WEBHOOK_SECRET": "ALERT_URLS"}
+
+# HOST and PORT resemble too many names of other programs.
 _MISSPELT_LENGTH_MIN = 7
 
-# One or two letters wrong, missing or too many in a name of ordinary length; DATABASE_URI resembles at 0.92.
+# One or two letters wrong, missing or too many in a name of ordinary length; DATABASE_URI has a likeness of 0.92.
 _MISSPELT_LIKENESS = 0.88
 
 
@@ -360,7 +345,7 @@ _MISSPELT_LIKENESS = 0.88
 
 
 class _UnreadLines(logging.Handler):
-    """Collects python-dotenv's complaints, which it otherwise prints while going on without the line."""
+    """Collects the lines that python-dotenv could not read; it would print a warning and go on without them."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -393,7 +378,7 @@ def _built(unread: _UnreadLines) -> Settings:
     except ValidationError as error:
         outcome = error
     if unread.numbers:
-        # Said first: what is wrong or missing may be on that line.
+        # Reported first, because what is wrong or missing may be on that line.
         raise SettingsError(
             f".env cannot be read at line {unread.numbers[0]}: write NAME=value, and put a value of several "
             "lines in double quotes"
@@ -419,7 +404,7 @@ _WRONG = {
 
 
 def _refuse_first(error: ValidationError) -> NoReturn:
-    # include_input=False, and `from None` below: a value must not travel with the error.
+    # include_input=False here and `from None` below, so that the error does not carry a value.
     details = error.errors(include_input=False, include_url=False)
     first = details[0]
     names = [str(detail["loc"][0]) for detail in details]
@@ -436,7 +421,7 @@ def _refuse(field: str, wrong: str, put: str | None = None, also: str = "") -> N
 
 
 def _check_together(settings: Settings) -> None:
-    """Refuse settings of which each is right, but which contradict each other."""
+    """Refuse settings that are each right but contradict each other."""
     if settings.starkbank_environment == "production" and settings.starkbank_api_url:
         _refuse(
             "starkbank_api_url",
@@ -460,8 +445,6 @@ def _check_together(settings: Settings) -> None:
         )
     if round(ratio) > SLOTS_MAX:
         _refuse("invoice_window_seconds", f"holds more than {SLOTS_MAX} intervals", "a shorter window")
-    if settings.alert_webhook_url is not None and settings.alert_webhook_secret is None:
-        _refuse("alert_webhook_secret", "is missing, and ALERT_WEBHOOK_URL is set")
     if settings.metrics_port is not None and settings.operator_token is None:
         _refuse("operator_token", "is missing, and METRICS_PORT is set")
     # A look-up and the sending that may follow it must both fit into one lease.
@@ -473,24 +456,33 @@ def _check_together(settings: Settings) -> None:
         )
 
 
-# --- below: the private key ---
+def _check_alert_urls(text: str) -> None:
+    # Imported here because it takes a quarter of a second.
+    from apprise import Apprise
 
-_PRIVATE_KEY_BLOCK = re.compile(r"-----BEGIN ([A-Z ]*PRIVATE KEY)-----\s.*?\s-----END \1-----", re.DOTALL)
+    # Apprise logs the URLs that it cannot read, and they hold secrets.
+    logging.getLogger("apprise").setLevel(logging.CRITICAL)
+    # Word by word, because Apprise ignores what comes before a URL, and takes a word that it does not know for a part
+    # of the URL before it.
+    if not all(Apprise().add(word) for word in text.split()):
+        _refuse("alert_urls", "holds a URL that Apprise cannot read")
 
 
 def _read_private_key(settings: Settings) -> str:
-    """Return the key as SEC1 PEM, whatever form it was given in. Raises SettingsError."""
-    if settings.starkbank_private_key is not None and settings.starkbank_private_key_path:
-        _refuse(
-            "starkbank_private_key",
-            "and STARKBANK_PRIVATE_KEY_PATH are both set",
-            "only one of them",
-        )
-    if settings.starkbank_private_key is not None:
-        return _canonical_pem("starkbank_private_key", settings.starkbank_private_key.get_secret_value())
-    if settings.starkbank_private_key_path is None:
+    """Return the key as SEC1 PEM, in whichever form it was given. Raises SettingsError."""
+    pem, path = settings.starkbank_private_key, settings.starkbank_private_key_path
+    if pem is not None and path is not None:
+        _refuse("starkbank_private_key", "and STARKBANK_PRIVATE_KEY_PATH are both set", "only one of them")
+    if pem is None and path is None:
         _refuse("starkbank_private_key", "is missing")
-    return _canonical_pem("starkbank_private_key_path", _read_key_file(settings.starkbank_private_key_path))
+    try:
+        if pem is not None:
+            return private_key.sec1_pem(pem.get_secret_value())
+        return private_key.sec1_pem(_read_key_file(str(path)))
+    except ValueError as error:
+        if pem is not None:
+            _refuse("starkbank_private_key", f"holds {error}")
+        _refuse("starkbank_private_key_path", f"names a file that holds {error}")
 
 
 def _read_key_file(path: str) -> str:
@@ -506,60 +498,3 @@ def _read_key_file(path: str) -> str:
         _refuse(field, "is not a path")
     except OSError as error:
         _refuse(field, f"names a file that cannot be read ({error.strerror})")
-
-
-def _canonical_pem(field: str, text: str) -> str:
-    # Imported here because only the key needs it, and it takes a while.
-    from cryptography.exceptions import UnsupportedAlgorithm
-    from cryptography.hazmat.primitives.asymmetric import ec
-    from cryptography.hazmat.primitives.serialization import (
-        Encoding,
-        NoEncryption,
-        PrivateFormat,
-        load_pem_private_key,
-    )
-
-    holds = "holds" if field == "starkbank_private_key" else "names a file that holds"
-    if "-----BEGIN PUBLIC KEY-----" in text:
-        _refuse(field, f"{holds} a public key and not the private one")
-    block = _PRIVATE_KEY_BLOCK.search(text)
-    if block is None:
-        _refuse(field, f"{holds} no whole PEM private key (from -----BEGIN to -----END, with its line ends)")
-    pem = block[0].encode()
-    try:
-        key: object = load_pem_private_key(pem, password=None)
-    except TypeError:
-        _refuse(field, f"{holds} a key that is protected by a password")
-    except (ValueError, UnsupportedAlgorithm):
-        number = _short_private_number(pem)
-        key = ec.derive_private_key(number, ec.SECP256K1()) if number else None
-    if key is None:
-        _refuse(field, f"{holds} a damaged key")
-    if not isinstance(key, ec.EllipticCurvePrivateKey) or not isinstance(key.curve, ec.SECP256K1):
-        _refuse(field, f"{holds} a key that is not EC secp256k1")
-    # Read: ellipticcurve 2.3.1 privateKey.py, fromPem takes SEC1 ("EC PRIVATE KEY") and refuses PKCS#8.
-    return key.private_bytes(Encoding.PEM, PrivateFormat.TraditionalOpenSSL, NoEncryption()).decode()
-
-
-# SEC1: version 1 and then the number as an octet string; and the curve's object identifier.
-_SEC1_NUMBER = re.compile(rb"\x02\x01\x01\x04([\x01-\x1f])", re.DOTALL)
-_SECP256K1_OID = b"\x06\x05\x2b\x81\x04\x00\x0a"
-
-
-def _short_private_number(pem: bytes) -> int | None:
-    """Read the number of a key that the bank's own SDK wrote without leading zeros; None for anything else.
-
-    Read: ellipticcurve 2.3.1 toPem does not pad, so about one of its keys in 256 is refused by cryptography,
-    and the bank takes it all the same.
-    """
-    import base64
-    import binascii
-
-    try:
-        der = base64.b64decode(b"".join(pem.splitlines()[1:-1]), validate=True)
-    except binascii.Error:
-        return None
-    found = _SEC1_NUMBER.search(der[:8])
-    if found is None or _SECP256K1_OID not in der:
-        return None
-    return int.from_bytes(der[found.end() : found.end() + found[1][0]], "big") or None

@@ -17,9 +17,7 @@ import structlog
 from payments.errors import BankError, NotSent, Rejected, Throttled
 from payments.event import read_log
 from payments.ledger import inbox, transfers
-from payments.ledger.lookups import LookupVerdict, record_lookups
-from payments.ledger.transfers import Claim
-from payments.observability.logging import write_facts
+from payments.ledger.transfers import Claim, LookupVerdict
 from payments.policy import ForwardingPolicy
 from payments.storage.database import Database
 from payments.transfer import TRANSFERS_PER_CALL_MAX, BankTransfer, TransferOrder, lineage_for, says_duplicate
@@ -89,7 +87,7 @@ def settle_once(
     Raises LedgerUnavailable; whatever was claimed is then looked up when its lease has ended.
     """
     run = _Run(database, bank, policy, clock, new_call_tag(), Settlement())
-    claims = transfers.claim(database, run.call_tag, policy.lease_seconds, TRANSFERS_PER_CALL_MAX, clock())
+    claims = transfers.claim(database, run.call_tag, policy, TRANSFERS_PER_CALL_MAX, clock())
     run.counts.claimed = len(claims)
     # The new ones first, in a call of their own: slow look-ups of others must not cost them their lease.
     if fresh := [claim for claim in claims if claim.is_fresh]:
@@ -118,7 +116,7 @@ class _Run:
             # A look-up must leave time for the sending that may follow it, or a long backlog would be looked up again
             # and again and never sent.
             if not self._has_time(group, calls=2):
-                self._release(group, "the lease was nearly over before the bank could be asked", at_once=True)
+                self._release_untried(group, "the lease was nearly over before the bank could be asked")
                 continue
             try:
                 found = self.bank.find_transfers(tag)
@@ -144,12 +142,12 @@ class _Run:
             second = self._record_lookups([lookup for lookup, _ in unexplained])
             for (lookup, _), verdict in zip(unexplained, second, strict=True):
                 if verdict.ask_why:
-                    self._release([lookup[0]], f"the bank does not say why {verdict.ask_why[0]} failed")
+                    self._give_back(lookup[0], f"the bank does not say why {verdict.ask_why[0]} failed")
             verdicts += second
         return [verdict.to_send for verdict in verdicts if verdict.to_send is not None]
 
     def _record_lookups(self, lookups: Sequence[tuple[Claim, Sequence[BankTransfer]]]) -> list[LookupVerdict]:
-        verdicts = record_lookups(self.database, lookups, self.call_tag, self.policy, self.clock())
+        verdicts = transfers.record_lookups(self.database, lookups, self.call_tag, self.policy, self.clock())
         for (claim, _), verdict in zip(lookups, verdicts, strict=True):
             log.info(
                 "transfer.looked_up",
@@ -173,7 +171,7 @@ class _Run:
     def send(self, claims: Sequence[Claim]) -> None:
         """Send claims in one call and record what came of it."""
         if not self._has_time(claims):
-            self._release(claims, "the lease was nearly over before it could be sent", at_once=True)
+            self._release_untried(claims, "the lease was nearly over before it could be sent")
             return
         try:
             accepted = self.bank.send_transfers([claim.order for claim in claims])
@@ -183,24 +181,19 @@ class _Run:
             self._release_for(claims, error, "sending it")
         except BankError as error:
             self.counts.unclear += len(claims)
-            log.warning("transfers.outcome_unclear", count=len(claims), call=self.call_tag, reason=str(error))
-            transfers.record_unclear(self.database, claims, str(error), self.clock())
+            log.warning("transfer.outcome_unclear", count=len(claims), call=self.call_tag, reason=str(error))
+            transfers.record_unclear(self.database, claims, str(error), self.policy, self.clock())
         else:
             recorded = transfers.record_sent(self.database, claims, accepted, self.policy, self.clock())
             self.counts.sent += recorded
-            write_facts(
-                "transfer.sent",
-                "info",
-                [
-                    {
-                        "external_id": claim.external_id,
-                        "invoice_id": claim.invoice_id,
-                        "transfer_id": accepted[claim.external_id].id,
-                        "net_centavos": claim.amount_centavos,
-                    }
-                    for claim in claims
-                ],
-            )
+            for claim in claims:
+                log.info(
+                    "transfer.sent",
+                    external_id=claim.external_id,
+                    invoice_id=claim.invoice_id,
+                    transfer_id=accepted[claim.external_id].id,
+                    net_centavos=claim.amount_centavos,
+                )
 
     def _handle_rejection(self, claims: Sequence[Claim], error: Rejected) -> None:
         """Nothing of the call was done. Find out which transfer is at fault, by halves; never drop one.
@@ -209,7 +202,7 @@ class _Run:
         Should the bank have taken a part all the same, the same external_ids make the repeat harmless.
         """
         if error.concerns_caller:
-            self._release_for(claims, error, f"sending it ({error.remedy})", caller_refused=True)
+            self._release_for(claims, error, f"sending it ({error.remedy})", is_caller_refused=True)
         elif len(claims) > 1:
             middle = len(claims) // 2
             self.send(claims[:middle])
@@ -220,27 +213,35 @@ class _Run:
         else:
             self.counts.refused += 1
             log.error("transfer.refused", external_id=claims[0].external_id, reason=str(error))
-            transfers.refuse(self.database, claims[0], str(error), self.clock())
+            transfers.refuse(self.database, claims[0], str(error), self.policy, self.clock())
 
     def _release_for(
-        self, claims: Sequence[Claim], error: BankError, act: str, caller_refused: bool = False
+        self, claims: Sequence[Claim], error: BankError, act: str, *, is_caller_refused: bool = False
     ) -> None:
         wait = error.retry_after_seconds if isinstance(error, Throttled) else None
-        self._release(claims, f"{act}: {error}", wait, caller_refused)
-
-    def _release(
-        self,
-        claims: Sequence[Claim],
-        reason: str,
-        wait_seconds: float | None = None,
-        caller_refused: bool = False,
-        at_once: bool = False,
-    ) -> None:
-        self.counts.released += len(claims)
-        log.warning("transfers.released", count=len(claims), reason=reason)
+        reason = f"{act}: {error}"
+        self._note_release(claims, reason)
         transfers.release(
-            self.database, claims, reason, self.policy, self.clock(), wait_seconds, caller_refused, at_once
+            self.database,
+            claims,
+            reason,
+            self.policy,
+            self.clock(),
+            wait_seconds=wait or 0,
+            is_caller_refused=is_caller_refused,
         )
+
+    def _give_back(self, claim: Claim, reason: str) -> None:
+        self._note_release([claim], reason)
+        transfers.release(self.database, [claim], reason, self.policy, self.clock())
+
+    def _release_untried(self, claims: Sequence[Claim], reason: str) -> None:
+        self._note_release(claims, reason)
+        transfers.release(self.database, claims, reason, self.policy, self.clock(), was_tried=False)
+
+    def _note_release(self, claims: Sequence[Claim], reason: str) -> None:
+        self.counts.released += len(claims)
+        log.warning("transfer.released", count=len(claims), reason=reason)
 
     def _has_time(self, claims: Sequence[Claim], calls: int = 1) -> bool:
         """A call must end before the lease does, or someone else might act on the same transfer meanwhile."""

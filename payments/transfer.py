@@ -38,6 +38,21 @@ LIVE_STATES = frozenset(
 )
 
 
+# From where a transfer may come into each state; any other change is a bug.
+ORIGINS: dict[TransferState, frozenset[str]] = {
+    TransferState.PENDING: frozenset({TransferState.SENDING, TransferState.DEAD}),  # given back; retried
+    TransferState.SENDING: frozenset(
+        {TransferState.PENDING, TransferState.SENDING}
+    ),  # claimed; its lease ran out
+    # accepted; or found alive at the bank after it had been given up for a later one
+    TransferState.SENT: frozenset({TransferState.SENDING, TransferState.FAILED, TransferState.STOPPED}),
+    TransferState.SETTLED: frozenset(TransferState) - {TransferState.SETTLED},  # the money has moved
+    TransferState.FAILED: frozenset({TransferState.SENDING, TransferState.SENT}),
+    TransferState.DEAD: frozenset({TransferState.PENDING, TransferState.SENDING, TransferState.SENT}),
+    TransferState.STOPPED: frozenset({TransferState.PENDING, TransferState.SENDING, TransferState.DEAD}),
+}
+
+
 class BankStatus(StrEnum):
     """The bank's own words for a transfer. (Documented: facts sheet 5.2.)"""
 
@@ -126,7 +141,7 @@ class BankTransfer:
 
 
 @dataclass(frozen=True, slots=True)
-class TransferNews:
+class BankReport:
     """What one transfer log says: the transfer as of then, the log's type, and the bank's reasons if it failed."""
 
     log_id: str
@@ -134,6 +149,11 @@ class TransferNews:
     transfer: BankTransfer
     errors: tuple[str, ...]
     happened_at: datetime
+
+    @property
+    def is_lost(self) -> bool:
+        """True when the bank reports that this transfer moves no money."""
+        return self.transfer.is_lost or self.log_type in LOST_STATUSES
 
 
 def difference(found: BankTransfer, amount_centavos: int, destination: Destination) -> str | None:

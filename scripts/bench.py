@@ -1,176 +1,175 @@
-"""Measures on this machine, side by side in one run, medians of several rounds, and prints one table.
+"""Measures on this machine, side by side in one run, and prints what it saw.
 
-A number here is worth something beside another of the same run, not beside one of another machine. Parts can be
-named; without any, all are measured, which takes some ten minutes.
+A number here is worth something beside another of the same run, not beside one of another machine. Without a part,
+whole is measured, which takes some fifteen minutes.
 """
 
 import argparse
 import os
 import platform
+import shutil
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
+from typing import NoReturn
 
-ROOT = Path(__file__).resolve().parent.parent
-Row = tuple[str, str, str]  # what, how much, beside what
+from tests.benchmarks import footprint, graph, growth, soak, whole
+from tests.benchmarks.stand import ROOT, CannotMeasure
 
 
 def main() -> int:
-    """Print the table; 2 when something cannot be measured."""
-    parser = argparse.ArgumentParser(
-        prog="scripts/bench", description="What this machine does, side by side."
-    )
-    parser.add_argument("parts", nargs="*", metavar="PART", help=f"of {', '.join(_PARTS)} (default: all)")
-    parser.add_argument("--quick", action="store_true", help="a tenth of the work: to see that it runs")
-    arguments = parser.parse_args()
-    if unknown := set(arguments.parts) - set(_PARTS):
-        parser.error(f"there is no part {sorted(unknown)[0]!r}; there are {', '.join(_PARTS)}")
+    """Print line after line; 2 when something cannot be measured."""
+    arguments = _parse()
     for name in [name for name in os.environ if name.startswith(_OURS)]:
         del os.environ[name]  # what is measured has settings of its own
 
-    from tests.benchmarks.stand import CannotMeasure
-
     print(
         f"{_processor()}, {os.cpu_count()} cores, {platform.system()} {platform.machine()}, "
-        f"Python {platform.python_version()}\n",
+        f"Python {platform.python_version()}, load {os.getloadavg()[0]:.1f}\n",
         flush=True,
     )
-    for part in arguments.parts or _PARTS:
-        print(f"{part} ...", end="\r", file=sys.stderr, flush=True)
-        with tempfile.TemporaryDirectory(prefix="repasse-bench-") as folder:
-            try:
-                rows = _PARTS[part](Path(folder), 0.1 if arguments.quick else 1.0)
-            except CannotMeasure as error:
-                print(f"bench: {part}: {error}", file=sys.stderr)
-                return 2
-        for what, value, beside in rows:
-            print(f"{part:<11}{what:<46}{value:>16}   {beside}", flush=True)
+    with tempfile.TemporaryDirectory(prefix="repasse-bench-") as folder:
+        try:
+            for line in _PARTS[arguments.part](Path(folder), arguments):
+                _say("")
+                print(line, flush=True)
+        except CannotMeasure as error:
+            _say("")
+            print(f"bench: {arguments.part}: {error}", file=sys.stderr)
+            return 2
+        except KeyboardInterrupt:
+            return 130
     return 0
 
 
-def _ingest(folder: Path, share: float) -> list[Row]:
-    from tests.benchmarks import ingest
+def _parse() -> argparse.Namespace:
+    parser = _Parser(prog="scripts/bench", description="What this machine does, side by side.")
+    parser.add_argument("part", nargs="?", choices=_PARTS, default="whole", help="default: whole")
+    parser.add_argument("--quick", action="store_true", help="a fifth of the time: to see that it runs")
+    parser.add_argument(
+        "--seconds", type=_number(2, 3600), default=30.0, help="how long a rate is held (default 30)"
+    )
+    parser.add_argument("--rate", type=_number(5, 100_000), help="only this many credits a second, no search")
+    parser.add_argument("--workers", type=int, nargs="+", choices=(1, 2, 3, 4), default=[1, 2])
+    parser.add_argument(
+        "--database", nargs="+", choices=("sqlite", "postgresql"), default=["sqlite", "postgresql"]
+    )
+    parser.add_argument("--alone", action="store_true", help="only ours, nothing beside it")
+    parser.add_argument(
+        "--graph", type=Path, metavar="FILE", help="of whole: write FILE.svg and FILE-dark.svg"
+    )
+    parser.add_argument("--minutes", type=_number(0.1, 10_000), default=20.0, help="of soak (default 20)")
+    parser.add_argument("--checkout", type=Path, default=ROOT, help="whose web process (default: this one)")
+    arguments = parser.parse_args()
+    arguments.checkout = arguments.checkout.resolve()
+    if not (arguments.checkout / "webhooks" / "__main__.py").exists():
+        parser.error(f"--checkout: {arguments.checkout} is not a checkout of repasse")
+    if arguments.graph and not (
+        arguments.graph.suffix == ".svg" and arguments.graph.resolve().parent.is_dir()
+    ):
+        parser.error(f"--graph: {arguments.graph} is not the name of an .svg file in a folder that exists")
+    if arguments.quick:
+        arguments.seconds = max(2.0, arguments.seconds / 5)
+    return arguments
 
-    rates = ingest.measure(folder, int(20_000 * share))
-    middle = {name: sorted(each)[len(each) // 2] for name, each in rates.items()}
-    told = {
-        "plain": "(a) Starlette reads the body and answers",
-        "ours": "verified, deduplicated, stored, then answered",
-        "forged": "forged events refused",
-        "sdk": "(b) the SDK's event.parse, nothing stored",
-    }
-    return [
-        (
-            told[name],
-            f"{middle[name]:,.0f} /s",
-            "1"
-            if name == "plain"
-            else f"{ingest.ratio(rates, name, 'plain'):.2f} of (a)"
-            + (f", {ingest.ratio(rates, 'ours', 'sdk'):.1f} times (b)" if name == "ours" else ""),
-        )
-        for name in ("plain", "ours", "forged", "sdk")
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"bench: {message}\n")  # one line, without the usage
+
+
+def _number(least: float, most: float) -> Callable[[str], float]:
+    def read(text: str) -> float:
+        try:
+            number = float(text)
+        except ValueError:
+            number = -1.0
+        if not least <= number <= most:
+            raise argparse.ArgumentTypeError(f"{text!r} is not a number from {least:g} to {most:g}")
+        return number
+
+    return read
+
+
+def _whole(folder: Path, arguments: argparse.Namespace) -> Iterator[str]:
+    yield "answered, accepted by the bank, settled: so many a second, and p50/p95/p99 from when the credit was due"
+    with ExitStack() as stack:
+        server = stack.enter_context(whole.postgresql()) if "postgresql" in arguments.database else None
+        targets = []
+        for database in arguments.database:
+            for workers in arguments.workers:
+                if database == "sqlite":
+                    targets.append(whole.ours("SQLite", whole.in_sqlite, workers))
+                elif server:
+                    targets.append(whole.ours("PostgreSQL", server.url_for, workers, server.pid))
+        if not arguments.alone:
+            most = max(arguments.workers)
+            targets += [whole.bare(most), whole.straightforward(most)]
+        yield from _each(folder, arguments, targets)
+
+
+def _ingest(folder: Path, arguments: argparse.Namespace) -> Iterator[str]:
+    yield "received and stored; the bank answers no transfer call, so nothing is forwarded meanwhile"
+    targets = [
+        whole.ours("SQLite", whole.in_sqlite, workers, forwards=False) for workers in arguments.workers
     ]
+    yield from _each(folder, arguments, targets)
 
 
-def _sustained(folder: Path, share: float) -> list[Row]:
-    from tests.benchmarks import ingest
-
-    seconds = 60.0 * share
-    rows = []
-    for rate in (2_000.0, 4_000.0, 5_000.0):
-        room = folder / f"{rate:g}"
-        room.mkdir()
-        seen = ingest.sustain(room, seconds, rate)
-        reached = sum(seen.statuses.values()) / seen.seconds
-        rows.append(
-            (
-                f"two processes, {rate:,.0f} /s offered for {seconds:g} s",
-                f"{reached:,.0f} /s",
-                f"p50 {seen.p50_ms:.0f} ms, p95 {seen.p95_ms:.0f} ms, none lost",
-            )
-        )
-    return rows
-
-
-def _postgresql(folder: Path, share: float) -> list[Row]:
-    from tests.benchmarks import ingest
-
-    rates = ingest.on_postgresql(folder, int(20_000 * share), (1, 2, 4))
-    alone = rates[1]
-    return [
-        (f"{workers} web process{'es' * (workers > 1)}", f"{rate:,.0f} /s", f"{rate / alone:.2f} times one")
-        for workers, rate in rates.items()
-    ]
+def _each(folder: Path, arguments: argparse.Namespace, targets: list[whole.Target]) -> Iterator[str]:
+    results, series = [], {}
+    for target in targets:
+        yield f"\n{target.name}"
+        if arguments.rate:
+            run = whole.run_at(folder, arguments.checkout, target, arguments.rate, arguments.seconds, _say)
+            yield run.line
+            continue
+        runs = []
+        for run in whole.highest(folder, arguments.checkout, target, arguments.seconds, _say):
+            yield run.line
+            runs.append(run)
+        best = runs[-1]
+        held = f"{best.rate:>8,.0f} /s held for {best.seen.seconds:.0f} s" if best.is_held else "none held"
+        results.append(f"{target.name:<44}{held}")
+        if target.forwards:
+            series[target.name] = [(run.rate, run.seen.answered.p95) for run in runs]
+    yield "\n" + "\n".join(results)
+    if arguments.graph and series:
+        title = "Answer to a credit, 95 of 100, while all is forwarded and settled"
+        yield f"wrote {', '.join(map(str, graph.write(arguments.graph, title, series, whole.ANSWER_P95_MS)))}"
 
 
-def _latency(folder: Path, share: float) -> list[Row]:
-    from tests.benchmarks import latency
-
-    median, worst = latency.measure(folder, 20 * share)
-    what = f"event to acceptance, at {latency.RATE:.0f} /s"
-    return [(f"{what}, median", f"{median:.1f} ms", ""), (f"{what}, 99th of 100", f"{worst:.1f} ms", "")]
+def _growth(folder: Path, arguments: argparse.Namespace) -> Iterator[str]:
+    credits = 100_000 if arguments.quick else 1_000_000
+    workers = max(arguments.workers)
+    return growth.measure(folder, arguments.checkout, credits, workers, arguments.seconds, _say)
 
 
-def _draining(folder: Path, share: float) -> list[Row]:
-    from tests.benchmarks import draining
-
-    credits = int(10_000 * share)
-    rates = []
-    for number in range(3):
-        room = folder / str(number)
-        room.mkdir()
-        rates.append(draining.measure(room, credits))
-    rate = sorted(rates)[1]
-    return [
-        (
-            f"{credits:,} credits, a bank that takes {draining.BANK_SECONDS * 1000:.0f} ms",
-            f"{rate:,.0f} /s",
-            "",
-        )
-    ]
+def _footprint(folder: Path, arguments: argparse.Namespace) -> Iterator[str]:
+    for name, value in footprint.measure(folder, arguments.checkout):
+        yield f"{name:<44}{value:>10}"
 
 
-def _growth(folder: Path, share: float) -> list[Row]:
-    from tests.benchmarks import growth
-
-    few, many = 1_000, int(1_000_000 * share)
-    return [
-        (
-            name,
-            f"{costs[many]:.2f} ms",
-            f"{costs[many] / costs[few]:.2f} times that of {few:,} ({costs[few]:.2f} ms)",
-        )
-        for name, costs in growth.measure(folder, (few, many)).items()
-    ]
+def _soak(folder: Path, arguments: argparse.Namespace) -> Iterator[str]:
+    target = whole.ours("SQLite", whole.in_sqlite, max(arguments.workers))
+    rate = arguments.rate
+    if not rate:
+        yield "looking for the highest rate"
+        *_, best = whole.highest(folder, arguments.checkout, target, arguments.seconds, _say)
+        yield best.line
+        rate = best.rate / 2
+    yield f"{rate:,.0f} credits a second, {arguments.minutes:g} minutes, the bank on a bad day"
+    yield from soak.run(folder, arguments.checkout, target, rate, arguments.minutes, _say)
 
 
-def _footprint(folder: Path, _: float) -> list[Row]:
-    from tests.benchmarks import footprint
-
-    return [(name, value, "") for name, value in footprint.measure(folder)]
-
-
-def _emulator(folder: Path, share: float) -> list[Row]:
-    from tests.benchmarks import emulator
-
-    costs = emulator.measure(folder, int(1000 * share))
-    alone = next(iter(costs.values()))
-    return [
-        (f"{name}, one client", f"{1 / seconds:,.0f} /s", f"{seconds / alone:.1f} signature checks")
-        for name, seconds in costs.items()
-    ]
-
-
-_PARTS: dict[str, Callable[[Path, float], list[Row]]] = {
+_PARTS: dict[str, Callable[[Path, argparse.Namespace], Iterator[str]]] = {
+    "whole": _whole,
     "ingest": _ingest,
-    "sustained": _sustained,
-    "postgresql": _postgresql,
-    "latency": _latency,
-    "draining": _draining,
     "growth": _growth,
     "footprint": _footprint,
-    "emulator": _emulator,
+    "soak": _soak,
 }
 
 _OURS = (
@@ -183,6 +182,13 @@ _OURS = (
     "INVOICE",
     "WEB_WORKERS",
 )
+
+
+def _say(text: str) -> None:
+    """How far it is, on a terminal only; replaces what was said before."""
+    if sys.stderr.isatty():
+        columns = shutil.get_terminal_size().columns - 1
+        print(f"\r{text[:columns]:<{columns}}\r", end="", file=sys.stderr, flush=True)
 
 
 def _processor() -> str:

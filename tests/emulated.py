@@ -16,12 +16,12 @@ from typing import Any
 import requests
 import uvicorn
 
-from emulator import credentials as emulator_credentials
-from emulator.__main__ import Protocol
 from emulator.app import create_app
-from emulator.bank import Bank
+from emulator.behaviour.bank import Bank
+from emulator.books.preset import Preset
 from emulator.clock import ScaledClock, VirtualClock
-from emulator.preset import Preset
+from emulator.protocol import credentials as emulator_credentials
+from emulator.server import Protocol
 from tests.running import Runner, plain_environment, wait_until
 
 

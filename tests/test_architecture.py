@@ -41,6 +41,27 @@ def emulator_shares_no_code_with_us(path: PurePosixPath, tree: ast.Module) -> Fi
     return _imports_of(tree, path, ours)
 
 
+# What each room of the emulator may import of the others; emulator/clock.py is free to all.
+EMULATOR_ROOMS: dict[str, set[str]] = {
+    "books": set(),
+    "behaviour": {"books"},
+    "protocol": {"books", "behaviour"},
+    "management": {"books", "behaviour", "protocol"},
+    "proxy": {"protocol"},
+}
+
+
+def emulator_rooms_import_downwards(path: PurePosixPath, tree: ast.Module) -> Findings:
+    """A bank whose books know HTTP, or whose /v2 knows /emulator, cannot be read or used room by room."""
+    if path.parts[0] != "emulator" or len(path.parts) < 3:
+        return
+    allowed = {path.parts[1], "clock", *EMULATOR_ROOMS[path.parts[1]]}
+    for line, name in _imports(tree, path):
+        parts = name.split(".")
+        if parts[0] == "emulator" and parts[1] not in allowed:
+            yield line, f"imports {name}"
+
+
 DOMAIN = {
     f"payments.{name}"
     for name in (
@@ -156,6 +177,7 @@ def modules_are_named_for_one_noun(path: PurePosixPath, tree: ast.Module) -> Fin
 RULES: tuple[Rule, ...] = (
     worker_and_webhooks_meet_in_payments,
     emulator_shares_no_code_with_us,
+    emulator_rooms_import_downwards,
     domain_is_pure,
     sdk_stays_in_the_bank_seam,
     sql_stays_in_four_rooms,
@@ -203,8 +225,17 @@ BAD: tuple[tuple[Rule, str, str], ...] = (
     (worker_and_webhooks_meet_in_payments, "webhooks/app.py", "from worker import issuing"),
     (worker_and_webhooks_meet_in_payments, "payments/money.py", "def f():\n    from webhooks import app"),
     (worker_and_webhooks_meet_in_payments, "payments/bank/client.py", "from emulator.books import Books"),
-    (emulator_shares_no_code_with_us, "emulator/api.py", "from payments.money import format_brl"),
-    (emulator_shares_no_code_with_us, "emulator/credentials.py", "import starkcore"),
+    (emulator_shares_no_code_with_us, "emulator/protocol/routes.py", "from payments.money import format_brl"),
+    (emulator_shares_no_code_with_us, "emulator/protocol/credentials.py", "import starkcore"),
+    (
+        emulator_rooms_import_downwards,
+        "emulator/books/invoices.py",
+        "from emulator.behaviour.life import Life",
+    ),
+    (emulator_rooms_import_downwards, "emulator/behaviour/events.py", "from ..protocol import deliveries"),
+    (emulator_rooms_import_downwards, "emulator/protocol/endpoint.py", "import emulator.management.routes"),
+    (emulator_rooms_import_downwards, "emulator/management/page/parts.py", "from emulator import app"),
+    (emulator_rooms_import_downwards, "emulator/proxy/proxy.py", "from emulator.books.table import Row"),
     (domain_is_pure, "payments/money.py", "import os"),
     (domain_is_pure, "payments/credit.py", "import msgspec"),
     (domain_is_pure, "payments/transfer.py", "from payments.ledger import tables"),
@@ -231,7 +262,7 @@ BAD: tuple[tuple[Rule, str, str], ...] = (
     (clock_and_chance_are_handed_in, "worker/payers.py", "import random\nrandom.choice([1])"),
     (clock_and_chance_are_handed_in, "worker/payers.py", "from random import randint\nrandint(1, 2)"),
     (clock_and_chance_are_handed_in, "worker/payers.py", "from random import Random\nRandom()"),
-    (clock_and_chance_are_handed_in, "emulator/books.py", "from uuid import uuid4\nuuid4()"),
+    (clock_and_chance_are_handed_in, "emulator/books/formats.py", "from uuid import uuid4\nuuid4()"),
     (clock_and_chance_are_handed_in, "payments/ledger/inbox.py", "from sqlalchemy import func\nfunc.now()"),
     (modules_are_named_for_one_noun, "payments/utils.py", ""),
     (modules_are_named_for_one_noun, "webhooks/helpers/pages.py", ""),
@@ -244,9 +275,15 @@ GOOD: tuple[tuple[Rule, str, str], ...] = (
     (worker_and_webhooks_meet_in_payments, "worker/issuing.py", "import webhooks_of_others"),
     (
         emulator_shares_no_code_with_us,
-        "emulator/api.py",
+        "emulator/protocol/routes.py",
         "from emulator.books import Books\nimport starlette",
     ),
+    (
+        emulator_rooms_import_downwards,
+        "emulator/management/state.py",
+        "from emulator.clock import Clock\nfrom emulator.books.table import Row\nimport json",
+    ),
+    (emulator_rooms_import_downwards, "emulator/__main__.py", "from emulator.management import commands"),
     (domain_is_pure, "payments/event.py", "import msgspec\nfrom payments.credit import Credit"),
     (domain_is_pure, "payments/credit.py", "from . import money\nfrom .errors import Rejected"),
     (domain_is_pure, "payments/settings.py", "import os"),
@@ -308,7 +345,7 @@ def _is_composition_root(path: PurePosixPath) -> bool:
 
     Of the emulator, clock.py is the clock, and credentials.py and keys.py make keys, which no seed may foretell.
     """
-    emulators = ("emulator/clock.py", "emulator/credentials.py", "emulator/keys.py")
+    emulators = ("emulator/clock.py", "emulator/protocol/credentials.py", "emulator/protocol/keys.py")
     return (
         path.name in ("__main__.py", "app.py")
         or str(path) in ("worker/schedule.py", "webhooks/forwarder.py", *emulators)

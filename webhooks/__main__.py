@@ -2,7 +2,6 @@
 
 import argparse
 import errno
-import gc
 import os
 import signal
 import socket
@@ -13,21 +12,13 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 
 import uvicorn
-from starlette.types import ASGIApp
+from starlette.applications import Starlette
 
 from payments.errors import RepasseError, SettingsError
 from payments.operator.processes import refuse_other_hosts
 from payments.settings import Settings, load_settings
 from payments.storage.database import open_database
 from payments.storage.migrate import migrate
-from webhooks.delivery_protocol import DeliveryProtocol
-
-# How long the thread that stores may keep the interpreter while the event loop waits for it. With Python's own 5 ms it
-# waits through all that is prepared for one statement; still shorter ones cost more in changes than they gain.
-SWITCH_SECONDS = 0.0005
-
-# So many more objects made than freed, some megabytes of them, before the collector looks for cycles.
-GARBAGE_OBJECTS = 20_000
 
 
 def main() -> int:
@@ -54,7 +45,6 @@ def main() -> int:
             host=settings.host,
             port=settings.port,
             workers=workers,
-            http=DeliveryProtocol,
             log_config=None,  # our own, see payments.observability.logging
             access_log=False,  # every delivery has its own line already
             server_header=False,
@@ -64,23 +54,15 @@ def main() -> int:
     return 0
 
 
-def create_served_app() -> ASGIApp:
+def create_served_app() -> Starlette:
     """What uvicorn calls in each process that serves."""
-    from webhooks.app import (
-        create_app,
-    )  # here, so that a wrong setting is told before half a second of imports
+    from webhooks.app import create_app  # here: a wrong setting is reported before half a second of imports
 
     try:
-        app = create_app()
+        return create_app()
     except RepasseError as error:  # the database went away since main() looked
         print(f"repasse: {error}", file=sys.stderr)
         sys.exit(2)
-    # What is there now stays; and a group of events is some ten thousand objects that the count of references frees
-    # by itself. Looking through them for cycles after every 700 took a twentieth of the time.
-    sys.setswitchinterval(SWITCH_SECONDS)
-    gc.freeze()
-    gc.set_threshold(GARBAGE_OBJECTS)
-    return app
 
 
 @contextmanager

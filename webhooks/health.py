@@ -4,7 +4,7 @@ import asyncio
 from datetime import datetime
 from math import ceil
 
-from prometheus_client import CONTENT_TYPE_LATEST
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
@@ -12,7 +12,6 @@ from payments.bank.signature import BankKeys
 from payments.errors import LedgerUnavailable
 from payments.ledger.pauses import paused
 from payments.observability.logging import masked_text
-from payments.observability.metrics import MetricsText
 from payments.storage.database import Database
 from payments.storage.migrate import NEWEST_REVISION, revision_of
 from webhooks.access import Gate
@@ -79,10 +78,10 @@ class Ready:
 
 
 class MetricsPage:
-    """The Prometheus page, for whoever has the operator's token; 404 when no token is set."""
+    """The Prometheus page, which needs the operator's token; 404 when no token is set."""
 
-    def __init__(self, text: MetricsText, gate: Gate | None) -> None:
-        self._text = text
+    def __init__(self, page: CollectorRegistry, gate: Gate | None) -> None:
+        self._page = page
         self._gate = gate
 
     async def answer(self, request: Request) -> Response:
@@ -95,5 +94,5 @@ class MetricsPage:
             return PlainTextResponse(
                 "the operator's token is needed", 401, {"WWW-Authenticate": 'Basic realm="repasse"'}
             )
-        page = await asyncio.to_thread(self._text.render)
+        page = await asyncio.to_thread(generate_latest, self._page)
         return Response(page, media_type=CONTENT_TYPE_LATEST, headers=_NOT_KEPT)

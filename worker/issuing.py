@@ -1,8 +1,8 @@
 """Issuing: gives each slot of the window its batch of invoices, once.
 
-A batch is planned and stored before it is sent. The bank has no idempotency key for invoices, so after an answer
-that never came we wait for the lease to end, ask for what carries the batch's tag, and create only what is
-missing. The window itself is a stored row: a restart neither begins it again nor repeats or loses a slot.
+A batch is planned and stored before it is sent. The bank has no idempotency key for invoices, so after a lost answer we
+wait for the lease to end, ask for the invoices with the batch's tag, and create only what is missing. The window itself
+is a stored row: a restart neither begins it again nor repeats or loses a slot.
 """
 
 from collections.abc import Callable, Sequence
@@ -24,7 +24,7 @@ from worker.payers import random_amounts, random_payers
 
 log = structlog.get_logger()
 
-# A request for a batch "now" is not meant for a worker that comes back days later.
+# An operator who requested a batch "now" does not want it from a worker that comes back days later.
 _REQUESTED_WITHIN = timedelta(hours=1)
 
 
@@ -61,7 +61,7 @@ class IssuingRules:
 
 @dataclass(slots=True)
 class Issuing:
-    """What one run did; ``reasons`` says of each batch that is unfinished why."""
+    """What one run did; ``reasons`` says why each unfinished batch is unfinished."""
 
     planned: int = 0
     skipped: int = 0
@@ -78,11 +78,10 @@ def issue_due(
     window: IssuingWindow,
     clock: Callable[[], datetime],
 ) -> Issuing:
-    """Plan every slot that has begun and has no batch, and what operators asked for; then issue whatever is due.
+    """Plan every begun slot that has no batch, and the batches that operators requested; then issue what is due.
 
-    Raises LedgerUnavailable.
-
-    Nothing while an operator has paused issuing; the slots that went by are then late when it is resumed.
+    Does nothing while an operator has paused issuing; slots that pass meanwhile are late when it is resumed. Raises
+    LedgerUnavailable.
     """
     counts = Issuing()
     if "issuing" in paused(database):
@@ -138,8 +137,8 @@ def _plan_slot(
 
 
 def _plan(rules: IssuingRules, tag: str) -> list[tuple[Payer, int]]:
-    # From the tag alone: whoever plans a batch anew, on books restored from an older copy, plans the very same one,
-    # and finds at the bank what was issued of it.
+    # From the tag alone, so that a database restored from an older backup plans the very same batch again, and finds at
+    # the bank what was issued of it.
     random = Random(tag)
     count = random.randint(rules.per_batch_min, rules.per_batch_max)
     amounts = random_amounts(random, count, rules.amount_min_centavos, rules.amount_max_centavos)
@@ -155,8 +154,8 @@ def _issue(
     counts: Issuing,
 ) -> None:
     try:
-        # Whoever held it before may have sent it, or the books were restored from an older copy: always ask before
-        # creating anything. It costs one call in three hours.
+        # A worker that held the claim before may have sent it, or the database was restored from an older backup, so
+        # always ask before creating anything. It costs one call in three hours.
         missing = batches.record_issued(database, claim, bank.find_invoices(claim.tag), clock())
         if missing:
             _require_time(claim, bank, clock())
@@ -166,7 +165,7 @@ def _issue(
         counts.reasons.append(_release(database, rules, claim, error, clock()))
         counts.unfinished += 1
     except BankError as error:
-        # Look-up or creation, it is the same: the next who claims it asks the bank first.
+        # The same for look-up and creation: the next claim asks the bank first.
         batches.record_batch_unclear(database, claim, str(error))
         log.warning("batch.outcome_unclear", batch=claim.tag, attempt=claim.attempt, reason=str(error))
         counts.reasons.append(str(error))
@@ -178,7 +177,7 @@ def _issue(
 
 
 class _OutOfTime(BankError):
-    """The lease would end before the call could: nothing was sent."""
+    """The lease would end before the call could, so nothing was sent."""
 
 
 def _require_time(claim: BatchClaim, bank: InvoiceBank, now: datetime) -> None:

@@ -1,32 +1,41 @@
-"""The worker's own ``/metrics`` on METRICS_PORT: the same page as the web process's, with the worker's bank calls.
-
-It needs OPERATOR_TOKEN, as there. It serves one small page to one scraper and nothing else.
-"""
+"""The worker's own ``/metrics`` on METRICS_PORT: prometheus_client's WSGI app, behind the operator's token."""
 
 import threading
-from collections.abc import Callable
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Callable, Iterable
+from typing import Any
+from wsgiref.simple_server import WSGIRequestHandler, make_server
 
-from prometheus_client import CONTENT_TYPE_LATEST
+from prometheus_client import CollectorRegistry, make_wsgi_app
+from prometheus_client.exposition import ThreadingWSGIServer
 
 from payments.authorization import carries_token
 from payments.errors import SettingsError
 
-# A scraper sends a request line and some headers; whoever is slower is no scraper.
+# A scraper sends a request line and some headers, and is given up when that takes longer.
 REQUEST_SECONDS_MAX = 10.0
 
 
 class MetricsPage:
-    """Serves in threads of its own. Raises SettingsError when it cannot listen."""
+    """Serves ``registry`` in threads of its own. Raises SettingsError when it cannot listen."""
 
-    def __init__(self, host: str, port: int, token: str, render: Callable[[], bytes]) -> None:
+    def __init__(self, host: str, port: int, token: str, registry: CollectorRegistry) -> None:
+        page = make_wsgi_app(registry)
+
+        def guarded(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+            if carries_token(environ.get("HTTP_AUTHORIZATION", ""), token):
+                answer: Iterable[bytes] = page(environ, start_response)
+                return answer
+            headers = [("WWW-Authenticate", 'Basic realm="repasse"'), ("Content-Type", "text/plain")]
+            start_response("401 Unauthorized", headers)
+            return [b"the operator's token is needed"]
+
         try:
-            self._server = _Server((host, port), _handler(token, render))
+            self._server = make_server(host, port, guarded, ThreadingWSGIServer, _Handler)
         except OSError as error:
             raise SettingsError(
                 f"METRICS_PORT: cannot listen on {host}:{port} ({error.strerror}); put another port"
             ) from None
-        self.port: int = self._server.server_address[1]
+        self.port: int = self._server.server_port
         self._thread = threading.Thread(target=self._server.serve_forever, name="metrics", daemon=True)
 
     def start(self) -> None:
@@ -40,38 +49,8 @@ class MetricsPage:
         self._thread.join()
 
 
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
+class _Handler(WSGIRequestHandler):
+    timeout = REQUEST_SECONDS_MAX
 
-    def handle_error(self, request: object, client_address: object) -> None:
-        """A scraper that hangs up is no news."""
-
-
-def _handler(token: str, render: Callable[[], bytes]) -> type[BaseHTTPRequestHandler]:
-    class Handler(BaseHTTPRequestHandler):
-        timeout = REQUEST_SECONDS_MAX
-        server_version = "repasse"
-        sys_version = ""
-
-        def do_GET(self) -> None:
-            if self.path.partition("?")[0] != "/metrics":
-                self._answer(404, b"not found", "text/plain")
-            elif not carries_token(self.headers.get("Authorization", ""), token):
-                self._answer(401, b"the operator's token is needed", "text/plain")
-            else:
-                self._answer(200, render(), CONTENT_TYPE_LATEST)
-
-        def _answer(self, status: int, body: bytes, kind: str) -> None:
-            self.send_response(status)
-            self.send_header("Content-Type", kind)
-            self.send_header("Content-Length", str(len(body)))
-            self.send_header("Cache-Control", "no-store")
-            if status == 401:
-                self.send_header("WWW-Authenticate", 'Basic realm="repasse"')
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, format: str, *args: object) -> None:
-            """A line for every scrape helps nobody."""
-
-    return Handler
+    def log_message(self, format: str, *args: object) -> None:
+        """Log no line for each scrape."""

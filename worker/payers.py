@@ -1,7 +1,7 @@
 """Fictitious payers with believable Brazilian names and valid tax ids, and the amounts that they owe.
 
-Everything comes from the random that is handed in: the same seed gives the same payers, on every version
-of every library, which is why the names are listed here. Nobody is a real customer of anybody.
+Everything comes from the random that is handed in: the same seed gives the same payers with every version of every
+library, which is why the names are listed here. None of them is a real person or company.
 """
 
 from collections.abc import Sequence

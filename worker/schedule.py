@@ -1,7 +1,7 @@
-"""The clock's hands: one job for each slot of the window, and reconciliation every few minutes.
+"""The schedule: one job for each slot of the window, and reconciliation every few minutes.
 
-The stored window and its unique slots are the truth; the scheduler only says when to look. Its jobs live in
-memory and are made anew at every start.
+The stored window and its unique slots are the truth; the scheduler only says when to look. Its jobs are in memory and
+are made again at every start.
 """
 
 import secrets
@@ -10,12 +10,13 @@ from datetime import UTC, datetime, timedelta
 
 import structlog
 from apscheduler.executors.pool import ThreadPoolExecutor
-from apscheduler.schedulers.base import BaseScheduler
+from apscheduler.schedulers.background import BackgroundScheduler
+from apscheduler.schedulers.base import STATE_RUNNING, BaseScheduler
 from apscheduler.triggers.date import DateTrigger
 from apscheduler.triggers.interval import IntervalTrigger
 
-from payments.errors import LedgerUnavailable
 from payments.ledger.batches import IssuingWindow, open_window
+from payments.observability.heartbeat import guarded
 from payments.reconciliation import ReconciliationBank, reconcile_once
 from payments.settings import Settings
 from payments.storage.database import Database
@@ -46,12 +47,12 @@ def rules_from(settings: Settings) -> IssuingRules:
 def open_or_continue(
     database: Database, settings: Settings, clock: Callable[[], datetime] = utc_now
 ) -> IssuingWindow:
-    """Open the window now if there is none; else the stored one goes on, whatever the settings say by now."""
+    """Open the window now if there is none; else the stored one goes on, even if the settings have changed."""
     token = secrets.token_hex(4)
     window = open_window(
         database, settings.invoice_interval_seconds, settings.slots, token=token, now=clock()
     )
-    # As intervals and not as numbers: a timedelta has whole microseconds.
+    # Compared as timedeltas, which have whole microseconds.
     interval = timedelta(seconds=settings.invoice_interval_seconds)
     if (window.interval, window.slots) != (interval, settings.slots):
         log.warning(
@@ -70,6 +71,38 @@ def open_or_continue(
     return window
 
 
+class Schedule:
+    """APScheduler with the worker's jobs, in a thread of its own; see add_jobs for the arguments."""
+
+    def __init__(
+        self,
+        window: IssuingWindow,
+        issue: Callable[[], object],
+        reconcile: Callable[[], object],
+        retry_seconds: float,
+        reconcile_seconds: float,
+    ) -> None:
+        self._scheduler = BackgroundScheduler(timezone=UTC)
+        add_jobs(self._scheduler, window, issue, reconcile, retry_seconds, reconcile_seconds)
+
+    def start(self) -> None:
+        """Begin to run jobs as they fall due."""
+        self._scheduler.start()
+
+    @property
+    def is_running(self) -> bool:
+        """False before start, and from the moment at which stop begins."""
+        return bool(self._scheduler.state == STATE_RUNNING)
+
+    def stop(self) -> None:
+        """Begin no more jobs, and wait until those that are under way have finished and recorded what they did."""
+        self._scheduler.pause()
+        # Waits for a round that is handing jobs to their threads; a shutdown in the middle of it would make it fail on
+        # the jobs that are to be taken off the list. Read: APScheduler 3.11.3 schedulers/base.py.
+        self._scheduler.get_jobs()
+        self._scheduler.shutdown(wait=True)
+
+
 def add_jobs(
     scheduler: BaseScheduler,
     window: IssuingWindow,
@@ -80,9 +113,9 @@ def add_jobs(
 ) -> None:
     """Add one job per slot, one that repeats what was unfinished, and reconciliation.
 
-    A slot that was missed runs at once (no grace time: whether it is late is decided by issuing). Issuing has a
-    thread of its own, and so has reconciliation, so that neither waits for the other nor meets itself. Where this
-    machine's clock differs from the database's, which decides, it is the repetition that issues, a little later.
+    A slot that was missed runs immediately; issuing decides whether it is late. Issuing and reconciliation have a
+    thread each, so that neither waits for the other nor runs twice together. Where this machine's clock is ahead of
+    the database's, which decides, the repetition issues a little later.
     """
     scheduler.add_executor(ThreadPoolExecutor(1), "issuing")
     scheduler.add_executor(ThreadPoolExecutor(1), "reconciling")
@@ -120,31 +153,12 @@ def issuing_job(
     clock: Callable[[], datetime] = utc_now,
 ) -> Callable[[], None]:
     """Issue what is due; errors end in the log, and the next run tries again."""
-
-    def issue() -> None:
-        _guarded("issuing", lambda: issue_due(database, bank, rules, window, clock))
-
-    return issue
+    return lambda: guarded("issuing", lambda: issue_due(database, bank, rules, window, clock))
 
 
 def reconciliation_job(
     database: Database, bank: ReconciliationBank, settings: Settings, clock: Callable[[], datetime] = utc_now
 ) -> Callable[[], None]:
     """Ask the bank what we missed; errors end in the log, and the next run tries again."""
-
-    def reconcile() -> None:
-        _guarded(
-            "reconciliation",
-            lambda: reconcile_once(database, bank, settings.forwarding_policy, clock),
-        )
-
-    return reconcile
-
-
-def _guarded(name: str, run: Callable[[], object]) -> None:
-    try:
-        run()
-    except LedgerUnavailable as error:
-        log.error(f"{name}.ledger_unavailable", reason=str(error))
-    except Exception:
-        log.exception(f"{name}.failed")
+    policy = settings.forwarding_policy
+    return lambda: guarded("reconciliation", lambda: reconcile_once(database, bank, policy, clock))

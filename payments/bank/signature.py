@@ -9,12 +9,9 @@ import binascii
 import threading
 from collections.abc import Callable
 from hashlib import sha256
-from typing import Any
 
 from coincurve import PublicKey
-from coincurve._libsecp256k1 import lib
-from coincurve.context import GLOBAL_CONTEXT
-from coincurve.ecdsa import der_to_cdata, signature_normalize
+from coincurve.ecdsa import cdata_to_der, der_to_cdata, signature_normalize
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256K1, EllipticCurvePublicKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_public_key
@@ -47,7 +44,7 @@ class KeyUnavailable(RepasseError):
 def verify(body: bytes, digital_signature: str, public_key: PublicKey) -> bool:
     """Tell whether ``digital_signature`` (base64, DER, secp256k1, SHA-256) fits exactly these bytes."""
     signature = _low_s(digital_signature)
-    return signature is not None and _fits(signature, sha256(body).digest(), public_key)
+    return signature is not None and public_key.verify(signature, sha256(body).digest(), hasher=None)
 
 
 def read_public_key(pem: str) -> PublicKey:
@@ -107,7 +104,7 @@ class BankKeys:
             return False
         digest = sha256(body).digest()
         for key in self._keys:
-            if _fits(signature, digest, key):
+            if key.verify(signature, digest, hasher=None):
                 return True
         if self._refreshing.locked() or self._is_due():
             return None
@@ -173,20 +170,15 @@ def _read_keys(pems: list[str]) -> tuple[PublicKey, ...]:
     return tuple(keys)
 
 
-def _low_s(digital_signature: str) -> Any:
-    """Read the signature into the form that libsecp256k1 wants, or None when it is none.
+def _low_s(digital_signature: str) -> bytes | None:
+    """The signature's DER with the lower of its two possible S, or None when it is no signature.
 
-    Verified here: about half of the bank's signatures have a high S, which libsecp256k1 calls wrong.
+    Verified here: about half of the bank's signatures have the higher S, which libsecp256k1 calls wrong.
     """
     if len(digital_signature) > SIGNATURE_LENGTH_MAX:
         return None
     try:
-        return signature_normalize(der_to_cdata(binascii.a2b_base64(digital_signature, strict_mode=True)))[1]
+        signature = der_to_cdata(binascii.a2b_base64(digital_signature, strict_mode=True))
+        return cdata_to_der(signature_normalize(signature)[1])
     except ValueError:
         return None
-
-
-def _fits(signature: Any, digest: bytes, key: PublicKey) -> bool:
-    # Not PublicKey.verify: it takes DER, so the signature would be written and read once more, a tenth of the time.
-    # coincurve is pinned, and test_signature.py compares the two.
-    return bool(lib.secp256k1_ecdsa_verify(GLOBAL_CONTEXT.ctx, signature, digest, key.public_key))

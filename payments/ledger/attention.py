@@ -1,15 +1,14 @@
 """What a person should look at: raised once per kind and subject, until resolved.
 
-Used inside other transactions; raising never fails one.
+Used inside other transactions; raising never fails one. What is about a credit is raised through its lineage.
 """
 
 from datetime import datetime
 from enum import StrEnum
 
-from sqlalchemy import Connection, bindparam, func, select, update
+from sqlalchemy import Connection, func, select, update
 
 from payments.storage.database import insert_new
-from payments.storage.prepared import Prepared
 from payments.storage.schema import attentions
 
 
@@ -37,7 +36,7 @@ def raise_attention(
     now: datetime,
     invoice_id: str | None = None,
 ) -> bool:
-    """Raise it unless it is open already; ``invoice_id`` where it is about a credit. True when it is new."""
+    """Raise it unless it is open already. True when it is new. ``invoice_id``: of the credit that it is about."""
     row = {
         "kind": kind,
         "subject": subject,
@@ -50,7 +49,11 @@ def raise_attention(
 
 def resolve_attention(connection: Connection, kind: AttentionKind, subject: str, now: datetime) -> None:
     """Close it if it is open."""
-    _RESOLVE.run(connection, {"which_kind": kind, "which_subject": subject, "now": now})
+    connection.execute(
+        update(attentions)
+        .where(attentions.c.kind == kind, attentions.c.subject == subject, attentions.c.resolved_at.is_(None))
+        .values(resolved_at=now)
+    )
 
 
 def count_open(connection: Connection) -> int:
@@ -58,14 +61,3 @@ def count_open(connection: Connection) -> int:
     return connection.execute(
         select(func.count()).select_from(attentions).where(attentions.c.resolved_at.is_(None))
     ).scalar_one()
-
-
-_RESOLVE = Prepared(
-    update(attentions)
-    .where(
-        attentions.c.kind == bindparam("which_kind"),
-        attentions.c.subject == bindparam("which_subject"),
-        attentions.c.resolved_at.is_(None),
-    )
-    .values(resolved_at=bindparam("now"))
-)

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import Connection, Row, and_, bindparam, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Row, and_, bindparam, func, insert, or_, select, update
 
 from payments.errors import LedgerUnavailable
 from payments.invoice import BankInvoice, InvoiceOrder, Payer, order_invoices
@@ -134,31 +134,27 @@ def plan_batch(
     late: bool,
     now: datetime,
 ) -> bool:
-    """Store a batch, ready to be claimed: payers and amounts in centavos.
+    """Store a batch, ready to be claimed: payers and amounts in centavos. One that was requested becomes planned.
 
-    One that an operator has requested under this tag becomes planned. False when its slot or tag has one that is more
-    than requested, or an operator has paused issuing.
+    False when its slot or tag has one already, or an operator has paused issuing.
     """
     orders = order_invoices(tag, list(plan))
     with database.transaction() as connection:
         if is_paused(connection, "issuing"):
             return False
-        row = _batch_row(tag, slot, "planned", due_at, late, now)
-        new = insert_new(connection, invoice_batches, [row], "id") or set(
-            connection.execute(
-                update(invoice_batches)
-                .where(invoice_batches.c.tag == tag, invoice_batches.c.state == "requested")
-                .values(state="planned", planned_at=now)
-                .returning(invoice_batches.c.id)
-            ).scalars()
-        )
-        if not new:
-            return False
+        batch_id = _plan_requested(connection, tag, now)
+        if batch_id is None:
+            new = insert_new(
+                connection, invoice_batches, [_batch_row(tag, slot, "planned", due_at, late, now)], "id"
+            )
+            if not new:
+                return False
+            [batch_id] = new
         connection.execute(
             insert(planned_invoices),
             [
                 {
-                    "batch_id": next(iter(new)),
+                    "batch_id": batch_id,
                     "position": position,
                     "tag": order.tag,
                     "amount_centavos": order.amount_centavos,
@@ -171,13 +167,29 @@ def plan_batch(
         return True
 
 
+def _plan_requested(connection: Connection, tag: str, now: datetime) -> int | None:
+    return connection.execute(
+        update(invoice_batches)
+        .where(invoice_batches.c.tag == tag, invoice_batches.c.state == "requested")
+        .values(state="planned", planned_at=now, next_at=now)
+        .returning(invoice_batches.c.id)
+    ).scalar_one_or_none()
+
+
+def request_batch(connection: Connection, tag: str, now: datetime) -> None:
+    """Ask the worker for a batch outside the window, under a tag that no other has. In the caller's transaction."""
+    connection.execute(
+        insert(invoice_batches).values(_batch_row(tag, None, "requested", now, late=False, now=now))
+    )
+
+
 def requested_batches(database: Database, since: datetime) -> list[str]:
     """The tags of batches that operators have requested since then and that are not planned yet, oldest first."""
     with database.reading() as connection:
         return list(
             connection.execute(
                 select(invoice_batches.c.tag)
-                .where(invoice_batches.c.state == "requested", invoice_batches.c.planned_at >= since)
+                .where(invoice_batches.c.state == "requested", invoice_batches.c.due_at >= since)
                 .order_by(invoice_batches.c.id)
             ).scalars()
         )
@@ -285,7 +297,7 @@ def record_issued(
             select(invoice_batches).where(_claimed(claim)).with_for_update()
         ).one_or_none()
         if row is None:
-            raise LedgerUnavailable(f"batch {claim.tag} is not in the books: a failover has lost it")
+            raise LedgerUnavailable(f"batch {claim.tag} is not in the database: a failover has lost it")
         missing = _missing(connection, row)
         if not missing:
             connection.execute(
@@ -318,12 +330,12 @@ def release_batch(
             raise_attention(connection, AttentionKind.BATCH_REFUSED, claim.tag, reason, now)
 
 
-def _claimed(claim: BatchClaim) -> Any:
+def _claimed(claim: BatchClaim) -> ColumnElement[bool]:
     # By its tag too: a failover that lost commits may give a number anew.
     return and_(invoice_batches.c.id == claim.batch_id, invoice_batches.c.tag == claim.tag)
 
 
-def _held(claim: BatchClaim) -> Any:
+def _held(claim: BatchClaim) -> ColumnElement[bool]:
     return and_(
         _claimed(claim),
         invoice_batches.c.state == "issuing",

@@ -1,36 +1,41 @@
 """The inbox: every event once, stored together with all that follows from it, in one transaction.
 
-Both doors lead here, the webhook and reconciliation. Duplicates are recognised by the event's id and by the
-invoice's id, never by signature (a signature can be altered and stay valid).
+The webhook and reconciliation both lead here. Duplicates are recognised by the event's id and by the invoice's id,
+never by signature (a signature can be altered and stay valid). A group of any size takes one way: insert what came and
+learn from the database what of it was new; of that, insert the credits and learn which were new; queue their transfers;
+then let what concerns known credits take its effect on their lineages.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from enum import StrEnum
 from typing import NamedTuple
 
-from sqlalchemy import Connection, bindparam, select, union_all, update
+from sqlalchemy import bindparam, select, union_all, update
 
 from payments.credit import Credit, Reversal
-from payments.event import Event, Fact
-from payments.ledger import totals
+from payments.event import Event
 from payments.ledger.attention import AttentionKind, raise_attention, resolve_attention
-from payments.ledger.generations import create_first_transfer, create_first_transfers
-from payments.ledger.news import record_news
-from payments.ledger.reversals import apply_reversal, owed_centavos, withhold
-from payments.money import net_centavos
+from payments.ledger.bank_reports import apply_report
+from payments.ledger.lineages import (
+    CREDIT_COLUMNS,
+    Lineage,
+    StoredCredit,
+    load_lineages,
+    remaining_centavos,
+    save,
+)
+from payments.ledger.unit import Unit, open_unit
 from payments.policy import ForwardingPolicy
 from payments.storage.database import (
     Database,
     NamedLock,
-    insert_new,
+    insert_or_skip,
     lock_for_transaction,
     repeated_on_conflict,
 )
-from payments.storage.many import InsertMany, SelectAmong
-from payments.storage.prepared import Prepared
 from payments.storage.schema import credits, inbox_events, made_no_credit, reversals
-from payments.transfer import TransferNews, lineage_for
+from payments.transfer import BankReport, read_external_id
 
 
 class Outcome(StrEnum):
@@ -56,12 +61,16 @@ class Arrival(NamedTuple):
 
 
 class Receipt(NamedTuple):
-    """What was recorded of an arrival; it is durable once accept() has returned."""
+    """What was recorded of an arrival; it is durable once accept() has returned.
+
+    ``settled_after_seconds``: how long its credit had waited, when the event settled one.
+    """
 
     event_id: str
     outcome: Outcome
     subject: str | None
     net_centavos: int | None = None
+    settled_after_seconds: float | None = None
 
     @property
     def is_new(self) -> bool:
@@ -77,324 +86,269 @@ def accept(
 
     ``source`` is ``webhook`` or ``reconciliation``. Raises LedgerUnavailable: then nothing was stored.
     """
-    in_order = sorted(range(len(arrivals)), key=lambda position: lock_order(arrivals[position].event))
-    # Nearly all groups are new, and the constraints tell of those that are not: then it is asked which are known, and
-    # at last they are stored one by one. What reconciliation finds has a past more often than not.
-    for asks in (False, True, None) if source == "webhook" else (None,):
-        try:
-            with database.transaction() as connection:
-                _keep_credits_and_reversals_apart(connection, [arrival.event.fact for arrival in arrivals])
-                receipts = (
-                    {}
-                    if asks is None
-                    else _accept_plain(connection, arrivals, in_order, source, policy, now, asks=asks)
-                )
-                for position in in_order:
-                    if position not in receipts:
-                        receipts[position] = _accept_one(connection, arrivals[position], source, policy, now)
-            return [receipts[position] for position in range(len(arrivals))]
-        except _Overtaken:
-            continue  # nothing is left of that try; one by one is never overtaken
-    raise AssertionError("_accept_one knows every case")
+    with open_unit(database, policy, now) as unit:
+        _keep_credits_and_reversals_apart(unit, [arrival.event for arrival in arrivals])
+        new = _insert_events(unit, arrivals, source)
+        receipts = record_facts(unit, list(new.values()), ask_first=source != "webhook")
+        _correct_outcomes(unit, new, receipts)
+        if source == "reconciliation":
+            _close_unreadable_of(unit, list(new.values()))
+        repeated = {arrival.event.event_id: arrival.event for arrival in arrivals}
+        _meet_again(unit, [event for event_id, event in repeated.items() if event_id not in new], receipts)
+    answers = []
+    for arrival in arrivals:
+        # The first arrival of an event has its effect; those that came with it under the same id repeat it.
+        event = arrival.event
+        receipt = receipts.pop(event.event_id, None)
+        answers.append(receipt or Receipt(event.event_id, Outcome.REPEATED, event.subject))
+    return answers
 
 
-def known_logs(database: Database, log_ids: Sequence[str]) -> set[str]:
+def known_logs(database: Database, log_ids: Collection[str]) -> set[str]:
     """Which of these invoice logs have had their effect: as a credit, or as a reversal."""
+    query = union_all(
+        select(credits.c.log_id).where(credits.c.log_id.in_(log_ids)),
+        select(reversals.c.log_id).where(reversals.c.log_id.in_(log_ids)),
+    )
     with database.reading() as connection:
-        return {str(log_id) for log_id in connection.execute(_KNOWN_LOGS, {"ids": log_ids}).scalars()}
+        return set(connection.execute(query).scalars())
 
 
-def record_stored(
-    connection: Connection, event: Event, stored_outcome: str, policy: ForwardingPolicy, now: datetime
-) -> Outcome:
+def record_stored(unit: Unit, event: Event, stored_outcome: str) -> Receipt:
     """Record what follows from an event that is in the inbox already, as its bytes are read now.
 
-    Returns what came of it. The inbox's row is rewritten only where nothing had come of it: when it could not be
-    read, or was of no interest; once it can be read, its matter is closed. Runs in the caller's transaction.
+    The inbox's row is rewritten only where nothing had come of it: when it could not be read, or was of no interest;
+    once it can be read, its attention is closed.
     """
-    _keep_credits_and_reversals_apart(connection, [event.fact])
-    expected = _expected_outcome(event, policy)
-    outcome = _record_fact(connection, event, policy, expected, now, ask_first=True)
+    _keep_credits_and_reversals_apart(unit, [event])
+    receipt = record_facts(unit, [event], ask_first=True)[event.event_id]
     if stored_outcome in (Outcome.UNREADABLE, Outcome.NO_INTEREST):
-        _REREAD.run(
-            connection,
-            {
-                "which": event.event_id,
-                "new_subscription": event.subscription[:64],
-                "new_log_type": event.log_type[:64],
-                "new_subject": event.subject,
-                "new_outcome": outcome,
-                "new_reason": event.unreadable,
-            },
+        unit.connection.execute(
+            update(inbox_events)
+            .where(inbox_events.c.event_id == event.event_id)
+            .values(
+                subscription=event.subscription[:64],
+                log_type=event.log_type[:64],
+                subject=event.subject,
+                outcome=receipt.outcome,
+                reason=event.unreadable,
+            )
         )
-        if outcome != stored_outcome:
-            totals.add(connection, f"events.{outcome}", 1, 0, now)
     if event.unreadable is None:
-        resolve_attention(connection, AttentionKind.UNREADABLE_EVENT, event.event_id, now)
-    return outcome
+        resolve_attention(unit.connection, AttentionKind.UNREADABLE_EVENT, event.event_id, unit.now)
+    return receipt
 
 
-def _meet_again(connection: Connection, event: Event, policy: ForwardingPolicy, now: datetime) -> Outcome:
-    """A repeated event has no second effect. One that could not be read when it first came has its first.
+def record_facts(unit: Unit, events: Sequence[Event], *, ask_first: bool) -> dict[str, Receipt]:
+    """Record what follows from events that are in the inbox; receipts by event id.
 
-    Only for the same bytes, which a newer program may read: the bank does not change an event, so other bytes under
-    its id stay a matter for a person.
+    ``ask_first``: the bank may know transfers of these credits already, see Lineage.create_first.
     """
-    if event.unreadable is not None:
-        return Outcome.REPEATED
-    stored = _STORED.run(connection, {"event_id": event.event_id}).one()
-    if stored.outcome != Outcome.UNREADABLE or bytes(stored.body) != event.body:
-        return Outcome.REPEATED
-    return record_stored(connection, event, stored.outcome, policy, now)
-
-
-def _close_unreadable_of(connection: Connection, event: Event, now: datetime) -> None:
-    """What an unreadable event would have told has come in another way: its matter is closed."""
-    if event.fact is None or event.subject is None:
-        return
-    same = {"subject": event.subject, "subscription": event.subscription, "log_type": event.log_type}
-    for event_id in _UNREADABLE_OF.run(connection, same).scalars():
-        resolve_attention(connection, AttentionKind.UNREADABLE_EVENT, event_id, now)
-
-
-class _Overtaken(Exception):
-    """Some of these events, or their credits, are in the books already: since long, or since this very moment."""
-
-
-def _accept_plain(
-    connection: Connection,
-    arrivals: Sequence[Arrival],
-    in_order: Sequence[int],
-    source: str,
-    policy: ForwardingPolicy,
-    now: datetime,
-    asks: bool,
-) -> dict[int, Receipt]:
-    """Store those that are new and without a past, all at once: credits to be forwarded, and events of no interest.
-
-    Nearly all are. Returns their receipts by position; the others are left to _accept_one, which knows every case.
-    Whatever order they came in, the plain ones count as first: events come in any order anyway. Unless it ``asks``
-    which are known, it takes them for new. Raises _Overtaken when one was not.
-    """
-    chosen: dict[str, int] = {}  # position by event id: the first, when one came twice
-    credited: dict[str, Credit] = {}  # by event id
-    taken: set[str] = set()
-    for position in in_order:
-        event, fact = arrivals[position].event, arrivals[position].event.fact
-        if event.event_id in chosen or event.unreadable is not None:
-            continue
-        if isinstance(fact, Credit):
-            if policy.disposition(fact) != "forward":
-                continue
-            if taken & {fact.invoice_id, fact.log_id}:
-                continue
-            taken |= {fact.invoice_id, fact.log_id}
-            credited[event.event_id] = fact
-        elif fact is not None:
-            continue
-        chosen[event.event_id] = position
-    if not chosen:
-        return {}
-    if asks:
-        for event_id in _KNOWN_EVENTS.run(connection, list(chosen)).scalars():
-            del chosen[event_id]
-            credited.pop(event_id, None)
-    if credited:
-        invoice_ids = [fact.invoice_id for fact in credited.values()]
-        past = set(_REVERSED.run(connection, invoice_ids).scalars())
-        if asks:
-            log_ids = [fact.log_id for fact in credited.values()]
-            for row in _KNOWN_CREDITS.run(connection, invoice_ids, log_ids):
-                past |= {row.invoice_id, row.log_id}
-        if past:
-            for event_id, fact in list(credited.items()):
-                if past & {fact.invoice_id, fact.log_id}:
-                    del chosen[event_id], credited[event_id]
-    receipts = {}
-    for position in chosen.values():
-        event = arrivals[position].event
-        fact = credited.get(event.event_id)
-        receipts[position] = (
-            Receipt(event.event_id, Outcome.NO_INTEREST, event.subject)
-            if fact is None
-            else Receipt(event.event_id, Outcome.CREDIT, event.subject, fact.net_centavos)
-        )
-    rows = [_inbox_row(arrivals[position], receipt.outcome.value) for position, receipt in receipts.items()]
-    if _INSERT_EVENTS.run(connection, rows, source=source, received_at=now) != len(rows):
-        raise _Overtaken
-    totals.add(connection, f"events.{Outcome.NO_INTEREST}", len(rows) - len(credited), 0, now)
-    if credited:
-        totals.add(connection, f"events.{Outcome.CREDIT}", len(credited), 0, now)
-        _insert_credits(connection, credited, now)
-        invoice_ids = [fact.invoice_id for fact in credited.values()]
-        net = sum(fact.net_centavos for fact in credited.values())
-        if create_first_transfers(connection, invoice_ids, net, policy, now) != len(credited):
-            raise _Overtaken
+    receipts = {
+        event.event_id: Receipt(event.event_id, _expected_outcome(event, unit.policy), event.subject)
+        for event in events
+    }
+    for event in events:
+        if event.unreadable is not None:
+            detail = f"signed by the bank but not readable: {event.unreadable}"
+            _raise(unit, AttentionKind.UNREADABLE_EVENT, event.event_id, detail)
+    reversed_ids = _record_reversals(
+        unit, events
+    )  # before the credits, which are queued without what was reversed
+    receipts |= _record_credits(unit, events, ask_first=ask_first)
+    receipts |= _apply_to_lineages(unit, events, reversed_ids)
     return receipts
 
 
-def _insert_credits(connection: Connection, credited: dict[str, Credit], now: datetime) -> None:
-    rows = [_credit_row(event_id, fact) for event_id, fact in credited.items()]
-    if _insert_credit_rows(connection, rows, "forward", now) != len(rows):
-        raise _Overtaken
-    _count_credits(connection, list(credited.values()), now)
+# --- below: the inbox's own rows ---
 
 
-def _insert_credit_rows(
-    connection: Connection, rows: Sequence[tuple[object, ...]], disposition: str, now: datetime
-) -> int:
-    return _INSERT_CREDITS.run(
-        connection, rows, withheld_centavos=0, disposition=disposition, recorded_at=now
-    )
-
-
-def _count_credits(connection: Connection, facts: Sequence[Credit], now: datetime) -> None:
-    net = sum(fact.net_centavos for fact in facts)
-    totals.add(connection, "credits.gross", len(facts), sum(fact.gross_centavos for fact in facts))
-    totals.add(connection, "credits.fee", len(facts), sum(fact.fee_centavos for fact in facts))
-    totals.add(connection, "credits.net", len(facts), net)
-    totals.add(connection, "credited", len(facts), net, now)
-
-
-def _inbox_row(arrival: Arrival, outcome: str) -> tuple[object, ...]:
-    event = arrival.event
-    return (
-        *(event.event_id, event.subscription[:64], event.log_type[:64], event.subject),
-        *(outcome, event.unreadable, arrival.digital_signature, event.body),
-    )
-
-
-def _credit_row(event_id: str, credit: Credit) -> tuple[object, ...]:
-    net = net_centavos(credit.gross_centavos, credit.fee_centavos)
-    return (
-        *(credit.invoice_id, credit.log_id, event_id, credit.gross_centavos, credit.fee_centavos, net),
-        credit.credited_at,
-    )
-
-
-def _accept_one(
-    connection: Connection, arrival: Arrival, source: str, policy: ForwardingPolicy, now: datetime
-) -> Receipt:
-    event = arrival.event
-    expected = _expected_outcome(event, policy)
-    row = _inbox_row(arrival, expected.value)
-    if not _INSERT_EVENTS.run(connection, [row], source=source, received_at=now):
-        return Receipt(event.event_id, _meet_again(connection, event, policy, now), event.subject)
-    ask_first = source != "webhook"
-    outcome = _record_fact(connection, event, policy, expected, now, ask_first)
-    if outcome != expected:
-        connection.execute(
-            update(inbox_events).where(inbox_events.c.event_id == event.event_id).values(outcome=outcome)
-        )
-    totals.add(connection, f"events.{outcome}", 1, 0, now)
-    if source == "reconciliation":
-        _close_unreadable_of(connection, event, now)
-    net = event.fact.net_centavos if isinstance(event.fact, Credit) else None
-    return Receipt(event.event_id, outcome, event.subject, net)
-
-
-def lock_order(event: Event) -> str:
-    """All who lock several lineages do it in this order, or two would wait for each other; claims have it too.
-
-    Within a lineage the order of arrival stays: of two credits of an invoice the first is forwarded.
-    """
-    match event.fact:
-        case Credit() | Reversal():
-            return lineage_for(event.fact.invoice_id)
-        case TransferNews():
-            return event.fact.transfer.external_id
-    return event.event_id
-
-
-def _keep_credits_and_reversals_apart(connection: Connection, facts: Sequence[Fact | None]) -> None:
-    """A credit and its reversal may come at the same moment through two processes; neither would see the other.
-
-    So reversals are recorded while nobody records credits. Locked before anything else, so that nobody waits for it
-    with something in hand.
-    """
-    if any(isinstance(fact, Reversal) for fact in facts):
-        lock_for_transaction(connection, NamedLock.REVERSALS, shared=False)
-    elif any(isinstance(fact, Credit) for fact in facts):
-        lock_for_transaction(connection, NamedLock.REVERSALS, shared=True)
+def _insert_events(unit: Unit, arrivals: Sequence[Arrival], source: str) -> dict[str, Event]:
+    """Insert the events; returns those that are new, by id, in the order in which they came."""
+    first: dict[str, Arrival] = {}
+    for arrival in arrivals:
+        first.setdefault(arrival.event.event_id, arrival)
+    rows = [
+        {
+            "event_id": event_id,
+            "source": source,
+            "subscription": arrival.event.subscription[:64],
+            "log_type": arrival.event.log_type[:64],
+            "subject": arrival.event.subject,
+            "outcome": _expected_outcome(arrival.event, unit.policy),
+            "reason": arrival.event.unreadable,
+            "digital_signature": arrival.digital_signature,
+            "body": arrival.event.body,
+            "received_at": unit.now,
+        }
+        # In the order of their ids: two transactions that insert the same events must not wait for each other.
+        for event_id, arrival in sorted(first.items())
+    ]
+    if not rows:
+        return {}
+    statement = insert_or_skip(inbox_events, unit.connection.dialect.name, "event_id")
+    new = set(unit.connection.execute(statement, rows).scalars())
+    return {event_id: arrival.event for event_id, arrival in first.items() if event_id in new}
 
 
 def _expected_outcome(event: Event, policy: ForwardingPolicy) -> Outcome:
+    """What becomes of an event, unless the database knows its subject already."""
     if event.unreadable is not None:
         return Outcome.UNREADABLE
     match event.fact:
-        case Credit():
-            disposition = policy.disposition(event.fact)
+        case Credit() as credit:
+            disposition = policy.disposition(credit)
             return Outcome.CREDIT if disposition == "forward" else Outcome(disposition)
         case Reversal():
             return Outcome.REVERSAL
-        case TransferNews():
+        case BankReport():
             return Outcome.TRANSFER_NEWS
         case None:
             return Outcome.NO_INTEREST
 
 
-def _record_fact(
-    connection: Connection,
-    event: Event,
-    policy: ForwardingPolicy,
-    expected: Outcome,
-    now: datetime,
-    ask_first: bool,
-) -> Outcome:
-    match event.fact:
-        case Credit() as credit:
-            return _record_credit(connection, credit, event.event_id, policy, expected, now, ask_first)
-        case Reversal() as reversal:
-            _record_reversal(connection, reversal, now)
-        case TransferNews() as news:
-            if not record_news(connection, news, policy, now):
-                return Outcome.NO_INTEREST
-        case None if event.unreadable is not None:
-            detail = f"signed by the bank but not readable: {event.unreadable}"
-            raise_attention(connection, AttentionKind.UNREADABLE_EVENT, event.event_id, detail, now)
-    return expected
-
-
-def _record_credit(
-    connection: Connection,
-    credit: Credit,
-    event_id: str,
-    policy: ForwardingPolicy,
-    expected: Outcome,
-    now: datetime,
-    ask_first: bool,
-) -> Outcome:
-    disposition = policy.disposition(credit)
-    if not _insert_credit_rows(connection, [_credit_row(event_id, credit)], disposition, now):
-        return _judge_repeated_credit(connection, credit, now)
-    _count_credits(connection, [credit], now)
-    if disposition != "forward":
-        totals.add(connection, "credits.not_forwarded", 1, credit.net_centavos)
-    if expected == Outcome.NOTHING_TO_FORWARD:
-        detail = f"{credit.gross_centavos} centavos received, {credit.fee_centavos} charged: nothing is left"
-        raise_attention(
-            connection, AttentionKind.NOTHING_TO_FORWARD, credit.invoice_id, detail, now, credit.invoice_id
+def _correct_outcomes(unit: Unit, events: dict[str, Event], receipts: dict[str, Receipt]) -> None:
+    """Write the outcomes that differ from the expected ones, with which the rows were inserted."""
+    rows = [
+        {"_event_id": event_id, "outcome": receipts[event_id].outcome}
+        for event_id, event in events.items()
+        if receipts[event_id].outcome != _expected_outcome(event, unit.policy)
+    ]
+    if rows:
+        unit.connection.execute(
+            update(inbox_events).where(inbox_events.c.event_id == bindparam("_event_id")), rows
         )
-    if expected == Outcome.CREDIT:
-        _forward(connection, credit, policy, now, ask_first)
-    return expected
 
 
-def _forward(
-    connection: Connection, credit: Credit, policy: ForwardingPolicy, now: datetime, ask_first: bool
-) -> None:
-    # A reversal may have arrived first: events come in any order.
-    recorded = _CREDIT.run(connection, {"invoice": credit.invoice_id}).one()
-    owed = owed_centavos(connection, recorded)
-    if owed < credit.net_centavos:
-        withhold(connection, credit.invoice_id, credit.net_centavos - owed)
-    if owed > 0:
-        create_first_transfer(connection, recorded, owed, policy, now, ask_first)
+def _meet_again(unit: Unit, events: Sequence[Event], receipts: dict[str, Receipt]) -> None:
+    """A repeated event has no second effect. One that could not be read when it first came has its first.
+
+    Only for the same bytes, which a newer program may read: the bank does not change an event, so other bytes under its
+    id stay with a person.
+    """
+    readable = {event.event_id: event for event in events if event.unreadable is None}
+    if not readable:
+        return
+    query = (
+        select(inbox_events.c.event_id, inbox_events.c.body)
+        .where(inbox_events.c.event_id.in_(readable), inbox_events.c.outcome == Outcome.UNREADABLE)
+        .with_for_update()
+    )
+    for row in unit.connection.execute(query).all():
+        event = readable[row.event_id]
+        if bytes(row.body) == event.body:
+            receipts[row.event_id] = record_stored(unit, event, Outcome.UNREADABLE)
 
 
-def _judge_repeated_credit(connection: Connection, credit: Credit, now: datetime) -> Outcome:
+def _close_unreadable_of(unit: Unit, events: Sequence[Event]) -> None:
+    """What an unreadable event would have reported has come in another way: its attention is closed."""
+    told = {(each.subject, each.subscription, each.log_type) for each in events if each.fact is not None}
+    subjects = {subject for subject, _, _ in told if subject is not None}
+    if not subjects:
+        return
+    query = select(
+        inbox_events.c.event_id,
+        inbox_events.c.subject,
+        inbox_events.c.subscription,
+        inbox_events.c.log_type,
+    ).where(
+        inbox_events.c.subject.in_(subjects), inbox_events.c.outcome == Outcome.UNREADABLE, made_no_credit
+    )
+    for row in unit.connection.execute(query).all():
+        if (row.subject, row.subscription, row.log_type) in told:
+            resolve_attention(unit.connection, AttentionKind.UNREADABLE_EVENT, row.event_id, unit.now)
+
+
+def _keep_credits_and_reversals_apart(unit: Unit, events: Sequence[Event]) -> None:
+    """A credit and its reversal may come at the same moment through two processes; neither would see the other.
+
+    So reversals are recorded while no one records credits. Locked before anything else, so that no one waits for it
+    while holding a lineage.
+    """
+    if any(isinstance(event.fact, Reversal) for event in events):
+        lock_for_transaction(unit.connection, NamedLock.REVERSALS, shared=False)
+    elif any(isinstance(event.fact, Credit) for event in events):
+        lock_for_transaction(unit.connection, NamedLock.REVERSALS, shared=True)
+
+
+# --- below: what follows from them ---
+
+
+def _record_reversals(unit: Unit, events: Sequence[Event]) -> set[str]:
+    """Insert the reversals; returns the invoice ids of those that are new."""
+    rows = [
+        {
+            "log_id": event.fact.log_id,
+            "invoice_id": event.fact.invoice_id,
+            "remaining_centavos": event.fact.remaining_centavos,
+            "reversed_at": event.fact.reversed_at,
+            "recorded_at": unit.now,
+        }
+        for event in events
+        if isinstance(event.fact, Reversal)
+    ]
+    if not rows:
+        return set()
+    statement = insert_or_skip(reversals, unit.connection.dialect.name, "invoice_id")
+    return set(unit.connection.execute(statement, rows).scalars())
+
+
+def _record_credits(unit: Unit, events: Sequence[Event], *, ask_first: bool) -> dict[str, Receipt]:
+    """Insert the credits, and queue the transfers of those that are new; what came again is judged."""
+    facts = {event.event_id: event.fact for event in events if isinstance(event.fact, Credit)}
+    if not facts:
+        return {}
+    rows = [
+        {
+            "event_id": event_id,
+            "invoice_id": credit.invoice_id,
+            "log_id": credit.log_id,
+            "gross_centavos": credit.gross_centavos,
+            "fee_centavos": credit.fee_centavos,
+            "net_centavos": credit.net_centavos,
+            "withheld_centavos": 0,
+            "disposition": unit.policy.disposition(credit),
+            "credited_at": credit.credited_at,
+            "recorded_at": unit.now,
+        }
+        # In the order in which lineages are locked; within one, the first that came is the one that is forwarded.
+        for event_id, credit in sorted(facts.items(), key=lambda item: item[1].invoice_id)
+    ]
+    statement = insert_or_skip(credits, unit.connection.dialect.name, "event_id", *CREDIT_COLUMNS)
+    new = {row[0]: StoredCredit(*row[1:]) for row in unit.connection.execute(statement, rows)}
+    _forward(
+        unit, [credit for credit in new.values() if credit.disposition == "forward"], ask_first=ask_first
+    )
+    receipts = {}
+    for event_id, credit in facts.items():
+        if event_id not in new:
+            outcome = _judge_repeated_credit(unit, credit)
+        elif (disposition := new[event_id].disposition) == "forward":
+            outcome = Outcome.CREDIT
+        else:
+            outcome = Outcome(disposition)
+        if outcome == Outcome.NOTHING_TO_FORWARD:
+            detail = (
+                f"{credit.gross_centavos} centavos received, {credit.fee_centavos} charged: nothing is left"
+            )
+            _raise(unit, AttentionKind.NOTHING_TO_FORWARD, credit.invoice_id, detail, credit.invoice_id)
+        receipts[event_id] = Receipt(event_id, outcome, credit.invoice_id, credit.net_centavos)
+    return receipts
+
+
+def _forward(unit: Unit, new: Sequence[StoredCredit], *, ask_first: bool) -> None:
+    """Queue the transfers of new credits. A reversal may have come first: events come in any order."""
+    lineages = {credit.invoice_id: Lineage(unit, credit) for credit in new}
+    for invoice_id, remaining in remaining_centavos(unit, lineages).items():
+        lineages[invoice_id].remaining_centavos = remaining
+    for lineage in lineages.values():
+        lineage.create_first(ask_first=ask_first)
+    save(unit, lineages.values())
+
+
+def _judge_repeated_credit(unit: Unit, credit: Credit) -> Outcome:
     """The same log again (two webhooks, or reconciliation) is harmless; anything else is for a person."""
-    known = connection.execute(
+    known = unit.connection.execute(
         select(credits).where(
             (credits.c.invoice_id == credit.invoice_id) | (credits.c.log_id == credit.log_id)
         )
@@ -407,65 +361,37 @@ def _judge_repeated_credit(connection: Connection, credit: Credit, now: datetime
         f"{credit.fee_centavos}; log {known[0].log_id} had credited {known[0].gross_centavos}. "
         "Only the first is forwarded"
     )
-    raise_attention(connection, AttentionKind.SECOND_CREDIT, credit.log_id, detail, now, credit.invoice_id)
+    _raise(unit, AttentionKind.SECOND_CREDIT, credit.log_id, detail, known[0].invoice_id)
     return Outcome.SECOND_CREDIT
 
 
-def _record_reversal(connection: Connection, reversal: Reversal, now: datetime) -> None:
-    row = {
-        "log_id": reversal.log_id,
-        "invoice_id": reversal.invoice_id,
-        "remaining_centavos": reversal.remaining_centavos,
-        "reversed_at": reversal.reversed_at,
-        "recorded_at": now,
-    }
-    if insert_new(connection, reversals, [row], "log_id"):
-        apply_reversal(connection, reversal.invoice_id, now)
+def _apply_to_lineages(
+    unit: Unit, events: Sequence[Event], reversed_ids: Collection[str]
+) -> dict[str, Receipt]:
+    """Let reversals and the bank's reports take their effect on the lineages that they are about."""
+    reports = {event.event_id: event.fact for event in events if isinstance(event.fact, BankReport)}
+    readings = {event_id: read_external_id(fact.transfer.external_id) for event_id, fact in reports.items()}
+    invoice_ids = {reading[0] for reading in readings.values() if reading} | set(reversed_ids)
+    lineages = load_lineages(unit, invoice_ids, [fact.transfer.id for fact in reports.values()])
+    receipts = {}
+    for event_id, report in reports.items():
+        reading = readings[event_id]
+        lineage = lineages.get(reading[0]) if reading else None
+        if lineage is None:
+            receipts[event_id] = Receipt(event_id, Outcome.NO_INTEREST, report.transfer.id)
+            continue
+        settled_before = lineage.settled_after_seconds
+        apply_report(lineage, report)
+        settled = lineage.settled_after_seconds if settled_before is None else None
+        receipts[event_id] = Receipt(
+            event_id, Outcome.TRANSFER_NEWS, report.transfer.id, settled_after_seconds=settled
+        )
+    for invoice_id in reversed_ids:
+        if invoice_id in lineages:
+            lineages[invoice_id].apply_reversal()
+    save(unit, lineages.values())
+    return receipts
 
 
-# --- the statements, built once: building one anew costs three times as much as running it ---
-
-_INSERT_EVENTS = InsertMany(
-    inbox_events,
-    *("event_id", "subscription", "log_type", "subject", "outcome", "reason", "digital_signature", "body"),
-    shared=("source", "received_at"),
-)
-_INSERT_CREDITS = InsertMany(
-    credits,
-    *("invoice_id", "log_id", "event_id", "gross_centavos", "fee_centavos", "net_centavos", "credited_at"),
-    shared=("withheld_centavos", "disposition", "recorded_at"),
-)
-_KNOWN_EVENTS = SelectAmong(select(inbox_events.c.event_id), inbox_events.c.event_id)
-_REVERSED = SelectAmong(select(reversals.c.invoice_id), reversals.c.invoice_id)
-_KNOWN_CREDITS = SelectAmong(
-    select(credits.c.invoice_id, credits.c.log_id), credits.c.invoice_id, credits.c.log_id
-)
-_CREDIT = Prepared(select(credits).where(credits.c.invoice_id == bindparam("invoice")))
-_STORED = Prepared(
-    select(inbox_events.c.outcome, inbox_events.c.body)
-    .where(inbox_events.c.event_id == bindparam("event_id"))
-    .with_for_update()
-)
-_UNREADABLE_OF = Prepared(
-    select(inbox_events.c.event_id).where(
-        inbox_events.c.subject == bindparam("subject"),
-        inbox_events.c.subscription == bindparam("subscription"),
-        inbox_events.c.log_type == bindparam("log_type"),
-        inbox_events.c.outcome == Outcome.UNREADABLE,
-        made_no_credit,
-    )
-)
-_REREAD = Prepared(
-    update(inbox_events)
-    .where(inbox_events.c.event_id == bindparam("which"))
-    .values(
-        {
-            name: bindparam(f"new_{name}", type_=inbox_events.c[name].type)
-            for name in ("subscription", "log_type", "subject", "outcome", "reason")
-        }
-    )
-)
-_KNOWN_LOGS = union_all(
-    select(credits.c.log_id).where(credits.c.log_id.in_(bindparam("ids", expanding=True))),
-    select(reversals.c.log_id).where(reversals.c.log_id.in_(bindparam("ids", expanding=True))),
-)
+def _raise(unit: Unit, kind: AttentionKind, subject: str, detail: str, invoice_id: str | None = None) -> None:
+    raise_attention(unit.connection, kind, subject, detail, unit.now, invoice_id)

@@ -1,158 +1,659 @@
-"""All transfers of one credit: locked and read, and what an operator's act does to one of them.
+"""All that is known of one credit, loaded together, changed in memory, and saved together.
 
-Whoever changes a lineage locks its credit first, then reads its transfers. All functions run in the caller's
-transaction.
+Whoever changes a lineage loads it here: its credit is locked first, then its transfers, always in the order of the
+invoice ids, so that two transactions never wait for each other. Every change of a transfer's state is an UPDATE guarded
+by the state and the attempt that were loaded, and its row count is checked. ``save`` writes any number of lineages with
+a handful of statements.
 """
 
 import json
-from collections.abc import Sequence
-from datetime import datetime
+from collections.abc import Collection
+from dataclasses import asdict, dataclass, field, fields
+from datetime import datetime, timedelta
+from typing import Any
 
-from sqlalchemy import Connection, and_, bindparam, func, select
+from sqlalchemy import bindparam, func, insert, or_, select, update
 
-from payments.ledger.attention import AttentionKind, resolve_attention
-from payments.ledger.state_changes import ABANDONED, RETRIED, move, write_history
+from payments.credit import owed_centavos
+from payments.ledger.attention import AttentionKind
+from payments.ledger.unit import Unit
 from payments.lineage import Sighting
-from payments.storage.database import mark_due
-from payments.storage.prepared import Prepared, Row
-from payments.storage.schema import bank_transfers, credits, is_live, transfers
-from payments.transfer import TransferState, read_external_id
+from payments.storage.database import insert_into, insert_or_skip
+from payments.storage.schema import (
+    attentions,
+    bank_transfers,
+    credits,
+    destinations,
+    reversals,
+    transfer_history,
+    transfers,
+)
+from payments.transfer import (
+    LIVE_STATES,
+    LOST_STATUSES,
+    ORIGINS,
+    BankStatus,
+    BankTransfer,
+    Destination,
+    TransferState,
+    external_id_for,
+    read_external_id,
+    reissue_delay,
+)
 
 # More than REISSUE_MAX can ask for (20). An operator's retries end there too: what failed so often is paid by hand.
 GENERATIONS_MAX = 24
 
-
-def lock_lineage(connection: Connection, invoice_id: str) -> Row | None:
-    """The credit, locked: on PostgreSQL whoever changes a lineage holds its credit's row. (SQLite locks all.)"""
-    return _LOCK_CREDIT.run(connection, {"invoice": invoice_id}).one_or_none()
-
-
-def owner_of(connection: Connection, external_id: str) -> Row | None:
-    """The credit (its invoice_id and number) that a transfer of ours forwards, without any lock; None: not ours."""
-    return _find(connection, _OWNER_OF, external_id)
+# A later status of the bank replaces an earlier one, never the other way round: events come in any order.
+_RANK = {str(BankStatus.CREATED): 1, str(BankStatus.PROCESSING): 2}
+_FINAL_RANK = 3
 
 
-def lineage_of(connection: Connection, external_id: str) -> int | None:
-    """The number of the credit whose lineage an external_id is of, in our books or not; None when of none of ours."""
-    owner = owner_of(connection, external_id)
-    if owner is not None:
-        return int(owner.number)
-    reading = read_external_id(external_id)
-    if reading is None:
-        return None
-    credit = _CREDIT.run(connection, {"invoice": reading[0]}).one_or_none()
-    return None if credit is None else int(credit.number)
+@dataclass(slots=True)
+class StoredCredit:
+    """A credit as it is stored. Amounts in centavos; ``withheld_centavos`` was reversed before it was sent."""
+
+    number: int
+    invoice_id: str
+    gross_centavos: int
+    fee_centavos: int
+    net_centavos: int
+    withheld_centavos: int
+    disposition: str
+    recorded_at: datetime
 
 
-def latest_generation(connection: Connection, credit_number: int) -> int:
-    """How many transfers the lineage has had; there is at least one."""
-    return int(_LATEST_GENERATION.run(connection, {"credit": credit_number}).scalar_one())
+@dataclass(slots=True)
+class Transfer:
+    """A transfer as it is stored. ``id`` is 0 until it is saved."""
+
+    id: int
+    credit_number: int
+    invoice_id: str
+    generation: int
+    external_id: str
+    amount_centavos: int
+    destination_id: int
+    state: str
+    attempt: int
+    calls: int
+    call_tag: str | None
+    due_at: datetime
+    lease_expires_at: datetime | None
+    bank_transfer_id: str | None
+    reason: str | None
+    created_at: datetime
+    sent_at: datetime | None
+    settled_at: datetime | None
+    retried_at: datetime | None
+    abandoned_at: datetime | None
+
+    @property
+    def is_live(self) -> bool:
+        """True when it is the one transfer that stands for the credit."""
+        return self.state in LIVE_STATES
 
 
-def transfer_of(connection: Connection, external_id: str) -> Row | None:
-    """The transfer with this external_id, locked; None when it is not ours."""
-    return _find(connection, _BY_EXTERNAL_ID, external_id)
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """One line of a transfer's history: what happened, its state and attempt then, and perhaps a detail."""
+
+    transfer: Transfer
+    fact: str
+    state: str
+    attempt: int
+    detail: str | None
 
 
-def live_of(connection: Connection, credit_number: int) -> Row | None:
-    """The one transfer of a credit that is not failed or stopped, locked; None when there is none."""
-    return _LIVE_OF.run(connection, {"credit": credit_number}).one_or_none()
+@dataclass(slots=True)
+class Lineage:
+    """One credit, all its transfers by generation, all that the bank has said of them, and what is open about it."""
 
+    unit: Unit
+    credit: StoredCredit
+    remaining_centavos: int | None = None  # of the invoice, after its lowest reversal; None without one
+    transfers: list[Transfer] = field(default_factory=list)
+    sightings: dict[str, Sighting] = field(default_factory=dict)  # by the bank's transfer id
+    strangers: dict[str, Sighting] = field(
+        default_factory=dict
+    )  # that carry our tag, and none of our external_ids
+    open_attentions: set[tuple[str, str]] = field(default_factory=set)  # kind and subject
+    settled_after_seconds: float | None = None  # set when it was settled in this unit of work
+    # What save() has to write, and what its guarded updates must find.
+    _found: dict[int, tuple[str, int]] = field(
+        default_factory=dict
+    )  # state and attempt, by the transfer's id
+    _facts: list[Fact] = field(default_factory=list)
+    _amounts_sighted: dict[str, int] = field(default_factory=dict)
+    _raised: list[tuple[str, str, str]] = field(default_factory=list)
+    _resolved: list[tuple[str, str]] = field(default_factory=list)
+    _withheld_before: int = 0
 
-def sightings_of(connection: Connection, credit_number: int) -> list[Sighting]:
-    """All that the bank has said of the transfers of a credit, ours or a twin."""
-    return [
-        Sighting(
-            row.bank_transfer_id,
-            row.external_id,
-            row.status,
-            None if row.errors is None else tuple(json.loads(row.errors)),
+    def __post_init__(self) -> None:
+        self._withheld_before = self.credit.withheld_centavos
+
+    # --- reading ---
+
+    @property
+    def owed_centavos(self) -> int:
+        """What is to be forwarded, given the reversals: never more than the net, never below zero."""
+        if self.credit.disposition != "forward":
+            return 0
+        return owed_centavos(self.credit.net_centavos, self.credit.fee_centavos, self.remaining_centavos)
+
+    @property
+    def live(self) -> Transfer | None:
+        """The one transfer that is not failed or stopped; None when there is none."""
+        return next((transfer for transfer in self.transfers if transfer.is_live), None)
+
+    def find(self, external_id: str) -> Transfer | None:
+        """The transfer of ours with this external_id; None when there is none."""
+        return next((each for each in self.transfers if each.external_id == external_id), None)
+
+    # --- what the bank says ---
+
+    def sight(self, there: BankTransfer, errors: tuple[str, ...] | None = None) -> None:
+        """Keep what the bank says of one of its transfers; a final status stays, reasons are added.
+
+        It may be none of ours and only carry our tag: then it is kept, but not as one of this lineage.
+        """
+        reading = read_external_id(there.external_id)
+        is_ours = reading is not None and reading[0] == self.credit.invoice_id
+        kept = self.sightings if is_ours else self.strangers
+        status = there.status[:24]  # the columns' width; the bank's own words are shorter
+        if (known := kept.get(there.id)) is not None:
+            status = status if _rank(status) > _rank(known.status) else known.status
+            errors = known.errors if errors is None else errors
+        kept[there.id] = Sighting(there.id, there.external_id[:96], status, errors)
+        self._amounts_sighted[there.id] = there.amount_centavos
+
+    # --- what becomes of a transfer ---
+
+    def create_first(self, *, ask_first: bool) -> None:
+        """Create the pending transfer of a credit that was just recorded, due now; nothing when nothing is owed.
+
+        ``ask_first``: the bank may know a transfer of this credit that the database does not (an older copy was
+        restored, or another deployment was at work), so nothing is sent before a look-up: it counts as attempted.
+        """
+        owed = self.owed_centavos
+        self.credit.withheld_centavos = self.credit.net_centavos - owed
+        if owed > 0:
+            self._create(1, owed, self.unit.now, attempt=1 if ask_first else 0)
+
+    def move(
+        self, transfer: Transfer, state: TransferState, fact: str, detail: str | None, **new: Any
+    ) -> None:
+        """Change a transfer's state; ``fact`` goes into its history. A change that no rule knows is a bug."""
+        if transfer.state not in ORIGINS[state]:
+            raise AssertionError(f"{transfer.external_id} is {transfer.state}, and cannot become {state}")
+        self.change(transfer, fact, detail, state=state, lease_expires_at=None, **new)
+
+    def change(self, transfer: Transfer, fact: str | None, detail: str | None, **new: Any) -> None:
+        """Change a transfer's columns; ``fact``, if there is one, goes into its history."""
+        self._found.setdefault(transfer.id, (transfer.state, transfer.attempt))
+        for name, value in new.items():
+            setattr(transfer, name, value)
+        if fact is not None:
+            self._facts.append(Fact(transfer, fact, transfer.state, transfer.attempt, detail))
+
+    def settle(self, transfer: Transfer, bank_transfer_id: str) -> None:
+        """The bank has paid this transfer: final, and nothing of its lineage waits for a person any more."""
+        now = self.unit.now
+        self.move(
+            transfer,
+            TransferState.SETTLED,
+            "settled",
+            f"the bank's id is {bank_transfer_id}",
+            bank_transfer_id=bank_transfer_id,
+            sent_at=transfer.sent_at or now,
+            settled_at=now,
         )
-        for row in _SIGHTINGS_OF.run(connection, {"credit": credit_number})
-    ]
+        self.settled_after_seconds = (now - self.credit.recorded_at).total_seconds()
+        self._stop_waiting(transfer)
+        for generation in range(1, transfer.generation + 1):
+            self.resolve(AttentionKind.TRANSFER_DEAD, external_id_for(self.credit.invoice_id, generation))
+
+    def fail_and_reissue(self, transfer: Transfer, reason: str) -> None:
+        """This external_id is spent. Queue the next generation; it is looked up before it is sent."""
+        # An earlier generation that was found alive and revived may fail after later ones were made and stopped.
+        latest = self.transfers[-1].generation
+        # An operator who retries a dead transfer grants it one replacement beyond REISSUE_MAX, and wants it now. The
+        # replacement was not retried itself: should it fail too, it is dead.
+        was_retried = transfer.retried_at is not None
+        policy = self.unit.policy
+        if latest >= GENERATIONS_MAX or (latest > policy.reissue_max and not was_retried):
+            detail = f"no reissue is left after {latest} transfers, the last failed: {reason}"
+            self.mark_dead(transfer, reason, detail)
+            return
+        self.move(transfer, TransferState.FAILED, "failed", reason, reason=reason)
+        self._stop_waiting(transfer)
+        owed = self.owed_centavos
+        self.credit.withheld_centavos = self.credit.net_centavos - owed
+        if owed < transfer.amount_centavos:
+            self.resolve(AttentionKind.REVERSED_AFTER_SENDING, self.credit.invoice_id)
+        if owed > 0:
+            delay = reissue_delay(latest + 1, policy.retry_base_seconds, policy.retry_max_seconds)
+            self._create(
+                latest + 1, owed, self.unit.now + (timedelta(0) if was_retried else delay), attempt=0
+            )
+
+    def mark_dead(self, transfer: Transfer, reason: str, detail: str | None = None) -> None:
+        """Only a person may move it now: raise it, with ``detail`` if that says more than the reason."""
+        self.move(transfer, TransferState.DEAD, "dead", detail or reason, reason=reason)
+        self._stop_waiting(transfer)
+        self.raise_attention(AttentionKind.TRANSFER_DEAD, transfer.external_id, detail or reason)
+
+    def stop_for(self, transfer: Transfer, living: Transfer) -> None:
+        """Withdraw a reissue that the bank does not have, because an earlier transfer turned out to live."""
+        reason = f"{living.external_id} lives at the bank"
+        self.move(transfer, TransferState.STOPPED, "stopped", reason, reason=reason)
+        self._stop_waiting(transfer)
+        self.resolve(AttentionKind.TRANSFER_DEAD, transfer.external_id)
+
+    def withhold_all_but(self, transfer: Transfer) -> None:
+        """This transfer is the one that pays: withhold of the credit what it leaves over."""
+        self.credit.withheld_centavos = self.credit.net_centavos - transfer.amount_centavos
+
+    def apply_outcome(self, transfer: Transfer) -> None:
+        """Catch up with an outcome that was reported before we knew that the transfer was ours."""
+        seen = self.sightings.get(transfer.bank_transfer_id or "")
+        if seen is None:
+            return
+        if seen.status == BankStatus.SUCCESS:
+            self.settle(transfer, seen.bank_transfer_id)
+        elif seen.status in LOST_STATUSES:
+            self.fail_and_reissue(transfer, "; ".join(seen.errors or ()) or f"the bank reports {seen.status}")
+
+    def apply_reversal(self) -> None:
+        """Let the reversals on record bear on the credit: stop or lower what was not sent, claim back what was."""
+        live, owed = self.live, self.owed_centavos
+        if self.credit.disposition != "forward" or live is None or live.amount_centavos <= owed:
+            return
+        if live.state == TransferState.PENDING and live.calls == 0:
+            self.lower(live)
+            return
+        self.raise_attention(
+            AttentionKind.REVERSED_AFTER_SENDING,
+            self.credit.invoice_id,
+            f"{live.amount_centavos - owed} centavos were reversed by the bank after transfer {live.external_id} "
+            f"({live.state}) had been sent or may have been",
+        )
+
+    def lower(self, transfer: Transfer) -> None:
+        """Lower a transfer that the bank does not have to what is owed, or stop it when nothing is."""
+        owed = self.owed_centavos
+        if owed == 0:
+            reason = "the credit was reversed before it was sent"
+            self.move(transfer, TransferState.STOPPED, "stopped", reason, reason=reason)
+        else:
+            self.change(transfer, "lowered", f"to {owed} centavos by a reversal", amount_centavos=owed)
+        self.credit.withheld_centavos = self.credit.net_centavos - owed
+
+    # --- what an operator does to a transfer ---
+
+    def retry(self, dead: Transfer, detail: str) -> None:
+        """A dead transfer becomes pending, due now. It counts as an attempt, so it is never taken for a fresh one:
+
+        the bank is asked for its whole lineage before anything is sent, and whoever held it before is fenced off.
+        """
+        now = self.unit.now
+        self.move(
+            dead,
+            TransferState.PENDING,
+            "retried",
+            detail,
+            due_at=now,
+            attempt=dead.attempt + 1,
+            retried_at=now,
+        )
+        self.unit.has_due = True
+        self.resolve(AttentionKind.TRANSFER_DEAD, dead.external_id)
+
+    def expedite(self, waiting: Transfer, detail: str) -> None:
+        """A pending transfer that waits is due now; whether it must be looked up first does not change."""
+        self.change(waiting, "expedited", detail, due_at=self.unit.now)
+        self.unit.has_due = True
+
+    def abandon(self, dead: Transfer, detail: str) -> None:
+        """A dead transfer stays dead for good; only the bank's own success can still move it."""
+        self.change(dead, "abandoned", detail, reason=detail, abandoned_at=self.unit.now)
+        self.resolve(AttentionKind.TRANSFER_DEAD, dead.external_id)
+
+    # --- what a person should look at ---
+
+    def raise_attention(self, kind: AttentionKind, subject: str, detail: str) -> None:
+        """Raise it unless it is open already."""
+        if (kind, subject) not in self.open_attentions:
+            self.open_attentions.add((kind, subject))
+            self._raised.append((kind, subject, detail))
+
+    def resolve(self, kind: AttentionKind, subject: str) -> None:
+        """Close it if it is open."""
+        if (kind, subject) in self.open_attentions:
+            self.open_attentions.remove((kind, subject))
+            self._resolved.append((kind, subject))
+
+    # --- below ---
+
+    def _stop_waiting(self, transfer: Transfer) -> None:
+        """It waits for the bank no more, whatever came of it."""
+        for kind in (AttentionKind.TRANSFER_STUCK, AttentionKind.TRANSFER_UNSETTLED):
+            self.resolve(kind, transfer.external_id)
+
+    def _create(self, generation: int, amount_centavos: int, due_at: datetime, attempt: int) -> None:
+        self.unit.has_due = True
+        self.transfers.append(
+            Transfer(
+                id=0,
+                credit_number=self.credit.number,
+                invoice_id=self.credit.invoice_id,
+                generation=generation,
+                external_id=external_id_for(self.credit.invoice_id, generation),
+                amount_centavos=amount_centavos,
+                destination_id=0,
+                state=TransferState.PENDING,
+                attempt=attempt,
+                calls=0,
+                call_tag=None,
+                due_at=due_at,
+                lease_expires_at=None,
+                bank_transfer_id=None,
+                reason=None,
+                created_at=self.unit.now,
+                sent_at=None,
+                settled_at=None,
+                retried_at=None,
+                abandoned_at=None,
+            )
+        )
 
 
-def lock_owner(connection: Connection, external_id: str) -> Row | None:
-    """The transfer, with its lineage locked, so that nobody else moves it meanwhile; None when it is not ours."""
-    owner = owner_of(connection, external_id)
-    if owner is None:
-        return None
-    lock_lineage(connection, owner.invoice_id)
-    return transfer_of(connection, external_id)
+def _rank(status: str) -> int:
+    return _RANK.get(status, _FINAL_RANK)
 
 
-def lineage_facts(connection: Connection, invoice_id: str) -> tuple[Row, int, Sequence[Sighting]]:
-    """A credit, its latest generation, and all that the bank has said of its transfers."""
-    credit = lock_lineage(connection, invoice_id)
-    assert credit is not None  # a transfer has its credit
-    return credit, latest_generation(connection, credit.number), sightings_of(connection, credit.number)
+# --- from the database into memory, and back ---
+
+# StoredCredit and Transfer have a field for each column that is read, in this order.
+CREDIT_COLUMNS = [each.name for each in fields(StoredCredit)]
+TRANSFER_COLUMNS = [transfers.c[each.name] for each in fields(Transfer)]
+
+# What may change of a transfer once it is there.
+_CHANGING = (
+    *(
+        "state",
+        "amount_centavos",
+        "attempt",
+        "calls",
+        "call_tag",
+        "due_at",
+        "lease_expires_at",
+        "bank_transfer_id",
+    ),
+    *("reason", "sent_at", "settled_at", "retried_at", "abandoned_at"),
+)
 
 
-def _find(connection: Connection, statement: Prepared, external_id: str) -> Row | None:
-    """What a statement finds of the transfer with this external_id, by its credit's number and its generation."""
-    reading = read_external_id(external_id)
-    if reading is None:
-        return None
-    key = {"invoice": reading[0], "generation": reading[1], "external_id": external_id}
-    return statement.run(connection, key).one_or_none()
+def load_lineages(
+    unit: Unit, invoice_ids: Collection[str], bank_ids: Collection[str] = ()
+) -> dict[str, Lineage]:
+    """Lock and load the lineages of these invoices, by invoice id; those without a credit of ours are left out.
 
-
-# --- what an operator's act does to a transfer, with its lineage locked (acts.py) ---
-
-
-def revive(connection: Connection, dead: Row, detail: str, now: datetime) -> None:
-    """A dead transfer becomes pending, due now. It counts as an attempt, so it is never taken for a fresh one:
-
-    the bank is asked for its whole lineage before anything is sent, and whoever held it before is fenced off.
+    ``bank_ids``: of transfers that are about to be sighted. The bank may have named one before its credit was recorded.
     """
-    row = move(
-        connection,
-        dead,
-        (TransferState.DEAD,),
-        TransferState.PENDING,
-        due_at=now,
-        attempt=dead.attempt + 1,
-        retried_at=now,
+    if not invoice_ids:
+        return {}
+    connection = unit.connection
+    lineages = {
+        row.invoice_id: Lineage(unit, StoredCredit(*row))
+        for row in connection.execute(
+            select(*(credits.c[name] for name in CREDIT_COLUMNS))
+            .where(credits.c.invoice_id.in_(invoice_ids))
+            .order_by(credits.c.invoice_id)
+            .with_for_update()
+        )
+    }
+    if not lineages:
+        return {}
+    by_number = {lineage.credit.number: lineage for lineage in lineages.values()}
+    for row in connection.execute(
+        select(*TRANSFER_COLUMNS)
+        .where(transfers.c.credit_number.in_(by_number))
+        .order_by(transfers.c.credit_number, transfers.c.generation)
+        .with_for_update()
+    ):
+        by_number[row.credit_number].transfers.append(Transfer(*row))
+    for row in connection.execute(
+        select(bank_transfers)
+        .where(
+            or_(
+                bank_transfers.c.credit_number.in_(by_number), bank_transfers.c.bank_transfer_id.in_(bank_ids)
+            )
+        )
+        .with_for_update()
+    ):
+        _place(row, lineages)
+    for invoice_id, remaining in remaining_centavos(unit, lineages).items():
+        lineages[invoice_id].remaining_centavos = remaining
+    for row in connection.execute(
+        select(attentions.c.invoice_id, attentions.c.kind, attentions.c.subject).where(
+            attentions.c.invoice_id.in_(lineages), attentions.c.resolved_at.is_(None)
+        )
+    ):
+        lineages[row.invoice_id].open_attentions.add((row.kind, row.subject))
+    return lineages
+
+
+def remaining_centavos(unit: Unit, invoice_ids: Collection[str]) -> dict[str, int]:
+    """What is left of these invoices after their lowest reversal; those that were not reversed are left out."""
+    query = (
+        select(reversals.c.invoice_id, func.min(reversals.c.remaining_centavos))
+        .where(reversals.c.invoice_id.in_(invoice_ids))
+        .group_by(reversals.c.invoice_id)
     )
-    write_history(connection, [(row, RETRIED, detail)], now)
-    mark_due(connection)
-    resolve_attention(connection, AttentionKind.TRANSFER_DEAD, row.external_id, now)
+    return {invoice_id: int(remaining) for invoice_id, remaining in unit.connection.execute(query)}
 
 
-def hurry(connection: Connection, waiting: Row, detail: str, now: datetime) -> None:
-    """A pending transfer that waits is due now; whether it must be looked up first does not change."""
-    row = move(connection, waiting, (TransferState.PENDING,), TransferState.PENDING, due_at=now)
-    write_history(connection, [(row, "hurried", detail)], now)
-    mark_due(connection)
+def save(unit: Unit, lineages: Collection[Lineage]) -> None:
+    """Write what was changed. Raises AssertionError, a bug, when a row is not as it was loaded under its lock."""
+    _save_sightings(unit, lineages)
+    _save_transfers(unit, lineages)
+    _save_facts(unit, lineages)
+    _save_withheld(unit, lineages)
+    _save_attentions(unit, lineages)
 
 
-def give_up(connection: Connection, dead: Row, detail: str, now: datetime) -> None:
-    """A dead transfer stays dead for good; only the bank's own success can still move it."""
-    row = move(connection, dead, (TransferState.DEAD,), TransferState.DEAD, reason=detail, abandoned_at=now)
-    write_history(connection, [(row, ABANDONED, detail)], now)
-    resolve_attention(connection, AttentionKind.TRANSFER_DEAD, row.external_id, now)
+def destination_of(unit: Unit, destination_id: int) -> Destination:
+    """The account of a transfer's ``destination_id``; that of one which is not saved yet is the settings' own."""
+    if destination_id == 0:
+        return unit.policy.destination
+    if destination_id not in unit.destinations:
+        found = select(*_DESTINATION_COLUMNS).where(destinations.c.id == destination_id)
+        unit.destinations[destination_id] = Destination(*unit.connection.execute(found).one())
+    return unit.destinations[destination_id]
 
 
-# --- the statements ---
+def _place(row: Any, lineages: dict[str, Lineage]) -> None:
+    errors = None if row.errors is None else tuple(json.loads(row.errors))
+    sighting = Sighting(row.bank_transfer_id, row.external_id, row.status, errors)
+    reading = read_external_id(row.external_id)
+    if reading is not None and reading[0] in lineages:
+        lineages[reading[0]].sightings[sighting.bank_transfer_id] = sighting
+    else:
+        for lineage in lineages.values():
+            lineage.strangers[sighting.bank_transfer_id] = sighting
 
-_INVOICE = bindparam("invoice", type_=credits.c.invoice_id.type)
-_LOCK_CREDIT = Prepared(select(credits).where(credits.c.invoice_id == _INVOICE).with_for_update())
-_ITS_CREDIT = credits.c.number == transfers.c.credit_number
-_IS_THIS_ONE = and_(
-    credits.c.invoice_id == _INVOICE,
-    transfers.c.generation == bindparam("generation"),
-    transfers.c.external_id == bindparam("external_id"),
+
+def _save_sightings(unit: Unit, lineages: Collection[Lineage]) -> None:
+    rows = [
+        {
+            "bank_transfer_id": bank_id,
+            "credit_number": lineage.credit.number if bank_id in lineage.sightings else None,
+            "external_id": seen.external_id,
+            "status": seen.status,
+            "amount_centavos": amount,
+            "errors": None if seen.errors is None else json.dumps(seen.errors),
+            "seen_at": unit.now,
+        }
+        for lineage in lineages
+        for bank_id, amount in lineage._amounts_sighted.items()
+        for seen in [lineage.sightings.get(bank_id) or lineage.strangers[bank_id]]
+    ]
+    if rows:
+        statement = insert_into(bank_transfers, unit.connection.dialect.name)
+        unit.connection.execute(
+            statement.on_conflict_do_update(
+                index_elements=["bank_transfer_id"],
+                set_={
+                    "status": statement.excluded.status,
+                    "errors": statement.excluded.errors,
+                    "seen_at": statement.excluded.seen_at,
+                    "credit_number": func.coalesce(
+                        bank_transfers.c.credit_number, statement.excluded.credit_number
+                    ),
+                },
+            ),
+            rows,
+        )
+
+
+def _save_transfers(unit: Unit, lineages: Collection[Lineage]) -> None:
+    changed = [
+        (transfer, lineage._found[transfer.id])
+        for lineage in lineages
+        for transfer in lineage.transfers
+        if transfer.id in lineage._found and transfer.id
+    ]
+    # Those that leave the live states first: a credit has one live transfer at every moment.
+    changed.sort(key=lambda each: each[0].is_live)
+    if changed:
+        written = unit.connection.execute(
+            _UPDATE_TRANSFER,
+            [
+                {
+                    "_id": transfer.id,
+                    "_external_id": transfer.external_id,
+                    "_state": state,
+                    "_attempt": attempt,
+                    **{name: getattr(transfer, name) for name in _CHANGING},
+                }
+                for transfer, (state, attempt) in changed
+            ],
+        ).rowcount
+        if written != len(changed):
+            raise AssertionError(f"{written} of {len(changed)} transfers were as they had been loaded")
+    new = {
+        transfer.external_id: transfer
+        for lineage in lineages
+        for transfer in lineage.transfers
+        if not transfer.id
+    }
+    if new:
+        destination_id = _destination_id(unit, unit.policy.destination)
+        for transfer in new.values():
+            transfer.destination_id = destination_id
+        for row in unit.connection.execute(
+            _INSERT_TRANSFER,
+            [
+                {
+                    column.name: getattr(transfer, column.name)
+                    for column in TRANSFER_COLUMNS
+                    if column.name != "id"
+                }
+                for transfer in new.values()
+            ],
+        ):
+            new[row.external_id].id = row.id
+
+
+def _save_facts(unit: Unit, lineages: Collection[Lineage]) -> None:
+    write_history(unit, [fact for lineage in lineages for fact in lineage._facts])
+
+
+def write_history(unit: Unit, facts: Collection[Fact]) -> None:
+    """Write down what happened to transfers."""
+    if facts:
+        unit.connection.execute(
+            insert(transfer_history),
+            [
+                {
+                    "transfer_id": fact.transfer.id,
+                    "at": unit.now,
+                    "fact": fact.fact,
+                    "state": fact.state,
+                    "attempt": fact.attempt,
+                    "detail": fact.detail,
+                }
+                for fact in facts
+            ],
+        )
+
+
+def _save_withheld(unit: Unit, lineages: Collection[Lineage]) -> None:
+    rows = [
+        {"_number": lineage.credit.number, "withheld_centavos": lineage.credit.withheld_centavos}
+        for lineage in lineages
+        if lineage.credit.withheld_centavos != lineage._withheld_before
+    ]
+    if rows:
+        unit.connection.execute(update(credits).where(credits.c.number == bindparam("_number")), rows)
+
+
+def _save_attentions(unit: Unit, lineages: Collection[Lineage]) -> None:
+    resolved = [
+        {"_kind": kind, "_subject": subject, "resolved_at": unit.now}
+        for lineage in lineages
+        for kind, subject in lineage._resolved
+    ]
+    if resolved:
+        unit.connection.execute(
+            update(attentions).where(
+                attentions.c.kind == bindparam("_kind"),
+                attentions.c.subject == bindparam("_subject"),
+                attentions.c.resolved_at.is_(None),
+            ),
+            resolved,
+        )
+    raised = [
+        {
+            "kind": kind,
+            "subject": subject,
+            "invoice_id": lineage.credit.invoice_id,
+            "detail": detail[:2000],
+            "raised_at": unit.now,
+        }
+        for lineage in lineages
+        for kind, subject, detail in lineage._raised
+    ]
+    if raised:
+        unit.connection.execute(insert_or_skip(attentions, unit.connection.dialect.name), raised)
+
+
+def _destination_id(unit: Unit, destination: Destination) -> int:
+    same = select(destinations.c.id).where(
+        *(column == getattr(destination, column.name) for column in _DESTINATION_COLUMNS)
+    )
+    found: int | None = unit.connection.execute(same).scalar()
+    if found is None:
+        unit.connection.execute(
+            insert_or_skip(destinations, unit.connection.dialect.name), [asdict(destination)]
+        )
+        found = unit.connection.execute(same).scalar_one()
+    return found
+
+
+# --- the statements, built once ---
+
+_DESTINATION_COLUMNS = [destinations.c[each.name] for each in fields(Destination)]
+_UPDATE_TRANSFER = (
+    update(transfers)
+    .where(
+        transfers.c.id == bindparam("_id"),
+        # A failover that lost commits may give a number again.
+        transfers.c.external_id == bindparam("_external_id"),
+        transfers.c.state == bindparam("_state"),
+        transfers.c.attempt == bindparam("_attempt"),
+    )
+    .values({name: bindparam(name) for name in _CHANGING})
 )
-_BY_EXTERNAL_ID = Prepared(
-    select(transfers).join(credits, _ITS_CREDIT).where(_IS_THIS_ONE).with_for_update(of=transfers)
-)
-_CREDIT = Prepared(select(credits.c.invoice_id, credits.c.number).where(credits.c.invoice_id == _INVOICE))
-_OWNER_OF = Prepared(
-    select(credits.c.invoice_id, credits.c.number).join(transfers, _ITS_CREDIT).where(_IS_THIS_ONE)
-)
-_NUMBER = bindparam("credit", type_=transfers.c.credit_number.type)
-_LIVE_OF = Prepared(select(transfers).where(transfers.c.credit_number == _NUMBER, is_live).with_for_update())
-_LATEST_GENERATION = Prepared(
-    select(func.max(transfers.c.generation)).where(transfers.c.credit_number == _NUMBER)
-)
-_SIGHTINGS_OF = Prepared(select(bank_transfers).where(bank_transfers.c.credit_number == _NUMBER))
+_INSERT_TRANSFER = insert(transfers).returning(transfers.c.id, transfers.c.external_id)

@@ -1,34 +1,38 @@
-"""The sender's side of transfers: claimed, then recorded as sent, unclear, given back or refused.
+"""The sender's side of transfers: claimed, then recorded as sent, looked up, unclear, released or refused.
 
-One public function, one transaction. Whoever claimed a row records with the attempt it was claimed with; if that is
-no longer the row's, nothing changes. What a look-up shows is recorded in lookups.py.
+One public function is one transaction. A claim is recorded with the attempt it was claimed with; when that is no longer
+the row's, its lease ran out and someone else acts on it, or an event overtook it: then nothing changes.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any
 
-from sqlalchemy import Connection, and_, bindparam, case, func, literal_column, select, update
+from sqlalchemy import Select, and_, case, func, literal_column, select, update
 
-from payments.ledger import totals
 from payments.ledger.attention import AttentionKind, raise_attention, resolve_attention
-from payments.ledger.generations import destination_of
-from payments.ledger.lineages import lock_lineage
-from payments.ledger.outcomes import apply_sighting, bury
+from payments.ledger.lineages import (
+    TRANSFER_COLUMNS,
+    Fact,
+    Lineage,
+    Transfer,
+    destination_of,
+    load_lineages,
+    save,
+    write_history,
+)
 from payments.ledger.pauses import is_paused
-from payments.ledger.sightings import sight, sight_new
-from payments.ledger.state_changes import count_move, guarded_update, write_history
+from payments.ledger.unit import Unit, open_unit
+from payments.lineage import Adopt, AskWhy, Replace, Send, Wait, judge
 from payments.policy import ForwardingPolicy
 from payments.storage.database import Database, repeated_on_conflict
-from payments.storage.prepared import Prepared, Row
 from payments.storage.schema import transfers
 from payments.transfer import (
-    BankStatus,
     BankTransfer,
     Destination,
     TransferOrder,
     TransferState,
+    difference,
     lineage_for,
     retry_delay,
 )
@@ -36,7 +40,7 @@ from payments.transfer import (
 # After so many claims without a conclusive answer a person should know; the machine goes on trying.
 STUCK_AFTER_ATTEMPTS = 10
 
-# At least one in so many of a call is one whose lease ran out, if there are any.
+# One in this many transfers of a call is one whose lease ran out, if there are any.
 EXPIRED_SHARE = 4
 
 
@@ -57,15 +61,15 @@ class Claim:
 
     @property
     def is_fresh(self) -> bool:
-        """True when nothing of this lineage can be at the bank yet; else the bank must be asked first."""
+        """True when nothing of this lineage can be at the bank yet; otherwise the bank must be asked first."""
         return self.attempt == 1 and self.generation == 1
 
     @property
     def look_up_tag(self) -> str:
         """The tag that shows all that the bank may have: of the one call ever made, or of the lineage.
 
-        The call's tag answers for a hundred transfers at once. If that did not settle the matter, the lineage's
-        shows more: another deployment on the same account may have sent this credit too.
+        The call's tag answers for a hundred transfers together. If that was not conclusive, the lineage's shows more:
+        another deployment on the same account may have sent this credit too.
         """
         if self.generation == 1 and self.calls == 1 and self.attempt == 2:
             return self.call_tag
@@ -83,37 +87,49 @@ class Claim:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class LookupVerdict:
+    """What came of a look-up: ``to_send`` is set when sending is safe, ``ask_why`` when logs must be read first."""
+
+    outcome: str
+    to_send: Claim | None = None
+    ask_why: tuple[str, ...] = ()
+
+
 @repeated_on_conflict
-def claim(database: Database, call_tag: str, lease_seconds: float, limit: int, now: datetime) -> list[Claim]:
+def claim(
+    database: Database,
+    call_tag: str,
+    policy: ForwardingPolicy,
+    limit: int,
+    now: datetime,
+) -> list[Claim]:
     """Claim up to ``limit`` transfers that are due: pending ones, and those whose lease ran out.
 
     Fresh ones are marked as part of the call ``call_tag`` before it is made, so that a crash is looked up by it.
     None while an operator has paused forwarding.
     """
-    with database.transaction() as connection:
-        pending, expired = _due_ids(connection, limit, now)
-        if not (pending or expired) or is_paused(connection, "forwarding"):
+    with open_unit(database, policy, now) as unit:
+        if is_paused(unit.connection, "forwarding"):
             return []
-        lease_expires_at = now + timedelta(seconds=lease_seconds)
-        rows = [
-            _CLAIM.run(connection, {"id_": each, "new_call_tag": call_tag, "lease": lease_expires_at}).one()
-            for each in (*pending, *expired)
-        ]
-        for row in rows[: len(pending)]:
-            count_move(connection, TransferState.PENDING, row.amount_centavos, row)
-        write_history(connection, [(row, "claimed", None) for row in rows], now)
-        destinations_ = {id_: destination_of(connection, id_) for id_ in {row.destination_id for row in rows}}
-        return [
-            _to_claim(row, destinations_[row.destination_id])
-            # in the order in which all lock lineages, see inbox.lock_order
-            for row in sorted(rows, key=lambda row: str(row.invoice_id))
-        ]
+        lease_expires_at = now + timedelta(seconds=policy.lease_seconds)
+        # A share for those whose lease ran out, so that a steady stream of new ones starves none of them; the rest for
+        # the new, which cost no look-up; and what is left over for the others again.
+        share = max(1, limit // EXPIRED_SHARE)
+        expired = _claim_those(unit, _expired(now, share), call_tag, lease_expires_at)
+        pending = _claim_those(unit, _due(now, limit - len(expired)), call_tag, lease_expires_at)
+        left = limit - len(expired) - len(pending)
+        if left and len(expired) == share:
+            expired += _claim_those(unit, _expired(now, left), call_tag, lease_expires_at)
+        claimed = pending + expired
+        write_history(unit, [Fact(row, "claimed", row.state, row.attempt, None) for row in claimed])
+        return [_claim_of(unit, row) for row in sorted(claimed, key=lambda row: row.invoice_id)]
 
 
 def next_due_at(database: Database) -> datetime | None:
     """When the next transfer falls due or the next lease ends; None when nothing waits, or forwarding is paused."""
     with database.reading() as connection:
-        moments = _NEXT_MOMENTS.run(connection, {}).one()
+        moments = connection.execute(_NEXT_MOMENTS).one()
         due_at: datetime | None = min((moment for moment in moments if moment is not None), default=None)
         # A moment that has passed would be asked for again and again while nothing may be claimed.
         return None if due_at is None or is_paused(connection, "forwarding") else due_at
@@ -123,48 +139,49 @@ def next_due_at(database: Database) -> datetime | None:
 def record_sent(
     database: Database,
     claims: Sequence[Claim],
-    accepted: dict[str, BankTransfer],
+    accepted: Mapping[str, BankTransfer],
     policy: ForwardingPolicy,
     now: datetime,
 ) -> int:
     """Record that the bank accepted these claims, by external_id. Returns how many were still ours to record."""
-    facts = []
-    with database.transaction() as connection:
-        numbers = [_lock_credit(connection, claim) for claim in claims]
-        # Nearly always the first that we hear of them; else what we heard earlier may go further than "accepted".
-        seen = [(accepted[claim.external_id], number) for claim, number in zip(claims, numbers, strict=True)]
-        are_new = sight_new(connection, seen, now) == len(claims)
-        for claim, (there, number) in zip(claims, seen, strict=True):
-            if not are_new:
-                sight(connection, there, number, None, now)
-            row = move_claimed(connection, claim, TransferState.SENT, bank_transfer_id=there.id, sent_at=now)
-            if row is not None:
-                facts.append((row, "sent", f"the bank's id is {there.id}"))
-                totals.add(connection, "sent", 1, row.amount_centavos, now)
-                if not are_new or there.status != BankStatus.CREATED:
-                    apply_sighting(connection, row, policy, now)
-            if claim.attempt >= STUCK_AFTER_ATTEMPTS:
-                resolve_attention(connection, AttentionKind.TRANSFER_STUCK, claim.external_id, now)
-        write_history(connection, facts, now)
-        resolve_attention(connection, AttentionKind.BANK_REFUSES_US, "transfers", now)
-    return len(facts)
+    recorded = 0
+    with open_unit(database, policy, now) as unit:
+        there = [accepted[claim.external_id] for claim in claims]
+        lineages = load_lineages(unit, [claim.invoice_id for claim in claims], [each.id for each in there])
+        for claim, found in zip(claims, there, strict=True):
+            if (lineage := lineages.get(claim.invoice_id)) is None:
+                continue  # lost in a failover; reconciliation finds its credit again
+            lineage.sight(found)
+            if (transfer := _held(lineage, claim)) is not None:
+                recorded += 1
+                lineage.move(
+                    transfer,
+                    TransferState.SENT,
+                    "sent",
+                    f"the bank's id is {found.id}",
+                    bank_transfer_id=found.id,
+                    sent_at=now,
+                )
+                # What was reported earlier may go further than "accepted".
+                lineage.apply_outcome(transfer)
+            lineage.resolve(AttentionKind.TRANSFER_STUCK, claim.external_id)
+        save(unit, lineages.values())
+        resolve_attention(unit.connection, AttentionKind.BANK_REFUSES_US, "transfers", now)
+    return recorded
 
 
 @repeated_on_conflict
-def record_unclear(database: Database, claims: Sequence[Claim], reason: str, now: datetime) -> None:
+def record_unclear(
+    database: Database, claims: Sequence[Claim], reason: str, policy: ForwardingPolicy, now: datetime
+) -> None:
     """Note that we do not know what became of a call. The rows stay claimed until their lease ends."""
-    with database.transaction() as connection:
-        for claim in claims:
-            row = move_claimed(
-                connection,
-                claim,
-                TransferState.SENDING,
-                reason=reason,
-                lease_expires_at=claim.lease_expires_at,
-            )
-            if row is not None:
-                write_history(connection, [(row, "unclear", reason)], now)
-                _raise_if_stuck(connection, row, reason, now)
+
+    def note(lineage: Lineage, transfer: Transfer, claim: Claim) -> None:
+        lineage.change(transfer, "unclear", reason, reason=reason)
+        _raise_if_stuck(lineage, transfer, reason)
+
+    with open_unit(database, policy, now) as unit:
+        _for_each_held(unit, claims, note)
 
 
 @repeated_on_conflict
@@ -174,101 +191,193 @@ def release(
     reason: str,
     policy: ForwardingPolicy,
     now: datetime,
-    wait_seconds: float | None = None,
-    caller_refused: bool = False,
-    at_once: bool = False,
+    *,
+    wait_seconds: float = 0,
+    is_caller_refused: bool = False,
+    was_tried: bool = True,
 ) -> None:
     """Give claims back, to be tried again after the usual delay (or ``wait_seconds``, if that is longer).
 
-    ``at_once``: nothing was tried, for want of time; they are due now, before those that came later.
+    Without ``was_tried``, for want of time, they are due immediately, before those that came later.
+    ``is_caller_refused``: the bank refused our key, project or address, which a person must mend.
     """
-    with database.transaction() as connection:
-        for claim in claims:
-            give_back(connection, claim, reason, policy, now, wait_seconds, at_once)
-        if caller_refused:
-            raise_attention(connection, AttentionKind.BANK_REFUSES_US, "transfers", reason, now)
+
+    def give_back(lineage: Lineage, transfer: Transfer, claim: Claim) -> None:
+        _give_back(lineage, transfer, reason, wait_seconds, was_tried=was_tried)
+
+    with open_unit(database, policy, now) as unit:
+        _for_each_held(unit, claims, give_back)
+        if is_caller_refused:
+            raise_attention(unit.connection, AttentionKind.BANK_REFUSES_US, "transfers", reason, now)
 
 
 @repeated_on_conflict
-def refuse(database: Database, claim: Claim, reason: str, now: datetime) -> None:
+def refuse(database: Database, claim: Claim, reason: str, policy: ForwardingPolicy, now: datetime) -> None:
     """Record that the bank will not take this transfer as it is: dead, for a person to decide."""
-    with database.transaction() as connection:
-        row = move_claimed(connection, claim, TransferState.DEAD, reason=reason)
-        if row is not None:
-            bury(connection, row, reason, now)
+    with open_unit(database, policy, now) as unit:
+        _for_each_held(unit, [claim], lambda lineage, transfer, _: lineage.mark_dead(transfer, reason))
 
 
-# --- inside the transaction of whoever holds a claim ---
-
-
-def move_claimed(connection: Connection, claim: Claim, state: TransferState, **values: Any) -> Row | None:
-    """Move a row that we hold. None when the claim was lost: its lease ran out, or an event overtook us."""
-    new = {"state": state, "lease_expires_at": None} | values
-    guard = {"id_": claim.transfer_id, "external_id_": claim.external_id, "attempt_": claim.attempt}
-    update_ = guarded_update(tuple(new), (TransferState.SENDING,))
-    row = update_.run(connection, guard | new).one_or_none()
-    if row is not None:
-        count_move(connection, TransferState.SENDING, row.amount_centavos, row)
-    return row
-
-
-def give_back(
-    connection: Connection,
-    claim: Claim,
-    reason: str,
+@repeated_on_conflict
+def record_lookups(
+    database: Database,
+    lookups: Sequence[tuple[Claim, Sequence[BankTransfer]]],
+    call_tag: str,
     policy: ForwardingPolicy,
     now: datetime,
-    wait_seconds: float | None = None,
-    at_once: bool = False,
+) -> list[LookupVerdict]:
+    """Record what successful look-ups showed of claimed lineages, and decide about each (see lineage.judge).
+
+    Claims that may be sent come back with ``call_tag`` already committed as theirs.
+    """
+    with open_unit(database, policy, now) as unit:
+        bank_ids = [each.id for _, found in lookups for each in found]
+        lineages = load_lineages(unit, [claim.invoice_id for claim, _ in lookups], bank_ids)
+        verdicts = [
+            _judge(lineages.get(claim.invoice_id), claim, found, call_tag) for claim, found in lookups
+        ]
+        save(unit, lineages.values())
+        return verdicts
+
+
+# --- below: what a look-up shows ---
+
+
+def _judge(
+    lineage: Lineage | None, claim: Claim, found: Sequence[BankTransfer], call_tag: str
+) -> LookupVerdict:
+    if lineage is None:  # lost in a failover; reconciliation finds its credit again, and looks it up
+        return LookupVerdict("overtaken")
+    for there in found:
+        lineage.sight(there)
+    transfer = _held(lineage, claim)
+    if transfer is None:
+        return LookupVerdict("overtaken")
+    match judge(claim.external_id, list(lineage.sightings.values()), found):
+        case AskWhy(bank_transfer_ids):
+            return LookupVerdict("ask_why", ask_why=bank_transfer_ids)
+        case Wait(reason):
+            _give_back(lineage, transfer, reason)
+            return LookupVerdict("released")
+        case Adopt(there):
+            _adopt(lineage, transfer, there)
+            return LookupVerdict("found")
+        case Replace(reason):
+            lineage.fail_and_reissue(transfer, reason)
+            return LookupVerdict("failed")
+        case Send():
+            return _clear_to_send(lineage, transfer, claim, call_tag)
+
+
+def _clear_to_send(lineage: Lineage, transfer: Transfer, claim: Claim, call_tag: str) -> LookupVerdict:
+    if lineage.owed_centavos < transfer.amount_centavos:
+        # reversed while we did not know; now we know that the bank has nothing of it
+        lineage.lower(transfer)
+        lineage.resolve(AttentionKind.REVERSED_AFTER_SENDING, claim.invoice_id)
+        if transfer.state == TransferState.STOPPED:
+            return LookupVerdict("stopped")
+    lineage.change(transfer, None, None, calls=transfer.calls + 1, call_tag=call_tag)
+    ready = replace(claim, calls=transfer.calls, call_tag=call_tag, amount_centavos=transfer.amount_centavos)
+    return LookupVerdict("clear", to_send=ready)
+
+
+def _adopt(lineage: Lineage, claimed: Transfer, there: BankTransfer) -> None:
+    """A transfer of this lineage lives at the bank: give it to the row whose external_id it carries."""
+    owner = lineage.find(there.external_id)
+    if owner is None:
+        lineage.mark_dead(claimed, f"the bank's transfer {there.id} carries our tag but not our external_id")
+        return
+    destination = destination_of(lineage.unit, owner.destination_id)
+    if differs := difference(there, owner.amount_centavos, destination):
+        lineage.mark_dead(claimed, differs)
+        return
+    if owner is not claimed:
+        lineage.stop_for(claimed, owner)
+        lineage.withhold_all_but(owner)
+    lineage.move(
+        owner,
+        TransferState.SENT,
+        "found",
+        f"at the bank as {there.id}, {there.status}",
+        bank_transfer_id=there.id,
+        sent_at=lineage.unit.now,
+    )
+    lineage.apply_outcome(owner)
+    lineage.resolve(AttentionKind.TRANSFER_STUCK, claimed.external_id)
+    lineage.apply_reversal()
+
+
+# --- below: claims ---
+
+
+def _held(lineage: Lineage, claim: Claim) -> Transfer | None:
+    """The transfer of a claim that is still ours. None when its lease ran out and it moved on, or an event did."""
+    transfer = lineage.find(claim.external_id)
+    if transfer is None or transfer.id != claim.transfer_id:  # a failover lost it, and it was recorded again
+        return None
+    is_held = transfer.state == TransferState.SENDING and transfer.attempt == claim.attempt
+    return transfer if is_held else None
+
+
+def _for_each_held(
+    unit: Unit, claims: Sequence[Claim], act: Callable[[Lineage, Transfer, Claim], None]
 ) -> None:
-    """Make one claim pending again; release() for a caller with a transaction of its own."""
-    delay = retry_delay(claim.attempt, policy.retry_base_seconds, policy.retry_max_seconds)
-    wait = timedelta(0) if at_once else max(delay, timedelta(seconds=wait_seconds or 0))
-    row = move_claimed(connection, claim, TransferState.PENDING, reason=reason, due_at=now + wait)
-    if row is not None:
-        write_history(connection, [(row, "released", reason)], now)
-        _raise_if_stuck(connection, row, reason, now)
+    lineages = load_lineages(unit, [claim.invoice_id for claim in claims])
+    for claim in claims:
+        lineage = lineages.get(claim.invoice_id)
+        if lineage is not None and (transfer := _held(lineage, claim)) is not None:
+            act(lineage, transfer, claim)
+    save(unit, lineages.values())
 
 
-# --- below: the parts of the above ---
+def _give_back(
+    lineage: Lineage, transfer: Transfer, reason: str, wait_seconds: float = 0, *, was_tried: bool = True
+) -> None:
+    policy, now = lineage.unit.policy, lineage.unit.now
+    delay = retry_delay(transfer.attempt, policy.retry_base_seconds, policy.retry_max_seconds)
+    wait = max(delay, timedelta(seconds=wait_seconds)) if was_tried else timedelta(0)
+    lineage.move(transfer, TransferState.PENDING, "released", reason, reason=reason, due_at=now + wait)
+    _raise_if_stuck(lineage, transfer, reason)
 
 
-def _lock_credit(connection: Connection, claim: Claim) -> int | None:
-    """Lock a claim's lineage; returns its credit's number, None when a failover has lost it."""
-    credit = lock_lineage(connection, claim.invoice_id)
-    return None if credit is None else int(credit.number)
-
-
-def _raise_if_stuck(connection: Connection, row: Row, reason: str, now: datetime) -> None:
-    if row.attempt >= STUCK_AFTER_ATTEMPTS:
-        raise_attention(
-            connection,
+def _raise_if_stuck(lineage: Lineage, transfer: Transfer, reason: str) -> None:
+    if transfer.attempt >= STUCK_AFTER_ATTEMPTS:
+        lineage.raise_attention(
             AttentionKind.TRANSFER_STUCK,
-            row.external_id,
-            f"no conclusive answer after {row.attempt} attempts, and still trying: {reason}",
-            now,
-            row.invoice_id,
+            transfer.external_id,
+            f"no conclusive answer after {transfer.attempt} attempts, and still trying: {reason}",
         )
 
 
-def _due_ids(connection: Connection, limit: int, now: datetime) -> tuple[list[int], list[int]]:
-    """The pending ones that are due, and those whose lease ran out."""
-    # A share for those whose lease ran out, so that a steady stream of new ones starves nobody; the rest for the
-    # new, which cost no look-up; and what is left over for the others again.
-    expired = _EXPIRED.run(connection, {"now": now, "limit": limit}).scalars()
-    share = max(1, limit // EXPIRED_SHARE)
-    pending = _DUE.run(connection, {"now": now, "limit": limit - min(share, len(expired))}).scalars()
-    return pending, expired[: limit - len(pending)]
+def _claim_those(
+    unit: Unit, those: Select[tuple[int]], call_tag: str, lease_expires_at: datetime
+) -> list[Transfer]:
+    is_fresh = and_(transfers.c.attempt == 0, transfers.c.generation == 1)
+    # A common table expression, so that PostgreSQL locks these rows once and no more.
+    claimed = unit.connection.execute(
+        update(transfers)
+        .where(transfers.c.id.in_(select(those.cte("those").c.id)))
+        .values(
+            state=TransferState.SENDING,
+            attempt=transfers.c.attempt + 1,
+            lease_expires_at=lease_expires_at,
+            call_tag=case((is_fresh, call_tag), else_=transfers.c.call_tag),
+            calls=case((is_fresh, 1), else_=transfers.c.calls),
+        )
+        .returning(*TRANSFER_COLUMNS)
+    )
+    return [Transfer(*row) for row in claimed]
 
 
-def _to_claim(row: Row, destination: Destination) -> Claim:
+def _claim_of(unit: Unit, row: Transfer) -> Claim:
+    assert row.lease_expires_at is not None  # it has just been claimed
     return Claim(
         transfer_id=row.id,
         invoice_id=row.invoice_id,
         generation=row.generation,
         external_id=row.external_id,
         amount_centavos=row.amount_centavos,
-        destination=destination,
+        destination=destination_of(unit, row.destination_id),
         attempt=row.attempt,
         calls=row.calls,
         call_tag=row.call_tag or "",
@@ -276,52 +385,32 @@ def _to_claim(row: Row, destination: Destination) -> Claim:
     )
 
 
-# --- the statements ---
+# The states as literals, or SQLite does not see that the partial indexes serve.
+_IS_PENDING = transfers.c.state == literal_column(f"'{TransferState.PENDING}'")
+_IS_SENDING = transfers.c.state == literal_column(f"'{TransferState.SENDING}'")
 
-_DUE = Prepared(
-    select(transfers.c.id)
-    .where(
-        transfers.c.state == literal_column(f"'{TransferState.PENDING}'"),
-        transfers.c.due_at <= bindparam("now"),
+
+def _due(now: datetime, limit: int) -> Select[tuple[int]]:
+    return (
+        select(transfers.c.id)
+        .where(_IS_PENDING, transfers.c.due_at <= now)
+        .order_by(transfers.c.due_at)
+        .limit(limit)
+        .with_for_update(skip_locked=True)
     )
-    .order_by(transfers.c.due_at)
-    .limit(bindparam("limit"))
-    .with_for_update(skip_locked=True)
-)
-_EXPIRED = Prepared(
-    select(transfers.c.id)
-    .where(
-        transfers.c.state == literal_column(f"'{TransferState.SENDING}'"),
-        transfers.c.lease_expires_at <= bindparam("now"),
+
+
+def _expired(now: datetime, limit: int) -> Select[tuple[int]]:
+    return (
+        select(transfers.c.id)
+        .where(_IS_SENDING, transfers.c.lease_expires_at <= now)
+        .order_by(transfers.c.lease_expires_at)
+        .limit(limit)
+        .with_for_update(skip_locked=True)
     )
-    .order_by(transfers.c.lease_expires_at)
-    .limit(bindparam("limit"))
-    .with_for_update(skip_locked=True)
-)
-_FRESH = and_(transfers.c.attempt == 0, transfers.c.generation == 1)
-_ID = bindparam("id_", type_=transfers.c.id.type)
-_CLAIM = Prepared(
-    update(transfers)
-    .where(transfers.c.id == _ID)
-    .values(
-        state=TransferState.SENDING,
-        attempt=transfers.c.attempt + 1,
-        lease_expires_at=bindparam("lease"),
-        call_tag=case(
-            (_FRESH, bindparam("new_call_tag", type_=transfers.c.call_tag.type)),
-            else_=transfers.c.call_tag,
-        ),
-        calls=case((_FRESH, 1), else_=transfers.c.calls),
-    )
-    .returning(*transfers.c)
-)
-_NEXT_MOMENTS = Prepared(
-    select(
-        select(func.min(transfers.c.due_at))
-        .where(transfers.c.state == literal_column(f"'{TransferState.PENDING}'"))
-        .scalar_subquery(),
-        select(func.min(transfers.c.lease_expires_at))
-        .where(transfers.c.state == literal_column(f"'{TransferState.SENDING}'"))
-        .scalar_subquery(),
-    )
+
+
+_NEXT_MOMENTS = select(
+    select(func.min(transfers.c.due_at)).where(_IS_PENDING).scalar_subquery(),
+    select(func.min(transfers.c.lease_expires_at)).where(_IS_SENDING).scalar_subquery(),
 )

@@ -1,210 +1,145 @@
-"""The notification hook: posts each matter that needs a person to ALERT_WEBHOOK_URL, signed, until it is taken.
+"""Alerts: sends each open attention to every service of ALERT_URLS, through Apprise, until each has taken it.
 
-Every process runs it; the ledger's claims decide who posts what, so whoever is alive tells. A matter that was
-posted when its process died before recording it is posted again: receivers drop what they have by its id.
-Nothing is followed (no redirect, no proxy), and neither the URL's path nor its password reaches a log: both
-are secrets at most receivers.
+Every web process and worker runs it, and claims in the database decide which process sends what, so alerts go out as
+long as any process is alive. Logs name the service and never its URL, which holds a secret at most services.
 """
 
-import base64
-import hashlib
-import hmac
-import ssl
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
-from http.client import HTTPException
-from time import monotonic
-from typing import Protocol
-from urllib.parse import unquote, urlsplit
+from typing import TYPE_CHECKING, Protocol
 
-import certifi
-import msgspec
 import structlog
-from urllib3.exceptions import HTTPError
 
-from payments.bank.connection import Progress, open_pool, progress
-from payments.ledger.notifications import Notice, claim_notice, record_delivered, record_undelivered
+from payments.ledger.alerts import Alert, claim_alert, record_delivered, record_undelivered
+from payments.observability.heartbeat import Ticker
 from payments.observability.logging import masked_text
-from payments.observability.ticker import Ticker
 from payments.settings import Settings
 from payments.storage.database import Database
 from payments.transfer import retry_delay
-from payments.version import VERSION
+
+if TYPE_CHECKING:
+    from apprise import Apprise
 
 log = structlog.get_logger()
 
-# For one whole post. A receiver has only to take it in; what takes longer is tried again.
-POST_SECONDS = 5.0
+# The longest that one service may take for one alert.
+SEND_SECONDS = 20.0
 
-# Longer than a post can take, so that nobody else begins the same one meanwhile.
-LEASE_SECONDS = 30.0
-
-# How often the books are asked for something new to tell.
+# How often to look for attentions that are due.
 LOOK_SECONDS = 5.0
 
-# First and longest wait between two tries; it goes on for as long as the matter is open.
+# First and longest wait between two attempts, which go on for as long as the attention is open.
 RETRY_BASE_SECONDS = 5.0
 RETRY_MAX_SECONDS = 900.0
 
-SIGNATURE_HEADER = "Repasse-Signature"
-ID_HEADER = "Idempotency-Key"
+# Of what the bank said; a chat message is cut somewhere above that.
+DETAIL_LENGTH_MAX = 500
 
 
-class Undelivered(Exception):
-    """The hook did not take it; the text says why, without the URL."""
+class Service(Protocol):
+    """One place that alerts go to. ``name`` is for logs, such as "Slack"."""
 
+    @property
+    def name(self) -> str: ...
 
-class Hook(Protocol):
-    """Takes one signed message, or raises Undelivered."""
-
-    def post(self, body: bytes, headers: dict[str, str]) -> None:
-        """Return when it was answered with 2xx."""
+    def send(self, title: str, body: str) -> bool:
+        """Send one message; True when the service took it."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
-class Notifier:
-    """``origin`` says in the message who posts, such as "sandbox". ``clock`` tells the time in UTC."""
+class Alerting:
+    """``origin`` says in each message where it comes from, such as "sandbox"; ``count`` gets each outcome."""
 
     database: Database
-    hook: Hook
-    secret: str
+    services: list[Service]
     origin: str
     clock: Callable[[], datetime]
+    count: Callable[[str], object] = lambda _: None
+    # Which services have taken which attention; one that has is not asked again because another failed.
+    _taken: set[tuple[int, int]] = field(default_factory=set)
 
-    def tell_all(self) -> int:
-        """Post every matter that is due, the oldest first; how many were taken. Raises LedgerUnavailable.
+    def send_due(self) -> int:
+        """Send every alert that is due, oldest first, and return how many were taken. Raises LedgerUnavailable.
 
-        Ends at the first that is not taken: the others would most likely fare the same.
+        Stops at the first that was not taken, because the next would most likely fail in the same way.
         """
-        told = 0
-        while notice := claim_notice(self.database, LEASE_SECONDS, self.clock()):
-            if not self._tell(notice):
+        sent = 0
+        lease_seconds = SEND_SECONDS * (len(self.services) + 1)
+        while alert := claim_alert(self.database, lease_seconds, self.clock()):
+            if not self._send(alert):
                 break
-            told += 1
-        return told
+            sent += 1
+        return sent
 
-    def _tell(self, notice: Notice) -> bool:
-        body = write_message(notice, self.origin)
-        timestamp = int(self.clock().timestamp())
-        headers = {
-            "Content-Type": "application/json",
-            "User-Agent": f"repasse/{VERSION}",
-            ID_HEADER: message_id(notice),
-            SIGNATURE_HEADER: sign(body, timestamp, self.secret),
-        }
-        facts = {"attention_id": notice.attention_id, "kind": notice.kind, "subject": notice.subject}
-        try:
-            self.hook.post(body, headers)
-        except Undelivered as error:
-            wait = retry_delay(notice.attempt, RETRY_BASE_SECONDS, RETRY_MAX_SECONDS)
-            record_undelivered(self.database, notice, self.clock() + wait)
-            log.warning(
-                "notification.undelivered",
-                **facts,
-                attempt=notice.attempt,
-                reason=str(error),
-                again_in_seconds=wait.total_seconds(),
-            )
+    def _send(self, alert: Alert) -> bool:
+        title, body = write_message(alert, self.origin)
+        facts = {"attention_id": alert.attention_id, "kind": alert.kind, "attempt": alert.attempt}
+        failed = []
+        for number, service in enumerate(self.services):
+            taken = (alert.attention_id, number)
+            if taken not in self._taken and service.send(title, body):
+                self._taken.add(taken)
+            elif taken not in self._taken:
+                failed.append(service.name)
+        if failed:
+            wait = retry_delay(alert.attempt, RETRY_BASE_SECONDS, RETRY_MAX_SECONDS)
+            record_undelivered(self.database, alert, self.clock() + wait)
+            self.count("failed")
+            log.warning("alert.undelivered", **facts, services=failed, retry_in_seconds=wait.total_seconds())
             return False
-        record_delivered(self.database, notice, self.clock())
-        log.info("notification.delivered", **facts, attempt=notice.attempt)
+        record_delivered(self.database, alert, self.clock())
+        self._taken.difference_update({(alert.attention_id, number) for number in range(len(self.services))})
+        self.count("delivered")
+        log.info("alert.delivered", **facts, services=[service.name for service in self.services])
         return True
 
 
-def message_id(notice: Notice) -> str:
-    """The same for every post of one matter, and for no other one, even after books were restored from a copy."""
-    return f"attention-{notice.attention_id}-{notice.raised_at:%Y%m%dT%H%M%S}"
-
-
-def write_message(notice: Notice, origin: str) -> bytes:
-    """The JSON that is posted. ``detail`` may quote the bank; tax ids in it are masked."""
-    detail = masked_text(notice.detail)
-    return msgspec.json.encode(
-        {
-            "id": message_id(notice),
-            "type": "attention.raised",
-            "text": f"repasse ({origin}): {notice.kind} {notice.subject}: {detail[:300]}",
-            "origin": origin,
-            "attention": {
-                "id": notice.attention_id,
-                "kind": notice.kind,
-                "subject": notice.subject,
-                "detail": detail,
-                "raised_at": notice.raised_at.isoformat(),
-            },
-            "runbook": f"docs/runbook.md#{notice.kind}",
-            "attempt": notice.attempt,
-        }
+def write_message(alert: Alert, origin: str) -> tuple[str, str]:
+    """The title and the body of one alert, in plain text; ``detail`` may quote the bank, so it is masked."""
+    title = f"repasse ({origin}): {alert.kind.replace('_', ' ')}, {alert.subject}"
+    detail = masked_text(alert.detail)[:DETAIL_LENGTH_MAX]
+    return title, (
+        f"{detail}\n"
+        f"Attention {alert.attention_id}, raised {alert.raised_at:%Y-%m-%d %H:%M:%S} UTC. "
+        f"What to do: docs/runbook.md#{alert.kind}"
     )
 
 
-def sign(body: bytes, timestamp: int, secret: str) -> str:
-    """The signature header: ``t=<unix seconds>,v1=<hex HMAC-SHA256 of "<t>.<body>">``."""
-    digest = hmac.new(secret.encode(), b"%d." % timestamp + body, hashlib.sha256).hexdigest()
-    return f"t={timestamp},v1={digest}"
+def open_alerts(
+    settings: Settings,
+    database: Database,
+    clock: Callable[[], datetime],
+    count: Callable[[str], object] = lambda _: None,
+) -> Ticker | None:
+    """The part of a process that sends alerts, not started yet; None without ALERT_URLS.
 
-
-def open_notifying(settings: Settings, database: Database, clock: Callable[[], datetime]) -> Ticker | None:
-    """What looks for something to tell every few seconds, not started yet; None without ALERT_WEBHOOK_URL."""
-    if settings.alert_webhook_url is None or settings.alert_webhook_secret is None:
+    ``count`` is called with "delivered" or "failed" after each attempt.
+    """
+    if settings.alert_urls is None:
         return None
-    hook = HttpHook(settings.alert_webhook_url.get_secret_value())
-    secret = settings.alert_webhook_secret.get_secret_value()
-    notifier = Notifier(database, hook, secret, settings.starkbank_environment, clock)
-    return Ticker("notification", notifier.tell_all, LOOK_SECONDS)
+    services = open_services(settings.alert_urls.get_secret_value())
+    alerting = Alerting(database, services, settings.starkbank_environment, clock, count)
+    return Ticker("alerts", alerting.send_due, LOOK_SECONDS)
 
 
-class HttpHook:
-    """Posts to one URL, within POST_SECONDS in all. ``url`` may carry a user and password for HTTP Basic."""
+def open_services(urls: str) -> list[Service]:
+    """One service for each of the Apprise URLs, which load_settings has found to be readable."""
+    # Imported here: it takes a quarter of a second and 15 MB, and only a process that sends alerts needs it.
+    from apprise import Apprise, AppriseAsset
 
-    def __init__(self, url: str, seconds: float = POST_SECONDS) -> None:
-        parts = urlsplit(url)
-        host = parts.hostname or ""
-        port = f":{parts.port}" if parts.port else ""
-        self.name = f"{parts.scheme}://{host}{port}"  # for logs
-        address = f"[{host}]" if ":" in host else host
-        query = f"?{parts.query}" if parts.query else ""
-        self._url = f"{parts.scheme}://{address}{port}{parts.path or '/'}{query}"
-        self._seconds = seconds
-        self._headers: dict[str, str] = {}
-        if parts.username is not None:
-            pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}".encode()
-            self._headers["Authorization"] = f"Basic {base64.b64encode(pair).decode()}"
-        self._pool = open_pool(_trust() if parts.scheme == "https" else None)
-
-    def post(self, body: bytes, headers: dict[str, str]) -> None:
-        """Return when it was answered with 2xx; raises Undelivered for anything else."""
-        token = progress.set(Progress(monotonic() + self._seconds))
-        try:
-            answer = self._pool.request(
-                "POST",
-                self._url,
-                body=body,
-                headers={**headers, **self._headers},
-                redirect=False,
-                retries=False,
-                preload_content=False,
-            )
-            status = answer.status
-            # What it says does not matter, and reading it could take for ever.
-            answer.close()
-            answer.release_conn()
-        except (HTTPError, HTTPException, OSError, TimeoutError) as error:
-            raise Undelivered(f"{self.name} did not answer ({type(error).__name__})") from None
-        finally:
-            progress.reset(token)
-        if not 200 <= status < 300:
-            raise Undelivered(f"{self.name} answered {status}")
-
-    def close(self) -> None:
-        """Close the idle connections."""
-        self._pool.clear()
+    every = Apprise(asset=AppriseAsset(service_timeout=SEND_SECONDS))
+    for word in urls.split():
+        every.add(word)  # may be several, with commas between them
+    return [_AppriseService(Apprise(one), str(one.service_name)) for one in every]
 
 
-def _trust() -> ssl.SSLContext:
-    # The machine's own authorities too: a receiver inside a company often has a certificate of its own.
-    context = ssl.create_default_context()
-    context.load_verify_locations(certifi.where())
-    return context
+@dataclass(frozen=True, slots=True)
+class _AppriseService:
+    _apprise: "Apprise"
+    name: str
+
+    def send(self, title: str, body: str) -> bool:
+        """Send it as plain text. Apprise turns every error of a service into a result that is false."""
+        return bool(self._apprise.notify(title=title, body=body, notify_type="warning", body_format="text"))

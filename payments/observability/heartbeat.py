@@ -1,21 +1,60 @@
-"""Signs of life: this process writes its row at its start, every few seconds, and at a clean end.
+"""Work that a process does every few seconds beside its main work, and the first of it: saying that it is alive.
 
-Others see by it who is alive and who died without a word. A sign that cannot be written stops nothing.
+Each process writes its row at its start, every few seconds, and at a clean end; so others see which processes are
+alive and which died. An error ends in the log, and the next tick tries again.
 """
 
+import threading
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
-from payments.observability.ticker import Ticker, guarded
+import structlog
+
+from payments.errors import LedgerUnavailable
 from payments.operator.processes import Process, record_alive, record_stopped
 from payments.storage.database import Database
 
-# Others take a process for dead after a minute of silence: three signs may be lost.
+log = structlog.get_logger()
+
+# A process counts as dead after a minute of silence, so three beats may be lost.
 BEAT_SECONDS = 15.0
 
+# How long a stopping process waits for a tick that is under way. A service that never finishes its answer to an alert
+# must not keep it from ending.
+STOP_SECONDS = 30.0
 
-class Heartbeat:
-    """``bank_key_age_seconds`` tells how long ago the bank's key was fetched; None when it is not known here."""
+
+class Ticker:
+    """Calls ``tick`` immediately and then every ``seconds``, in a thread ``name``, which begins its log events too."""
+
+    def __init__(self, name: str, tick: Callable[[], object], seconds: float) -> None:
+        self._name = name
+        self._tick = tick
+        self._seconds = seconds
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+
+    def start(self) -> None:
+        """Begin to tick."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End after the tick that is under way, or after STOP_SECONDS."""
+        self._stopping.set()
+        if self._thread.is_alive():
+            self._thread.join(STOP_SECONDS)
+
+    def _run(self) -> None:
+        while not self._stopping.is_set():
+            guarded(self._name, self._tick)
+            self._stopping.wait(self._seconds)
+
+
+class Heartbeat(Ticker):
+    """Says that ``process`` is alive.
+
+    ``bank_key_age_seconds`` returns how long ago this process fetched the bank's key, or None when it has none.
+    """
 
     def __init__(
         self,
@@ -24,23 +63,29 @@ class Heartbeat:
         clock: Callable[[], datetime],
         bank_key_age_seconds: Callable[[], float | None] = lambda: None,
     ) -> None:
+        super().__init__("heartbeat", self.beat, BEAT_SECONDS)
         self._database = database
         self._process = process
         self._clock = clock
         self._bank_key_age_seconds = bank_key_age_seconds
-        self._ticker = Ticker("heartbeat", self.beat, BEAT_SECONDS)
-
-    def start(self) -> None:
-        """Give the first sign, and go on."""
-        self._ticker.start()
 
     def beat(self) -> None:
-        """Give one sign now. Raises LedgerUnavailable."""
+        """Write one beat now. Raises LedgerUnavailable."""
         now, age = self._clock(), self._bank_key_age_seconds()
         fetched_at = None if age is None else now - timedelta(seconds=age)
         record_alive(self._database, self._process, now, fetched_at)
 
     def stop(self) -> None:
-        """Give no more signs, and say that the end is clean."""
-        self._ticker.stop()
+        """Beat no more, and record a clean end."""
+        super().stop()
         guarded("heartbeat", lambda: record_stopped(self._database, self._process, self._clock()))
+
+
+def guarded(name: str, run: Callable[[], object]) -> None:
+    """Run something whose failure must not stop the process: an error ends in the log, under ``name``."""
+    try:
+        run()
+    except LedgerUnavailable as error:
+        log.error(f"{name}.ledger_unavailable", reason=str(error))
+    except Exception:
+        log.exception(f"{name}.failed")

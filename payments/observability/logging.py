@@ -1,14 +1,14 @@
-"""What the processes say about themselves: one JSON line a fact. (The metrics are in metrics.py.)
+"""Logs: one JSON line a fact, on standard output.
 
-Private keys, tokens, passwords and full tax ids are masked on the way out, wherever they stand in a value;
-a line that cannot be written (full disk, closed pipe) is lost and never stops the work that it tells of.
+Private keys, tokens, passwords and full tax ids are masked on the way out, wherever they are in a value. A line that
+cannot be written (full disk, closed pipe) is lost, and never interrupts the work that it reports.
 """
 
 import logging
 import re
 import sys
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -17,33 +17,36 @@ from structlog.typing import EventDict, Processor, WrappedLogger
 
 from payments.tax_id import mask_tax_ids
 
-# Their ordinary chatter is a line for every job and every request; what is wrong still comes through.
+# They log a line for every job and every request; their warnings still come through.
 _TALKATIVE = ("apscheduler", "uvicorn.access")
 
-
-# Writes the path of every request at the level debug, and of odd answers at warning; an alert hook's is a secret.
-_TELLTALE = "urllib3.connectionpool"
+# Both log addresses of requests at the level debug, and the URL of an alert is a secret.
+_INDISCREET = ("urllib3.connectionpool", "apprise")
 
 
 def configure_logging(level: str, format: str, process: str) -> None:
     """Send every log line of this process to standard output.
 
-    ``level`` and ``format`` are those of the settings; ``process`` (web, worker) is on every line. Lines of
-    libraries get the event ``<library>.logged`` and their text as ``message``. Loggers are cached: call it
-    once, before the first line. Start uvicorn with ``log_config=None``, or it sets up its own.
+    ``level`` and ``format`` are those of the settings; ``process`` (web, worker) is on every line. Lines of libraries
+    get the event ``<library>.logged`` and their text as ``message``. Loggers are cached, so call it once, before the
+    first line. Start uvicorn with ``log_config=None``, or it sets up its own.
     """
     threshold = logging.getLevelNamesMapping()[level.upper()]
-    _bulk.threshold = threshold
-    _bulk.process = process if format == "json" else None
-    said_by = _SaidBy(process)
-    ending = _json_ending() if format == "json" else _console_ending()
+
+    def add_process(logger: WrappedLogger, method: str, line: EventDict) -> EventDict:
+        line["process"] = process
+        return line
+
+    common: list[Processor] = [
+        structlog.processors.format_exc_info,  # before redact, because a traceback may quote a secret
+        redact,
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        add_process,
+        *(_json_ending() if format == "json" else _console_ending()),
+    ]
     structlog.configure(
-        processors=[
-            structlog.contextvars.merge_contextvars,
-            structlog.processors.add_log_level,
-            *_common(said_by),
-            *ending,
-        ],
+        processors=common,
         wrapper_class=structlog.make_filtering_bound_logger(threshold),
         logger_factory=structlog.WriteLoggerFactory(file=_Stdout()),  # type: ignore[arg-type]
         cache_logger_on_first_use=True,
@@ -51,67 +54,27 @@ def configure_logging(level: str, format: str, process: str) -> None:
     handler = logging.StreamHandler(_Stdout())
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=[structlog.stdlib.add_log_level, _name_library_event],
             processors=[
+                _name_library_event,
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-                *_common(said_by),
-                *ending,
-            ],
+                *common,
+            ]
         )
     )
     logging.basicConfig(level=threshold, handlers=[handler], force=True)
     for name in _TALKATIVE:
         logging.getLogger(name).setLevel(threshold if level == "debug" else logging.WARNING)
-    logging.getLogger(_TELLTALE).setLevel(logging.ERROR)
+    for name in _INDISCREET:
+        logging.getLogger(name).setLevel(logging.CRITICAL)
 
 
-def write_facts(event: str, level: str, facts: Iterable[Mapping[str, str | int | None]]) -> None:
-    """Log many facts of one kind at once: the same lines as one by one, at a tenth of the cost.
-
-    For ids, counts and our own words; a text that is no plain word or id is masked like any other.
-    """
-    if not _bulk.is_on(level):
-        return
-    if _bulk.process is None:
-        for fact in facts:
-            getattr(structlog.get_logger(), level)(event, **fact)
-        return
-    head = {**_stamp(None, level, {}), "level": level, "event": event, "process": _bulk.process}
-    beginning = msgspec.json.encode(head)[:-1]
-    facts = list(facts)
-    lines = list(map(msgspec.json.encode, facts))
-    if not _PLAIN_FACTS.match(b"".join(lines)):
-        lines = [msgspec.json.encode(redact(None, level, dict(fact))) for fact in facts]
-    out = _Stdout()
-    out.write("".join(f"{beginning.decode()},{line[1:].decode()}\n" for line in lines))
-    out.flush()
-
-
-# Objects of nothing but plain words, ids, counts and null. Looked at once for all, for they nearly always are.
-_PLAIN_FACTS = re.compile(rb'(?:\{(?:"\w+":(?:"[A-Za-z0-9_-]{1,96}"|-?[0-9]+|null),?)*\})*\Z')
-
-
-@dataclass
-class _Bulk:
-    """How this process logs: set once, by configure_logging. ``process`` is None when lines are for people."""
-
-    threshold: int = logging.INFO
-    process: str | None = None
-
-    def is_on(self, level: str) -> bool:
-        return logging.getLevelNamesMapping()[level.upper()] >= self.threshold
-
-
-_bulk = _Bulk()
-
-
-# --- below: where lines go, and what is in every one of them ---
+# --- below: how a line is written ---
 
 
 class _Stdout:
     """Standard output as it is at the moment of each line, which never raises.
 
-    Money is sent and recorded around these lines: a full disk or a closed pipe must not interrupt that.
+    Money is sent and recorded around these lines, and a full disk or a closed pipe must not interrupt that.
     """
 
     def write(self, text: str) -> int:
@@ -129,53 +92,6 @@ class _Stdout:
             return
 
 
-_stamp = structlog.processors.TimeStamper(fmt="iso", utc=True)
-
-
-class _SaidBy:
-    """Adds the process's name to every line."""
-
-    def __init__(self, process: str) -> None:
-        self._process = process
-
-    def __call__(self, logger: WrappedLogger, method: str, line: EventDict) -> EventDict:
-        line["process"] = self._process
-        return line
-
-
-def _common(said_by: Processor) -> list[Processor]:
-    return [
-        _stamp,
-        said_by,
-        # Turned into text here, because a traceback may quote a secret too.
-        structlog.processors.format_exc_info,
-        redact,
-    ]
-
-
-def _json_ending() -> list[Processor]:
-    return [_in_reading_order, structlog.processors.JSONRenderer(serializer=_to_json)]
-
-
-def _console_ending() -> list[Processor]:
-    # Plain tracebacks: the pretty ones print the local variables, keys among them.
-    return [
-        structlog.dev.ConsoleRenderer(
-            colors=sys.stdout.isatty(), exception_formatter=structlog.dev.plain_traceback
-        )
-    ]
-
-
-def _in_reading_order(logger: WrappedLogger, method: str, line: EventDict) -> EventDict:
-    first: EventDict = {name: line.pop(name, None) for name in ("timestamp", "level", "event", "process")}
-    first.update(line)
-    return first
-
-
-def _to_json(line: EventDict, **_: object) -> str:
-    return msgspec.json.encode(line, enc_hook=repr).decode()
-
-
 def _name_library_event(logger: WrappedLogger, method: str, line: EventDict) -> EventDict:
     """Keep ``event`` a small vocabulary: the free text of a library goes to ``message``."""
     record: logging.LogRecord = line["_record"]
@@ -183,6 +99,25 @@ def _name_library_event(logger: WrappedLogger, method: str, line: EventDict) -> 
     line["logger"] = record.name
     line["event"] = f"{record.name.partition('.')[0]}.logged"
     return line
+
+
+def _json_ending() -> list[Processor]:
+    return [_in_reading_order, structlog.processors.JSONRenderer(serializer=_to_json)]
+
+
+def _in_reading_order(logger: WrappedLogger, method: str, line: EventDict) -> EventDict:
+    first: EventDict = {name: line.pop(name, None) for name in ("timestamp", "level", "event", "process")}
+    return {**first, **line}
+
+
+def _to_json(line: EventDict, **_: object) -> str:
+    return msgspec.json.encode(line, enc_hook=repr).decode()
+
+
+def _console_ending() -> list[Processor]:
+    # Plain tracebacks, because the pretty ones print local variables, keys among them.
+    plain = structlog.dev.plain_traceback
+    return [structlog.dev.ConsoleRenderer(colors=sys.stdout.isatty(), exception_formatter=plain)]
 
 
 # --- below: masking ---
@@ -194,7 +129,7 @@ _SECRET_NAME = re.compile(
 )
 _TAX_ID_NAME = re.compile(r"(?:^|_)(?:tax_?ids?|cpf|cnpj)$", re.IGNORECASE)
 
-# One quick search decides whether a text can hold a secret; nearly none can.
+# One quick search decides whether a text can hold a secret, which nearly none can.
 _SUSPECT = re.compile(r"PRIVATE KEY|bearer|basic |://|token|passw|secret", re.IGNORECASE)
 _MASKS: tuple[tuple[re.Pattern[str], str], ...] = (
     # Up to its end, or to the end of the text when it was cut short.
@@ -208,33 +143,38 @@ _MASKS: tuple[tuple[re.Pattern[str], str], ...] = (
 def redact(logger: WrappedLogger, method: str, line: EventDict) -> EventDict:
     """Mask private keys, tokens, passwords and tax ids in every value of a line, however deep.
 
-    In a text, a CPF or CNPJ keeps its middle digits (see tax_id.py); a field that is named for one (``tax_id``,
-    ``cpf``, ``cnpj``) and holds it unformatted is masked whole.
+    In a text, a CPF or CNPJ keeps its middle digits (see tax_id.py). An unformatted one in a field named for it
+    (``tax_id``, ``cpf``, ``cnpj``) is masked whole.
     """
     for name, value in line.items():
         line[name] = _masked(name, value)
     return line
 
 
+@lru_cache(maxsize=1024)
+def _is_named_for_a_secret(name: str) -> bool:
+    return _SECRET_NAME.search(name) is not None
+
+
+@lru_cache(maxsize=1024)
+def _is_named_for_a_tax_id(name: str) -> bool:
+    return _TAX_ID_NAME.search(name) is not None
+
+
 def _masked(name: str, value: Any) -> Any:
-    if isinstance(value, bytes):
-        value = value.decode("utf-8", "replace")
-    if isinstance(value, str):
-        if value and _SECRET_NAME.search(name):
-            return MASK
-        masked = masked_text(value)
-        if masked == value and _TAX_ID_NAME.search(name):
-            return MASK
-        return masked
+    if value is None or isinstance(value, bool | float):
+        return value
+    if isinstance(value, int):
+        return MASK if _is_named_for_a_tax_id(name) else value
     if isinstance(value, Mapping):
         return {key: _masked(str(key), item) for key, item in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
         return [_masked(name, item) for item in value]
-    if value is None or isinstance(value, bool | float):
-        return value
-    if isinstance(value, int):
-        return MASK if _TAX_ID_NAME.search(name) else value
-    return masked_text(str(value))
+    text = value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
+    if text and _is_named_for_a_secret(name):
+        return MASK
+    masked = masked_text(text)
+    return MASK if masked == text and _is_named_for_a_tax_id(name) else masked
 
 
 def masked_text(text: str) -> str:

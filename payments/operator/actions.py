@@ -12,13 +12,14 @@ from typing import Any
 from sqlalchemy import Connection, insert, select, update
 
 from payments.errors import ActionRefused
-from payments.ledger.lineages import GENERATIONS_MAX, give_up, hurry, lineage_facts, lock_owner, revive
-from payments.ledger.pauses import Switch, is_paused
-from payments.ledger.reversals import owed_centavos
+from payments.ledger import batches
+from payments.ledger.lineages import GENERATIONS_MAX, Lineage, Transfer, load_lineages, save
+from payments.ledger.pauses import Pausable, is_paused
+from payments.ledger.unit import Unit, open_unit
 from payments.policy import ForwardingPolicy
 from payments.storage.database import Database, insert_new
-from payments.storage.schema import actions, attentions, invoice_batches, pauses
-from payments.transfer import BankStatus, TransferState
+from payments.storage.schema import actions, attentions, pauses
+from payments.transfer import BankStatus, TransferState, read_external_id
 
 # The column's width; and enough for a login name or an e-mail address.
 WHO_LENGTH_MAX = 64
@@ -74,42 +75,48 @@ def retry_transfer(
     bank, it gets one replacement beyond REISSUE_MAX, immediately. Refused in every other state, when it was
     abandoned, and when the credit is paid or reversed.
     """
-    with database.transaction() as connection:
-        row = _transfer(connection, external_id)
+    with open_unit(database, policy, now) as unit:
+        lineage, transfer = _find(unit, external_id)
         detail = f"{by.who}: {by.reason}"
-        if row.state == TransferState.PENDING:
-            if row.due_at <= now:
-                raise ActionRefused(f"{row.external_id} is queued and due already: {_next_step(connection)}")
-            hurry(connection, row, detail, now)
+        is_held = is_paused(unit.connection, "forwarding")
+        if transfer.state == TransferState.PENDING:
+            if transfer.due_at <= now:
+                step = "forwarding is paused; resume it" if is_held else "it is sent once a web process runs"
+                raise ActionRefused(f"{transfer.external_id} is queued and due already: {step}")
+            lineage.expedite(transfer, detail)
             result = "it will be tried now"
-        elif row.state == TransferState.DEAD:
-            _refuse_hopeless(connection, row)
-            revive(connection, row, detail, now)
+        elif transfer.state == TransferState.DEAD:
+            _refuse_hopeless(lineage, transfer)
+            lineage.retry(transfer, detail)
             result = "retry queued; repasse checks with the bank before sending"
         else:
-            raise ActionRefused(f"cannot retry {row.external_id}: {_WHY_NO_RETRY[row.state]}")
-        if is_paused(connection, "forwarding"):
+            why = _WHY_NO_RETRY[TransferState(transfer.state)]
+            raise ActionRefused(f"cannot retry {transfer.external_id}: {why}")
+        if is_held:
             result += "; forwarding is paused, so it waits until forwarding is resumed"
-        return write_action(connection, "retry", row.external_id, result, by, now)
+        save(unit, [lineage])
+        return write_action(unit.connection, "retry", transfer.external_id, result, by, now)
 
 
-def abandon_transfer(database: Database, external_id: str, by: Operator, now: datetime) -> Action:
+def abandon_transfer(
+    database: Database, external_id: str, by: Operator, policy: ForwardingPolicy, now: datetime
+) -> Action:
     """Abandon a dead transfer: it stays dead, its attention is resolved, nothing will send it.
 
     For credits that were paid by hand or given back. Refused in every other state, and when abandoned already. If
     the bank reports success for it later, it settles, and an attention says that it may be paid twice.
     """
-    with database.transaction() as connection:
-        row = _transfer(connection, external_id)
-        if row.state != TransferState.DEAD:
+    with open_unit(database, policy, now) as unit:
+        lineage, transfer = _find(unit, external_id)
+        if transfer.state != TransferState.DEAD:
             raise ActionRefused(
-                f"{row.external_id} is {row.state}: only a blocked (dead) transfer can be abandoned"
+                f"{transfer.external_id} is {transfer.state}: only a blocked (dead) transfer can be abandoned"
             )
-        _refuse_abandoned(row)
-        give_up(connection, row, f"abandoned by {by.who}: {by.reason}", now)
-        return write_action(
-            connection, "abandon", row.external_id, "abandoned; it will never be sent", by, now
-        )
+        _refuse_abandoned(transfer)
+        lineage.abandon(transfer, f"abandoned by {by.who}: {by.reason}")
+        save(unit, [lineage])
+        result = "abandoned; it will never be sent"
+        return write_action(unit.connection, "abandon", transfer.external_id, result, by, now)
 
 
 def close_attention(database: Database, attention_id: int, by: Operator, now: datetime) -> Action:
@@ -135,7 +142,7 @@ def close_attention(database: Database, attention_id: int, by: Operator, now: da
         return write_action(connection, "resolve", str(attention_id), result, by, now)
 
 
-def pause(database: Database, switch: Switch, by: Operator, now: datetime) -> Action:
+def pause(database: Database, switch: Pausable, by: Operator, now: datetime) -> Action:
     """Stop claiming transfers, or planning and claiming batches, in every process, until resumed.
 
     What is claimed already is finished. Events are accepted and reconciliation runs all the while.
@@ -151,7 +158,7 @@ def pause(database: Database, switch: Switch, by: Operator, now: datetime) -> Ac
         return write_action(connection, "pause", switch, f"{switch} is paused", by, now)
 
 
-def resume(database: Database, switch: Switch, by: Operator, now: datetime) -> Action:
+def resume(database: Database, switch: Pausable, by: Operator, now: datetime) -> Action:
     """Let it run again. Refused when it is not paused."""
     with database.transaction() as connection:
         resumed = connection.execute(
@@ -172,8 +179,7 @@ def request_batch(database: Database, tag: str, by: Operator, now: datetime) -> 
     with database.transaction() as connection:
         if is_paused(connection, "issuing"):
             raise ActionRefused("issuing is paused: resume it first")
-        batch = {"tag": tag, "state": "requested", "attempt": 0, "late": False}
-        connection.execute(insert(invoice_batches).values(**batch, due_at=now, next_at=now, planned_at=now))
+        batches.request_batch(connection, tag, now)
         return write_action(connection, "issue", tag, f"batch {tag} requested; the worker issues it", by, now)
 
 
@@ -218,43 +224,41 @@ _WHY_NO_RETRY = {
 }
 
 
-def _transfer(connection: Connection, external_id: str) -> Any:
-    row = lock_owner(connection, plain_text(external_id))
-    if row is None:
+def _find(unit: Unit, external_id: str) -> tuple[Lineage, Transfer]:
+    external_id = plain_text(external_id)
+    name = read_external_id(external_id)
+    lineage = load_lineages(unit, [name[0]]).get(name[0]) if name else None
+    transfer = lineage.find(external_id) if lineage else None
+    if lineage is None or transfer is None:
         raise ActionRefused(
-            f"there is no transfer {plain_text(external_id)!r}: give its external_id, such as credit-<invoice id>"
+            f"there is no transfer {external_id!r}: give its external_id, such as credit-<invoice id>"
         )
-    return row
+    return lineage, transfer
 
 
-def _next_step(connection: Connection) -> str:
-    if is_paused(connection, "forwarding"):
-        return "forwarding is paused; resume it"
-    return "it is sent as soon as a web process runs"
+def _refuse_abandoned(transfer: Transfer) -> None:
+    if transfer.abandoned_at is not None:
+        raise ActionRefused(f"{transfer.external_id} was abandoned ({transfer.reason})")
 
 
-def _refuse_abandoned(row: Any) -> None:
-    if row.abandoned_at is not None:
-        raise ActionRefused(f"{row.external_id} was abandoned ({row.reason})")
-
-
-def _refuse_hopeless(connection: Connection, row: Any) -> None:
+def _refuse_hopeless(lineage: Lineage, transfer: Transfer) -> None:
     """A retry that could only pay twice, pay nobody, or die again is refused with its reason."""
-    _refuse_abandoned(row)
-    credit, latest, sightings = lineage_facts(connection, row.invoice_id)
-    if owed_centavos(connection, credit) == 0:
-        raise ActionRefused(f"{row.external_id}: its credit was reversed, nothing is owed; abandon it")
-    for seen in sightings:
-        if seen.status == BankStatus.SUCCESS:
+    _refuse_abandoned(transfer)
+    if lineage.owed_centavos == 0:
+        raise ActionRefused(f"{transfer.external_id}: its credit was reversed, nothing is owed; abandon it")
+    seen = lineage.sightings.values()
+    for there in seen:
+        if there.status == BankStatus.SUCCESS:
             raise ActionRefused(
-                f"{row.external_id}: the bank reports success for {seen.bank_transfer_id} of the same credit; check "
-                "it in the bank's web application, then abandon this one"
+                f"{transfer.external_id}: the bank reports success for {there.bank_transfer_id} of the same credit; "
+                "check it in the bank's web application, then abandon this one"
             )
-    has_failed = any(seen.is_lost and seen.external_id == row.external_id for seen in sightings)
+    has_failed = any(there.is_lost and there.external_id == transfer.external_id for there in seen)
+    latest = lineage.transfers[-1].generation
     if has_failed and latest >= GENERATIONS_MAX:
         raise ActionRefused(
-            f"{row.external_id}: {latest} transfers of this credit have failed, the most that is tried; pay it by "
-            "hand and abandon it"
+            f"{transfer.external_id}: {latest} transfers of this credit have failed, the most that is tried; pay it "
+            "by hand and abandon it"
         )
 
 

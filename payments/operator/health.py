@@ -8,13 +8,13 @@ from sqlalchemy import Connection, func, select
 
 from payments.ledger.attention import AttentionKind
 from payments.ledger.batches import Slot, SlotState, slots_in
-from payments.ledger.pauses import Switch, paused_in
+from payments.ledger.pauses import Pausable, paused_in
 from payments.operator.processes import ALIVE_WITHIN
 from payments.storage.database import Database
 from payments.storage.schema import attentions, processes, reconciliations
 
 PROCESS_KINDS = ("web", "worker")
-SWITCHES: tuple[Switch, ...] = ("forwarding", "issuing")
+SWITCHES: tuple[Pausable, ...] = ("forwarding", "issuing")
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,7 +25,7 @@ from sqlalchemy import (
 from payments.ledger.attention import AttentionKind
 from payments.ledger.balance import in_state
 from payments.ledger.batches import Slot, slots_in
-from payments.ledger.pauses import Switch, paused_in
+from payments.ledger.pauses import Pausable, paused_in
 from payments.operator.lists import AttentionLine
 from payments.operator.processes import ALIVE_WITHIN
 from payments.operator.statement import Statement, oldest_unforwarded, statement_within
@@ -89,7 +89,7 @@ class Overview:
     events_by_outcome: dict[str, int]
     # (seconds, how many transfers took at most that long and longer than the bound before); the last is infinite
     settled_within: Sequence[tuple[float, int]]
-    paused: dict[Switch, datetime]
+    paused: dict[Pausable, datetime]
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +99,7 @@ class System:
     processes: Sequence[dict[str, Any]]  # the columns of the table, and "alive": seen within a minute
     reconciliations: Sequence[dict[str, Any]]  # the last 10: started_at, ended_at, found, failure
     revision: str
-    paused: dict[Switch, datetime]
+    paused: dict[Pausable, datetime]
 
 
 def read_overview(database: Database, now: datetime, span: timedelta, bars: int) -> Overview:

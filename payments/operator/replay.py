@@ -9,12 +9,12 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, delete, exists, func, select, tuple_
+from sqlalchemy import delete, exists, func, select, tuple_
 
-from payments.credit import Credit
 from payments.errors import ActionRefused
 from payments.event import Event, read_event, read_log
 from payments.ledger.inbox import Receipt, record_stored
+from payments.ledger.unit import Unit, open_unit
 from payments.operator.actions import Action, Operator, plain_text, write_action
 from payments.policy import ForwardingPolicy
 from payments.storage.database import Database
@@ -32,15 +32,15 @@ def replay_event(
     Harmless for what was recorded before. Refused for an unknown event.
     """
     event_id = plain_text(event_id)
-    with database.transaction() as connection:
-        row = connection.execute(
+    with open_unit(database, policy, now) as unit:
+        row = unit.connection.execute(
             select(inbox_events).where(inbox_events.c.event_id == event_id).with_for_update()
         ).one_or_none()
         if row is None:
             raise ActionRefused(f"there is no event {event_id!r} in the inbox")
-        receipt = _replay(connection, row, policy, now)
+        receipt = _replay(unit, row)
         result = f"the event was {row.outcome}, and is now {receipt.outcome}"
-        return write_action(connection, "replay", event_id, result, by, now), receipt
+        return write_action(unit.connection, "replay", event_id, result, by, now), receipt
 
 
 def replay_since(
@@ -56,8 +56,8 @@ def replay_since(
     after = (since, "")
     key = (inbox_events.c.received_at, inbox_events.c.event_id)
     while True:
-        with database.transaction() as connection:
-            rows = connection.execute(
+        with open_unit(database, policy, now) as unit:
+            rows = unit.connection.execute(
                 select(inbox_events)
                 .where(
                     tuple_(*key) > tuple_(*after, types=[column.type for column in key]),
@@ -68,30 +68,23 @@ def replay_since(
                 .with_for_update()
             ).all()
             for row in rows:
-                receipt = _replay(connection, row, policy, now)
+                receipt = _replay(unit, row)
                 replayed += 1
                 if receipt.outcome != row.outcome and receipt.is_new:
                     new.append(receipt)
             if len(rows) < EVENTS_PER_TRANSACTION:
                 result = f"{replayed} events read again; something new followed from {len(new)}"
                 subject = f"since {since:%Y-%m-%dT%H:%M:%SZ}"
-                return write_action(connection, "replay", subject, result, by, now), new
+                return write_action(unit.connection, "replay", subject, result, by, now), new
             after = (rows[-1].received_at, rows[-1].event_id)
 
 
-def _replay(connection: Connection, row: Any, policy: ForwardingPolicy, now: datetime) -> Receipt:
-    event = _read_again(row)
-    newest = connection.execute(select(func.max(attentions.c.id))).scalar() or 0
-    outcome = record_stored(connection, event, row.outcome, policy, now)
-    _forget_resolved(connection, newest)
-    net = event.fact.net_centavos if isinstance(event.fact, Credit) else None
-    return Receipt(row.event_id, outcome, event.subject, net)
-
-
-def _forget_resolved(connection: Connection, newest: int) -> None:
-    """An attention that a person has resolved is not opened again by the same words."""
+def _replay(unit: Unit, row: Any) -> Receipt:
+    newest = unit.connection.execute(select(func.max(attentions.c.id))).scalar() or 0
+    receipt = record_stored(unit, _read_again(row), row.outcome)
+    # An attention that a person has resolved is not opened again by the same words.
     earlier = attentions.alias("earlier")
-    connection.execute(
+    unit.connection.execute(
         delete(attentions).where(
             attentions.c.id > newest,
             attentions.c.resolved_at.is_(None),
@@ -103,6 +96,7 @@ def _forget_resolved(connection: Connection, newest: int) -> None:
             ),
         )
     )
+    return receipt
 
 
 def _read_again(row: Any) -> Event:

@@ -13,8 +13,8 @@ from typing import Any
 
 from sqlalchemy import Connection, and_, or_, select
 
+from payments.credit import owed_centavos
 from payments.ledger.lineages import GENERATIONS_MAX
-from payments.ledger.reversals import owed_centavos
 from payments.money import format_brl
 from payments.operator.actions import Action, action_from, plain_text
 from payments.operator.lists import (
@@ -172,6 +172,8 @@ def _read_credit(connection: Connection, row: Any) -> CreditTimeline:
         .limit(EVENTS_MAX)
     )
     reversed_ = rows(select(reversals).where(reversals.c.invoice_id == row.invoice_id))
+    remaining = min((each.remaining_centavos for each in reversed_), default=None)
+    is_forwarded = row.disposition == "forward"
     event_ids = [each.event_id for each in events]
     raised = rows(
         select(attentions)
@@ -196,7 +198,7 @@ def _read_credit(connection: Connection, row: Any) -> CreditTimeline:
     ]
     return CreditTimeline(
         credit=credit,
-        owed_centavos=owed_centavos(connection, row) if row.disposition == "forward" else 0,
+        owed_centavos=owed_centavos(row.net_centavos, row.fee_centavos, remaining) if is_forwarded else 0,
         transfers=[transfer_line(each) for each in lineage],
         events=[_stored(each) for each in events],
         # Sorting keeps the order above among facts of one moment, and attempts keep their own.
@@ -291,7 +293,7 @@ _FACTS = {
     "stopped": ("Withdrawn before it was sent", "neutral"),
     "lowered": ("Amount lowered", "neutral"),
 }
-_SHOWN_BY_ACTIONS = frozenset({"retried", "abandoned", "expedited", "hurried"})
+_SHOWN_BY_ACTIONS = frozenset({"retried", "abandoned", "expedited"})
 
 
 def _attempt_entries(connection: Connection, lineage: Sequence[Any]) -> Iterator[TimelineEntry]:

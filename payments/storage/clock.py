@@ -14,7 +14,6 @@ from sqlalchemy import func, select
 
 from payments.errors import LedgerUnavailable
 from payments.storage.database import Database
-from payments.storage.prepared import Prepared
 
 # Monotonic clocks drift by a few milliseconds a minute at the very worst.
 MEASURE_EVERY_SECONDS = 30.0
@@ -63,11 +62,8 @@ class DatabaseClock:
             # A second time, should the first have been slow.
             for _ in range(2):
                 before = self._monotonic()
-                told_at: datetime = _CLOCK.run(connection, {}).scalar_one()
+                told_at: datetime = connection.execute(select(func.clock_timestamp())).scalar_one()
                 after = self._monotonic()
                 if after - before <= ROUND_TRIP_SECONDS_MAX:
                     return told_at, (before + after) / 2
         raise LedgerUnavailable("the database does not tell the time within seconds")
-
-
-_CLOCK = Prepared(select(func.clock_timestamp()))

@@ -6,7 +6,6 @@ themselves, twice a second. On SQLite nothing is to be done; looking is enough t
 
 import threading
 from collections.abc import Callable
-from typing import Any
 
 import structlog
 
@@ -56,19 +55,13 @@ class Listener:
             self._stopping.wait(_PAUSE_SECONDS)
 
     def _listen(self) -> None:
-        connection = self._database.own_connection()
-        try:
-            with self._database.storage_errors():
-                connection.execute("LISTEN repasse_transfers_due")
-                self._wake()
-                while not self._stopping.is_set():
-                    if _hears_something(connection):
-                        self._wake()
-                        self._stopping.wait(_REST_SECONDS)
-        finally:
-            connection.close()
+        from payments.storage import postgresql  # here, because psycopg takes a tenth of a second to import
 
-
-def _hears_something(connection: Any) -> bool:
-    """Wait for a notice; take all that are there, for they say the same."""
-    return bool(list(connection.notifies(timeout=_STOP_SECONDS, stop_after=1)))
+        with postgresql.own_connection(self._database.engine) as connection:
+            connection.execute("LISTEN repasse_transfers_due")
+            self._wake()
+            while not self._stopping.is_set():
+                # All notices that are there say the same.
+                if list(connection.notifies(timeout=_STOP_SECONDS, stop_after=1)):
+                    self._wake()
+                    self._stopping.wait(_REST_SECONDS)

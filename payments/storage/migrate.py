@@ -7,6 +7,7 @@ it is the Procfile's release step.
 
 import re
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 
 from sqlalchemy import Connection, inspect, select, text
@@ -52,9 +53,12 @@ def _migrate(database: Database) -> bool:
         if found == NEWEST_REVISION:
             _refuse_closed(connection, database)
             return False
-    with database.transaction() as connection, database.unhurried(connection):
+    with database.transaction() as connection, ExitStack() as stack:
         if database.is_postgresql:
-            # another process may be migrating, for longer than anybody waits for a row
+            from payments.storage.postgresql import unhurried
+
+            stack.enter_context(unhurried(connection))
+            # another process may be migrating, for longer than anyone waits for a row
             connection.execute(text(f"SET LOCAL lock_timeout = '{_PATIENCE_SECONDS}s'"))
             lock_for_transaction(connection, NamedLock.MIGRATION)
         found = _read_revision(connection)

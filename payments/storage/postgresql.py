@@ -20,23 +20,20 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from payments.errors import LedgerConflict, LedgerUnavailable, LedgerUnusable
 
-# A server that says nothing for so long is given up. Longer than anybody waits for a lock (5 s), for that is told, and
-# shorter than the bank's patience with a webhook (unknown, supposed 10 s or more).
-GONE_SECONDS = 7.0
+# How long to wait for an answer before the server is given up. Longer than the longest wait for a lock (5 s), which
+# ends with an answer, and shorter than the bank's patience with a webhook (unknown, supposed to be 10 s or more).
+ANSWER_SECONDS = 7.0
 
-# So long for each host of the address to accept a connection. A machine that is off does not refuse: every new
-# connection waits this long for it before the next host is tried.
+# How long to wait for each host of the address to accept a connection. A machine that is off does not refuse.
 CONNECT_SECONDS = 3
 
-# Who queued while somebody waited for such a server must not wait as long again: for a moment nobody tries.
-REST_SECONDS = 1.0
-
-# A process that is stopped in the middle of a transaction must not keep a lineage locked for ever.
+# A process that is stopped in the middle of a transaction must not keep a lineage locked forever.
 IDLE_SECONDS = 60
 
+# libpq's own settings (PostgreSQL's documentation, 32.1.2). The kernel's time limits are for waits that are longer than
+# ANSWER_SECONDS by design: unhurried work, and the listener.
 _CONNECT_ARGUMENTS = {
     "connect_timeout": CONNECT_SECONDS,
-    # The kernel's, for what waits longer than GONE_SECONDS: unhurried work, and the listener.
     "tcp_user_timeout": 10_000,
     "keepalives_idle": 5,
     "keepalives_interval": 2,
@@ -98,25 +95,27 @@ _LACKING_RIGHTS = text(
 class SessionConnection(psycopg.Connection[Any]):
     """A connection that gives up a server which does not answer, whatever keeps the answer away.
 
-    The kernel's time-outs end a wait when packets are not acknowledged. Behind a proxy or a pooler they always are, and
-    so they are by a server whose process or disk hangs, or whose commit waits for a standby that is gone.
+    The kernel's time limits end a wait when packets are not acknowledged. Behind a proxy or a pooler they always are,
+    and so they are by a server whose process or disk hangs, or whose commit waits for a standby that is gone; the
+    server's own statement_timeout does not run then.
     """
 
     # None: as long as it takes, for work that a person watches.
-    answer_seconds: float | None = GONE_SECONDS
-    silence: "_Silence | None" = None
+    answer_seconds: float | None = ANSWER_SECONDS
 
     def wait(self, gen: PQGen[RV], interval: float = 0.1, timeout: float | None = None) -> RV:
-        """Wait for an answer; ``timeout`` is of callers who know what to do when there is none."""
+        """Wait for an answer; ``timeout`` is for callers who know what to do when there is none."""
+        if timeout is not None or self.answer_seconds is None:
+            return super().wait(gen, interval, timeout)
+        gives_up_at = time.monotonic() + self.answer_seconds
         try:
-            return super().wait(gen, interval, self.answer_seconds if timeout is None else timeout)
-        except psycopg.errors._WaitTimeout:
-            if timeout is not None:
+            return super().wait(gen, interval, self.answer_seconds)
+        except psycopg.OperationalError:
+            if time.monotonic() < gives_up_at:
                 raise
-            # Closed, and nothing canceled: a commit that is canceled while it waits for its standby counts as done.
-            self.pgconn.finish()
-            if self.silence is not None:
-                self.silence.note()
+            # Closed, and nothing is canceled: a commit that is canceled while it waits for its standby counts as done.
+            # SQLAlchemy drops the whole pool when it finds a closed connection.
+            self.close()
             raise psycopg.OperationalError(f"no answer for {self.answer_seconds:g} s") from None
 
 
@@ -132,18 +131,26 @@ def unhurried(connection: Connection) -> Iterator[None]:
         driver.answer_seconds = seconds
 
 
-def connect(engine: Engine) -> SessionConnection:
-    """A connection outside of the engine's pool, in which each statement is a transaction of its own."""
+@contextmanager
+def own_connection(engine: Engine) -> Iterator[SessionConnection]:
+    """A connection outside of the engine's pool, for LISTEN: each statement is a transaction of its own.
+
+    SQLAlchemy has no way to wait for notices. Raises LedgerUnavailable.
+    """
     arguments, named = engine.dialect.create_connect_args(engine.url)
-    return SessionConnection.connect(
-        *arguments, **{**_connect_arguments(engine.url), **named}, autocommit=True
-    )
+    try:
+        with SessionConnection.connect(
+            *arguments, **{**_connect_arguments(engine.url), **named}, autocommit=True
+        ) as connection:
+            yield connection
+    except psycopg.Error as error:
+        raise fault_from(error) or error from error
 
 
-def make_engine(url: URL, busy_seconds: float, answer_seconds: float | None = GONE_SECONDS) -> Engine:
+def make_engine(url: URL, busy_seconds: float, *, is_unhurried: bool) -> Engine:
     """Connections that wait ``busy_seconds`` for a lock, or for a free connection of the pool.
 
-    ``answer_seconds``: how long for any answer; None is for ever.
+    ``is_unhurried``: wait for any answer as long as it takes, and read whole tables.
     """
     engine = create_engine(
         url,
@@ -159,9 +166,13 @@ def make_engine(url: URL, busy_seconds: float, answer_seconds: float | None = GO
     settings = {
         "lock": f"{busy_seconds:g}s",
         "idle": f"{IDLE_SECONDS}s",
-        "scans": "on" if answer_seconds is None else "off",
+        "scans": "on" if is_unhurried else "off",
     }
-    silence = _Silence(engine)
+
+    def connect_session(
+        _dialect: object, _record: object, arguments: tuple[Any, ...], named: dict[str, Any]
+    ) -> SessionConnection:
+        return SessionConnection.connect(*arguments, **named)
 
     def prepare(connection: SessionConnection, _record: object) -> None:
         connection.adapters.register_dumper(str, _TextDumper)
@@ -171,35 +182,11 @@ def make_engine(url: URL, busy_seconds: float, answer_seconds: float | None = GO
             # A pooler is in between, which may give each transaction another session. A name there may stand for what
             # another process has prepared: our values would go into its statement.
             connection.prepare_threshold = None
-        connection.answer_seconds, connection.silence = answer_seconds, silence
+        connection.answer_seconds = None if is_unhurried else ANSWER_SECONDS
 
-    event.listen(engine, "do_connect", silence.connect)
+    event.listen(engine, "do_connect", connect_session)
     event.listen(engine, "connect", prepare)
     return engine
-
-
-class _Silence:
-    """Makes the pool's connections, and keeps in mind when the server was last found silent."""
-
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
-        self._noticed_at = -REST_SECONDS
-
-    def note(self) -> None:
-        """Give up all connections that nobody uses: each would be silent for as long again."""
-        self._noticed_at = time.monotonic()
-        self._engine.dispose()
-
-    def connect(
-        self, _dialect: object, _record: object, arguments: tuple[Any, ...], named: dict[str, Any]
-    ) -> SessionConnection:
-        if time.monotonic() - self._noticed_at < REST_SECONDS:
-            raise psycopg.OperationalError("no answer a moment ago")
-        try:
-            return SessionConnection.connect(*arguments, **named)
-        except psycopg.errors.ConnectionTimeout:
-            self._noticed_at = time.monotonic()
-            raise
 
 
 def _connect_arguments(url: URL) -> dict[str, Any]:
@@ -211,12 +198,12 @@ def _connect_arguments(url: URL) -> dict[str, Any]:
     return {**_CONNECT_ARGUMENTS, "target_session_attrs": "read-write"}
 
 
-# At most so often from one process; its own forwarder is awake all the while, and the others look twice a second.
+# The shortest time between two notices of one process; other processes look twice a second anyway.
 _NOTIFY_EVERY_SECONDS = 0.05
 
 
 class Notifier:
-    """Tells the listeners of other processes (waking.py) that transfers are due.
+    """Notifies the listeners of other processes (listener.py) that transfers are due.
 
     After the commit and not in the transaction: PostgreSQL lets transactions that notify commit one by one, each with
     its sync of the disk. On 4 connections that cost half of the commits.

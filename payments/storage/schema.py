@@ -451,26 +451,3 @@ processes = Table(
     Column("bank_key_fetched_at", Instant),
     PrimaryKeyConstraint("id", name="a_process_once"),
 )
-
-# --- running totals, so that a statement costs the same whatever the books hold; see totals.py ---
-
-totals = Table(
-    "totals",
-    metadata,
-    Column("name", String(40), nullable=False),
-    Column("shard", Integer, nullable=False),  # writers on several connections do not wait for each other
-    Column("number", BigInteger, nullable=False),
-    Column("centavos", BigInteger, nullable=False),
-    PrimaryKeyConstraint("name", "shard", name="a_total_once"),
-)
-
-tallies = Table(
-    "tallies",
-    metadata,
-    Column("minute", Instant, nullable=False),
-    Column("name", String(40), nullable=False),
-    Column("shard", Integer, nullable=False),
-    Column("number", BigInteger, nullable=False),
-    Column("centavos", BigInteger, nullable=False),
-    PrimaryKeyConstraint("minute", "name", "shard", name="a_tally_once"),
-)

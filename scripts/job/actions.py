@@ -22,7 +22,7 @@ def act(database: Database, arguments: Namespace, settings: Settings, by: Operat
         case "retry":
             done = actions.retry_transfer(database, arguments.external_id, by, policy, now)
         case "abandon":
-            done = actions.abandon_transfer(database, arguments.external_id, by, now)
+            done = actions.abandon_transfer(database, arguments.external_id, by, policy, now)
         case "resolve":
             done = actions.close_attention(database, arguments.attention_id, by, now)
         case "pause":

@@ -10,7 +10,7 @@ from datetime import datetime
 
 from payments.bank.client import Bank, open_bank
 from payments.errors import ActionRefused
-from payments.ledger.pauses import Switch, paused
+from payments.ledger.pauses import Pausable, paused
 from payments.observability.logging import configure_logging
 from payments.operator.actions import Operator, record_action
 from payments.operator.statement import read_statement
@@ -83,7 +83,7 @@ def _reconcile(database: Database, bank: Bank, settings: Settings, clock: Clock)
     return LEFT if counts.failures else DONE, said
 
 
-def _refuse_if_paused(database: Database, switch: Switch) -> None:
+def _refuse_if_paused(database: Database, switch: Pausable) -> None:
     since = paused(database).get(switch)
     if since is not None:
         raise ActionRefused(

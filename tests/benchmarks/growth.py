@@ -1,158 +1,169 @@
-"""Growth: what ingest, claims, the statement and the console's questions cost with few and with many credits."""
+"""Growth: what the whole job, the statement and the operator's pages cost in a large database.
 
+The large one is a real run's, copied many times over with other ids and days, so that it has every row that a credit
+brings, whatever the schema. SQLite.
+"""
+
+import re
 import sqlite3
-import statistics
 import time
-from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+import urllib.request
+from collections.abc import Callable, Iterator
+from datetime import date, timedelta
 from pathlib import Path
 from random import Random
+from typing import Any
 
-from payments.event import read_event
-from payments.ledger import inbox, transfers
-from payments.operator import lists, overview, search
-from payments.operator import timeline as stories
-from payments.operator.statement import read_statement
-from payments.settings import load_settings
-from payments.storage.database import Database, open_database
-from payments.storage.migrate import migrate
-from payments.transfer import BankTransfer
-from tests.benchmarks.events import bodies
+from tests.benchmarks import whole
+from tests.benchmarks.stand import OPERATOR_TOKEN, CannotMeasure, Stand
 
-ROUNDS = 15
-GROUP = 100
+DAYS = 31
+PAGES = ("/metrics", "/console", "/console/credits", "/console/transfers")
+_ROUNDS = 5
 
-# Storing is measured by its mean: one commit in some carries a checkpoint, which a median would hide. It needs more
-# rounds, so that their number is about the same for every size.
-INGEST_ROUNDS = 60
+# The bank's ids have 16 digits. Each copy moves them along the range of all of them, and back to its start at its end.
+_ID = re.compile(r"(?<!\d)\d{16}(?!\d)")
+_ID_LEAST, _IDS = 4_000_000_000_000_000, 3_000_000_000_000_000
+_DAY = re.compile(r"\d{4}-\d\d-\d\dT")
 
 
-def measure(folder: Path, sizes: tuple[int, ...]) -> dict[str, dict[int, float]]:
-    """Milliseconds by question and number of credits on the books; sizes take turns in every round.
-
-    Means of what is stored, medians of everything else.
-    """
-    books = {}
-    for size in sizes:
-        path = folder / f"{size}.db"
-        database = open_database(f"sqlite:///{path}")
-        migrate(database)
-        fill(path, size)
-        books[size] = database
-    asks = {size: _Asks(database, size) for size, database in books.items()}
-    costs: dict[str, dict[int, list[float]]] = {}
-    for number in range(INGEST_ROUNDS):
-        for size in sizes:
-            questions = asks[size].stored() | (asks[size].others() if number < ROUNDS else {})
-            for name, ask in questions.items():
-                began = time.perf_counter()
-                ask()
-                costs.setdefault(name, {}).setdefault(size, []).append((time.perf_counter() - began) * 1000)
-    for database in books.values():
-        database.close()
-    stored = asks[sizes[0]].stored()
-    return {
-        name: {
-            size: statistics.mean(each) if name in stored else statistics.median(each)
-            for size, each in by_size.items()
-        }
-        for name, by_size in costs.items()
-    }
+def measure(
+    folder: Path, checkout: Path, credits: int, workers: int, seconds: float, say: Callable[[str], None]
+) -> Iterator[str]:
+    """The pages and the highest rate held, with a thousand credits in the database and with so many."""
+    few, many = folder / "few.db", folder / "many.db"
+    target = whole.ours("to be copied", lambda _: f"sqlite:///{few}", workers)
+    whole.run_at(folder, checkout, target, 250.0, 4.0, say)
+    with sqlite3.connect(few) as database:
+        database.execute("VACUUM INTO ?", (str(many),))
+    began = time.monotonic()
+    multiply(many, credits, say)
+    yield f"{credits:,} credits made in {time.monotonic() - began:.0f} s, {many.stat().st_size / 1e9:.1f} GB"
+    for path, count in ((few, 1_000), (many, credits)):
+        yield f"\n{count:,} credits in the database"
+        room = folder / f"pages-{count}"
+        room.mkdir()
+        with Stand(room, checkout) as stand:
+            for page, milliseconds in pages(stand, f"sqlite:///{path}"):
+                yield f"{page:<42}{milliseconds:>8,.0f} ms"
+        target = whole.ours(f"{count:,} credits", lambda _, path=path: f"sqlite:///{path}", workers)  # type: ignore[misc]
+        for run in whole.highest(folder, checkout, target, seconds, say):
+            yield run.line
 
 
-class _Asks:
-    def __init__(self, database: Database, size: int) -> None:
-        self._database = database
-        self._policy = load_settings(needs_bank=False).forwarding_policy
-        self._bodies = bodies(10**9, size)
-        self._random = Random(size)  # the bank's ids are random
-        self._claims: list[transfers.Claim] = []
-        self._invoice_id = lists.list_credits(database, None, limit=1).items[0].invoice_id
+def multiply(path: Path, credits: int, say: Callable[[str], None]) -> None:
+    """Copy every row of the tables that grow with credits until there are so many. The web process must have ended."""
+    with sqlite3.connect(path, isolation_level=None) as database:
+        for pragma in ("synchronous = OFF", "foreign_keys = OFF", "cache_size = -2000000"):
+            database.execute(f"PRAGMA {pragma}")
+        there = database.execute("SELECT count(*) FROM credits").fetchone()[0]
+        if not there:
+            raise CannotMeasure("the run to be copied left no credits")
+        growing = [_Growing(database, name) for name in _tables_of(database, at_least=there)]
+        keys = {table.name: table.largest_key for table in growing}
+        copies = credits // there - 1
+        database.execute("BEGIN")
+        for number in range(1, copies + 1):
+            copy = _Copy(number, keys)
+            for table in growing:
+                database.executemany(table.insert, map(copy.of(table), table.rows))
+            say(f"growth: {(number + 1) * there:,} of {credits:,} credits made")
+        database.execute("COMMIT")
+        database.execute("ANALYZE")
+        database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
-    def stored(self) -> dict[str, Callable[[], object]]:
-        return {
-            "ingest 1 event (mean)": lambda: self._ingest(1),
-            f"ingest {GROUP} events (mean)": lambda: self._ingest(GROUP),
-        }
 
-    def others(self) -> dict[str, Callable[[], object]]:
-        now = datetime.now(UTC)
-        return {
-            f"claim {GROUP} transfers": self._claim,
-            f"record {GROUP} as sent": self._record,
-            "statement": lambda: read_statement(self._database),
-            "overview": lambda: overview.read_overview(self._database, now, timedelta(days=1), 48),
-            "list of credits": lambda: lists.list_credits(self._database, None),
-            "list of settled": lambda: lists.list_transfers(self._database, "settled", None),
-            "search": lambda: search.search(self._database, self._invoice_id),
-            "one credit's story": lambda: stories.read_credit(self._database, self._invoice_id),
-        }
+class _Growing:
+    """A table, its rows, and what in them differs from copy to copy."""
 
-    def _ingest(self, count: int) -> None:
-        arrivals = [
-            inbox.Arrival(read_event(body), "s" * 96)
-            for _, body in zip(range(count), self._bodies, strict=False)
-        ]
-        inbox.accept(self._database, arrivals, "webhook", self._policy, datetime.now(UTC))
-
-    def _claim(self) -> None:
-        self._claims = transfers.claim(self._database, "call-bench", 60, GROUP, datetime.now(UTC))
-
-    def _record(self) -> None:
-        accepted = {
-            claim.external_id: BankTransfer(
-                str(self._random.randrange(4 * 10**15, 7 * 10**15)),
-                claim.external_id,
-                "created",
-                claim.amount_centavos,
-                "",
-                "",
-                "",
-                "",
-                (),
+    def __init__(self, database: sqlite3.Connection, name: str) -> None:
+        self.name = name
+        columns = database.execute(f"SELECT name, type, pk FROM pragma_table_info('{name}')").fetchall()
+        self.rows: list[tuple[Any, ...]] = database.execute(f"SELECT * FROM {name}").fetchall()
+        self.insert = f"INSERT INTO {name} VALUES ({', '.join('?' * len(columns))})"
+        places = {column: place for place, (column, _, _) in enumerate(columns)}
+        own = [column for column, kind, pk in columns if pk and kind.upper() in ("INTEGER", "BIGINT")]
+        self.largest_key = max((row[places[own[0]]] for row in self.rows), default=0) if len(own) == 1 else 0
+        references = {
+            source: target
+            for target, source in database.execute(
+                f'SELECT "table", "from" FROM pragma_foreign_key_list(\'{name}\')'
             )
-            for claim in self._claims
         }
-        transfers.record_sent(self._database, self._claims, accepted, self._policy, datetime.now(UTC))
+        self.keys: list[tuple[int, str]] = []  # places of whole numbers that are keys, and of which table
+        self.ids: list[int] = []
+        self.times: list[int] = []
+        for column, place in places.items():
+            values = [row[place] for row in self.rows if row[place] is not None]
+            if values and isinstance(values[0], int):
+                if column in own[:1]:
+                    self.keys.append((place, name))
+                elif column in references:
+                    self.keys.append((place, references[column]))
+            elif any(isinstance(value, str) and _DAY.match(value) for value in values):
+                self.times.append(place)
+            elif any(isinstance(value, str) and _ID.search(value) for value in values):
+                self.ids.append(place)
 
 
-def fill(path: Path, credits: int) -> None:
-    """Put settled credits on the books, with random ids as the bank's, by SQL (an hour's work otherwise)."""
-    with sqlite3.connect(path, isolation_level=None) as books:
-        books.execute("PRAGMA synchronous = OFF")
-        books.execute("BEGIN")
-        books.execute("CREATE TEMP TABLE n (i INTEGER PRIMARY KEY, k TEXT, t TEXT)")
-        books.execute(
-            "WITH RECURSIVE s(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM s WHERE i < ?) "
-            "INSERT INTO n SELECT i, 4000000000000000 + abs(random()) % 3000000000000000, "
-            "strftime('%Y-%m-%dT%H:%M:%f000Z', 'now', '-31 days', (i % 2500000) || ' seconds') FROM s",
-            (credits,),
+class _Copy:
+    """Copy ``number`` of every row; ``keys`` are the largest key of each table that grows."""
+
+    def __init__(self, number: int, keys: dict[str, int]) -> None:
+        self._number = number
+        self._keys = keys
+        self._add = Random(number).randrange(_IDS)
+        self._day = f"{date.today() - timedelta(days=1 + number % DAYS)}"  # noqa: DTZ011 - any day will do
+
+    def of(self, table: _Growing) -> Callable[[tuple[Any, ...]], list[Any]]:
+        """What makes a row of that table into the copy's."""
+        keys = [(place, self._number * self._keys.get(name, 0)) for place, name in table.keys]
+
+        def copied(row: tuple[Any, ...]) -> list[Any]:
+            values = list(row)
+            for place, more in keys:
+                if values[place] is not None:
+                    values[place] += more
+            for place in table.ids:
+                if values[place] is not None:
+                    values[place] = _ID.sub(self._other_id, values[place])
+            for place in table.times:
+                if values[place] is not None:
+                    values[place] = self._day + values[place][10:]
+            return values
+
+        return copied
+
+    def _other_id(self, found: re.Match[str]) -> str:
+        return str(_ID_LEAST + (int(found[0]) - _ID_LEAST + self._add) % _IDS)
+
+
+def pages(stand: Stand, database_url: str) -> Iterator[tuple[str, float]]:
+    """Milliseconds of each page, and of ``run_job statement`` as a command; the best of some rounds."""
+    stand.start_bank()
+    _, port = stand.start_web(database_url)
+    for page in PAGES:
+        request = urllib.request.Request(
+            f"http://127.0.0.1:{port}{page}", headers={"Authorization": f"Bearer {OPERATOR_TOKEN}"}
         )
-        for statement in _FILL:
-            books.execute(statement)
-        books.execute("COMMIT")
-        books.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        yield page, _best(lambda request=request: urllib.request.urlopen(request, timeout=60).read())  # type: ignore[misc]
+    yield "run_job statement", _best(lambda: stand.statement(database_url))
 
 
-_FILL = (
-    "INSERT INTO destinations (bank_code, branch_code, account_number, account_type, name, tax_id) "
-    "VALUES ('1', '1', '1', 'payment', 'x', 'y')",
-    "INSERT INTO inbox_events (event_id, source, subscription, log_type, subject, outcome, digital_signature, "
-    "body, received_at) SELECT k, 'webhook', 'invoice', 'credited', k, 'credit', 's', "
-    "zeroblob(1500), t FROM n",
-    "INSERT INTO credits (number, invoice_id, log_id, event_id, gross_centavos, fee_centavos, net_centavos, "
-    "withheld_centavos, disposition, credited_at, recorded_at) "
-    "SELECT i, k, k, k, 1000, 50, 950, 0, 'forward', t, t FROM n",
-    "INSERT INTO bank_transfers (bank_transfer_id, credit_number, external_id, status, amount_centavos, seen_at) "
-    "SELECT k, i, 'credit-' || k, 'success', 950, t FROM n",
-    "INSERT INTO transfers (credit_number, invoice_id, generation, external_id, amount_centavos, destination_id, "
-    "state, attempt, calls, due_at, bank_transfer_id, created_at, sent_at, settled_at) "
-    "SELECT i, k, 1, 'credit-' || k, 950, 1, 'settled', 1, 1, t, k, t, t, t FROM n",
-    "INSERT INTO transfer_history (transfer_id, at, fact, state, attempt) "
-    "SELECT id, sent_at, 'settled', 'settled', 1 FROM transfers",
-    "INSERT INTO totals (name, shard, number, centavos) SELECT 'transfers.settled', 0, count(*), 950 * count(*) FROM n",
-    *(
-        f"INSERT INTO totals (name, shard, number, centavos) SELECT '{name}', 0, count(*), {centavos} * count(*) FROM n"
-        for name, centavos in (("credits.gross", 1000), ("credits.fee", 50), ("credits.net", 950))
-    ),
-)
+def _best(act: Callable[[], object]) -> float:
+    times = []
+    for _ in range(_ROUNDS):
+        began = time.perf_counter()
+        act()
+        times.append(time.perf_counter() - began)
+    return min(times) * 1000
+
+
+def _tables_of(database: sqlite3.Connection, at_least: int) -> list[str]:
+    names = [name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+    return [
+        name
+        for name in names
+        if not name.startswith("sqlite_")
+        and database.execute(f"SELECT count(*) FROM {name}").fetchone()[0] >= at_least
+    ]

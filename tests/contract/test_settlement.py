@@ -187,7 +187,7 @@ def test_a_page_that_is_empty_by_mistake_makes_no_second_payment(stage: Stage) -
 def test_a_death_between_claim_and_call_is_looked_up_and_sent(stage: Stage) -> None:
     """Claimed, and nobody ever sent it: the look-up finds nothing, and it is sent under the same external_id."""
     (invoice_id,) = stage.credit(10_000)
-    transfers.claim(stage.database, "call-of-the-dead", LEASE, 100, stage.now())
+    transfers.claim(stage.database, "call-of-the-dead", stage.policy, 100, stage.now())
     assert stage.settle().is_idle
     stage.advance(LEASE)
     assert stage.settle().sent == 1
@@ -306,7 +306,7 @@ def test_a_destination_that_stays_blocked_ends_dead_and_is_shown(stage: Stage) -
 def test_a_duplicate_that_is_refused_late_leaves_the_good_one_alone(stage: Stage) -> None:
     """Outcomes are matched by the bank's id: the twin's failure is not the failure of the one that pays."""
     (invoice_id,) = stage.credit(10_000)
-    (claim,) = transfers.claim(stage.database, "call-first", LEASE, 100, stage.now())
+    (claim,) = transfers.claim(stage.database, "call-first", stage.policy, 100, stage.now())
     order = claim.order
     stage.bank.send_transfers([order])  # by a process that died before it could record
     stage.bank.send_transfers([order])  # and by one that overslept
@@ -383,7 +383,7 @@ def test_refused_credentials_release_and_raise_and_kill_nothing(
 @pytest.fixture
 def private_key_of_nobody() -> str:
     """A key that no project has registered."""
-    from emulator import credentials
+    from emulator.protocol import credentials
 
     return credentials.in_memory(seed=2)[1]
 
@@ -398,7 +398,7 @@ def test_no_call_begins_that_could_outlive_its_lease(
     """Whoever overslept gives the claim back instead of calling: by then someone else may act on it."""
     stage.credit(10_000)
     if slow == "look-up":
-        transfers.claim(stage.database, "call-of-the-dead", LEASE, 100, stage.now())
+        transfers.claim(stage.database, "call-of-the-dead", stage.policy, 100, stage.now())
         stage.advance(LEASE)
     # The whole lease is less than a call may take, as if the process had slept after the claim.
     stage.policy = replace(stage.policy, lease_seconds=stage.bank.timeout_seconds)
@@ -411,7 +411,7 @@ def test_no_call_begins_that_could_outlive_its_lease(
 def test_a_look_up_that_took_long_is_not_followed_by_a_send(stage: Stage) -> None:
     """Both happen within one lease: when the look-up has eaten it, the sending waits for the next claim."""
     stage.credit(10_000)
-    transfers.claim(stage.database, "call-of-the-dead", LEASE, 100, stage.now())
+    transfers.claim(stage.database, "call-of-the-dead", stage.policy, 100, stage.now())
     stage.advance(LEASE)
     find = stage.bank.find_transfers
 

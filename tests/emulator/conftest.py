@@ -28,13 +28,13 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from starkcore.utils.cache import cache as SDK_CACHE
 from starlette.testclient import TestClient
 
-from emulator import credentials as emulator_credentials
 from emulator.app import create_app
-from emulator.bank import Bank
+from emulator.behaviour.bank import Bank
+from emulator.behaviour.events import Delivery
+from emulator.books.preset import Preset
 from emulator.clock import VirtualClock
-from emulator.credentials import Credentials
-from emulator.events import Delivery
-from emulator.preset import Preset
+from emulator.protocol import credentials as emulator_credentials
+from emulator.protocol.credentials import Credentials
 
 ROOT = Path(__file__).resolve().parents[2]
 NOW = datetime(2026, 3, 2, 15, 0, tzinfo=UTC)

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from emulator.accounts import CUSTOMER, OutOfBalance
-from emulator.statement import statement
+from emulator.books.accounts import CUSTOMER, OutOfBalance
+from emulator.management.statement import statement
 
 
 def a_day(make_day: Any, seed: int) -> list[tuple[str, str, bytes]]:
@@ -26,11 +26,13 @@ INVOICE = {"amount": 48_712, "name": "Marina Tavares", "taxId": "529.982.247-25"
 def test_the_same_seed_and_calls_repeat_the_day_byte_for_byte_and_another_seed_does_not(
     make_day: Any,
 ) -> None:
+    """A day is reproduced by its seed and its calls."""
     assert a_day(make_day, 5) == a_day(make_day, 5)
     assert a_day(make_day, 5) != a_day(make_day, 6)
 
 
 def test_the_paid_share_of_a_long_run_is_near_what_was_set(make_day: Any) -> None:
+    """Over many invoices the share that is paid approaches the setting."""
     day = make_day(paid_share=0.85)
     for _ in range(10):
         day.bank.create_invoices([INVOICE] * 100, day.now)
@@ -39,6 +41,7 @@ def test_the_paid_share_of_a_long_run_is_near_what_was_set(make_day: Any) -> Non
 
 
 def test_an_unrelated_call_in_between_does_not_change_the_chances_of_an_invoice(make_day: Any) -> None:
+    """Chances depend on the seed and the row's id, not on how many calls came before."""
     plans = []
     for disturbed in (False, True):
         day = make_day(seed=3, paid_share=0.5)
@@ -60,6 +63,7 @@ def forward(day: Any, invoice_id: str, suffix: str = "", **changes: Any) -> dict
 
 
 def test_the_statement_tells_exactly_once_from_every_other_outcome(make_day: Any) -> None:
+    """Each credit has one verdict, and the lists and sums follow from it."""
     day = make_day(paid_share=1.0, opening=1_000_000, invoice_fee_centavos=10)
     amounts = [100, 200, 300, 400, 10]
     once, twice, wrong, never, nothing = (day.invoice(amount=amount)["id"] for amount in amounts)
@@ -87,7 +91,42 @@ def test_the_statement_tells_exactly_once_from_every_other_outcome(make_day: Any
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("fields", "matched_by"),
+    [
+        ({"tags": ["payout", "Invoice {id}"], "externalId": "x1"}, "tag invoice {id}"),
+        ({"tags": [], "externalId": "forward:{id}/1"}, "external_id forward:{id}/1"),
+        ({"tags": ["credit-{id}"], "externalId": "credit-{id}"}, "tag credit-{id}"),
+    ],
+    ids=["a word of a tag", "a word of the external_id", "our own tag"],
+)
+def test_the_statement_knows_a_transfer_by_the_invoice_id_in_any_form(
+    make_day: Any, fields: dict[str, Any], matched_by: str
+) -> None:
+    """An app with tags of its own is credited with forwarding once, and the statement says what it went by."""
+    day = make_day(paid_share=1.0)
+    invoice_id = day.invoice(amount=500)["id"]
+    day.run(hours=1)
+    tags = [tag.format(id=invoice_id) for tag in fields["tags"]]
+    day.transfer(amount=500, tags=tags, externalId=fields["externalId"].format(id=invoice_id))
+    day.run(minutes=1)
+    found = statement(day.bank, details=True)
+    assert (found["forwarded_exactly_once"], found["foreign"], found["exact"]) == (1, [], True)
+    (transfer,) = found["payouts"][0]["transfers"]
+    assert transfer["matched_by"] == matched_by.format(id=invoice_id)
+
+
+def test_an_invoice_id_inside_a_longer_word_is_no_match(make_day: Any) -> None:
+    """Ids are compared word by word, so a longer number that contains one is foreign."""
+    day = make_day(paid_share=1.0)
+    invoice_id = day.invoice(amount=500)["id"]
+    day.run(hours=1)
+    stranger = day.transfer(amount=500, tags=[f"credit-{invoice_id}0"], externalId=f"a{invoice_id}")
+    assert statement(day.bank, details=False)["foreign"] == [stranger["id"]]
+
+
 def test_the_statement_balances_through_reversals_and_failed_transfers(make_day: Any) -> None:
+    """The balance computed from rows equals the booked one in the middle of a reversal and after it."""
     day = make_day(paid_share=1.0, transfer_fee_centavos=5)
     first, second = day.invoice(amount=500)["id"], day.invoice(amount=900)["id"]
     day.run(hours=1)
@@ -102,5 +141,6 @@ def test_the_statement_balances_through_reversals_and_failed_transfers(make_day:
 
 
 def test_books_that_do_not_sum_to_zero_stop_the_run(day: Any) -> None:
+    """A movement that creates money raises OutOfBalance."""
     with pytest.raises(OutOfBalance):
         day.bank.accounts.move({CUSTOMER: 1}, day.now, source="x", description="x")

@@ -12,6 +12,7 @@ NOW = datetime(2026, 3, 2, 15, tzinfo=UTC)
 
 
 def test_the_agenda_runs_in_order_of_time_then_of_entry_each_at_its_own_time() -> None:
+    """Entries run by time, entries of one instant in the order they were added."""
     agenda, done = Agenda(), []
     agenda.teach("note", lambda at, word: done.append((at, word)))
     agenda.push(NOW + timedelta(seconds=2), "note", "later")
@@ -24,6 +25,7 @@ def test_the_agenda_runs_in_order_of_time_then_of_entry_each_at_its_own_time() -
 
 
 def test_what_is_entered_while_running_and_already_due_runs_in_the_same_step() -> None:
+    """An entry added by another entry is not left for the next step when it is already due."""
     agenda, done = Agenda(), []
 
     def spread(at: datetime, left: int) -> None:
@@ -39,11 +41,13 @@ def test_what_is_entered_while_running_and_already_due_runs_in_the_same_step() -
 
 
 def test_an_unknown_entry_is_refused_at_once() -> None:
+    """Pushing a name that nothing handles fails when it is pushed, not when it is due."""
     with pytest.raises(KeyError, match="dance"):
         Agenda().push(NOW, "dance")
 
 
 def test_a_scaled_clock_runs_ahead_and_a_client_is_judged_by_the_earlier_time() -> None:
+    """A clock at high speed passes real time, and `client_now` stays at the real one."""
     clock = ScaledClock(speed=1_000_000)
     later = clock.now() + timedelta(days=1)
     assert 0 < clock.real_seconds_until(later) < 0.0865
@@ -54,6 +58,7 @@ def test_a_scaled_clock_runs_ahead_and_a_client_is_judged_by_the_earlier_time() 
 
 
 def test_a_virtual_clock_goes_forward_only() -> None:
+    """Moving the clock back is an error of the caller."""
     clock = VirtualClock(NOW)
     clock.advance(5)
     assert clock.now() == clock.client_now() == NOW + timedelta(seconds=5)

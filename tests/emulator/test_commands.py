@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from emulator import commands
+from emulator.management import commands
 from tests.emulator.conftest import ROOT
 
 Start = Callable[..., Any]
@@ -109,6 +109,7 @@ def test_a_whole_day_by_hand(shell: Shell, receiver: Any, tmp_path: Path) -> Non
 def test_events_are_sent_doubled_and_lost_by_command(
     start_emulator: Start, receiver: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    """The commands for events reach the receiver as often as they say."""
     bank = start_emulator("--paid-share", "0", "--seed", "3")
     shell = Shell(tmp_path / "bank", capsys)
     bank.post("/emulator/webhooks", url=receiver.url, subscriptions=["invoice"])
@@ -143,6 +144,7 @@ def test_events_are_sent_doubled_and_lost_by_command(
     ],
 )
 def test_a_wrong_command_ends_in_one_clear_line(line: str, words: str) -> None:
+    """A wrong command or option prints one line on stderr and exits with 2."""
     arguments = line.split() if "--" in line else [*line.split(), "--url", "http://127.0.0.1:9"]
     command = [sys.executable, "-m", "emulator", *arguments]
     result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=30)
@@ -152,6 +154,7 @@ def test_a_wrong_command_ends_in_one_clear_line(line: str, words: str) -> None:
 
 
 def test_it_talks_only_to_an_emulator(receiver: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    """A command refuses to talk to a server that does not mark its answers as an emulator's."""
     url = receiver.url.rpartition("/webhooks")[0]
     receiver.status = 200
     assert commands.main(["rotate", "--url", url]) == 2
@@ -159,6 +162,7 @@ def test_it_talks_only_to_an_emulator(receiver: Any, capsys: pytest.CaptureFixtu
 
 
 def test_help_names_every_switch_and_every_command() -> None:
+    """--help lists each option and each command."""
     for arguments in (["--help"], ["pay", "--help"], ["fault", "--help"]):
         command = [sys.executable, "-m", "emulator", *arguments]
         result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=30)

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from emulator import deliveries
 from emulator.clock import VirtualClock
-from emulator.credentials import in_memory
-from emulator.deliveries import Deliveries
+from emulator.protocol import deliveries
+from emulator.protocol.credentials import in_memory
+from emulator.protocol.deliveries import Deliveries
 
 Talk = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
@@ -75,11 +75,13 @@ def attempts(day: Any) -> list[tuple[str, str]]:
 
 
 def test_one_connection_is_kept_for_many_deliveries(make_day: Any) -> None:
+    """Deliveries to one receiver share a connection."""
     day, connections = deliver(make_day, answering(OK, OK, OK), invoices=3)
     assert (connections, attempts(day), dict(day.bank.events.undelivered)) == (1, [], {})
 
 
 def test_a_kept_connection_that_was_closed_meanwhile_is_replaced(make_day: Any) -> None:
+    """A delivery is posted again over a new connection when the kept one has been closed."""
     day, connections = deliver(make_day, answering(OK, close=True), invoices=3)
     assert (connections, attempts(day)) == (3, [])
 
@@ -92,12 +94,14 @@ def test_a_kept_connection_that_was_closed_meanwhile_is_replaced(make_day: Any) 
     ],
 )
 def test_every_form_of_200_counts(make_day: Any, answer: bytes) -> None:
+    """A 200 with any framing of its body marks the event delivered."""
     day, _ = deliver(make_day, answering(answer, close=True))
     assert attempts(day) == []
 
 
 @pytest.mark.parametrize("status", [201, 204, 302, 404, 500])
 def test_anything_but_200_is_an_attempt_with_its_status(make_day: Any, status: int) -> None:
+    """Any other status is recorded as a failed attempt, redirects included."""
     answer = f"HTTP/1.1 {status} X\r\nLocation: /elsewhere\r\nContent-Length: 0\r\n\r\n".encode()
     day, connections = deliver(make_day, answering(answer))
     assert attempts(day) == [("badHttpStatus", f"HTTP POST request returned status {status}")]
@@ -108,17 +112,21 @@ def test_anything_but_200_is_an_attempt_with_its_status(make_day: Any, status: i
     "answer", [b"", b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf", b"what?\r\n\r\n"]
 )
 def test_a_broken_answer_is_a_bad_connection(make_day: Any, answer: bytes) -> None:
+    """An answer that is not HTTP is recorded as badConnection."""
     day, _ = deliver(make_day, answering(answer, close=True))
     assert [code for code, _ in attempts(day)] == ["badConnection"]
 
 
 def test_no_answer_in_time_is_a_timeout(make_day: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A receiver that stays silent is recorded as timeout."""
     monkeypatch.setattr(deliveries, "TIMEOUT_SECONDS", 0.05)
     day, _ = deliver(make_day, answering())
     assert attempts(day) == [("timeout", "HTTP POST request timed out")]
 
 
 def test_nobody_listening_is_a_bad_connection(make_day: Any) -> None:
+    """A refused connection is recorded as badConnection."""
+
     async def run() -> Any:
         day = make_day(paid_share=0.0)
         day.bank.register_webhook("http://127.0.0.1:1/", ["invoice"], day.now)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from emulator.statement import statement
+from emulator.management.statement import statement
 
 
 def deposit(signed: Any, **element: Any) -> dict[str, Any]:
@@ -21,6 +21,7 @@ def log_types(signed: Any, deposit_id: str) -> list[str]:
 
 
 def test_a_deposit_is_credited_seconds_after_it_is_made(signed: Any) -> None:
+    """A deposit reaches the balance a few seconds after it is created."""
     before = signed.bank.accounts.customer_centavos
     row = deposit(signed, tags=["Sent"])
     assert signed.bank.accounts.customer_centavos == before + 5_000
@@ -39,6 +40,7 @@ def test_a_deposit_is_credited_seconds_after_it_is_made(signed: Any) -> None:
     ("left", "status", "last"), [(0, "voided", "voided"), (1_200, "created", "reversed")]
 )
 def test_a_lower_amount_sends_the_difference_back(signed: Any, left: int, status: str, last: str) -> None:
+    """PATCH with a lower amount reverses the difference; zero ends in voided."""
     before = signed.bank.accounts.customer_centavos
     row = deposit(signed)
     answer = signed.call("PATCH", f"/v2/deposit/{row['id']}", {"amount": left})[1]
@@ -52,6 +54,7 @@ def test_a_lower_amount_sends_the_difference_back(signed: Any, left: int, status
 
 
 def test_a_reversal_without_the_money_fails_late_and_restores_the_amount(signed: Any) -> None:
+    """A reversal that the balance cannot pay is accepted and fails in its log."""
     row = deposit(signed)
     signed.bank.accounts.move(
         {"customer": -104_000, "payers": 104_000}, signed.clock.now(), source="x", description=""
@@ -74,10 +77,20 @@ def test_a_reversal_without_the_money_fails_late_and_restores_the_amount(signed:
     ],
 )
 def test_a_wrong_patch_is_refused(signed: Any, body: Any, code: str) -> None:
+    """A PATCH that is not a lower amount is refused by the right code."""
     assert signed.code("PATCH", f"/v2/deposit/{deposit(signed)['id']}", body) == code
 
 
+def test_a_reversal_may_say_what_the_payer_is_shown(signed: Any) -> None:
+    """PATCH takes `reversalDisplayDescription` beside the amount, and refuses one that is no text."""
+    path = f"/v2/deposit/{deposit(signed)['id']}"
+    assert signed.code("PATCH", path, {"amount": 0, "reversalDisplayDescription": 7}) == "invalidDescription"
+    status, answer = signed.call("PATCH", path, {"amount": 0, "reversalDisplayDescription": "Sorry"})
+    assert (status, answer["deposit"]["amount"]) == (200, 0)
+
+
 def test_a_ted_and_a_deposit_under_way_cannot_be_reversed(signed: Any) -> None:
+    """Only a credited Pix without an open reversal can be sent back."""
     ted = deposit(signed, type="ted", bankCode="341")
     assert signed.code("PATCH", f"/v2/deposit/{ted['id']}", {"amount": 0}) == "invalidOperation"
     pix = deposit(signed)
@@ -86,6 +99,7 @@ def test_a_ted_and_a_deposit_under_way_cannot_be_reversed(signed: Any) -> None:
 
 
 def test_lists_filter_and_sort(signed: Any) -> None:
+    """Deposits and their logs are filtered and sorted as documented, and odd values are refused."""
     first, second = deposit(signed, tags=["A"]), deposit(signed, tags=["b"])
 
     def ids(query: str) -> list[str]:
@@ -103,6 +117,7 @@ def test_lists_filter_and_sort(signed: Any) -> None:
 
 
 def test_a_webhook_hears_of_deposits(day: Any) -> None:
+    """A webhook subscribed to deposits gets an event for each of their logs."""
     day.bank.register_webhook("http://receiver.test/deposits", ["deposit"], day.now)
     day.bank.deposits.receive({"amount": 70}, day.now)
     day.run(minutes=2)

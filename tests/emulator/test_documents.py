@@ -10,8 +10,8 @@ import zxingcpp
 from PIL import Image
 from pypdf import PdfReader
 
-from emulator.documents import paper, qr_code
-from emulator.formats import brcode
+from emulator.books.formats import brcode
+from emulator.protocol.documents import pdf, qr_code
 from tests.emulator.conftest import INVOICE, TRANSFER
 
 BRCODE = brcode("7c1e90a4b5d24f0e8a3b6d95c2f01e77")
@@ -31,10 +31,12 @@ def words(pdf: bytes) -> str:
 
 @pytest.mark.parametrize("box_pixels", [1, 7, 25, 50])
 def test_a_reader_reads_the_qr_code_back_to_the_br_code(box_pixels: int) -> None:
+    """A barcode reader finds the BR code in the PNG, at every size."""
     assert read(qr_code(BRCODE, box_pixels).content) == BRCODE
 
 
 def test_size_is_the_pixels_of_each_box() -> None:
+    """`size` scales each box, with the four quiet boxes around the code."""
     small, big = (Image.open(io.BytesIO(qr_code(BRCODE, size).content)) for size in (7, 14))
     assert (big.width, big.height) == (2 * small.width, 2 * small.height)
     assert small.width % 7 == 0
@@ -44,7 +46,8 @@ def test_size_is_the_pixels_of_each_box() -> None:
 
 
 def test_a_pdf_opens_with_accents_and_its_drawn_code_is_the_br_code() -> None:
-    text = words(paper("Invoice", [("Payer", "João Araújo (ção) \\ Ltda."), ("Odd", "日本")], BRCODE).content)
+    """A PDF reader finds the text, Portuguese letters included, and the BR code."""
+    text = words(pdf("Invoice", [("Payer", "João Araújo (ção) \\ Ltda."), ("Odd", "日本")], BRCODE).content)
     assert "João Araújo (ção) \\ Ltda." in text
     assert "this is a test" in text
     assert BRCODE[:60] in text
@@ -66,6 +69,7 @@ def file(signed: Any, path: str) -> tuple[bytes, str]:
 
 
 def test_an_invoice_has_a_qr_code_and_a_pdf(signed: Any) -> None:
+    """Both files of an invoice are served with their media types."""
     invoice = signed.bank.create_invoices([INVOICE], signed.clock.now())[0]
     png, kind = file(signed, f"/v2/invoice/{invoice['id']}/qrcode?size=3")
     assert (read(png), kind) == (invoice["brcode"], "image/png")
@@ -76,11 +80,13 @@ def test_an_invoice_has_a_qr_code_and_a_pdf(signed: Any) -> None:
 
 @pytest.mark.parametrize("size", ["0", "51", "-1", "x", "7.5"])
 def test_a_qr_code_outside_1_to_50_is_refused(signed: Any, size: str) -> None:
+    """`size` must be a whole number from 1 to 50."""
     invoice = signed.bank.create_invoices([INVOICE], signed.clock.now())[0]
     assert signed.code("GET", f"/v2/invoice/{invoice['id']}/qrcode?size={size}") == "invalidSize"
 
 
 def test_the_link_of_an_invoices_pdf_is_public(signed: Any) -> None:
+    """The address in `pdf` answers without a signature, and an unknown one is refused."""
     invoice = signed.bank.create_invoices([INVOICE], signed.clock.now())[0]
     path = invoice["pdf"].removeprefix("https://sandbox.api.starkbank.com")
     response = signed.client.get(path)
@@ -90,11 +96,13 @@ def test_the_link_of_an_invoices_pdf_is_public(signed: Any) -> None:
 
 
 @pytest.mark.parametrize("path", ["invoice/1/pdf", "invoice/1/qrcode"])
-def test_an_unknown_invoice_has_no_papers(signed: Any, path: str) -> None:
+def test_an_unknown_invoice_has_no_files(signed: Any, path: str) -> None:
+    """Files of an unknown invoice are refused like the invoice itself."""
     assert signed.code("GET", f"/v2/{path}") == "invalidInvoice"
 
 
 def test_only_a_reversed_log_has_a_receipt(signed: Any) -> None:
+    """A log of any other type has no PDF."""
     invoice = paid_and_reversed(signed)
     logs = {
         log["type"]: log["id"] for log in signed.get(f"/v2/invoice/log?invoiceIds={invoice['id']}")["logs"]
@@ -105,6 +113,7 @@ def test_only_a_reversed_log_has_a_receipt(signed: Any) -> None:
 
 
 def test_a_transfer_has_a_pdf_only_while_processing_and_after_success(signed: Any) -> None:
+    """The receipt exists in `processing` and `success`, and in no other status."""
     transfer = signed.bank.create_transfers([TRANSFER], signed.clock.now())[0]
     path = f"/v2/transfer/{transfer['id']}/pdf"
     assert signed.code("GET", path) == "invalidTransfer"

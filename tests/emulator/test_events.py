@@ -7,10 +7,11 @@ from datetime import datetime
 from itertools import pairwise
 from typing import Any
 
-from emulator.events import BAD_STATUS, TIMEOUT
+from emulator.behaviour.events import BAD_STATUS, TIMEOUT
 
 
 def test_a_delivered_body_is_one_sorted_ascii_line_without_is_delivered(day: Any) -> None:
+    """The posted bytes are the bank's: sorted keys, ASCII, no isDelivered."""
     day.invoice(name="José Conceição")
     day.run(minutes=2)
     body = day.deliveries[0].body
@@ -23,6 +24,7 @@ def test_a_delivered_body_is_one_sorted_ascii_line_without_is_delivered(day: Any
 
 
 def test_without_a_matching_webhook_there_is_no_event(make_day: Any) -> None:
+    """A log becomes an event only where a webhook is subscribed to its kind."""
     day = make_day(paid_share=1.0)
     day.bank.register_webhook("http://receiver.test/", ["transfer"], day.now)
     day.invoice()
@@ -34,6 +36,7 @@ def test_without_a_matching_webhook_there_is_no_event(make_day: Any) -> None:
 
 
 def test_created_events_come_10_to_60_seconds_after_the_invoice(day: Any) -> None:
+    """Events of `created` arrive within the observed delay."""
     for _ in range(20):
         day.invoice()
     day.run(minutes=2)
@@ -43,6 +46,7 @@ def test_created_events_come_10_to_60_seconds_after_the_invoice(day: Any) -> Non
 
 
 def test_some_credited_events_come_before_paid_though_the_logs_are_in_order(day: Any) -> None:
+    """Events may overtake each other while the logs keep their order."""
     for _ in range(100):
         day.invoice()
     day.run(hours=1)
@@ -57,6 +61,7 @@ def test_some_credited_events_come_before_paid_though_the_logs_are_in_order(day:
 
 
 def test_a_refused_delivery_is_retried_after_5_30_and_120_minutes_and_then_never(make_day: Any) -> None:
+    """A failing delivery is tried four times in all, at the documented distances."""
     day = make_day(paid_share=0.0)
     day.bank.register_webhook("http://receiver.test/", ["invoice"], day.now)
     times: list[datetime] = []
@@ -79,6 +84,7 @@ def test_a_refused_delivery_is_retried_after_5_30_and_120_minutes_and_then_never
 
 
 def test_a_retry_that_is_answered_200_marks_the_event_delivered_and_ends_the_retries(make_day: Any) -> None:
+    """One 200 is enough, at any attempt."""
     day = make_day(paid_share=0.0)
     day.bank.register_webhook("http://receiver.test/", ["invoice"], day.now)
     day.answer = lambda delivery: (TIMEOUT, "slow") if delivery.attempt == 0 else (None, "")
@@ -89,6 +95,7 @@ def test_a_retry_that_is_answered_200_marks_the_event_delivered_and_ends_the_ret
 
 
 def test_every_subscribed_webhook_gets_the_event_or_an_event_of_its_own_by_a_switch(make_day: Any) -> None:
+    """All webhooks share one event, or get one each with `event_per_webhook`."""
     for apart in (False, True):
         day = make_day(paid_share=0.0, event_per_webhook=apart)
         for name in ("a", "b"):
@@ -100,6 +107,7 @@ def test_every_subscribed_webhook_gets_the_event_or_an_event_of_its_own_by_a_swi
 
 
 def test_a_removed_webhook_or_event_gets_no_more_deliveries(make_day: Any) -> None:
+    """Deliveries that were planned are not made once the webhook or event is deleted."""
     day = make_day(paid_share=0.0)
     webhook = day.bank.register_webhook("http://receiver.test/", ["invoice"], day.now)
     day.answer = lambda delivery: (TIMEOUT, "slow")
@@ -114,6 +122,7 @@ def test_a_removed_webhook_or_event_gets_no_more_deliveries(make_day: Any) -> No
 
 
 def test_duplicates_drops_forgeries_and_late_ones_happen_as_switched_on(make_day: Any) -> None:
+    """Each delivery fault does what its name says."""
     day = make_day(paid_share=0.0)
     day.bank.register_webhook("http://receiver.test/", ["invoice"], day.now)
     day.bank.faults.add({"name": "duplicate_delivery", "route": "invoice created", "count": 4, "times": 1})

@@ -8,13 +8,14 @@ from typing import Any
 
 import pytest
 
-from emulator.faults import FAULTS, PACKS, SCENARIOS, Faults, Matter
+from emulator.behaviour.faults import FAULTS, PACKS, SCENARIOS, Faults, Matter
 
 INVOICE = {"amount": 48_712, "name": "Marina Tavares", "taxId": "529.982.247-25"}
 Make = Callable[..., Any]
 
 
 def test_every_scenario_and_every_pack_can_be_switched_on_and_off_by_its_name() -> None:
+    """Every published name is accepted and cleared again."""
     for name, given in SCENARIOS.items():
         faults = Faults(1)
         fault = faults.add({"name": name, "times": 2})
@@ -29,6 +30,7 @@ def test_every_scenario_and_every_pack_can_be_switched_on_and_off_by_its_name() 
 
 
 def test_what_is_asked_for_wins_over_the_scenario() -> None:
+    """Options of a request replace those of the scenario."""
     fault = Faults(1).add({"name": "no_balance", "reason": "Empty"})
     assert fault.options == {"reason": "Empty"}
 
@@ -43,6 +45,7 @@ def test_what_is_asked_for_wins_over_the_scenario() -> None:
     ],
 )
 def test_a_rule_on_amount_selects_by_size_or_last_digits(rule: dict[str, int], amounts: list[int]) -> None:
+    """Amount rules compare whole centavos and the last two digits."""
     faults = Faults(1)
     faults.add({"name": "no_balance", **rule})
     tried = [13, 100, 113, 1_000, 1_013, 10_013]
@@ -51,6 +54,7 @@ def test_a_rule_on_amount_selects_by_size_or_last_digits(rule: dict[str, int], a
 
 
 def test_a_fault_can_be_meant_for_one_id_alone() -> None:
+    """`only` limits a fault to one entity."""
     faults = Faults(1)
     faults.add({"name": "drop_delivery", "only": "42"})
     assert not faults.drops_delivery(Matter("invoice paid", (), ("41", "9")))
@@ -69,11 +73,13 @@ def test_a_fault_can_be_meant_for_one_id_alone() -> None:
     ],
 )
 def test_a_rule_that_makes_no_sense_is_refused(wrong: dict[str, Any]) -> None:
+    """A wrong option is refused by name."""
     with pytest.raises(ValueError, match=next(iter(wrong))):
         Faults(1).add({"name": "no_balance", **wrong})
 
 
 def test_a_request_is_struck_by_the_amounts_in_its_body(signed: Any) -> None:
+    """A request fault with an amount rule looks at each element of the body."""
     signed.client.post(
         "/emulator/faults", json={"name": "bank_error", "ends_in": 13, "route": "POST invoice"}
     )
@@ -86,6 +92,7 @@ def test_a_request_is_struck_by_the_amounts_in_its_body(signed: Any) -> None:
 
 
 def test_a_slow_answer_is_a_good_answer(signed: Any) -> None:
+    """A slow answer is complete and correct."""
     signed.client.post("/emulator/faults", json={"name": "slow_answer", "seconds": 0.01, "times": 1})
     assert signed.get("/v2/balance")["balances"][0]["amount"] == 100_000
     (entry,) = signed.client.get("/emulator/requests?fault=slow_answer").json()["requests"]
@@ -93,6 +100,7 @@ def test_a_slow_answer_is_a_good_answer(signed: Any) -> None:
 
 
 def test_a_payer_can_stay_away_pay_too_little_or_take_the_money_back(make_day: Make) -> None:
+    """Each payer fault has its effect on the invoice."""
     day = make_day(paid_share=1.0)
     away, less, back = (day.invoice(amount=each) for each in (1_021, 1_022, 1_024))
     day.bank.faults.add_pack("magic_amounts")
@@ -105,6 +113,7 @@ def test_a_payer_can_stay_away_pay_too_little_or_take_the_money_back(make_day: M
 
 
 def test_credited_before_paid_is_told_in_that_order(make_day: Make) -> None:
+    """The event of `credited` is posted before that of `paid`."""
     day = make_day(paid_share=1.0, credited_first_share=0.0)
     day.bank.register_webhook("http://receiver.test/hook", ["invoice"], day.now)
     day.bank.faults.add({"name": "credited_before_paid", "times": 1})
@@ -122,6 +131,7 @@ def test_credited_before_paid_is_told_in_that_order(make_day: Make) -> None:
 
 
 def test_a_lost_webhook_is_seen_only_in_the_list_of_undelivered_events(day: Any) -> None:
+    """A lost event is never posted and makes no attempt."""
     day.bank.faults.add({"name": "lost_webhook", "route": "invoice credited", "times": 1})
     day.invoice()
     day.run(days=1)
@@ -131,6 +141,7 @@ def test_a_lost_webhook_is_seen_only_in_the_list_of_undelivered_events(day: Any)
 
 
 def test_a_storm_of_duplicates_brings_the_same_event_many_times(day: Any) -> None:
+    """Every copy has the same event id."""
     day.bank.faults.add({"name": "duplicate_storm", "route": "invoice credited"})
     day.invoice()
     day.run(hours=1)
@@ -139,6 +150,7 @@ def test_a_storm_of_duplicates_brings_the_same_event_many_times(day: Any) -> Non
 
 
 def test_a_slow_transfer_arrives_an_hour_late_and_others_do_not(make_day: Make) -> None:
+    """Only the transfer that the fault strikes is late."""
     day = make_day(opening=10_000)
     day.bank.faults.add({"name": "slow_transfer", "ends_in": 15})
     late, soon = day.transfer(amount=115, externalId="a"), day.transfer(amount=116, externalId="b")
@@ -160,6 +172,7 @@ def test_a_slow_transfer_arrives_an_hour_late_and_others_do_not(make_day: Make) 
     ],
 )
 def test_a_failure_has_the_banks_own_words(make_day: Make, scenario: str, reason: str) -> None:
+    """A failed log carries the text that was observed at the bank."""
     day = make_day(opening=10_000)
     day.bank.faults.add({"name": scenario, "times": 1})
     first = day.transfer(externalId="a")
@@ -171,6 +184,7 @@ def test_a_failure_has_the_banks_own_words(make_day: Make, scenario: str, reason
 
 
 def test_payments_can_cluster_just_after_round_ten_minute_marks(make_day: Make) -> None:
+    """With `pay_cluster_seconds` payments come shortly after each mark."""
     day = make_day(paid_share=1.0, pay_cluster_seconds=600.0)
     invoices = [day.invoice() for _ in range(30)]
     day.run(hours=1)

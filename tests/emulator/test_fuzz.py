@@ -19,13 +19,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from starlette.testclient import TestClient
 
-from emulator import api, checks
-from emulator import credentials as emulator_credentials
 from emulator.app import create_app
-from emulator.bank import Bank
+from emulator.behaviour.bank import Bank
+from emulator.books import checks
+from emulator.books.preset import Preset
 from emulator.clock import VirtualClock
-from emulator.preset import Preset
-from emulator.statement import statement
+from emulator.management.statement import statement
+from emulator.protocol import credentials as emulator_credentials
+from emulator.protocol import routes
 from tests.emulator.conftest import INVOICE, NOW, TRANSFER
 
 # Some 3,000 requests in all, the same ones each time, so that a run means the same everywhere; more on request.
@@ -118,7 +119,7 @@ QUERIES: dict[str, st.SearchStrategy[str]] = {
 }
 # Each route as often as it takes to get somewhere: nothing happens to a bank that is only looked at.
 _WEIGHTS = {"GET": 1, "POST": 6, "PATCH": 5, "PUT": 1, "DELETE": 1}
-ROUTES = st.sampled_from(sorted(route for route in api.ROUTES for _ in range(_WEIGHTS[route[0]])))
+ROUTES = st.sampled_from(sorted(route for route in routes.ROUTES for _ in range(_WEIGHTS[route[0]])))
 ODD_PATHS = st.one_of(
     st.sampled_from(
         [
@@ -200,7 +201,7 @@ def calls(draw: st.DrawFn) -> tuple[str, str, dict[str, str], bytes, float]:
 
 
 class Bench:
-    """A bank behind its own door, and what its answers taught about ids and cursors."""
+    """A bank behind its own endpoint, and what its answers taught about ids and cursors."""
 
     def __init__(self) -> None:
         made, pem = emulator_credentials.in_memory(seed=1)

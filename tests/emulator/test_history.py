@@ -6,12 +6,13 @@ from typing import Any
 
 import pytest
 
-from emulator.history import MOST_BODY_BYTES, MOST_ENTRIES, History
+from emulator.protocol.history import MOST_BODY_BYTES, MOST_ENTRIES, History
 
 INVOICE = {"amount": 48_712, "name": "Marina Tavares", "taxId": "529.982.247-25"}
 
 
 def test_entries_are_numbered_filtered_and_forgotten_oldest_first() -> None:
+    """The history keeps the newest entries under numbers that go on."""
     history = History()
     for number in range(MOST_ENTRIES + 5):
         history.add({"path": f"/v2/{number % 3}", "status": 200, "fault": None, "body": b"x", "answer": b""})
@@ -29,11 +30,13 @@ def test_entries_are_numbered_filtered_and_forgotten_oldest_first() -> None:
 
 @pytest.mark.parametrize("query", [{"colour": "red"}, {"limit": "-1"}, {"since": "now"}])
 def test_a_filter_that_is_not_one_is_refused(query: dict[str, str]) -> None:
+    """An unknown filter or a number that is none is refused by name."""
     with pytest.raises(ValueError, match=next(iter(query))):
         History().find(query, ("path",))
 
 
 def test_a_request_is_kept_with_who_what_and_why(signed: Any) -> None:
+    """An entry has the project, the call, the status, the error codes and both bodies."""
     signed.call("POST", "/v2/invoice", {"invoices": [INVOICE, {"amount": -1}]})
     signed.get("/v2/balance")
     signed.client.get("/v2/balance")
@@ -57,6 +60,7 @@ def test_a_request_is_kept_with_who_what_and_why(signed: Any) -> None:
 
 
 def test_a_delivery_is_kept_with_its_answer(signed: Any, receiver: Any) -> None:
+    """An entry has the event, the URL, the status and the receiver's answer."""
     ask = signed.client.get
     signed.client.post(
         "/emulator/webhooks", json={"url": receiver.url, "subscriptions": ["invoice"]}

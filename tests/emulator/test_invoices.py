@@ -6,12 +6,13 @@ from typing import Any
 
 import pytest
 
-from emulator.refusal import Refusal
+from emulator.books.refusal import Refusal
 
 
 def test_a_paid_invoice_is_logged_created_paid_and_credited_with_the_amounts_of_each_moment(
     make_day: Any,
 ) -> None:
+    """Each log shows the invoice as it was then; the fee appears with `credited`."""
     day = make_day(paid_share=1.0, invoice_fee_centavos=50)
     invoice = day.invoice(tags=["Batch-3"])
     day.run(hours=1)
@@ -27,6 +28,7 @@ def test_a_paid_invoice_is_logged_created_paid_and_credited_with_the_amounts_of_
 
 
 def test_an_unpaid_invoice_goes_overdue_after_two_days_and_expires_59_days_later(make_day: Any) -> None:
+    """The default terms are two days and 59 days."""
     day = make_day(paid_share=0.0)
     invoice = day.invoice()
     day.run(days=2, seconds=1)
@@ -38,6 +40,7 @@ def test_an_unpaid_invoice_goes_overdue_after_two_days_and_expires_59_days_later
 
 
 def test_an_overdue_invoice_is_never_paid_by_the_bank_itself(make_day: Any) -> None:
+    """The bank's own payers leave overdue invoices alone, as observed."""
     day = make_day(paid_share=1.0)
     invoice = day.invoice(due="2026-03-02T15:00:30+00:00")
     day.run(hours=2)
@@ -45,6 +48,7 @@ def test_an_overdue_invoice_is_never_paid_by_the_bank_itself(make_day: Any) -> N
 
 
 def test_a_moved_due_date_opens_an_overdue_invoice_again(make_day: Any) -> None:
+    """A later due date makes an overdue invoice `created` again."""
     day = make_day(paid_share=0.0)
     invoice = day.invoice(due="2026-03-02T15:10:00+00:00")
     day.run(minutes=11)
@@ -56,6 +60,7 @@ def test_a_moved_due_date_opens_an_overdue_invoice_again(make_day: Any) -> None:
 
 
 def test_a_canceled_invoice_can_be_neither_paid_nor_updated(make_day: Any) -> None:
+    """`canceled` is an end."""
     day = make_day(paid_share=1.0)
     invoice = day.invoice()
     day.bank.invoices.patch(invoice["id"], {"status": "canceled"}, day.now)
@@ -68,6 +73,7 @@ def test_a_canceled_invoice_can_be_neither_paid_nor_updated(make_day: Any) -> No
 
 
 def test_a_full_reversal_ends_voided_and_takes_the_money_back(day: Any) -> None:
+    """An amount of zero takes everything back through all the steps."""
     invoice = day.invoice()
     day.run(hours=1)
     day.bank.invoices.patch(invoice["id"], {"amount": 0}, day.now)
@@ -85,6 +91,7 @@ def test_a_full_reversal_ends_voided_and_takes_the_money_back(day: Any) -> None:
 
 
 def test_a_partial_reversal_leaves_the_invoice_paid_at_the_lower_amount(day: Any) -> None:
+    """A lower amount takes the difference back and leaves the status `paid`."""
     invoice = day.invoice()
     day.run(hours=1)
     day.bank.invoices.patch(invoice["id"], {"amount": 40_000}, day.now)
@@ -97,6 +104,7 @@ def test_a_partial_reversal_leaves_the_invoice_paid_at_the_lower_amount(day: Any
 
 
 def test_a_reversal_without_the_money_fails_late_and_changes_nothing(day: Any) -> None:
+    """A reversal that the balance cannot pay ends in a `failed` log with the old amount."""
     invoice = day.invoice()
     day.run(hours=1)
     day.transfer(amount=48_712, externalId="all")
@@ -131,6 +139,7 @@ def test_a_reversal_without_the_money_fails_late_and_changes_nothing(day: Any) -
 def test_discount_fine_and_interest_show_when_the_invoice_is_paid(
     make_day: Any, terms: dict[str, Any], days: float, paid: int
 ) -> None:
+    """The terms are applied at the moment of payment, and not before."""
     day = make_day(paid_share=0.0)
     invoice = day.invoice(**terms)
     assert invoice["amount"] == 48_712
@@ -140,6 +149,7 @@ def test_discount_fine_and_interest_show_when_the_invoice_is_paid(
 
 
 def test_an_invoice_of_zero_lets_the_payer_choose(day: Any) -> None:
+    """An amount of zero is paid with the payer's own amount."""
     invoice = day.invoice(amount=0)
     day.run(hours=1)
     row = day.bank.invoices.get(invoice["id"])
@@ -148,6 +158,7 @@ def test_an_invoice_of_zero_lets_the_payer_choose(day: Any) -> None:
 
 
 def test_a_fee_above_the_amount_takes_the_rest_from_the_balance(make_day: Any) -> None:
+    """The net may be negative."""
     day = make_day(paid_share=1.0, invoice_fee_centavos=100)
     day.invoice(amount=30)
     day.run(hours=1)
@@ -168,6 +179,7 @@ def _percentages(*pairs: tuple[float, str]) -> list[dict[str, Any]]:
     ],
 )
 def test_discounts_that_shrink_with_time_are_taken_in_any_order(make_day: Any, discounts: Any) -> None:
+    """The order in the list does not matter, only the dates."""
     assert make_day().invoice(due="2026-03-05", discounts=discounts)["discounts"] == (discounts or [])
 
 
@@ -192,12 +204,14 @@ def test_discounts_that_shrink_with_time_are_taken_in_any_order(make_day: Any, d
     ],
 )
 def test_discounts_that_do_not_fit_are_refused(make_day: Any, discounts: Any, code: str) -> None:
+    """Each rule of discounts has its code."""
     with pytest.raises(Refusal) as refusal:
         make_day().invoice(due="2026-03-05", discounts=discounts)
     assert [found for found, _ in refusal.value.errors] == [code]
 
 
 def test_a_scheduled_invoice_is_due_at_the_end_of_its_day(make_day: Any) -> None:
+    """A plain date lasts until midnight in São Paulo."""
     day = make_day(paid_share=0.0)
     invoice = day.invoice(due="2026-03-03", expiration=3600)
     assert invoice["due"] == "2026-03-03"
@@ -221,6 +235,7 @@ def test_a_scheduled_invoice_is_due_at_the_end_of_its_day(make_day: Any) -> None
 def test_rules_and_splits_that_do_not_fit_are_refused(
     make_day: Any, changes: dict[str, Any], code: str
 ) -> None:
+    """Each rule of rules and splits has its code."""
     with pytest.raises(Refusal) as refusal:
         make_day().invoice(**changes)
     assert refusal.value.errors[0][0] == code

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from emulator.limits import Limits
+from emulator.protocol.limits import Limits
 
 
 def test_a_bucket_fills_evenly_and_belongs_to_one_project() -> None:
+    """Calls come back one by one over the minute, for each project by itself."""
     seconds = [100.0]
     limits = Limits(lambda: seconds[0])
     assert [limits.wait_seconds("a", 3) for _ in range(4)] == [0, 0, 0, 20]
@@ -24,6 +25,7 @@ def test_a_bucket_fills_evenly_and_belongs_to_one_project() -> None:
 
 
 def test_too_many_calls_are_answered_429_with_the_time_to_wait_and_change_nothing(signed: Any) -> None:
+    """A call above the limit gets Retry-After and has no effect."""
     signed.client.patch("/emulator/settings", json={"requests_per_minute": 2})
     invoices = {"invoices": [{"amount": 1, "name": "Ana", "taxId": "012.345.678-90"}]}
     assert signed.call("POST", "/v2/invoice", invoices)[0] == 200

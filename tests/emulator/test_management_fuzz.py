@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from emulator.faults import FAULTS, PACKS, SCENARIOS
-from emulator.triggers import TRIGGERS
+from emulator.behaviour.faults import FAULTS, PACKS, SCENARIOS
+from emulator.management.triggers import TRIGGERS
 
 INVOICE = {"amount": 48_712, "name": "Marina Tavares", "taxId": "529.982.247-25"}
 CALLS = (
@@ -38,6 +38,7 @@ IDS = ("last", "1", "x", "%00", "é", "last/", "..", "%2e%2e")
 def test_no_call_of_the_management_face_ends_in_a_500(
     signed: Any, seed: int, caplog: pytest.LogCaptureFixture
 ) -> None:
+    """Random calls are answered with 200, 400 or 404 and leave the books balanced."""
     chance = random.Random(seed)
     signed.call("POST", "/v2/invoice", {"invoices": [INVOICE] * 3})
     seen = set()

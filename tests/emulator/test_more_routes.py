@@ -36,6 +36,7 @@ def as_organization(signed: Any, method: str, path: str, body: bytes = b"", work
 def test_a_well_formed_pix_key_has_an_owner_and_always_the_same(
     signed: Any, key: str, kind: str, owner: str
 ) -> None:
+    """A key of any kind has an invented owner that depends on the seed alone."""
     found = signed.get(f"/v2/dict-key/{key}")["key"]
     assert (found["type"], found["ownerType"], found["status"]) == (kind, owner, "registered")
     assert found == signed.get(f"/v2/dict-key/{key}")["key"]
@@ -43,10 +44,12 @@ def test_a_well_formed_pix_key_has_an_owner_and_always_the_same(
 
 @pytest.mark.parametrize("key", ["0", "nobody", "unknown@sandbox.com", "111.111.111-11", "+1555", "a@b"])
 def test_what_is_no_pix_key_is_refused(signed: Any, key: str) -> None:
+    """A text that is no key, or is nobody's, gets invalidPixKey."""
     assert signed.code("GET", f"/v2/dict-key/{key}") == "invalidPixKey"
 
 
 def test_the_workspace_owns_one_random_key(signed: Any) -> None:
+    """The list has the workspace's own evp key."""
     (own,) = signed.get("/v2/dict-key?type=evp&status=registered")["keys"]
     assert signed.get(f"/v2/dict-key/{own['id']}")["key"] == own
     assert signed.get("/v2/dict-key?type=cpf")["keys"] == []
@@ -54,6 +57,7 @@ def test_the_workspace_owns_one_random_key(signed: Any) -> None:
 
 
 def test_only_an_organization_makes_workspaces(signed: Any) -> None:
+    """A project may neither create workspaces nor see others than its own."""
     body = b'{"username": "mine", "name": "Mine", "allowedTaxIds": ["01234567890"]}'
     assert signed.code("POST", "/v2/workspace", body) == "invalidCredentials"
     status, answer = as_organization(signed, "POST", "/v2/workspace", body)
@@ -65,6 +69,7 @@ def test_only_an_organization_makes_workspaces(signed: Any) -> None:
 
 
 def test_a_workspace_is_renamed_blocked_and_pictured(signed: Any) -> None:
+    """PATCH changes the name, the status and the picture."""
     own = signed.get("/v2/workspace")["workspaces"][0]["id"]
     path = f"/v2/workspace/{own}"
     picture = base64.b64encode(b"picture").decode()
@@ -74,6 +79,15 @@ def test_a_workspace_is_renamed_blocked_and_pictured(signed: Any) -> None:
     status, answer = as_organization(signed, "PATCH", path, body, workspace=own)
     assert (status, answer["workspace"]["username"], answer["workspace"]["status"]) == (200, "new", "blocked")
     assert answer["workspace"]["pictureUrl"].startswith("https://")
+
+
+def test_a_picture_may_have_line_breaks_in_its_base64(signed: Any) -> None:
+    """SDKs that encode as MIME break base64 every 76 characters."""
+    own = signed.get("/v2/workspace")["workspaces"][0]["id"]
+    picture = base64.encodebytes(b"picture" * 40).decode()
+    assert picture.count("\n") > 1
+    changes = {"picture": f"data:image/png;base64,{picture}"}
+    assert signed.call("PATCH", f"/v2/workspace/{own}", changes)[0] == 200
 
 
 @pytest.mark.parametrize(
@@ -91,12 +105,14 @@ def test_a_workspace_is_renamed_blocked_and_pictured(signed: Any) -> None:
     ],
 )
 def test_a_wrong_change_of_a_workspace_is_refused(signed: Any, changes: Any, code: str) -> None:
+    """Each wrong change has its code."""
     signed.bank.workspaces.create({"username": "taken", "name": "Taken"}, signed.clock.now())
     own = signed.get("/v2/workspace")["workspaces"][0]["id"]
     assert signed.code("PATCH", f"/v2/workspace/{own}", changes) == code
 
 
 def test_an_access_id_of_the_wrong_kind_is_unknown(signed: Any) -> None:
+    """An organization's id does not work as a project's."""
     signed.project_id = "4747474747474747"
     assert signed.code("GET", "/v2/balance") == "invalidProject"
     signed.project_id = "5656565656565656/workspace/1"
@@ -104,6 +120,8 @@ def test_an_access_id_of_the_wrong_kind_is_unknown(signed: Any) -> None:
 
 
 def test_institutions_are_found_by_name_and_by_either_code(signed: Any) -> None:
+    """Search, SPI codes, STR codes and limit narrow the list."""
+
     def names(query: str) -> list[str]:
         return [row["displayName"] for row in signed.get(f"/v2/institution?{query}")["institutions"]]
 
@@ -113,7 +131,13 @@ def test_institutions_are_found_by_name_and_by_either_code(signed: Any) -> None:
     assert len(names("limit=3")) == 3
 
 
+def test_an_unknown_query_parameter_is_ignored(signed: Any) -> None:
+    """A list is answered as if the parameter were not there; README.md says why."""
+    assert signed.get("/v2/institution?invalid=x") == signed.get("/v2/institution")
+
+
 def test_the_split_profile_is_put_changed_and_shown(signed: Any) -> None:
+    """PUT creates the one profile and changes it afterwards."""
     put = signed.call("PUT", "/v2/split-profile/", {"profiles": [{"interval": "day", "delay": 0}]})[1][
         "profiles"
     ]
@@ -159,6 +183,7 @@ def test_the_statement_adds_up_to_the_balance(signed: Any) -> None:
 
 
 def test_fields_trim_lists_and_single_entities(signed: Any) -> None:
+    """`fields` leaves only the named keys, also for one entity."""
     invoice = signed.bank.create_invoices([INVOICE], signed.clock.now())[0]
     assert signed.get("/v2/invoice?fields=id,amount")["invoices"] == [{"id": invoice["id"], "amount": 48_712}]
     assert signed.get(f"/v2/invoice/{invoice['id']}?fields=status")["invoice"] == {"status": "created"}

@@ -8,8 +8,6 @@ from typing import Any
 
 import pytest
 
-from emulator.page.html import Html, tag
-
 HOSTILE = "<script>alert('x')</script>\"><img src=x onerror=alert(1)>"
 INVOICE = {"amount": 48_712, "name": "Marina Tavares", "taxId": "529.982.247-25"}
 VOID = {"meta", "link", "input", "br", "img"}
@@ -60,13 +58,8 @@ def press(signed: Any, action: str, **fields: str) -> str:
     return str(response.headers["location"])
 
 
-def test_every_text_is_escaped_unless_it_is_html() -> None:
-    assert tag(
-        "p", "<b>", Html("<i>"), ["&", None, 5], title='"x"', class_="a", data_live=True, hidden=None
-    ) == ('<p title="&quot;x&quot;" class="a" data-live>&lt;b&gt;<i>&amp;5</p>')
-
-
 def test_the_page_loads_nothing_from_elsewhere_and_runs_nothing_inline(signed: Any) -> None:
+    """The policy, the addresses and the elements of the page keep every other host out."""
     response = signed.client.get("/emulator/")
     policy = response.headers["content-security-policy"]
     assert "default-src 'none'" in policy
@@ -86,6 +79,7 @@ def test_the_page_loads_nothing_from_elsewhere_and_runs_nothing_inline(signed: A
 
 
 def test_what_clients_and_receivers_send_is_shown_and_never_run(signed: Any, receiver: Any) -> None:
+    """Markup from outside is shown as text on every page."""
     signed.client.post("/emulator/webhooks", json={"url": receiver.url, "subscriptions": ["invoice"]})
     body = {**INVOICE, "name": HOSTILE, "tags": [HOSTILE]}
     _, answer = signed.call("POST", "/v2/invoice", {"invoices": [body]})
@@ -118,6 +112,7 @@ def test_what_clients_and_receivers_send_is_shown_and_never_run(signed: Any, rec
 
 
 def test_its_buttons_pay_reverse_settle_and_say_what_they_did(signed: Any) -> None:
+    """A form does what its button says and leaves a sentence on the page."""
     _, answer = signed.call("POST", "/v2/invoice", {"invoices": [INVOICE]})
     invoice_id = answer["invoices"][0]["id"]
     assert f"/emulator/invoices/{invoice_id}/credit" in page(signed).forms
@@ -132,11 +127,13 @@ def test_its_buttons_pay_reverse_settle_and_say_what_they_did(signed: Any) -> No
 
 
 def test_no_form_leads_off_the_page(signed: Any) -> None:
+    """`back` leads only to a section of the page."""
     for back in ("//evil.test", "https://evil.test", "a\r\nb", "x" * 50, ""):
         assert press(signed, "/emulator/faults/clear", back=back) == "/emulator/#"
 
 
 def test_a_fault_is_switched_on_and_off_and_time_is_moved_by_forms(signed: Any) -> None:
+    """The forms for faults, the clock and triggers reach the bank."""
     press(
         signed,
         "/emulator/faults",
@@ -159,6 +156,7 @@ def test_a_fault_is_switched_on_and_off_and_time_is_moved_by_forms(signed: Any) 
 
 
 def test_a_webhook_is_sent_from_the_page_and_its_answer_seen(signed: Any, receiver: Any) -> None:
+    """Sending an event shows the receiver's answer."""
     press(signed, "/emulator/webhooks", url=receiver.url, subscriptions="invoice,transfer")
     press(signed, "/emulator/trigger", name="invoice.created", amount="1000")
     receiver.next()
@@ -182,6 +180,7 @@ def test_a_webhook_is_sent_from_the_page_and_its_answer_seen(signed: Any, receiv
     ],
 )
 def test_pages_of_other_sites_are_turned_away(signed: Any, headers: dict[str, str]) -> None:
+    """A browser request from another site gets 403 and has no effect."""
     for path, data in (("clock", {"advance": "60"}), ("key/rotate", {}), ("faults", {"name": "hang"})):
         response = signed.client.post(f"/emulator/{path}", data=data, headers=headers)
         assert response.status_code == 403
@@ -191,17 +190,20 @@ def test_pages_of_other_sites_are_turned_away(signed: Any, headers: dict[str, st
 
 
 def test_json_is_json_even_when_curl_calls_it_a_form(signed: Any) -> None:
+    """A body that begins like JSON is read as JSON, whatever its content type."""
     headers = {"content-type": "application/x-www-form-urlencoded"}
     response = signed.client.post("/emulator/faults", content=b' {"name": "hang"}', headers=headers)
     assert response.json()["fault"]["name"] == "hang"
 
 
 def test_readiness_is_told_apart_from_life(signed: Any) -> None:
+    """The two health calls answer separately."""
     assert signed.client.get("/emulator/health/live").json()["status"] == "ok"
     assert signed.client.get("/emulator/health/ready").json() == {"status": "ready"}
 
 
 def test_a_preset_is_changed_while_running(signed: Any) -> None:
+    """POST preset changes the settings and adds the faults of its pack."""
     changed = signed.client.post("/emulator/preset", json={"name": "hostile"}).json()["settings"]
     assert changed["pay_cluster_seconds"] == 600.0
     assert len(signed.client.get("/emulator/faults").json()["faults"]) > 10

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import pytest
 
-from emulator.preset import PRESETS, Preset, preset
+from emulator.books.preset import PRESETS, Preset, preset
 
 
 def test_the_sandbox_is_the_default() -> None:
+    """The preset `sandbox` changes nothing of the defaults."""
     assert preset("sandbox") == Preset()
 
 
 def test_instant_has_nothing_to_wait_for() -> None:
+    """The preset `instant` pays everything with no delay."""
     habits = preset("instant").to_json()
     waits = [
         value
@@ -23,6 +25,7 @@ def test_instant_has_nothing_to_wait_for() -> None:
 
 
 def test_every_preset_is_one_and_others_are_refused_by_name() -> None:
+    """Each published preset can be used, and an unknown one is named."""
     for name in PRESETS:
         assert isinstance(preset(name), Preset)
     with pytest.raises(ValueError, match="sandbox, instant, hostile"):

@@ -44,6 +44,7 @@ def forward(log: Any) -> Any:
 def test_the_sdk_issues_receives_and_forwards_and_the_bank_agrees_to_the_centavo(
     start_emulator: Start, point_sdk_at: Start, receiver: Any
 ) -> None:
+    """The official SDK does the whole job against a real process."""
     bank = start_emulator("--seed", "7", "--speed", "2000", "--fee", "50", "--paid-share", "1")
     point_sdk_at(bank)
     starkbank.webhook.create(url=receiver.url, subscriptions=["invoice", "transfer"])
@@ -87,6 +88,7 @@ def test_the_sdk_issues_receives_and_forwards_and_the_bank_agrees_to_the_centavo
 
 
 def test_sdk_reads_back_every_resource_that_it_can_create(start_emulator: Start, point_sdk_at: Start) -> None:
+    """The SDK parses every resource that it created."""
     bank = start_emulator("--paid-share", "0", "--opening-balance", "5000")
     point_sdk_at(bank)
     (invoice,) = starkbank.invoice.create(
@@ -115,6 +117,7 @@ def test_sdk_reads_back_every_resource_that_it_can_create(start_emulator: Start,
 def test_a_webhook_that_answers_503_gets_attempts_and_an_undelivered_event(
     start_emulator: Start, point_sdk_at: Start, receiver: Any
 ) -> None:
+    """The SDK reads attempts and undelivered events of a failing receiver."""
     bank = start_emulator("--paid-share", "0", "--speed", "20000")
     point_sdk_at(bank)
     receiver.status = 503
@@ -132,6 +135,7 @@ def test_a_webhook_that_answers_503_gets_attempts_and_an_undelivered_event(
 def test_a_forged_copy_and_a_rotated_key_are_told_apart_by_the_sdk(
     start_emulator: Start, point_sdk_at: Start, receiver: Any
 ) -> None:
+    """The SDK refuses a forged event and accepts one signed with a new key."""
     bank = start_emulator("--paid-share", "0", "--speed", "5000")
     point_sdk_at(bank)
     starkbank.webhook.create(url=receiver.url, subscriptions=["invoice"])
@@ -156,6 +160,7 @@ def test_a_forged_copy_and_a_rotated_key_are_told_apart_by_the_sdk(
 def test_an_answer_that_is_lost_after_acceptance_leaves_the_transfer_at_the_bank(
     start_emulator: Start, point_sdk_at: Start, fault: str
 ) -> None:
+    """The SDK sees an error while the transfer exists."""
     bank = start_emulator("--opening-balance", "5000")
     bank.post("/emulator/faults", name=fault, route="POST transfer", times=1)
     point_sdk_at(bank)
@@ -172,6 +177,7 @@ def test_an_answer_that_is_lost_after_acceptance_leaves_the_transfer_at_the_bank
 def test_a_hanging_answer_outlasts_the_caller_and_does_not_keep_the_process_from_ending(
     start_emulator: Start,
 ) -> None:
+    """SIGTERM ends the process while an answer hangs."""
     bank = start_emulator()
     bank.post("/emulator/faults", name="hang", route="GET balance")
     with pytest.raises(requests.ReadTimeout):
@@ -183,6 +189,7 @@ def test_a_hanging_answer_outlasts_the_caller_and_does_not_keep_the_process_from
 def test_it_prints_and_writes_what_an_app_needs_and_never_the_key(
     start_emulator: Start, tmp_path: Path
 ) -> None:
+    """The printed lines are the env file, without any private key."""
     bank = start_emulator("--env-file", str(tmp_path / "for-app.env"))
     written = (tmp_path / "for-app.env").read_text()
     assert written in bank.printed
@@ -200,6 +207,7 @@ def test_it_prints_and_writes_what_an_app_needs_and_never_the_key(
 
 
 def test_ctrl_c_ends_it_cleanly(start_emulator: Start) -> None:
+    """SIGINT ends the process with status 0."""
     bank = start_emulator()
     bank.process.send_signal(signal.SIGINT)
     assert bank.stop() == 0
@@ -223,10 +231,12 @@ def test_ctrl_c_ends_it_cleanly(start_emulator: Start) -> None:
 def test_a_bad_switch_ends_in_one_line_and_status_2(
     switches: list[str], words: list[str], tmp_path: Path
 ) -> None:
+    """A wrong option prints one line on stderr and exits with 2."""
     assert_refused(["--port", "0", "--data", str(tmp_path), *switches], words)
 
 
 def test_a_busy_port_ends_in_one_line_that_names_it(tmp_path: Path) -> None:
+    """A port in use prints one line that names it."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         assert_refused(["--port", str(port), "--data", str(tmp_path)], [str(port), "--port"])
@@ -234,6 +244,7 @@ def test_a_busy_port_ends_in_one_line_that_names_it(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["bank-key.pem", "project-key.pem", "project.json"])
 def test_a_corrupt_file_in_the_data_folder_is_named_with_the_remedy(name: str, tmp_path: Path) -> None:
+    """A broken key file prints one line with the path and what to do."""
     (tmp_path / name).write_text("not a key")
     assert_refused(["--port", "0", "--data", str(tmp_path)], [name, "remove it"])
 

@@ -12,9 +12,9 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from emulator.credentials import Credentials, in_memory, open_folder
-from emulator.keys import BadKeyFile, private_pem, public_of, public_pem
-from emulator.refusal import Refusal
+from emulator.books.refusal import Refusal
+from emulator.protocol.credentials import Credentials, in_memory, open_folder
+from emulator.protocol.keys import BadKeyFile, private_pem, public_of, public_pem
 
 
 def signer(pem: str) -> coincurve.PrivateKey:
@@ -41,6 +41,7 @@ def code_of(credentials: Credentials, project_id: str, pem: str, address: str = 
 
 
 def test_a_new_project_may_call_with_the_key_that_it_was_given_once(signed: Any) -> None:
+    """The private key is returned when the project is created, and never again."""
     made = signed.client.post("/emulator/projects", json={"name": "second"}).json()["project"]
     assert made["private_key"].startswith("-----BEGIN EC PRIVATE KEY-----")
     found = signed.client.get("/v2/balance", headers=headers(made["id"], made["private_key"]))
@@ -53,6 +54,7 @@ def test_a_new_project_may_call_with_the_key_that_it_was_given_once(signed: Any)
 
 
 def test_a_project_can_bring_its_own_public_key(signed: Any) -> None:
+    """A project made with a public key calls with its own private one."""
     key = ec.generate_private_key(ec.SECP256K1())
     body = {"public_key": public_pem(public_of(key))}
     made = signed.client.post("/emulator/projects", json=body).json()["project"]
@@ -62,6 +64,7 @@ def test_a_project_can_bring_its_own_public_key(signed: Any) -> None:
 
 
 def test_after_a_change_of_key_the_old_one_is_refused(signed: Any) -> None:
+    """Replacing a key takes effect with the next call."""
     made = signed.client.post(f"/emulator/projects/{signed.project_id}/key").json()["project"]
     assert signed.code("GET", "/v2/balance") == "invalidCredentials"
     found = signed.client.get("/v2/balance", headers=headers(signed.project_id, made["private_key"]))
@@ -84,6 +87,7 @@ def test_after_a_change_of_key_the_old_one_is_refused(signed: Any) -> None:
 def test_a_call_from_an_address_that_is_not_allowed_is_refused(
     allowed: list[str], address: str, verdict: str
 ) -> None:
+    """A project with allowed addresses is refused from others with invalidIp."""
     credentials, pem = in_memory(1)
     project_id = credentials.project.project_id
     credentials.change_project(project_id, {"allowed_ips": allowed})
@@ -91,6 +95,7 @@ def test_a_call_from_an_address_that_is_not_allowed_is_refused(
 
 
 def test_the_address_is_that_of_the_connection(signed: Any) -> None:
+    """A forwarded-for header does not change the caller's address."""
     path = f"/emulator/projects/{signed.project_id}"
     signed.client.patch(path, json={"allowed_ips": ["192.0.2.1"]})
     assert signed.code("GET", "/v2/balance") == "invalidIp"
@@ -112,12 +117,14 @@ def test_the_address_is_that_of_the_connection(signed: Any) -> None:
     ],
 )
 def test_a_wrong_project_is_refused_by_name(signed: Any, path: str, body: dict[str, Any], word: str) -> None:
+    """Each wrong argument of a project is named."""
     response = signed.client.post(f"/emulator/{path}", json=body)
     assert response.status_code == 400
     assert word in response.json()["errors"][0]["message"]
 
 
 def test_projects_and_their_keys_are_there_again_after_a_restart(tmp_path: Path) -> None:
+    """The data folder keeps projects and keys."""
     first = open_folder(tmp_path, 1)
     project, pem = first.add_project(
         {"name": "second", "allowed_ips": ["10.0.0.1"], "requests_per_minute": 9}
@@ -140,6 +147,7 @@ def test_projects_and_their_keys_are_there_again_after_a_restart(tmp_path: Path)
 
 
 def test_the_first_project_can_have_a_key_that_only_its_owner_has(tmp_path: Path) -> None:
+    """The main project accepts a foreign public key, also after a restart."""
     first = open_folder(tmp_path, 1)
     own = ec.generate_private_key(ec.SECP256K1())
     first.replace_key(first.project.project_id, {"public_key": public_pem(public_of(own))})
@@ -150,6 +158,7 @@ def test_the_first_project_can_have_a_key_that_only_its_owner_has(tmp_path: Path
 
 @pytest.mark.parametrize("text", ["not json", "[1]", '[{"id": "1"}]', '{"id": "1"}'])
 def test_a_corrupt_list_of_projects_is_named_with_the_remedy(tmp_path: Path, text: str) -> None:
+    """A broken projects.json prints one line with what to do."""
     open_folder(tmp_path, 1)
     (tmp_path / "projects.json").write_text(text)
     with pytest.raises(BadKeyFile, match=r"projects\.json is not a list of projects; remove it"):

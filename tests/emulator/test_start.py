@@ -30,6 +30,7 @@ def new_invoice() -> Any:
 def test_a_restart_with_a_saved_state_goes_on_with_the_same_ids_after(
     start_emulator: Start, point_sdk_at: Start, tmp_path: Path
 ) -> None:
+    """A second process continues exactly where the first one ended."""
     file = tmp_path / "state.json"
     first = start_emulator(
         "--seed", "3", "--state", str(file), "--paused", "--preset", "instant", "--fee", "5"
@@ -61,6 +62,7 @@ def test_a_restart_with_a_saved_state_goes_on_with_the_same_ids_after(
 def test_the_clock_of_a_running_emulator_is_jumped_and_its_life_follows(
     start_emulator: Start, point_sdk_at: Start, receiver: Any
 ) -> None:
+    """A jump does what falls due on the way."""
     bank = start_emulator("--paid-share", "1", "--paused")
     point_sdk_at(bank)
     starkbank.webhook.create(url=receiver.url, subscriptions=["invoice"])
@@ -77,6 +79,7 @@ def test_the_clock_of_a_running_emulator_is_jumped_and_its_life_follows(
 
 
 def test_what_is_hostile_from_the_start_is_switched_by_name(start_emulator: Start) -> None:
+    """The preset and the faults of the command line are on at start."""
     bank = start_emulator(
         "--preset", "hostile", "--magic-amounts", "--fault", "throttled:rate=0.5,route=GET *"
     )
@@ -88,6 +91,7 @@ def test_what_is_hostile_from_the_start_is_switched_by_name(start_emulator: Star
 
 
 def test_a_rate_limit_by_switch_is_met_by_the_sdk(start_emulator: Start, point_sdk_at: Start) -> None:
+    """--rate-limit makes the SDK see 429."""
     bank = start_emulator("--rate-limit", "2")
     point_sdk_at(bank)
     for _ in range(2):
@@ -132,10 +136,12 @@ def test_a_name_that_was_made_to_mean_this_machine_opens_no_page(start_emulator:
 def test_a_bad_switch_ends_in_one_line_and_status_2(
     switches: list[str], words: list[str], tmp_path: Path
 ) -> None:
+    """A wrong option prints one line on stderr and exits with 2."""
     assert_refused([*switches, "--data", str(tmp_path)], words)
 
 
 def test_a_bad_state_file_ends_in_one_line_and_is_left_as_it_was(tmp_path: Path) -> None:
+    """A broken state file prints one line and is not overwritten."""
     file = tmp_path / "state.json"
     for text, word in (
         ("{", "not JSON"),
@@ -148,12 +154,14 @@ def test_a_bad_state_file_ends_in_one_line_and_is_left_as_it_was(tmp_path: Path)
 
 
 def test_a_state_of_another_seed_is_not_taken_by_mistake(start_emulator: Start, tmp_path: Path) -> None:
+    """Another --seed than the state's is refused."""
     file = tmp_path / "state.json"
     assert start_emulator("--seed", "3", "--state", str(file)).stop() == 0
     assert_refused(["--data", str(tmp_path), "--state", str(file), "--seed", "4"], ["seed 3", "--seed"])
 
 
 def test_a_second_emulator_on_one_port_ends_in_one_line(start_emulator: Start, tmp_path: Path) -> None:
+    """The second process says which port is taken."""
     port = start_emulator().url.rpartition(":")[2]
     assert_refused(["--data", str(tmp_path), "--port", port], [port, "--port", "in use"], port=None)
 

@@ -12,13 +12,13 @@ from typing import Any
 
 import pytest
 
-from emulator import state
-from emulator.bank import Bank
+from emulator.behaviour.bank import Bank
+from emulator.behaviour.events import Delivery
+from emulator.behaviour.populate import populate, starts_at
 from emulator.clock import ScaledClock, VirtualClock
-from emulator.credentials import in_memory
-from emulator.deliveries import Deliveries
-from emulator.events import Delivery
-from emulator.populate import populate, starts_at
+from emulator.management import state
+from emulator.protocol.credentials import in_memory
+from emulator.protocol.deliveries import Deliveries
 
 NOW = datetime(2026, 3, 2, 15, tzinfo=UTC)
 INVOICE = {"amount": 48_712, "name": "Marina Tavares", "taxId": "529.982.247-25"}
@@ -55,6 +55,7 @@ def live(bank: Bank, clock: VirtualClock, hours: int) -> list[str]:
 
 
 def test_a_bank_that_is_saved_and_loaded_goes_on_exactly_as_the_one_that_was_not() -> None:
+    """After loading, the same calls give the same ids, chances and posts."""
     one, clock = Bank(seed=5, opened_at=NOW, opening_balance_centavos=9_000), VirtualClock(NOW)
     one.register_webhook("http://receiver.test/hook", ["invoice", "transfer", "deposit"], NOW)
     one.faults.add_pack("hostile")
@@ -73,6 +74,7 @@ def test_a_bank_that_is_saved_and_loaded_goes_on_exactly_as_the_one_that_was_not
 
 
 def test_a_row_that_two_books_hold_is_still_one_row_after_loading() -> None:
+    """A log in its book and in its event is one object again."""
     bank, clock = Bank(seed=1, opened_at=NOW), VirtualClock(NOW)
     bank.register_webhook("http://receiver.test/hook", ["invoice"], NOW)
     live(bank, clock, hours=1)
@@ -83,6 +85,7 @@ def test_a_row_that_two_books_hold_is_still_one_row_after_loading() -> None:
 
 
 def test_a_bank_with_a_past_can_be_saved() -> None:
+    """A populated bank is the same after saving and loading."""
     bank, clock = Bank(seed=1, opened_at=starts_at(NOW)), VirtualClock(NOW)
     populate(bank, NOW)
     other = Bank(seed=2, opened_at=NOW)
@@ -91,6 +94,7 @@ def test_a_bank_with_a_past_can_be_saved() -> None:
 
 
 def test_what_was_being_posted_is_posted_again() -> None:
+    """A delivery without an outcome is made again after loading."""
     bank, clock = Bank(seed=1, opened_at=NOW), VirtualClock(NOW)
     credentials, _ = in_memory(1)
     bank.register_webhook("http://receiver.test/hook", ["invoice"], NOW)
@@ -114,6 +118,7 @@ def test_what_was_being_posted_is_posted_again() -> None:
 
 
 def test_the_pace_of_the_clock_and_the_projects_come_along() -> None:
+    """Speed, pause and projects are saved; private keys are not."""
     bank, clock = Bank(seed=1, opened_at=NOW), ScaledClock(60.0, NOW)
     clock.set_pace(paused=True)
     credentials, _ = in_memory(1)
@@ -155,15 +160,16 @@ def spoil(change: Callable[[Any], Any]) -> Callable[[Any], Any]:
         (spoil(lambda found: found["books"]["agenda"]["_heap"].append({"$tuple": [
             {"$time": "2026-03-02T15:00:00+00:00"}, 99_999, "rob.the.bank", {"$tuple": []}]})), "rob.the.bank"),
         (spoil(lambda found: found["books"]["invoices"]["credited"].update(
-            x={"$object": "emulator.events:Events", "fields": {}})), "no value of this emulator"),
+            x={"$object": "Events", "fields": {}})), "no value of this emulator"),
         (spoil(lambda found: found["books"]["invoices"]["credited"].update(
-            x={"$object": "subprocess:Popen", "fields": {"args": "true"}})), "no value of this emulator"),
+            x={"$object": "Popen", "fields": {"args": "true"}})), "no value of this emulator"),
         (spoil(lambda found: found["books"]["invoices"]["credited"].update(x={"$eval": "1"})), r"\$eval"),
     ],
 )  # fmt: skip
 def test_a_bad_state_is_refused_in_one_line_and_changes_nothing(
     spoiled: Callable[[Any], Any], words: str
 ) -> None:
+    """Each kind of damage is named, and the running bank stays as it was."""
     bank, clock = Bank(seed=1, opened_at=NOW, opening_balance_centavos=100), VirtualClock(NOW)
     credentials, _ = in_memory(1)
     found = json.loads(json.dumps(state.save(bank, clock, credentials, None)))
@@ -178,6 +184,7 @@ def test_a_bad_state_is_refused_in_one_line_and_changes_nothing(
 
 
 def test_a_value_that_cannot_be_saved_is_a_bug_that_shows_at_once() -> None:
+    """An unknown type raises TypeError instead of being dropped."""
     bank = Bank(seed=1, opened_at=NOW)
     bank.invoices.credited["1"] = object()  # type: ignore[assignment]
     with pytest.raises(TypeError, match="object cannot be saved"):
@@ -185,6 +192,7 @@ def test_a_value_that_cannot_be_saved_is_a_bug_that_shows_at_once() -> None:
 
 
 def test_keys_of_clients_that_look_like_ours_come_back_as_they_were(signed: Any) -> None:
+    """A dict with keys that begin with `$` survives saving."""
     value = {"$same": 0, "$time": "never"}
     rules = [{"key": "allowedTaxIds", "value": ["012.345.678-90"]}]
     _, answer = signed.call("POST", "/v2/invoice", {"invoices": [{**INVOICE, "rules": rules}]})
@@ -195,6 +203,7 @@ def test_keys_of_clients_that_look_like_ours_come_back_as_they_were(signed: Any)
 
 
 def test_a_running_bank_goes_back_to_a_saved_state(signed: Any) -> None:
+    """PUT state restores books, clock and the ids to come."""
     signed.call("POST", "/v2/invoice", {"invoices": [INVOICE]})
     found = signed.client.get("/emulator/state").json()
     _, first = signed.call("POST", "/v2/invoice", {"invoices": [INVOICE]})
@@ -210,6 +219,7 @@ def test_a_running_bank_goes_back_to_a_saved_state(signed: Any) -> None:
 
 
 def test_a_file_is_written_whole_for_its_owner_alone(tmp_path: Path) -> None:
+    """The file has mode 0600, leaves no draft, and a cut one is refused."""
     bank, clock = Bank(seed=7, opened_at=NOW), VirtualClock(NOW)
     path = tmp_path / "state.json"
     state.write(path, state.save(bank, clock, in_memory(1)[0], None))

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from emulator.refusal import Refusal
-from emulator.table import Table
+from emulator.books.refusal import Refusal
+from emulator.books.table import Table
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
 
@@ -35,6 +35,7 @@ def walk(table: Table, **arguments: Any) -> list[str]:
 @pytest.mark.parametrize("limit", [1, 3, 7, 25, 100])
 @pytest.mark.parametrize("sort", ["-created", "created", "-updated", "updated"])
 def test_pages_show_every_row_once_in_order(limit: int, sort: str) -> None:
+    """Paging with any limit shows each row once."""
     table = a_table(25)
     rows = list(table.all())
     key = (lambda row: row["updated"]) if "updated" in sort else (lambda row: int(row["id"]))
@@ -43,6 +44,7 @@ def test_pages_show_every_row_once_in_order(limit: int, sort: str) -> None:
 
 
 def test_rows_that_arrive_or_leave_while_paging_shift_nothing() -> None:
+    """A cursor is a position and not an offset."""
     table = a_table(10)
     first, cursor = table.page(limit=4)
     table.add({"id": "new", "tags": []}, START + timedelta(days=1))
@@ -54,6 +56,7 @@ def test_rows_that_arrive_or_leave_while_paging_shift_nothing() -> None:
 
 
 def test_an_index_answers_any_of_its_values_within_days_and_ids() -> None:
+    """Index, day and id filters are combined."""
     table = a_table(9)
     assert walk(table, within={"tags": ["tag-1"]}) == ["7", "4", "1"]
     assert walk(table, within={"tags": ["tag-1", "tag-2", "tag-9"]}, limit=2) == [
@@ -74,11 +77,13 @@ def test_an_index_answers_any_of_its_values_within_days_and_ids() -> None:
 
 @pytest.mark.parametrize("cursor", ["x", "????", "cm93Oi1jcmVhdGVkOjk5", "b3RoZXI6LWNyZWF0ZWQ6MQ"])
 def test_a_cursor_that_the_list_never_gave_is_refused(cursor: str) -> None:
+    """A foreign or damaged cursor gets invalidCursor."""
     with pytest.raises(Refusal, match="invalidCursor"):
         a_table(3).page(cursor=cursor)
 
 
 def test_a_page_of_a_hundred_thousand_rows_takes_no_scan() -> None:
+    """A page of a large table looks only at its own rows."""
     table = a_table(100_000)
     table.index("tags", "rare", "5")
     started = perf_counter()

@@ -15,6 +15,7 @@ INVOICE = {"amount": 48_712, "name": "Marina Tavares", "taxId": "529.982.247-25"
 
 
 def test_a_paused_clock_stands_still_and_goes_on_from_there() -> None:
+    """Time passes only while the clock runs."""
     clock = ScaledClock(speed=1_000_000)
     clock.set_pace(paused=True)
     stood = clock.now()
@@ -28,6 +29,7 @@ def test_a_paused_clock_stands_still_and_goes_on_from_there() -> None:
 
 
 def test_a_change_of_speed_or_a_jump_is_told_and_never_goes_back() -> None:
+    """The owner is notified of each change, and the clock never goes back."""
     clock, told = ScaledClock(speed=1), []
     clock.on_change = lambda: told.append(clock.speed)
     before = clock.now()
@@ -47,6 +49,7 @@ def test_a_change_of_speed_or_a_jump_is_told_and_never_goes_back() -> None:
 
 
 def test_entries_can_be_taken_off_the_agenda() -> None:
+    """`take` removes the wanted entries and keeps the order of the rest."""
     agenda, done = Agenda(), []
     agenda.teach("note", lambda at, word: done.append(word))
     for seconds, word in ((3, "c"), (1, "a"), (2, "b")):
@@ -62,6 +65,7 @@ def change(signed: Any, **body: Any) -> Any:
 
 
 def test_a_jump_does_everything_on_its_way_each_at_its_own_time(signed: Any) -> None:
+    """Each entry runs with its own time, not with the time of arrival."""
     signed.client.patch("/emulator/settings", json={"paid_share": 1.0})
     _, answer = signed.call("POST", "/v2/invoice", {"invoices": [INVOICE]})
     assert change(signed, advance=3_600).status_code == 200
@@ -75,6 +79,7 @@ def test_a_jump_does_everything_on_its_way_each_at_its_own_time(signed: Any) -> 
 
 
 def test_a_step_does_the_next_thing_that_is_planned(signed: Any) -> None:
+    """One step moves to the next entry and does it."""
     signed.call("POST", "/v2/transfer", {"transfers": [TRANSFER]})
     (transfer,) = signed.get("/v2/transfer")["transfers"]
     seen = [transfer["status"]]
@@ -113,6 +118,7 @@ TRANSFER = {
     ],
 )
 def test_a_wrong_change_of_the_clock_is_refused_by_name(signed: Any, body: dict[str, Any], word: str) -> None:
+    """Each wrong argument of PATCH clock is named."""
     response = change(signed, **body)
     assert response.status_code == 400
     assert word in response.json()["errors"][0]["message"]

@@ -10,10 +10,9 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
-from payments.ledger import inbox, lookups, transfers
+from payments.ledger import inbox, transfers
 from payments.ledger.inbox import Receipt
-from payments.ledger.lookups import LookupVerdict
-from payments.ledger.transfers import Claim
+from payments.ledger.transfers import Claim, LookupVerdict
 from payments.operator.statement import Statement, recount_statement
 from payments.policy import ForwardingPolicy
 from payments.storage.database import Database, open_database
@@ -120,7 +119,7 @@ class Books:
 
     def claim_all(self, call_tag: str = "call-1", limit: int = 100) -> list[Claim]:
         """Claim whatever is due."""
-        return transfers.claim(self.database, call_tag, self.policy.lease_seconds, limit, self.now)
+        return transfers.claim(self.database, call_tag, self.policy, limit, self.now)
 
     def claim(self, call_tag: str = "call-1") -> Claim:
         """Claim the only transfer that is due."""
@@ -142,20 +141,22 @@ class Books:
 
     def look_up(self, claim: Claim, *found: BankTransfer, call_tag: str = "call-2") -> LookupVerdict:
         """Record what a successful look-up showed."""
-        [verdict] = lookups.record_lookups(self.database, [(claim, found)], call_tag, self.policy, self.now)
+        [verdict] = transfers.record_lookups(self.database, [(claim, found)], call_tag, self.policy, self.now)
         return verdict
 
     def unclear(self, claim: Claim) -> None:
         """Record that no answer came."""
-        transfers.record_unclear(self.database, [claim], "timeout", self.now)
+        transfers.record_unclear(self.database, [claim], "timeout", self.policy, self.now)
 
     def release(self, claim: Claim, wait_seconds: float | None = None) -> None:
         """Give a claim back."""
-        transfers.release(self.database, [claim], "not sent", self.policy, self.now, wait_seconds)
+        transfers.release(
+            self.database, [claim], "not sent", self.policy, self.now, wait_seconds=wait_seconds or 0
+        )
 
     def refuse(self, claim: Claim) -> None:
         """Record that the bank will not have it."""
-        transfers.refuse(self.database, claim, "invalidAccount: no such account", self.now)
+        transfers.refuse(self.database, claim, "invalidAccount: no such account", self.policy, self.now)
 
     def lose(self, bank_id: str = "A", *errors: str, generation: int = 1, amount: int = 48_662) -> None:
         """The bank reports that a transfer of the default invoice failed."""

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from payments.credit import Credit, Reversal
 from payments.event import _read_by_steps, read_event, read_log
-from payments.transfer import TransferNews
+from payments.transfer import BankReport
 from tests.payments.builders import (
     INVOICE,
     a_body,
@@ -70,7 +70,7 @@ def test_a_transfer_log_becomes_news_with_all_that_we_compare() -> None:
     """Identity, money, destination and reasons; the rest of the entity is of no use to us."""
     there = at_bank("5166021941886976", "failed")
     event = an_event(a_transfer_log(there, errors=("Duplicated transfer",)))
-    assert isinstance(event.fact, TransferNews)
+    assert isinstance(event.fact, BankReport)
     assert event.fact.transfer == there
     assert event.fact.errors == ("Duplicated transfer",)
     assert event.subject == "5166021941886976"
@@ -81,14 +81,14 @@ def test_a_transfer_without_an_external_id_is_a_stranger_s() -> None:
     log = a_transfer_log(at_bank("A"))
     log["transfer"]["externalId"] = None
     fact = an_event(log).fact
-    assert isinstance(fact, TransferNews)
+    assert isinstance(fact, BankReport)
     assert fact.transfer.external_id == ""
 
 
 def test_a_reason_that_is_no_text_is_kept_as_json() -> None:
     """Documented for some resources: errors as objects."""
     fact = an_event(a_transfer_log(at_bank("A", "failed"), errors=({"code": "x"}, "y"))).fact
-    assert isinstance(fact, TransferNews)
+    assert isinstance(fact, BankReport)
     assert fact.errors == ('{"code":"x"}', "y")
 
 

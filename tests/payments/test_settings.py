@@ -147,12 +147,10 @@ WRONG = [
     ("OPERATOR_TOKEN", "", "is empty"),
     ("OPERATOR_TOKEN", "hunter2hunter2!", "shorter than 16"),
     ("OPERATOR_TOKEN", "hunter2hunter2 hunter2", "HTTP header"),
-    ("ALERT_WEBHOOK_URL", "alerts.example.com/hook-secret", "is not an http://"),
-    ("ALERT_WEBHOOK_URL", "https://", "is not an http://"),
-    ("ALERT_WEBHOOK_URL", "https://alerts.example.com/a b hook-secret", "is not an http://"),
-    ("ALERT_WEBHOOK_URL", "https://alerts.example.com:http/hook-secret", "well-formed"),
-    ("ALERT_WEBHOOK_URL", "https://alerts.example.com/#hook-secret", "after #"),
-    ("ALERT_WEBHOOK_SECRET", "hunter2hunter2!", "shorter than 16"),
+    ("ALERT_URLS", "alerts.example.com/hook-secret", "Apprise cannot read"),
+    ("ALERT_URLS", "https://alerts.example.com/hook-secret", "Apprise cannot read"),
+    ("ALERT_URLS", "json://alerts.example.com/hook-secret smoke-signal://hill", "Apprise cannot read"),
+    ("ALERT_URLS", "hook-secret json://alerts.example.com/", "Apprise cannot read"),
     ("METRICS_PORT", "70000", "too large"),
     ("DRAIN_SECONDS", "-1", "too small"),
     ("LOG_LEVEL", "loud", "none of its choices"),
@@ -181,14 +179,42 @@ def test_every_setting_has_a_wrong_value_above() -> None:
     assert tried == {name.upper() for name in Settings.model_fields}
 
 
-def test_an_alert_hook_needs_its_secret(environment: pytest.MonkeyPatch) -> None:
-    """Whoever receives alerts must be able to tell them from anybody's."""
-    environment.setenv("ALERT_WEBHOOK_URL", "https://operator:hunter2@alerts.example.com/hook")
-    assert refusal().startswith(
-        "ALERT_WEBHOOK_SECRET is missing, and ALERT_WEBHOOK_URL is set: put 16 or more"
-    )
-    environment.setenv("ALERT_WEBHOOK_SECRET", "correct-horse-battery")
-    assert "hunter2" not in repr(load_settings())
+@pytest.mark.parametrize(
+    "urls",
+    [
+        "json://operator:hunter2@alerts.example.com/hook",
+        " mailtos://operator:hunter2@gmail.com\njsons://alerts.example.com/a?x=1, json://b,tgram://123456789:hunter2_hunter2/1/",
+    ],
+)
+def test_alert_urls_are_those_of_apprise(
+    environment: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], urls: str
+) -> None:
+    """One or several, separated by spaces or commas; none of them is printed."""
+    environment.setenv("ALERT_URLS", urls)
+    settings = load_settings()
+    assert settings.alert_urls is not None
+    assert settings.alert_urls.get_secret_value() == urls
+    assert "hunter2" not in repr(settings)
+    assert capsys.readouterr() == ("", "")
+
+
+def test_wrong_alert_urls_are_not_printed_by_apprise_either(
+    environment: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """It logs each URL that it cannot read, and nothing has set up the logs yet when settings are read."""
+    environment.setenv("ALERT_URLS", "smoke-signal://hunter2")
+    refusal()
+    assert capfd.readouterr() == ("", "")
+
+
+def test_settings_of_before_are_named_with_what_replaced_them(environment: pytest.MonkeyPatch) -> None:
+    """An operator who still has them believes that alerts are sent."""
+    environment.setenv("ALERT_WEBHOOK_URL", "https://alerts.example.com")
+    environment.setenv("ALERT_WEBHOOK_SECRET", "hunter2")
+    assert misspelt_settings() == {
+        "ALERT_WEBHOOK_URL": "ALERT_URLS",
+        "ALERT_WEBHOOK_SECRET": "ALERT_URLS",
+    }
 
 
 def test_the_workers_metrics_need_the_token(environment: pytest.MonkeyPatch) -> None:

@@ -10,11 +10,10 @@ from typing import Any
 # What tests put into the settings, so that it is worth looking for.
 SECRETS = {
     "OPERATOR_TOKEN": "a-token-of-thirty-two-characters",
-    "ALERT_WEBHOOK_SECRET": "a-secret-that-signs-the-alerts",
-    # Nobody listens on port 9: what is tried in vain is logged too.
-    "ALERT_WEBHOOK_URL": "http://operator:hunter2hunter2@127.0.0.1:9/services/path-that-is-secret",
+    # No one listens on port 9, so failed attempts are logged too.
+    "ALERT_URLS": "json://operator:hunter2hunter2@127.0.0.1:9/services/path-that-is-secret",
 }
-_SECRET_WORDS = ("a-token-of-thirty", "a-secret-that-signs", "hunter2", "path-that-is-secret", "PRIVATE KEY")
+_SECRET_WORDS = ("a-token-of-thirty", "hunter2", "path-that-is-secret", "PRIVATE KEY")
 
 
 def logs_of(folder: Path) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from emulator import credentials
+from emulator.protocol import credentials
 from tests.emulated import EmulatedBank
 from tests.running import ROOT, Runner, free_port, plain_environment, the_one_line
 

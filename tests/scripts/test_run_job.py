@@ -15,7 +15,7 @@ from payments.bank.client import Bank
 from payments.event import read_event
 from payments.invoice import BankInvoice, Payer
 from payments.ledger import batches, inbox, transfers
-from payments.ledger.pauses import Switch
+from payments.ledger.pauses import Pausable
 from payments.ledger.reconciliations import record_reconciliation
 from payments.operator.processes import Process, record_alive
 from payments.policy import ForwardingPolicy
@@ -182,8 +182,8 @@ def offline(script: Script) -> Script:
 def dead(database: Database, policy: ForwardingPolicy) -> str:
     """A transfer that the bank refused, with a hostile message; its external_id."""
     credit(database, policy, 48_712)
-    [claim] = transfers.claim(database, "call", 60, 100, NOW)
-    transfers.refuse(database, claim, f"{HOSTILE} invalidTaxId 529.982.247-25", NOW)
+    [claim] = transfers.claim(database, "call", policy, 100, NOW)
+    transfers.refuse(database, claim, f"{HOSTILE} invalidTaxId 529.982.247-25", policy, NOW)
     return claim.external_id
 
 
@@ -388,7 +388,7 @@ def test_a_reason_that_is_too_short_is_refused(offline: Script, dead: str) -> No
 def test_the_choices_of_the_command_line_are_those_of_the_program() -> None:
     """Written out there, since importing them takes a tenth of a second."""
     assert set(STATES) == set(TransferState)
-    assert set(SWITCHES) == set(get_args(Switch))
+    assert set(SWITCHES) == set(get_args(Pausable))
 
 
 def test_what_only_reads_imports_neither_the_bank_nor_the_logs(database_url: str) -> None:

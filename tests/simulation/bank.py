@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
-from emulator.refusal import Refusal as BankRefusal
+from emulator.books.refusal import Refusal as BankRefusal
 from payments.errors import NotSent, Refusal, Rejected, Throttled, Unclear
 from payments.invoice import BankInvoice, InvoiceOrder
 from payments.transfer import BankTransfer, TransferOrder

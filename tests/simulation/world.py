@@ -18,14 +18,15 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+import psycopg
 import structlog
 from sqlalchemy import Connection, event
 from sqlalchemy.exc import SQLAlchemyError
 
-from emulator.bank import Bank
-from emulator.events import Delivery
-from emulator.preset import Preset
-from emulator.refusal import Refusal
+from emulator.behaviour.bank import Bank
+from emulator.behaviour.events import Delivery
+from emulator.books.preset import Preset
+from emulator.books.refusal import Refusal
 from payments.errors import LedgerUnavailable
 from payments.event import read_event
 from payments.ledger import inbox
@@ -502,12 +503,15 @@ class _SimulatedDatabase(Database):
         self.plain = open_database(url)
         if not self.plain.is_postgresql:
             # A crash here is of a process, not of the machine: what was committed is there without syncing.
-            event.listen(self.plain._engine, "connect", _no_sync)
+            event.listen(self.plain.engine, "connect", _no_sync)
         migrate(self.plain)
-        super().__init__(self.plain._engine, self.plain.url)
+        plain = self.plain
+        super().__init__(plain.engine, plain.url, plain.fault_from, plain.turn, plain.announce)
         self._world = world
         self.raw: Any = (
-            self.plain.own_connection()
+            psycopg.connect(
+                self.plain.url.render_as_string(hide_password=False).replace("+psycopg", ""), autocommit=True
+            )
             if self.plain.is_postgresql
             else sqlite3.connect(str(self.plain.url.database), isolation_level=None)
         )

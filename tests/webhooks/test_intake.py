@@ -1,4 +1,4 @@
-"""Group commit: who shares one, who is told what, and that nobody waits without bound."""
+"""Group commit: who shares one, which answer each gets, and that no one waits without bound."""
 
 import asyncio
 import threading
@@ -64,16 +64,6 @@ def run(books: Books, act: Callable[[Intake[Arrival]], Awaitable[None]]) -> None
     asyncio.run(main())
 
 
-async def put(made: Intake[Arrival], arrival: Arrival) -> Receipt:
-    """Return the receipt, or raise what was told instead."""
-    told: asyncio.Future[Receipt | Exception] = asyncio.get_running_loop().create_future()
-    made.put(arrival, lambda what: None if told.cancelled() else told.set_result(what))
-    what = await told
-    if isinstance(what, Exception):
-        raise what
-    return what
-
-
 async def begun(books: Books) -> None:
     """Wait until a commit is under way."""
     assert await asyncio.to_thread(books.begun.wait, 20)
@@ -83,9 +73,9 @@ def test_those_who_wait_during_a_commit_share_the_next_one(books: Books) -> None
     """A hundred events, two commits; each caller gets the receipt of its own event."""
 
     async def act(made: Intake[Arrival]) -> None:
-        first = asyncio.create_task(put(made, arrival(0)))
+        first = asyncio.create_task(made.put(arrival(0)))
         await begun(books)
-        others = [asyncio.create_task(put(made, arrival(number))) for number in range(1, 100)]
+        others = [asyncio.create_task(made.put(arrival(number))) for number in range(1, 100)]
         await asyncio.sleep(0)  # all have come in
         books.go_on.set()
         receipts = await asyncio.gather(first, *others)
@@ -99,7 +89,7 @@ def test_nobody_is_answered_before_its_own_commit(books: Books) -> None:
     """As long as the books have not said so, put does not return."""
 
     async def act(made: Intake[Arrival]) -> None:
-        waiting = asyncio.create_task(put(made, arrival(1)))
+        waiting = asyncio.create_task(made.put(arrival(1)))
         await begun(books)
         done, _ = await asyncio.wait([waiting], timeout=0.05)
         assert not done
@@ -116,7 +106,7 @@ def test_a_commit_has_a_largest_size(books: Books) -> None:
 
     async def act(made: Intake[Arrival]) -> None:
         tasks = [
-            asyncio.create_task(put(made, arrival(number))) for number in range(EVENTS_PER_COMMIT_MAX + 20)
+            asyncio.create_task(made.put(arrival(number))) for number in range(EVENTS_PER_COMMIT_MAX + 20)
         ]
         books.go_on.set()
         await asyncio.gather(*tasks)
@@ -132,12 +122,12 @@ def test_an_arrival_that_meets_a_bug_harms_no_other(books: Books) -> None:
 
     async def act(made: Intake[Arrival]) -> None:
         books.go_on.set()
-        tasks = [put(made, arrival(1)), put(made, poison), put(made, arrival(2)), put(made, arrival(3))]
+        tasks = [made.put(arrival(1)), made.put(poison), made.put(arrival(2)), made.put(arrival(3))]
         first, failed, *others = await asyncio.gather(*tasks, return_exceptions=True)
         assert isinstance(failed, ZeroDivisionError)
         assert all(isinstance(receipt, Receipt) for receipt in (first, *others))
         # and it goes on afterwards
-        assert (await put(made, arrival(4))).event_id == f"6{4:015d}"
+        assert (await made.put(arrival(4))).event_id == f"6{4:015d}"
 
     run(books, act)
     stored = sorted(event_id for commit in books.commits for event_id in commit)
@@ -148,16 +138,16 @@ def test_storage_that_fails_is_told_to_all_and_nothing_is_tried_one_by_one(books
     """A locked database would otherwise be waited for once for each event; the next events may succeed."""
 
     async def act(made: Intake[Arrival]) -> None:
-        first = asyncio.create_task(put(made, arrival(0)))
+        first = asyncio.create_task(made.put(arrival(0)))
         await begun(books)
-        others = [asyncio.create_task(put(made, arrival(number))) for number in range(1, 10)]
+        others = [asyncio.create_task(made.put(arrival(number))) for number in range(1, 10)]
         await asyncio.sleep(0)
         books.failure = LedgerUnavailable("locked")
         books.go_on.set()
         told = await asyncio.gather(first, *others, return_exceptions=True)
         assert [type(each) for each in told] == [LedgerUnavailable] * 10
         books.failure = None
-        assert (await put(made, arrival(11))).event_id == f"6{11:015d}"
+        assert (await made.put(arrival(11))).event_id == f"6{11:015d}"
 
     run(books, act)
     assert len(books.commits) == 1
@@ -168,12 +158,12 @@ def test_more_than_so_many_are_refused_at_once(books: Books, monkeypatch: pytest
     monkeypatch.setattr(intake, "WAITING_MAX", 50)  # 5,000 take longer to make than to refuse
 
     async def act(made: Intake[Arrival]) -> None:
-        first = asyncio.create_task(put(made, arrival(0)))
+        first = asyncio.create_task(made.put(arrival(0)))
         await begun(books)
-        waiting = [asyncio.create_task(put(made, arrival(number))) for number in range(1, 51)]
+        waiting = [asyncio.create_task(made.put(arrival(number))) for number in range(1, 51)]
         await asyncio.sleep(0)
         with pytest.raises(LedgerUnavailable, match="50 events are waiting"):
-            await put(made, arrival(51))
+            await made.put(arrival(51))
         books.go_on.set()
         assert len(await asyncio.gather(first, *waiting)) == 51
 
@@ -184,9 +174,9 @@ def test_a_caller_who_goes_away_leaves_the_others_their_answers(books: Books) ->
     """Its event is stored like any other: the bank may have hung up while we committed."""
 
     async def act(made: Intake[Arrival]) -> None:
-        first = asyncio.create_task(put(made, arrival(0)))
+        first = asyncio.create_task(made.put(arrival(0)))
         await begun(books)
-        tasks = [asyncio.create_task(put(made, arrival(number))) for number in range(1, 4)]
+        tasks = [asyncio.create_task(made.put(arrival(number))) for number in range(1, 4)]
         await asyncio.sleep(0)
         tasks[1].cancel()
         books.go_on.set()
@@ -203,7 +193,7 @@ def test_closing_stores_what_is_waiting(books: Books) -> None:
 
     async def main() -> None:
         made = Intake(books.accept)
-        tasks = [asyncio.create_task(put(made, arrival(number))) for number in range(5)]
+        tasks = [asyncio.create_task(made.put(arrival(number))) for number in range(5)]
         await asyncio.sleep(0)
         await begun(books)
         books.go_on.set()
@@ -216,52 +206,7 @@ def test_closing_stores_what_is_waiting(books: Books) -> None:
     )
 
 
-def test_after_a_large_group_the_next_is_waited_for_and_an_event_alone_is_not(
-    books: Books, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Under a load, commits are shared by many; in the quiet, nobody waits for others that do not come."""
-    monkeypatch.setattr(intake, "LINGER_SECONDS", 30.0)  # whoever waits for this fails by its time
-    books.go_on.set()
-
-    async def act(made: Intake[Arrival]) -> None:
-        for number in range(3):  # each alone, and at once
-            await asyncio.wait_for(put(made, arrival(number)), 20)
-        books.go_on.clear()
-        books.begun.clear()
-        first = asyncio.create_task(put(made, arrival(3)))
-        await begun(books)
-        others = [asyncio.create_task(put(made, arrival(number))) for number in range(10, 40)]
-        await asyncio.sleep(0)
-        books.go_on.set()
-        await asyncio.gather(first, *others)  # thirty shared one
-        few = [asyncio.create_task(put(made, arrival(number))) for number in range(100, 120)]
-        done, _ = await asyncio.wait(few, timeout=0.05)
-        assert not done
-        rest = [asyncio.create_task(put(made, arrival(number))) for number in range(120, 164)]
-        await asyncio.wait_for(asyncio.gather(*few, *rest), 20)
-
-    run(books, act)
-    assert [len(commit) for commit in books.commits] == [1, 1, 1, 1, 30, 64]
-
-
-def test_closing_does_not_wait_for_a_larger_group(books: Books, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is waiting is stored, and the process ends."""
-    monkeypatch.setattr(intake, "LINGER_SECONDS", 30.0)
-    monkeypatch.setattr(intake, "EVENTS_OF_A_BUSY_COMMIT", 1)
-    books.go_on.set()
-
-    async def main() -> None:
-        made = Intake(books.accept)
-        await put(made, arrival(1))
-        waiting = asyncio.create_task(put(made, arrival(2)))
-        await asyncio.sleep(0.05)
-        await asyncio.wait_for(made.close(), 20)
-        assert (await waiting).event_id == f"6{2:015d}"
-
-    asyncio.run(main())
-
-
-def test_with_two_threads_a_second_group_is_stored_while_the_first_waits() -> None:
+def test_with_two_commits_at_once_a_second_group_is_stored_while_the_first_waits() -> None:
     """As on PostgreSQL; each is told when its own commit is done."""
     first_is_slow = threading.Event()
 
@@ -272,10 +217,10 @@ def test_with_two_threads_a_second_group_is_stored_while_the_first_waits() -> No
         return [Receipt(event_id, Outcome.CREDIT, None) for event_id in ids]
 
     async def main() -> None:
-        made = Intake(accept, threads=2)
-        slow = asyncio.create_task(put(made, arrival(1)))
-        await asyncio.sleep(0.05)
-        await asyncio.wait_for(put(made, arrival(2)), 20)
+        made = Intake(accept, commits_at_once=2)
+        slow = asyncio.create_task(made.put(arrival(1)))
+        await asyncio.sleep(0)
+        await asyncio.wait_for(made.put(arrival(2)), 20)
         assert not slow.done()
         first_is_slow.set()
         assert (await slow).event_id == f"6{1:015d}"

@@ -12,7 +12,7 @@ from typing import Any
 import anyio
 import pytest
 
-from emulator.deliveries import TIMEOUT_SECONDS
+from emulator.protocol.deliveries import TIMEOUT_SECONDS
 from payments.settings import Settings
 from tests.emulated import EmulatedBank
 from tests.events import event, invoice_event

@@ -3,41 +3,17 @@
 import asyncio
 import json
 import signal
-import threading
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
 from pydantic import SecretStr
 
 from tests.emulated import EmulatedBank
+from tests.receiver import receiving
 from tests.running import wait_until
 from tests.webhooks.conftest import WebApp
 from webhooks.draining import Draining
-
-
-@pytest.fixture
-def inbox() -> Iterator[tuple[str, list[dict[str, Any]]]]:
-    """A receiver of alerts: its address, and what it got."""
-    got: list[dict[str, Any]] = []
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            got.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
-            self.send_response(204)
-            self.end_headers()
-
-        def log_message(self, format: str, *args: object) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_address[1]}/alerts", got
-    server.shutdown()
-    server.server_close()
-    thread.join()
 
 
 def said(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
@@ -53,18 +29,16 @@ def test_it_is_seen_alive_with_its_key_and_seen_to_end(web: WebApp) -> None:
     assert web.rows(query) == [("web", 0, 1)]
 
 
-def test_a_matter_is_posted_to_the_hook(
-    start_app: Callable[..., WebApp], inbox: tuple[str, list[dict[str, Any]]]
-) -> None:
+def test_an_attention_is_sent_as_an_alert(start_app: Callable[..., WebApp]) -> None:
     """Also one that was raised before the start."""
-    url, got = inbox
     web = start_app()
     web.deliver(b"what is this")
     web.client.__exit__(None, None, None)
-    start_app(alert_webhook_url=SecretStr(url), alert_webhook_secret=SecretStr("0123456789abcdef"))
-    wait_until(lambda: got, "it is posted")
-    assert got[0]["attention"]["kind"] == "unreadable_event"
-    wait_until(lambda: web.rows("SELECT notified_at FROM attentions")[0][0], "it is recorded")
+    with receiving() as receiver:
+        start_app(alert_urls=SecretStr(f"json://{receiver.address}/alerts"))
+        wait_until(lambda: receiver.messages, "it is sent")
+        assert "unreadable event" in receiver.messages[0]["title"]
+        wait_until(lambda: web.rows("SELECT notified_at FROM attentions")[0][0], "it is recorded")
 
 
 def test_a_key_that_cannot_be_fetched_at_the_start_is_told(

@@ -352,7 +352,7 @@ def test_a_batch_that_the_bank_refuses_is_tried_again_and_shown(
 ) -> None:
     """The bank's code and what to do stand in the matter; it is closed once the batch is issued."""
     if "private_key_pem" in wrong:
-        from emulator import credentials
+        from emulator.protocol import credentials
 
         wrong = {"private_key_pem": credentials.in_memory(seed=2)[1]}
     refused = desk.issue(connect(**wrong))

@@ -1,86 +1,138 @@
-"""How the worker ends: at once, cleanly, and after what is under way, whenever the signal comes."""
+"""How the worker starts and ends: its command line, and what a signal finishes first."""
 
-import os
 import signal
 import threading
-from collections.abc import Iterator
-from datetime import UTC, datetime
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 from apscheduler.executors.pool import ThreadPoolExecutor
 
-from worker.__main__ import Scheduler
+import worker.schedule
+from payments.ledger.batches import IssuingWindow
+from tests.emulated import EmulatorProcess
+from tests.running import Runner, Running, plain_environment, the_one_line, wait_until
+from worker.schedule import Schedule
 
 
 @pytest.fixture
-def scheduler() -> Iterator[Scheduler]:
-    """The worker's scheduler, listening to signals; pytest's handlers come back, and no test hangs on a lost signal."""
-    made = Scheduler()
-    numbers = (signal.SIGTERM, signal.SIGINT)
-    before = {number: signal.signal(number, made.end) for number in numbers}
-    made.rescued = False
-
-    def rescue() -> None:
-        made.rescued = True
-        made.shutdown(wait=False)
-
-    timer = threading.Timer(20, rescue)
-    timer.start()
+def runner(tmp_path: Path) -> Iterator[Runner]:
+    """Starts processes in a folder of their own."""
+    made = Runner(tmp_path)
     yield made
-    timer.cancel()
-    for number, handler in before.items():
-        signal.signal(number, handler)
+    made.stop_all()
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_before_the_scheduler_runs_ends_it_all_the_same(
-    scheduler: Scheduler, number: signal.Signals
+@pytest.fixture
+def bank(start_emulator_process: Callable[..., EmulatorProcess]) -> EmulatorProcess:
+    """A bank in which no one pays."""
+    return start_emulator_process("--paid-share", "0")
+
+
+@pytest.fixture
+def environment(bank: EmulatorProcess, tmp_path: Path) -> dict[str, str]:
+    """What a worker needs."""
+    return plain_environment(**bank.environment) | {"DATABASE_URL": f"sqlite:///{tmp_path / 'repasse.db'}"}
+
+
+@pytest.mark.process
+@pytest.mark.parametrize(
+    ("argument", "status", "says"), [("--help", 0, "usage: python -m worker"), ("--once", 2, "--once")]
+)
+def test_help_and_wrong_arguments_start_no_worker(
+    runner: Runner, argument: str, status: int, says: str
 ) -> None:
-    """A supervisor may change its mind at any moment; a signal that is lost would be followed by SIGKILL."""
-    os.kill(os.getpid(), number)
-    scheduler.start()
-    assert not scheduler.rescued
+    """It has no options, and says so without reading a setting."""
+    ended = runner.run("-m", "worker", argument, environment=plain_environment())
+    assert ended.returncode == status
+    assert says in ended.stdout + ended.stderr
+    assert not list(runner.folder.iterdir())
 
 
-def test_a_signal_while_it_sleeps_ends_it(scheduler: Scheduler) -> None:
-    """There may be hours until the next slot."""
-    threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGTERM)).start()
-    scheduler.start()
-    assert not scheduler.rescued
+@pytest.mark.process
+def test_alert_urls_that_cannot_be_read_end_it_with_one_line(
+    runner: Runner, environment: dict[str, str]
+) -> None:
+    """Alerts that would never be sent are found out at the start, and the URL is not printed."""
+    line = the_one_line(
+        runner.run("-m", "worker", environment=environment | {"ALERT_URLS": "smoke-signal://hunter2"})
+    )
+    assert line.startswith("repasse: ALERT_URLS holds a URL that Apprise cannot read: put ")
+    assert "hunter2" not in line
 
 
-def test_a_job_that_is_under_way_is_finished_first(scheduler: Scheduler) -> None:
-    """A call to the bank is recorded before the process ends; a second signal changes nothing."""
-    finished = []
+@pytest.mark.process
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_call_to_the_bank_that_is_under_way_is_recorded_before_it_ends(
+    runner: Runner, environment: dict[str, str], bank: EmulatorProcess, number: signal.Signals
+) -> None:
+    """The signal comes, twice, while the bank creates the invoices; the batch is issued when the process is gone."""
+    bank.fault("slow_answer", "POST invoice", seconds=1)
+    running = runner.start("-m", "worker", environment=environment)
+    wait_until(lambda: _is_issuing(running, environment), "the batch is claimed")
+    wait_until(lambda: bank.requests("POST", "invoice"), "the bank is creating the invoices")
+    running.process.send_signal(number)
+    running.process.send_signal(number)
+    assert running.stop(number) == 0
+    assert '"event":"batch.issued"' in running.said
+    assert '"event":"worker.stopped"' in running.said
+    assert "Traceback" not in running.said
 
-    def job() -> None:
-        os.kill(os.getpid(), signal.SIGTERM)
-        os.kill(os.getpid(), signal.SIGINT)
-        threading.Event().wait(0.2)
-        finished.append(True)
 
-    scheduler.add_job(job)
-    scheduler.start()
+def _is_issuing(running: Running, environment: dict[str, str]) -> bool:
+    assert running.process.poll() is None, running.said
+    return '"event":"batch.planned"' in running.said
+
+
+def a_schedule(issue: Callable[[], object], slots: int = 1) -> Schedule:
+    """One slot that begins now."""
+    window = IssuingWindow("abcd", datetime.now(UTC), timedelta(hours=3), slots)
+    return Schedule(window, issue, lambda: None, retry_seconds=3600, reconcile_seconds=3600)
+
+
+def test_stopping_waits_for_the_job_that_is_under_way() -> None:
+    """Money that moves is recorded first."""
+    begun, go_on = threading.Event(), threading.Event()
+    finished: list[bool] = []
+
+    def issue() -> None:
+        begun.set()
+        finished.append(go_on.wait(20))
+
+    schedule = a_schedule(issue)
+    schedule.start()
+    assert begun.wait(20)
+    stopping = threading.Thread(target=schedule.stop)
+    stopping.start()
+    wait_until(lambda: not schedule.is_running, "it begins no more jobs")
+    assert finished == []
+    go_on.set()
+    stopping.join(20)
     assert finished == [True]
-    assert not scheduler.rescued
 
 
-def test_a_signal_in_the_middle_of_a_round_ends_it_without_an_error(scheduler: Scheduler) -> None:
-    """The slot's job has just been handed to its thread and is about to be taken off the list."""
-    finished = []
+def test_stopping_in_the_middle_of_a_round_breaks_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The slot's job has been handed to its thread and is about to be taken off the list; a thread that broke there
+    would fail this test by its exception.
+    """
+    issued, stopped = threading.Event(), threading.Event()
+    schedules: list[Schedule] = []
+
+    def stop() -> None:
+        schedules[0].stop()
+        stopped.set()
 
     class Interrupted(ThreadPoolExecutor):  # type: ignore[misc]
         def submit_job(self, job: Any, run_times: list[datetime]) -> None:
             super().submit_job(job, run_times)
-            os.kill(os.getpid(), signal.SIGTERM)
-            # Long enough for whoever would shut it down from another thread.
-            threading.Event().wait(0.3)
+            if job.id == "slot-1":
+                threading.Thread(target=stop).start()
+                wait_until(lambda: not schedules[0].is_running, "it is being stopped")
 
-    scheduler.add_executor(Interrupted(1), "interrupted")
-    scheduler.add_job(
-        lambda: finished.append(True), "date", run_date=datetime.now(UTC), executor="interrupted"
-    )
-    scheduler.start()
-    assert finished == [True]
-    assert not scheduler.rescued
+    monkeypatch.setattr(worker.schedule, "ThreadPoolExecutor", Interrupted)
+    schedules.append(a_schedule(issued.set))
+    schedules[0].start()
+    assert stopped.wait(20)
+    assert issued.is_set()

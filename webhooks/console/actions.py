@@ -17,7 +17,7 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from payments.errors import ActionRefused, LedgerUnavailable
-from payments.ledger.pauses import Switch, paused
+from payments.ledger.pauses import Pausable, paused
 from payments.operator import actions
 from payments.operator.actions import Operator
 from payments.operator.lists import TransferLine
@@ -33,7 +33,7 @@ log = structlog.get_logger()
 # How long a browser waits for a reconciliation, which continues by itself afterwards.
 PATIENCE_SECONDS = 20.0
 
-SWITCHES: dict[str, Switch] = {switch: switch for switch in get_args(Switch)}
+SWITCHES: dict[str, Pausable] = {switch: switch for switch in get_args(Pausable)}
 
 # The subjects that these actions take; every other takes an id.
 _SUBJECTS: dict[str, tuple[str, ...]] = {
@@ -138,7 +138,7 @@ class ActionPages:
             case "retry":
                 result = actions.retry_transfer(database, subject, by, self._policy, now).result
             case "abandon":
-                result = actions.abandon_transfer(database, subject, by, now).result
+                result = actions.abandon_transfer(database, subject, by, self._policy, now).result
             case "resolve":
                 number = int(subject) if subject.isascii() and subject.isdigit() else 0
                 result = actions.close_attention(database, number, by, now).result

@@ -195,7 +195,7 @@ def test_a_claim_that_a_failover_lost_changes_nothing_of_who_has_its_number_now(
     """A server that never heard of it gives the same number to another slot's batch, in the same attempt."""
     plan(database)
     lost = replace(claimed(database), tag="another")
-    with pytest.raises(LedgerUnavailable, match="batch another is not in the books"):
+    with pytest.raises(LedgerUnavailable, match="batch another is not in the database"):
         batches.record_issued(database, lost, created(lost.missing), NOW)
     batches.release_batch(database, lost, "slow", NOW, True, NOW)
     batches.record_batch_unclear(database, lost, "slow")

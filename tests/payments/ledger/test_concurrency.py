@@ -56,7 +56,7 @@ def held_before_commit(
         reached.set()
         assert go.wait(30)
 
-    event.listen(books.database._engine, "commit", hold)
+    event.listen(books.database.engine, "commit", hold)
     acting = run(act)
     assert reached.wait(30), acting.result()
     try:
@@ -66,7 +66,7 @@ def held_before_commit(
         try:
             acting.result(30)
         finally:
-            event.remove(books.database._engine, "commit", hold)
+            event.remove(books.database.engine, "commit", hold)
 
 
 def wait_until_it_waits_or_ends(books: Books, acting: "Future[Any]") -> None:
@@ -243,7 +243,7 @@ def test_a_transaction_that_postgresql_undid_for_another_is_repeated(
         watcher.execute("SET deadlock_timeout = '30s'")
         stranger.execute("SET deadlock_timeout = '30s'")
         watcher.execute(f"ALTER DATABASE {books.database.url.database} SET deadlock_timeout = '20ms'")
-        books.database._engine.dispose()  # so that its next sessions know
+        books.database.engine.dispose()  # so that its next sessions know
         stranger.execute("BEGIN")
         stranger.execute(lock, ["2"])
         acting = run(transfers.record_sent, books.database, claims, accepted, books.policy, books.now)

@@ -22,7 +22,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from sqlalchemy import select
 
 from payments.event import read_log
-from payments.ledger import inbox, lookups, outcomes, transfers
+from payments.ledger import bank_reports, inbox, transfers
 from payments.ledger.inbox import Arrival
 from payments.ledger.transfers import Claim
 from payments.operator.statement import read_statement
@@ -195,7 +195,7 @@ class Life(RuleBasedStateMachine):
             for bank_id in self.bank.undecided:
                 self.bank.decide(bank_id, "success")
             self.every_event_arrives()
-            for bank_id in outcomes.in_flight(self.database, self.now, 1000):
+            for bank_id in bank_reports.in_flight(self.database, self.now, 1000):
                 self._read_logs(bank_id)
             if transfers.next_due_at(self.database) is None:
                 return
@@ -242,7 +242,7 @@ class Life(RuleBasedStateMachine):
 
     def _claim(self, limit: int) -> list[Claim]:
         self.calls += 1
-        return transfers.claim(self.database, f"call-{self.calls}", 60.0, limit, self.now)
+        return transfers.claim(self.database, f"call-{self.calls}", self.policy, limit, self.now)
 
     def _page(self, claim: Claim, kind: str, data: st.DataObject | None) -> list[BankTransfer]:
         page = self.bank.page(claim.look_up_tag)
@@ -259,7 +259,7 @@ class Life(RuleBasedStateMachine):
         self.calls += 1
         found = [there for there in found if lineage_for(claim.invoice_id) in there.tags]
         for _ in range(2):
-            [verdict] = lookups.record_lookups(
+            [verdict] = transfers.record_lookups(
                 self.database, [(claim, found)], f"call-{self.calls}", self.policy, self.now
             )
             if not verdict.ask_why:
@@ -286,7 +286,7 @@ class Life(RuleBasedStateMachine):
                 accepted = {claim.external_id: there}
                 transfers.record_sent(self.database, [claim], accepted, self.policy, self.now)
         if answer in ("answer lost", "unclear"):
-            transfers.record_unclear(self.database, [claim], answer, self.now)
+            transfers.record_unclear(self.database, [claim], answer, self.policy, self.now)
 
 
 class ManyCredits(Life):
@@ -394,11 +394,19 @@ class ManyCredits(Life):
         self.hands.remove(hand)
         if refusal == "refused":
             self.refused.add(hand.claim.invoice_id)
-            transfers.refuse(self.database, hand.claim, "invalidJson: no", self.now)
+            transfers.refuse(self.database, hand.claim, "invalidJson: no", self.policy, self.now)
         else:
             wait = 30.0 if refusal == "throttled" else None
             us = refusal == "caller refused"
-            transfers.release(self.database, [hand.claim], refusal, self.policy, self.now, wait, us)
+            transfers.release(
+                self.database,
+                [hand.claim],
+                refusal,
+                self.policy,
+                self.now,
+                wait_seconds=wait or 0,
+                is_caller_refused=us,
+            )
 
 
 # What the bank makes of a good transfer in one round, and of one that repeats an external_id.

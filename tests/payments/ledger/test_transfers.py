@@ -5,11 +5,9 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import text
 
-from payments.ledger import lookups, outcomes, transfers
+from payments.ledger import bank_reports, transfers
 from payments.ledger.transfers import Claim
-from payments.operator import search
 from payments.operator import timeline as stories
 from payments.transfer import BankTransfer, lineage_for
 from tests.payments.builders import INVOICE, NOW, a_policy, an_invoice_log, at_bank
@@ -231,7 +229,7 @@ def test_a_refusal_of_the_caller_is_raised_once_and_resolved_by_the_next_success
         books.credit(invoice)
     claims = books.claim_all()
     for claim in claims:
-        transfers.release(books.database, [claim], "bad key", books.policy, NOW, caller_refused=True)
+        transfers.release(books.database, [claim], "bad key", books.policy, NOW, is_caller_refused=True)
     assert books.attention == ["bank_refuses_us"]
     books.become_due()
     for claim in books.claim_all():
@@ -430,7 +428,7 @@ def test_several_look_ups_are_judged_apart(books: Books) -> None:
     books.become_due()
     claims = books.claim_all()
     pages = [(claims[0], [at_bank("A", invoice_id="100")]), (claims[1], []), (claims[2], [])]
-    verdicts = lookups.record_lookups(books.database, pages, "call-2", books.policy, books.now)
+    verdicts = transfers.record_lookups(books.database, pages, "call-2", books.policy, books.now)
     assert [verdict.outcome for verdict in verdicts] == ["found", "clear", "clear"]
 
 
@@ -727,15 +725,6 @@ def test_equal_amounts_to_the_same_account_are_kept_apart(books: Books) -> None:
 # --- an invoice that could be taken for another's reissue ---
 
 
-def test_a_look_up_that_confuses_both_is_for_a_person(books: Books) -> None:
-    """Its lineage's tag is the other's external_id; what cannot be told apart at the bank is never sent."""
-    books.credit("7-r2")
-    books.unclear(books.claim())
-    books.pass_time(61)
-    books.look_up(books.claim(), at_bank("B", "success", invoice_id="7", generation=2))
-    assert (books.states_of("7-r2"), books.attention) == (["dead"], ["transfer_dead"])
-
-
 def test_a_transfer_seen_before_its_credit_was_known_is_its_credit_s(books: Books) -> None:
     """In a look-up for another, by a tag that both carry: it is for a person there, and settles here."""
     books.credit()
@@ -749,19 +738,6 @@ def test_a_transfer_seen_before_its_credit_was_known_is_its_credit_s(books: Book
     story = stories.read_credit(books.database, "99")
     assert story is not None
     assert "sighting" in [entry.kind for entry in story.entries]
-
-
-def test_the_first_transfer_of_older_books_is_found_by_its_older_name(books: Books) -> None:
-    """Version 0002 called it as the second of another invoice is called; the schema kept them apart, and still does."""
-    books.credit("7-r2")
-    with books.database.transaction() as connection:
-        connection.execute(text("UPDATE transfers SET external_id = 'credit-7-r2'"))
-    _accept_all(books)
-    books.credit("7")
-    books.news(at_bank("credit-7-r2", "success", invoice_id="7-r2", external_id="credit-7-r2"))
-    assert (books.states_of("7-r2"), books.states_of("7")) == (["settled"], ["pending"])
-    hits = search.search(books.database, "credit-7-r2")
-    assert ("transfer", "7-r2") in [(hit.kind, hit.id) for hit in hits]
 
 
 def _accept_all(books: Books) -> None:
@@ -782,9 +758,9 @@ def test_transfers_without_an_outcome_are_listed_oldest_first(books: Books) -> N
         books.accept(claim, at_bank(f"A{invoice}", invoice_id=invoice))
         books.pass_time(10)
     books.news(at_bank("A101", "success", invoice_id="101"))
-    assert outcomes.in_flight(books.database, books.now, 10) == ["A100", "A102"]
-    assert outcomes.in_flight(books.database, books.now, 1) == ["A100"]
-    assert outcomes.in_flight(books.database, NOW + timedelta(seconds=19), 10) == ["A100"]
+    assert bank_reports.in_flight(books.database, books.now, 10) == ["A100", "A102"]
+    assert bank_reports.in_flight(books.database, books.now, 1) == ["A100"]
+    assert bank_reports.in_flight(books.database, NOW + timedelta(seconds=19), 10) == ["A100"]
 
 
 # --- reversals ---

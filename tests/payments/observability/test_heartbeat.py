@@ -11,9 +11,8 @@ import pytest
 import structlog
 
 from payments.errors import LedgerUnavailable
-from payments.observability import heartbeat, ticker
-from payments.observability.heartbeat import Heartbeat
-from payments.observability.ticker import Ticker
+from payments.observability import heartbeat
+from payments.observability.heartbeat import Heartbeat, Ticker
 from payments.operator.processes import Process
 from payments.storage import database as ledger_database
 from payments.storage.database import Database, open_database
@@ -123,4 +122,4 @@ def test_what_was_never_started_can_be_stopped() -> None:
     """A start that failed half-way ends like any other."""
     never: Callable[[], None] = lambda: pytest.fail("it ticked")  # noqa: E731
     Ticker("watch", never, 1).stop()
-    assert ticker.guarded("watch", lambda: None) is None  # type: ignore[func-returns-value]
+    assert heartbeat.guarded("watch", lambda: None) is None  # type: ignore[func-returns-value]

@@ -10,8 +10,7 @@ from typing import Any
 import pytest
 import structlog
 
-from payments.observability import logging as observability
-from payments.observability.logging import MASK, configure_logging, redact, write_facts
+from payments.observability.logging import MASK, configure_logging, redact
 
 PEM = "-----BEGIN EC PRIVATE KEY-----\nMHQCAQEEIAbcd\n-----END EC PRIVATE KEY-----"
 
@@ -23,10 +22,9 @@ def _restored_logging() -> Iterator[None]:
     handlers, level = list(root.handlers), root.level
     yield
     structlog.reset_defaults()
-    observability._bulk.process = None
     root.handlers[:] = handlers
     root.setLevel(level)
-    for name in ("apscheduler", "uvicorn.access", "urllib3.connectionpool"):
+    for name in ("apscheduler", "uvicorn.access", "urllib3.connectionpool", "apprise"):
         logging.getLogger(name).setLevel(logging.NOTSET)
 
 
@@ -113,13 +111,19 @@ class _Full:
         raise OSError(28, "No space left on device")
 
 
-def test_a_line_that_cannot_be_written_stops_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_line_that_cannot_be_written_is_lost_and_the_next_is_written(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     """Money is recorded around log lines; a full disk costs the line and nothing else."""
     configure_logging("info", "json", "worker")
     log = structlog.get_logger()
-    monkeypatch.setattr(sys, "stdout", _Full())
-    log.info("transfer.sent", transfer_id="9")
-    logging.getLogger("uvicorn.error").error("oops")
+    with monkeypatch.context() as full:
+        full.setattr(sys, "stdout", _Full())
+        log.info("transfer.sent", transfer_id="9")
+        logging.getLogger("uvicorn.error").error("oops")
+    log.info("transfer.sent", transfer_id="10")
+    (line,) = lines(capsys)
+    assert line["transfer_id"] == "10"
 
 
 SECRETS = [
@@ -167,30 +171,3 @@ def test_what_is_secret_is_masked_wherever_it_stands(name: str, value: object, m
 def test_what_is_not_secret_stays(name: str, value: object) -> None:
     """An id or an amount that is masked helps nobody."""
     assert redact(None, "info", {name: value}) == {name: value}
-
-
-def test_facts_written_together_are_the_lines_of_one_by_one(capsys: pytest.CaptureFixture[str]) -> None:
-    """The same names in the same order; what is no plain id is masked; below the level nothing is written."""
-    configure_logging("info", "json", "web")
-    write_facts("event.stored", "info", [{"event_id": "5", "net_centavos": 1, "subject": None}])
-    write_facts("event.stored", "warning", [{"reason": "CPF 529.982.247-25 refused"}])
-    write_facts("event.stored", "debug", [{"event_id": "6"}])
-    # Nothing in it but what JSON is made of, and still a secret; the plain one beside it stays as it is.
-    write_facts("event.stored", "info", [{"external_id": "token:abc"}, {"external_id": "credit-1"}])
-    first, second, third, fourth = map(json.loads, capsys.readouterr().out.splitlines())
-    assert "abc" not in third["external_id"]
-    assert fourth["external_id"] == "credit-1"
-    assert list(first) == [
-        *("timestamp", "level", "event", "process"),
-        *("event_id", "net_centavos", "subject"),
-    ]
-    assert (first["level"], first["event"], first["event_id"]) == ("info", "event.stored", "5")
-    assert (second["level"], second["reason"]) == ("warning", "CPF ***.982.247-** refused")
-
-
-def test_facts_written_together_for_people(capsys: pytest.CaptureFixture[str]) -> None:
-    """LOG_FORMAT=console has no short way."""
-    configure_logging("info", "console", "web")
-    write_facts("transfer.sent", "info", [{"external_id": "credit-1"}, {"external_id": "credit-2"}])
-    lines = capsys.readouterr().out.splitlines()
-    assert ["credit-1" in lines[0], "credit-2" in lines[1]] == [True, True]

@@ -31,7 +31,9 @@ def retry(books: Books, generation: int = 1) -> Action:
 
 def abandon(books: Books, generation: int = 1) -> Action:
     """Ana abandons it."""
-    return actions.abandon_transfer(books.database, external_id_for(INVOICE, generation), ANA, books.now)
+    return actions.abandon_transfer(
+        books.database, external_id_for(INVOICE, generation), ANA, books.policy, books.now
+    )
 
 
 def assert_refused(do: Callable[[], object], says: str, books: Books) -> None:
@@ -217,7 +219,7 @@ def test_trying_a_reissue_now_grants_no_other(books: Books) -> None:
 @pytest.mark.parametrize(
     ("state", "says"),
     [
-        ("due", "is queued and due already: it is sent as soon as a web process runs"),
+        ("due", "is queued and due already: it is sent once a web process runs"),
         ("sending", "cannot retry .*: it is being sent"),
         ("sent", "cannot retry .*: the bank has accepted it"),
         ("settled", "cannot retry .*: already settled"),
@@ -358,7 +360,7 @@ def test_paused_forwarding_claims_nothing_in_any_process_or_after_any_restart(bo
     books.credit()
     restarted = open_database(books.database.url.render_as_string(hide_password=False))
     for database in (books.database, restarted):
-        assert transfers.claim(database, "call", 60, 100, books.now) == []
+        assert transfers.claim(database, "call", books.policy, 100, books.now) == []
         assert transfers.next_due_at(database) is None
     restarted.close()
     assert books.states == ["pending"]
@@ -428,7 +430,9 @@ def test_two_operators_cannot_both_do_it(books: Books, deed: str) -> None:
     outcomes: list[str] = []
     deeds: dict[str, Callable[[Database, Operator], object]] = {
         "retry": lambda database, by: actions.retry_transfer(database, FIRST, by, books.policy, books.now),
-        "abandon": lambda database, by: actions.abandon_transfer(database, FIRST, by, books.now),
+        "abandon": lambda database, by: actions.abandon_transfer(
+            database, FIRST, by, books.policy, books.now
+        ),
         "resolve": lambda database, by: actions.close_attention(database, 1, by, books.now),
         "pause": lambda database, by: actions.pause(database, "forwarding", by, books.now),
     }

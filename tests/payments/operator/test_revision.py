@@ -33,7 +33,7 @@ def test_every_fact_changes_the_mark_and_a_heartbeat_does_not(
     facts: dict[str, Callable[[], object]] = {
         "an event": lambda: accept(invoice_event(log_type="created"), NOW),
         "a credit": lambda: accept(invoice_event(event_id="another"), NOW + timedelta(seconds=1)),
-        "a claim": lambda: transfers.claim(database, "call-1", 60, 100, NOW + timedelta(seconds=2)),
+        "a claim": lambda: transfers.claim(database, "call-1", policy, 100, NOW + timedelta(seconds=2)),
         "an attention": lambda: accept(b"what is this", NOW + timedelta(seconds=3)),
         "its resolution": lambda: close_attention(database, 1, BY, NOW),
         "a batch": lambda: batches.plan_batch(

@@ -81,7 +81,9 @@ def test_no_timeline_shows_a_whole_tax_id(books: Books) -> None:
     """Neither in an event, nor in the bank's words, nor of a payer; the hash is that of the bytes as received."""
     books.credit()
     claim = books.claim()
-    transfers.refuse(books.database, claim, "invalidTaxId: 529.982.247-25 is unknown", books.now)
+    transfers.refuse(
+        books.database, claim, "invalidTaxId: 529.982.247-25 is unknown", books.policy, books.now
+    )
     batches.plan_batch(
         books.database, "b", None, [(Payer("Ana", "529.982.247-25"), 100)], NOW, late=False, now=NOW
     )

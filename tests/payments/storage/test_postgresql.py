@@ -136,7 +136,7 @@ def test_a_server_that_says_nothing_is_given_up_and_taken_up_again(
     own_server: Server, wire: Wire, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One waits in vain; whoever comes in the next moment does not. The kernel would have waited for ever here."""
-    monkeypatch.setattr(postgresql_module, "GONE_SECONDS", 0.3)
+    monkeypatch.setattr(postgresql_module, "ANSWER_SECONDS", 0.3)
     database = open_database(own_server.url(port=wire.port))
     with database.reading(), database.reading():
         pass  # two connections in the pool
@@ -169,14 +169,14 @@ def test_work_that_a_person_watches_waits_for_its_answer(
     postgresql_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A migration, a copy, a recount of large books."""
-    monkeypatch.setattr(postgresql_module, "GONE_SECONDS", 0.1)
+    monkeypatch.setattr(postgresql_module, "ANSWER_SECONDS", 0.1)
     slow = text("SELECT pg_sleep(0.3)")
     database = open_database(postgresql_url, is_unhurried=True)
     with database.reading() as connection:
         connection.execute(slow)
     database.close()
     database = open_database(postgresql_url)
-    with database.transaction() as connection, database.unhurried(connection):
+    with database.transaction() as connection, postgresql_module.unhurried(connection):
         connection.execute(slow)
     with pytest.raises(LedgerUnavailable, match="no answer"), database.reading() as connection:
         connection.execute(slow)
@@ -193,7 +193,7 @@ def test_of_several_servers_the_one_that_can_be_written_to_is_used() -> None:
         for server in (servers.primary, servers.standby):
             with database.transaction() as connection:
                 assert connection.execute(text("SELECT inet_server_port()")).scalar() == server.port
-            with closing(database.own_connection()) as own:
+            with postgresql_module.own_connection(database.engine) as own:
                 assert own.info.port == server.port
             if server is servers.primary:
                 servers.primary.stop("immediate")
@@ -210,7 +210,7 @@ def test_a_commit_whose_standby_is_away_is_given_up_and_counts_when_it_is_back(
     with pair_of_servers(is_synchronous=True) as servers:
         with closing(open_database(servers.url)) as database:
             migrate(database)
-        monkeypatch.setattr(postgresql_module, "GONE_SECONDS", 0.5)
+        monkeypatch.setattr(postgresql_module, "ANSWER_SECONDS", 0.5)
         database = open_database(servers.url)
         servers.replication.cut()
         with pytest.raises(LedgerUnavailable, match="no answer"), database.transaction() as connection:

@@ -1,0 +1,200 @@
+"""What the bank does by itself: pays, credits, lets expire, settles, and turns every log into an event.
+
+Plans on the agenda and acts on the books when the time comes. Its chances depend on the seed and on the id
+of the row alone, so they do not shift when unrelated calls come in between. It sleeps never and sends
+nothing.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from emulator.behaviour.events import Events
+from emulator.behaviour.faults import Faults
+from emulator.books import checks
+from emulator.books.deposits import Deposits
+from emulator.books.invoices import Invoices, expires_at
+from emulator.books.preset import Preset, Range
+from emulator.books.table import Row
+from emulator.books.transfers import Transfers
+from emulator.clock import Agenda
+
+
+@dataclass(frozen=True)
+class CreditPlan:
+    """When the money of a paid invoice is credited, and when the world hears of both, in seconds."""
+
+    credit_after_seconds: float
+    paid_event_after_seconds: float
+    credited_event_after_seconds: float
+
+
+class Life:
+    """The bank's own doings, on the agenda."""
+
+    def __init__(
+        self,
+        seed: int,
+        agenda: Agenda,
+        preset: Preset,
+        faults: Faults,
+        invoices: Invoices,
+        transfers: Transfers,
+        deposits: Deposits,
+        events: Events,
+    ) -> None:
+        self._seed = seed
+        self._agenda = agenda
+        self._preset = preset
+        self._faults = faults
+        self._invoices = invoices
+        self._transfers = transfers
+        self._deposits = deposits
+        self._events = events
+        self._credited_first: set[str] = set()
+        agenda.teach("invoice.pay", self._pay)
+        agenda.teach("invoice.credit", self._credit)
+        agenda.teach("invoice.overdue", self._overdue)
+        agenda.teach("invoice.expire", self._expire)
+        agenda.teach("invoice.reversal", self._reversal)
+        agenda.teach("invoice.take_back", self._take_back)
+        agenda.teach("transfer.process", self._process)
+        agenda.teach("transfer.settle", self._settle)
+        agenda.teach("deposit.credit", self._credit_deposit)
+        agenda.teach("deposit.reversal", self._reverse_deposit)
+
+    def react(self, subscription: str, log: Row, now: datetime) -> None:
+        """Plan what follows from a log: its event, and the next change of its entity."""
+        row: Row = log[subscription]
+        log_type: str = log["type"]
+        if subscription == "invoice" and log_type == "paid" and self._faults.credits_first(row):
+            self._credited_first.add(row["id"])
+        delay_seconds = self._event_delay_seconds(subscription, log)
+        self._events.plan(subscription, log, now + timedelta(seconds=delay_seconds))
+        if subscription == "invoice":
+            self._after_invoice_log(row, log_type, now)
+        elif subscription == "deposit":
+            self._after_deposit_log(row, log_type, now)
+        elif log_type == "created":
+            start = max(now, checks.moment_of(row["scheduled"]))
+            at = self._after(row, "process", self._preset.process_delay_seconds, start)
+            self._agenda.push(at, "transfer.process", row["id"])
+        elif log_type == "sending":
+            at = self._after(row, "success", self._preset.success_delay_seconds, now)
+            at += timedelta(seconds=self._faults.transfer_delay_seconds(row))
+            self._agenda.push(at, "transfer.settle", row["id"])
+
+    def _after_invoice_log(self, row: Row, log_type: str, now: datetime) -> None:
+        if log_type == "created":
+            chance = self._chance(row, "pay")
+            if chance.random() < self._preset.paid_share:
+                at = now + timedelta(seconds=chance.uniform(*self._preset.pay_delay_seconds))
+                self._agenda.push(self._in_cluster(at, chance), "invoice.pay", row["id"])
+        if log_type in ("created", "updated"):
+            self._agenda.push(max(now, checks.moment_of(row["due"])), "invoice.overdue", row["id"])
+        elif log_type == "paid":
+            plan = self.credit_plan(row)
+            self._agenda.push(now + timedelta(seconds=plan.credit_after_seconds), "invoice.credit", row["id"])
+        elif log_type == "credited":
+            seconds = self._faults.take_back_seconds(row)
+            if seconds is not None:
+                self._agenda.push(now + timedelta(seconds=seconds), "invoice.take_back", row["id"])
+        elif log_type == "overdue":
+            self._agenda.push(max(now, expires_at(row)), "invoice.expire", row["id"])
+        elif log_type == "reversing":
+            at = now + timedelta(seconds=self._preset.reversal_step_seconds)
+            self._agenda.push(at, "invoice.reversal", row["id"], "sending")
+
+    def _in_cluster(self, at: datetime, chance: random.Random) -> datetime:
+        """The time itself, or just after the next round mark when payments come in clusters."""
+        every_seconds = self._preset.pay_cluster_seconds
+        if every_seconds <= 0:
+            return at
+        mark = math.ceil(at.timestamp() / every_seconds) * every_seconds
+        # Observed: 11 to 76 s after the mark.
+        return datetime.fromtimestamp(mark, UTC) + timedelta(seconds=chance.uniform(10, 80))
+
+    def _after_deposit_log(self, row: Row, log_type: str, now: datetime) -> None:
+        if log_type == "created":
+            # Guess: as long as from an invoice's payment to its credit.
+            at = self._after(row, "credit", self._preset.credit_delay_seconds, now)
+            self._agenda.push(at, "deposit.credit", row["id"])
+        elif log_type == "reversing":
+            at = now + timedelta(seconds=self._preset.reversal_step_seconds)
+            self._agenda.push(at, "deposit.reversal", row["id"], "sending")
+
+    def credit_plan(self, row: Row) -> CreditPlan:
+        """The plan of an invoice's credit: the same each time it is asked for."""
+        chance = self._chance(row, "credit")
+        credit_after = chance.uniform(*self._preset.credit_delay_seconds)
+        paid_event = chance.uniform(*self._preset.event_delay_seconds)
+        credited_event = chance.uniform(*self._preset.event_delay_seconds)
+        # The chance is drawn first in any case, so that the fault shifts no other.
+        if chance.random() < self._preset.credited_first_share or row["id"] in self._credited_first:
+            # The event of `paid` waits until after that of `credited`.
+            paid_event = credit_after + credited_event + chance.uniform(*self._preset.event_delay_seconds)
+        else:
+            credited_event = max(credited_event, paid_event - credit_after)
+        return CreditPlan(credit_after, paid_event, credited_event)
+
+    def _event_delay_seconds(self, subscription: str, log: Row) -> float:
+        if subscription == "invoice":
+            if log["type"] == "created":
+                return self._chance(log, "event").uniform(*self._preset.created_event_delay_seconds)
+            if log["type"] == "paid":
+                return self.credit_plan(log["invoice"]).paid_event_after_seconds
+            if log["type"] == "credited":
+                return self.credit_plan(log["invoice"]).credited_event_after_seconds
+        return self._chance(log, "event").uniform(*self._preset.event_delay_seconds)
+
+    def _pay(self, at: datetime, invoice_id: str) -> None:
+        # Observed: overdue invoices were never paid by the sandbox (0 of 14).
+        row = self._invoices.get(invoice_id)
+        if not self._preset.paying or row["status"] != "created" or self._faults.keeps_payer_away(row):
+            return
+        self._invoices.pay(invoice_id, at, self._faults.underpayment_centavos(row))
+
+    def _credit(self, at: datetime, invoice_id: str) -> None:
+        self._invoices.credit(invoice_id, at, self._preset.invoice_fee_centavos)
+
+    def _overdue(self, at: datetime, invoice_id: str) -> None:
+        self._invoices.go_overdue(invoice_id, at)
+
+    def _expire(self, at: datetime, invoice_id: str) -> None:
+        self._invoices.expire(invoice_id, at)
+
+    def _reversal(self, at: datetime, invoice_id: str, step: str) -> None:
+        following = self._invoices.step_reversal(invoice_id, step, at)
+        if following is not None:
+            later = at + timedelta(seconds=self._preset.reversal_step_seconds)
+            self._agenda.push(later, "invoice.reversal", invoice_id, following)
+
+    def _take_back(self, at: datetime, invoice_id: str) -> None:
+        row = self._invoices.get(invoice_id)
+        if row["status"] == "paid" and row["amount"] > 0 and invoice_id not in self._invoices.reversals:
+            self._invoices.begin_reversal(invoice_id, 0, at, forced=True)
+
+    def _credit_deposit(self, at: datetime, deposit_id: str) -> None:
+        self._deposits.credit(deposit_id, at)
+
+    def _reverse_deposit(self, at: datetime, deposit_id: str, step: str) -> None:
+        following = self._deposits.step_reversal(deposit_id, step, at)
+        if following is not None:
+            later = at + timedelta(seconds=self._preset.reversal_step_seconds)
+            self._agenda.push(later, "deposit.reversal", deposit_id, following)
+
+    def _process(self, at: datetime, transfer_id: str) -> None:
+        row = self._transfers.get(transfer_id)
+        self._transfers.process(transfer_id, at, self._faults.refuses_transfer(row))
+
+    def _settle(self, at: datetime, transfer_id: str) -> None:
+        self._transfers.succeed(transfer_id, at)
+
+    def _after(self, row: Row, what: str, delay_seconds: Range, start: datetime) -> datetime:
+        return start + timedelta(seconds=self._chance(row, what).uniform(*delay_seconds))
+
+    def _chance(self, row: Row, what: str) -> random.Random:
+        return random.Random(f"{self._seed}:{what}:{row['id']}")

@@ -1,0 +1,1 @@
+"""What no bank lets its customers do: /emulator, its page, the commands, saved states."""

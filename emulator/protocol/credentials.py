@@ -1,0 +1,394 @@
+"""Keys and projects: who may call the bank, and what the bank signs with.
+
+Checks Access-* headers over the bytes received, and signs event bodies. Keys live in the data folder (files
+of mode 0600) and are made at the first start; a private key is never printed or logged.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import ipaddress
+import json
+import os
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import coincurve
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature, encode_dss_signature
+
+from emulator.books.formats import time_text
+from emulator.books.refusal import Refusal
+from emulator.protocol.keys import (
+    BadKeyFile,
+    open_key,
+    private_pem,
+    public_from_pem,
+    public_of,
+    public_pem,
+    write_private,
+)
+
+_ORDER = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
+
+
+@dataclass(frozen=True)
+class Project:
+    """One caller of the API: its id, its public key, and where its private key lies, if anywhere.
+
+    `allowed_ips` empty means any; `requests_per_minute` None means the limit of all, 0 none.
+    """
+
+    project_id: str
+    workspace_id: str
+    public_key: coincurve.PublicKey
+    private_key_path: Path | None = None
+    # Read: an organization calls as `organization/<id>` or `organization/<id>/workspace/<id>`.
+    kind: str = "project"
+    name: str = "main"
+    allowed_ips: tuple[str, ...] = ()
+    requests_per_minute: int | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """As the management face shows it; never the private key."""
+        return {
+            "id": self.project_id,
+            "kind": self.kind,
+            "name": self.name,
+            "workspace_id": self.workspace_id,
+            "public_key": public_pem(self.public_key),
+            "private_key_path": None if self.private_key_path is None else str(self.private_key_path),
+            "allowed_ips": list(self.allowed_ips),
+            "requests_per_minute": self.requests_per_minute,
+        }
+
+    def allows(self, address: str) -> bool:
+        """Whether a call may come from this address; one that is no address comes from inside a test."""
+        if not self.allowed_ips:
+            return True
+        try:
+            caller = ipaddress.ip_address(address)
+        except ValueError:
+            return False
+        # The same caller, seen by a socket that takes both families.
+        caller = getattr(caller, "ipv4_mapped", None) or caller
+        return any(caller in ipaddress.ip_network(each) for each in self.allowed_ips)
+
+
+@dataclass(frozen=True)
+class BankKey:
+    """A key that the bank signs events with."""
+
+    private_key: ec.EllipticCurvePrivateKey
+    created_at: datetime
+
+    @property
+    def public_pem(self) -> str:
+        """What GET /v2/public-key shows."""
+        encoding = serialization.PublicFormat.SubjectPublicKeyInfo
+        return self.private_key.public_key().public_bytes(serialization.Encoding.PEM, encoding).decode()
+
+    def to_json(self) -> dict[str, str]:
+        """One element of `publicKeys`."""
+        return {"content": self.public_pem, "created": time_text(self.created_at)}
+
+
+class Credentials:
+    """The projects, and the bank's keys, newest first."""
+
+    def __init__(
+        self, projects: list[Project], bank_keys: list[BankKey], seed: int, folder: Path | None = None
+    ) -> None:
+        self._projects = {project.project_id: project for project in projects}
+        self._shown_first: dict[str, str] | None = None
+        self._bank_keys = bank_keys
+        self._seed = seed
+        self._folder = folder
+        self._signer = _signer(bank_keys[0])
+        self._stranger = coincurve.PrivateKey(hashlib.sha256(f"{seed}:stranger".encode()).digest())
+
+    @property
+    def project(self) -> Project:
+        """The first project: the one that the env file is written for."""
+        return next(iter(self._projects.values()))
+
+    @property
+    def organization(self) -> Project | None:
+        """The organization, which may make and change workspaces."""
+        return next((each for each in self._projects.values() if each.kind == "organization"), None)
+
+    def show_first(self, public_key: dict[str, str]) -> None:
+        """Show a key that is not ours as the newest: recorded events of its bank verify then, ours do not."""
+        self._shown_first = public_key
+
+    def projects(self) -> list[Project]:
+        """Everyone who may call, the first first."""
+        return list(self._projects.values())
+
+    def add_project(self, request: dict[str, Any]) -> tuple[Project, str | None]:
+        """A new project from `name`, `public_key`, `allowed_ips` and `requests_per_minute`, all optional.
+
+        Without a public key a pair is made; the private half is returned, this once, and kept in the data folder.
+        """
+        given = _checked(request)
+        public_key = given.pop("public_key", None)
+        private = None if public_key else ec.generate_private_key(ec.SECP256K1())
+        project_id = _some_id()
+        project = Project(
+            project_id,
+            self.project.workspace_id,
+            public_of(private) if private else public_from_pem(public_key),
+            **{"name": f"project {len(self._projects) + 1}", **given},
+        )
+        self._projects[project_id] = project
+        return self._keep_key(project, private)
+
+    def change_project(self, project_id: str, request: dict[str, Any]) -> Project:
+        """Change the name, the addresses or the limit of a project."""
+        given = _checked(request)
+        if "public_key" in given:
+            raise ValueError("public_key is changed by POST /emulator/projects/{id}/key")
+        self._projects[project_id] = replace(self._known(project_id), **given)
+        self._write_projects()
+        return self._projects[project_id]
+
+    def replace_key(self, project_id: str, request: dict[str, Any]) -> tuple[Project, str | None]:
+        """Give a project a new key, its own or a made one; the old one is refused from now on."""
+        given = _checked(request, ("public_key",))
+        private = None if given else ec.generate_private_key(ec.SECP256K1())
+        public = public_of(private) if private else public_from_pem(given["public_key"])
+        old = self._known(project_id)
+        if old.private_key_path is not None and private is None:
+            # The file is no longer the key of this project; the next start would take it for that.
+            old.private_key_path.unlink(missing_ok=True)
+        project = replace(old, public_key=public, private_key_path=old.private_key_path if private else None)
+        return self._keep_key(project, private)
+
+    def _known(self, project_id: str) -> Project:
+        if project_id not in self._projects:
+            raise ValueError(f"there is no project {project_id}; known are {', '.join(self._projects)}")
+        return self._projects[project_id]
+
+    def _keep_key(
+        self, project: Project, private: ec.EllipticCurvePrivateKey | None
+    ) -> tuple[Project, str | None]:
+        if private is not None and self._folder is not None:
+            path = (
+                project.private_key_path or self._folder.resolve() / f"project-{project.project_id}-key.pem"
+            )
+            path.unlink(missing_ok=True)
+            write_private(path, private_pem(private))
+            project = replace(project, private_key_path=path)
+        self._projects[project.project_id] = project
+        self._write_projects()
+        return project, None if private is None else private_pem(private).decode()
+
+    def _write_projects(self) -> None:
+        if self._folder is not None:
+            text = json.dumps([project.to_json() for project in self.projects()], indent=1)
+            (self._folder / "projects.json").write_text(text + "\n")
+
+    @staticmethod
+    def check_projects(rows: list[dict[str, Any]]) -> None:
+        """ValueError, KeyError or TypeError when these are no projects."""
+        for row in rows:
+            _project_of(row)
+
+    def take_projects(self, rows: list[dict[str, Any]], *, own: bool = False) -> None:
+        """Take over projects, of a saved state or (`own`) of this data folder.
+
+        A key that is here already stays, except that of an own project whose private half is not here.
+        """
+        for row in rows:
+            project = _project_of(row)
+            here = self._projects.get(project.project_id)
+            if here is not None and not (own and project.private_key_path is None):
+                project = replace(project, public_key=here.public_key, private_key_path=here.private_key_path)
+            self._projects[project.project_id] = project
+
+    def public_keys(self) -> list[dict[str, str]]:
+        """The bank's public keys, newest first."""
+        # Documented: the newest is in use, older ones only check older messages.
+        shown = [] if self._shown_first is None else [self._shown_first]
+        return shown + [key.to_json() for key in self._bank_keys]
+
+    def rotate(self, now: datetime) -> dict[str, str]:
+        """Sign with a new key from now on; the old ones stay listed."""
+        key = BankKey(ec.generate_private_key(ec.SECP256K1()), now)
+        if self._folder is not None:
+            current = self._folder / "bank-key.pem"
+            os.replace(current, self._folder / f"bank-key-old-{len(self._bank_keys):03}.pem")
+            write_private(current, private_pem(key.private_key))
+        self._bank_keys.insert(0, key)
+        self._signer = _signer(key)
+        return key.to_json()
+
+    def sign(self, body: bytes, event_id: str, *, forged: bool = False) -> str:
+        """The Digital-Signature of a body: about half have a high S, the same event always the same."""
+        der = (self._stranger if forged else self._signer).sign(body)
+        # Observed (6.4): about half of the real signatures have a high S.
+        if hashlib.sha256(f"{self._seed}:signature:{event_id}".encode()).digest()[0] & 1:
+            r, s = decode_dss_signature(der)
+            der = encode_dss_signature(r, _ORDER - s)
+        return base64.b64encode(der).decode()
+
+    def check_request(self, headers: Mapping[str, str], body: bytes, address: str = "") -> Project:
+        """Who signed this request; header names must come in lower case. Refuses what is not signed right."""
+        access_id = headers.get("access-id")
+        access_time = headers.get("access-time")
+        signature = headers.get("access-signature")
+        if not access_id or not access_time or not signature:
+            # Guess: the facts do not say what missing headers get.
+            raise Refusal.of(
+                "invalidCredentials", "Access-Id, Access-Time and Access-Signature headers are required"
+            )
+        kind, _, rest = access_id.partition("/")
+        project_id, _, workspace = rest.partition("/")
+        project = self._projects.get(project_id)
+        if project is None or kind != project.kind or (workspace and kind != "organization"):
+            # Read: the Elixir SDK's own test expects this code for an unknown project.
+            raise Refusal.of("invalidProject", f"There is no project with the Access-Id {access_id}")
+        if not project.allows(address):
+            # Observed: the code. Guess: the words, and that it comes before the signature is looked at.
+            raise Refusal.of("invalidIp", f"The IP {address} is not allowed for {access_id}")
+        # Documented by the SDKs: the text is signed as sent, so the time is never read as a number. Its age
+        # is not checked: the bank's window is unknown, and this clock may run faster than the caller's.
+        message = f"{access_id}:{access_time}:".encode("latin-1", "replace") + body
+        if not _is_signed(project.public_key, signature, message):
+            raise Refusal.of(
+                "invalidCredentials",
+                "The Access-Signature header does not match the key of this Access-Id and the body",
+            )
+        return project
+
+
+def in_memory(seed: int) -> tuple[Credentials, str]:
+    """Credentials that touch no disk, and the private key of their project as PEM: for tests."""
+    project_key = ec.generate_private_key(ec.SECP256K1())
+    project = Project("5656565656565656", "6120445530091520", public_of(project_key))
+    # The same key for both: a test that needs the organization signs with the one it has.
+    organization = Project(
+        "4747474747474747", "6120445530091520", public_of(project_key), kind="organization"
+    )
+    bank_key = BankKey(ec.generate_private_key(ec.SECP256K1()), datetime.now(UTC))
+    return Credentials([project, organization], [bank_key], seed), private_pem(project_key).decode()
+
+
+def open_folder(folder: Path, seed: int) -> Credentials:
+    """The credentials of a data folder, made at the first start and reused after it."""
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    project_key_path = folder / "project-key.pem"
+    project_key = open_key(project_key_path)
+    organization_key_path = folder / "organization-key.pem"
+    organization_key = open_key(organization_key_path)
+    bank_keys = [_open_bank_key(folder / "bank-key.pem")]
+    bank_keys += [_open_bank_key(path) for path in sorted(folder.glob("bank-key-old-*.pem"), reverse=True)]
+    about_path = folder / "project.json"
+    if not about_path.exists():
+        about = {"projectId": _some_id(), "workspaceId": _some_id(), "organizationId": _some_id()}
+        about_path.write_text(json.dumps(about) + "\n")
+    try:
+        about = json.loads(about_path.read_text())
+        project_id, workspace_id = str(about["projectId"]), str(about["workspaceId"])
+        # Folders made before organizations were there have none: any other id will do.
+        organization_id = str(about.get("organizationId") or int(project_id) + 1)
+    except (ValueError, KeyError, TypeError):
+        raise BadKeyFile(f"{about_path} is not a project file; remove it and a new one is made") from None
+    project = Project(project_id, workspace_id, public_of(project_key), project_key_path.resolve())
+    organization = Project(
+        organization_id,
+        workspace_id,
+        public_of(organization_key),
+        organization_key_path.resolve(),
+        kind="organization",
+    )
+    made = Credentials([project, organization], bank_keys, seed, folder)
+    made.take_projects(_read_projects(folder / "projects.json"), own=True)
+    return made
+
+
+def _read_projects(path: Path) -> list[dict[str, Any]]:
+    if not path.exists():
+        return []
+    try:
+        rows: list[dict[str, Any]] = json.loads(path.read_text())
+        for row in rows:
+            _project_of(row)
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise BadKeyFile(f"{path} is not a list of projects; remove it and only the first is known") from None
+    return rows
+
+
+def _project_of(row: dict[str, Any]) -> Project:
+    path = row["private_key_path"]
+    given = {name: row[name] for name in ("name", "allowed_ips", "requests_per_minute")}
+    return Project(
+        str(row["id"]),
+        str(row["workspace_id"]),
+        public_from_pem(row["public_key"]),
+        None if path is None else Path(path),
+        kind=str(row["kind"]),
+        **_checked(given),
+    )
+
+
+def _checked(
+    request: dict[str, Any],
+    known: tuple[str, ...] = ("name", "public_key", "allowed_ips", "requests_per_minute"),
+) -> dict[str, Any]:
+    unknown = sorted(set(request) - set(known))
+    if unknown:
+        raise ValueError(f"unknown keys {', '.join(unknown)}; known are {', '.join(known)}")
+    given = dict(request)
+    for name in ("name", "public_key"):
+        if name in given and not isinstance(given[name], str):
+            raise ValueError(f"{name} must be a text")
+    if "public_key" in given:
+        public_from_pem(given["public_key"])
+    limit = given.get("requests_per_minute")
+    if limit is not None and (type(limit) is not int or limit < 0):
+        raise ValueError("requests_per_minute must be a whole number, 0 for no limit or null for that of all")
+    if "allowed_ips" in given:
+        given["allowed_ips"] = _networks(given["allowed_ips"])
+    return given
+
+
+def _networks(value: Any) -> tuple[str, ...]:
+    if not isinstance(value, list) or not all(isinstance(each, str) for each in value):
+        raise ValueError("allowed_ips must be a list of addresses or networks")
+    try:
+        return tuple(str(ipaddress.ip_network(each, strict=False)) for each in value)
+    except ValueError as error:
+        raise ValueError(f"allowed_ips: {error}") from None
+
+
+def _is_signed(public_key: coincurve.PublicKey, signature: str, message: bytes) -> bool:
+    try:
+        r, s = decode_dss_signature(base64.b64decode(signature, validate=True))
+        if not (0 < r < _ORDER and 0 < s < _ORDER):
+            return False
+        # libsecp256k1 refuses a high S, which is as valid; SDKs send both.
+        return public_key.verify(encode_dss_signature(r, min(s, _ORDER - s)), message)
+    except (ValueError, binascii.Error):
+        return False
+
+
+def _open_bank_key(path: Path) -> BankKey:
+    key = open_key(path)
+    return BankKey(key, datetime.fromtimestamp(path.stat().st_mtime, UTC))
+
+
+def _signer(key: BankKey) -> coincurve.PrivateKey:
+    return coincurve.PrivateKey(key.private_key.private_numbers().private_value.to_bytes(32, "big"))
+
+
+def _some_id() -> str:
+    """An id as the bank writes them, not from any seed."""
+    return str(4_503_599_627_370_496 + secrets.randbelow(2_251_799_813_685_248))

@@ -1,0 +1,151 @@
+"""SQLite: its engine, pragmas and faults. One file, one writer at a time."""
+
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from threading import Lock
+
+from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.engine import URL
+from sqlalchemy.pool import QueuePool
+
+from payments.errors import LedgerUnavailable, LedgerUnusable
+
+# How long a writer waits for the writers of other processes, and for those of its own.
+BUSY_SECONDS = 5.0
+
+# An execution option of connections that only read: their transaction takes no write lock.
+READ_ONLY = "repasse_read_only"
+
+# When the write-ahead log is longer than this, the next commit copies its pages into the file: 16 MB. SQLite's own
+# 4 MB make a group of events in a large database pay for it three times as often.
+_WAL_PAGES = 4_000
+
+
+class Turns:
+    """Lets the threads of one process write in turn: SQLite would let them all sleep and try again."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+
+    @contextmanager
+    def turn(self) -> Iterator[None]:
+        """Wait for a turn to write, at most BUSY_SECONDS. Raises LedgerUnavailable."""
+        if not self._lock.acquire(timeout=BUSY_SECONDS):
+            raise LedgerUnavailable(f"the database is busy: no turn to write within {BUSY_SECONDS:g} s")
+        try:
+            yield
+        finally:
+            self._lock.release()
+
+
+def make_engine(url: URL) -> Engine:
+    """An engine over one file, whose folder is made. Raises LedgerUnusable when it names none or cannot be made."""
+    if not url.database or url.database == ":memory:":
+        raise LedgerUnusable("DATABASE_URL names no file; money needs one: put sqlite:///data/repasse.db")
+    folder = Path(url.database).parent
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise LedgerUnusable(
+            f"DATABASE_URL: cannot make the folder {folder} ({error.strerror}); choose another or change its rights"
+        ) from None
+    engine = create_engine(
+        url,
+        # isolation_level None: we say BEGIN ourselves; the driver would begin too late and too weakly
+        connect_args={"timeout": BUSY_SECONDS, "isolation_level": None, "check_same_thread": False},
+        poolclass=QueuePool,
+        pool_size=8,
+    )
+    same_file = _SameFile(Path(url.database))
+    event.listen(engine, "connect", _prepare)
+    event.listen(engine, "connect", same_file.remember)
+    event.listen(engine, "begin", same_file.check)
+    event.listen(engine, "begin", _begin)
+    return engine
+
+
+def _prepare(connection: sqlite3.Connection, _record: object) -> None:
+    cursor = connection.cursor()
+    cursor.execute(f"PRAGMA busy_timeout = {int(BUSY_SECONDS * 1000)}")
+    if cursor.execute("PRAGMA journal_mode").fetchone() != ("wal",):
+        _set_wal(cursor)
+    cursor.execute("PRAGMA synchronous = FULL")  # an answered event must outlive a power cut
+    cursor.execute("PRAGMA cache_size = -12000")  # a group of events changes some 700 pages of 4 kB
+    cursor.execute(f"PRAGMA wal_autocheckpoint = {_WAL_PAGES}")
+    cursor.execute("PRAGMA temp_store = MEMORY")  # the journal of a statement of many rows would be a file
+    cursor.execute("PRAGMA foreign_keys = ON")
+    cursor.close()
+
+
+def _set_wal(cursor: sqlite3.Cursor) -> None:
+    # Two processes that set WAL at the same moment: one is answered "database is locked" immediately, whatever the
+    # busy timeout. The write lock makes them queue; the mode itself can only change outside a transaction.
+    for last in (False, False, False, False, True):
+        try:
+            cursor.execute("BEGIN IMMEDIATE")
+            cursor.execute("COMMIT")
+            cursor.execute("PRAGMA journal_mode = WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if last or "locked" not in str(error):
+                raise
+
+
+def _begin(connection: Connection) -> None:
+    # A deferred transaction that reads and then writes fails when another has written in between.
+    is_read_only = connection.get_execution_options().get(READ_ONLY, False)
+    connection.exec_driver_sql("BEGIN" if is_read_only else "BEGIN IMMEDIATE")
+
+
+class _SameFile:
+    """Sees to it that the file which is written is the one that the address names.
+
+    A file that was moved away, deleted or replaced stays open, and SQLite goes on writing to it: no one would ever read
+    there again, and what others write to the new one is not locked against us.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._identity: tuple[int, int] | None = None
+
+    def remember(self, _connection: object, _record: object) -> None:
+        if self._identity is None:
+            self._identity = self._look()
+
+    def check(self, _connection: object) -> None:
+        if self._look() != self._identity:
+            raise LedgerUnavailable(
+                f"the database file {self._path} was moved, deleted or replaced while this process had it open; "
+                "put it back, or restart this process to use what is there now"
+            )
+
+    def _look(self) -> tuple[int, int] | None:
+        try:
+            found = os.stat(self._path)
+        except OSError:
+            return None
+        return found.st_dev, found.st_ino
+
+
+# What SQLite cannot do with this file, now or later; the low byte of its code is the kind.
+_PERMANENT = (
+    sqlite3.SQLITE_CANTOPEN,
+    sqlite3.SQLITE_NOTADB,
+    sqlite3.SQLITE_READONLY,
+    sqlite3.SQLITE_PERM,
+)
+
+
+def fault_from(cause: BaseException | None) -> LedgerUnavailable | None:
+    """The storage's fault, or None when it is a bug of ours."""
+    # sqlite3 reports "database disk image is malformed" and "file is not a database" as plain DatabaseErrors
+    if not isinstance(cause, sqlite3.DatabaseError) or isinstance(
+        cause, sqlite3.IntegrityError | sqlite3.ProgrammingError
+    ):
+        return None
+    text = f"the database does not answer: {cause}"
+    permanent = getattr(cause, "sqlite_errorcode", 0) & 0xFF in _PERMANENT
+    return LedgerUnavailable(text, "choose another file, or change its rights" if permanent else None)

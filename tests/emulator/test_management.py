@@ -1,0 +1,195 @@
+"""The management face, and the faults that it switches on."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from emulator.behaviour.faults import (
+    DELIVERY_FAULTS,
+    FAULTS,
+    PAYER_FAULTS,
+    REQUEST_FAULTS,
+    TRANSFER_FAULTS,
+    Faults,
+)
+
+INVOICE = {"amount": 48_712, "name": "Marina Tavares", "taxId": "529.982.247-25"}
+TRANSFER = {
+    "amount": 1_000, "name": "Stark Bank S.A.", "taxId": "20.018.183/0001-80", "bankCode": "20018183",
+    "branchCode": "0001", "accountNumber": "6341320293482496", "externalId": "one", "tags": ["one"],
+}  # fmt: skip
+
+
+def post(signed: Any, path: str, body: Any = None) -> Any:
+    response = signed.client.post(f"/emulator/{path}", json=body if body is not None else {})
+    assert response.status_code == 200, response.text
+    assert response.headers["x-emulator"] == "repasse"
+    return response.json()
+
+
+def test_paying_and_reversing_by_hand_show_in_the_statement(signed: Any) -> None:
+    """The statement follows payments and reversals made by hand."""
+    _, answer = signed.call("POST", "/v2/invoice", {"invoices": [INVOICE]})
+    invoice_id = answer["invoices"][0]["id"]
+    paid = post(signed, f"invoices/{invoice_id}/pay", {"amount": 40_000})
+    assert (paid["invoice"]["status"], paid["invoice"]["amount"]) == ("paid", 40_000)
+    signed.advance(10)
+    found = signed.client.get("/emulator/statement?details=false").json()
+    assert found["credited"]["gross_centavos"] == 40_000
+    assert (found["unpaid"], found["balance_centavos"], "payouts" in found) == ([invoice_id], 140_000, False)
+    post(signed, f"invoices/{invoice_id}/reverse")
+    signed.advance(10)
+    found = signed.client.get("/emulator/statement").json()
+    assert (found["reversed_centavos"], found["balanced"], found["invoices"]) == (40_000, True, {"voided": 1})
+    assert found["payouts"][0]["reversed_centavos"] == 40_000
+
+
+def test_a_transfer_failed_by_hand_says_why(signed: Any) -> None:
+    """The reason is in the log of the failed transfer."""
+    _, answer = signed.call("POST", "/v2/transfer", {"transfers": [TRANSFER]})
+    transfer_id = answer["transfers"][0]["id"]
+    assert (
+        post(signed, f"transfers/{transfer_id}/fail", {"reason": "Closed"})["transfer"]["status"] == "failed"
+    )
+    assert signed.get(f"/v2/transfer/log?transferIds={transfer_id}")["logs"][0]["errors"] == ["Closed"]
+    assert signed.client.post(f"/emulator/transfers/{transfer_id}/fail").status_code == 400
+
+
+def is_whole(text: str) -> bool:
+    try:
+        return "transfers" in json.loads(text)
+    except ValueError:
+        return False
+
+
+@pytest.mark.parametrize(
+    ("fault", "status", "accepted"),
+    [
+        ({"name": "error_500"}, 500, False),
+        ({"name": "error_502"}, 502, False),
+        ({"name": "error_503", "accepted": True}, 503, True),
+        ({"name": "throttle_429", "retry_after": 7}, 429, False),
+        ({"name": "wrong_body"}, 200, True),
+        ({"name": "cut_body", "accepted": True}, 200, True),
+        ({"name": "drop_answer"}, 502, True),
+        ({"name": "drop_answer", "accepted": False}, 502, False),
+        ({"name": "hang", "seconds": 0.05}, 502, True),
+    ],
+)
+def test_a_request_fault_spoils_one_answer_before_or_after_acceptance(
+    signed: Any, fault: dict[str, Any], status: int, accepted: bool
+) -> None:
+    """`accepted` decides whether the spoiled request took effect."""
+    post(signed, "faults", {**fault, "route": "POST transfer", "times": 1})
+    raw = json.dumps({"transfers": [TRANSFER]}).encode()
+    assert signed.get("/v2/transfer")["transfers"] == [], "another route is not struck"
+    response = signed.client.post("/v2/transfer", content=raw, headers=signed.headers(raw))
+    assert response.status_code == status
+    assert response.headers.get("retry-after") == (
+        str(fault["retry_after"]) if "retry_after" in fault else None
+    )
+    assert not is_whole(response.text)
+    assert len(signed.get("/v2/transfer?tags=one")["transfers"]) == int(accepted)
+    struck = signed.client.get("/emulator/faults").json()
+    assert (struck["faults"], struck["struck"]) == ([], {fault["name"]: 1})
+
+
+def test_an_empty_page_hides_rows_and_a_cleared_fault_strikes_no_more(signed: Any) -> None:
+    """A fault ends when it is cleared."""
+    signed.call("POST", "/v2/transfer", {"transfers": [TRANSFER]})
+    post(signed, "faults", {"name": "empty_page", "route": "GET transfer"})
+    for _ in range(2):
+        assert signed.get("/v2/transfer?tags=one") == {"transfers": [], "cursor": None}
+    assert signed.client.delete("/emulator/faults?name=hang").json() == {"cleared": 0}
+    assert signed.client.delete("/emulator/faults").json() == {"cleared": 1}
+    assert len(signed.get("/v2/transfer?tags=one")["transfers"]) == 1
+
+
+def test_the_key_endpoint_can_be_down_alone(signed: Any) -> None:
+    """Only GET public-key answers 503."""
+    post(signed, "faults", {"name": "key_endpoint_down", "times": 1})
+    assert signed.client.get("/v2/balance", headers=signed.headers()).status_code == 200
+    assert signed.client.get("/v2//public-key").status_code == 503
+    assert signed.client.get("/v2//public-key").status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "word"),
+    [
+        ("faults", {"name": "earthquake"}, "earthquake"),
+        ("faults", {"name": "hang", "times": 0}, "times"),
+        ("faults", {"name": "hang", "rate": 2}, "rate"),
+        ("faults", {"name": "hang", "route": "transfer"}, "route"),
+        ("faults", {"name": "hang", "seconds": "long"}, "seconds"),
+        ("faults", {"name": "hang", "seconds": -1}, "seconds"),
+        ("faults", {"name": "hang", "colour": 1}, "colour"),
+        ("invoices/1/pay", {"amount": -1}, "amount"),
+        ("invoices/1/pay", {"sum": 1}, "sum"),
+        ("invoices/1/pay", {}, "1"),
+        ("events/1/redeliver", {}, "1"),
+        ("faults", [], "object"),
+    ],
+)
+def test_a_wrong_management_call_is_400_and_says_what_is_wrong(
+    signed: Any, path: str, body: Any, word: str
+) -> None:
+    """A wrong argument is answered with 400 and names itself."""
+    response = signed.client.post(f"/emulator/{path}", json=body)
+    assert response.status_code == 400
+    assert word in response.json()["errors"][0]["message"]
+
+
+def test_settings_change_by_name_all_or_none(signed: Any) -> None:
+    """One wrong setting leaves all of them as they were."""
+    changes = {"paid_share": 1, "pay_delay_seconds": [1, 2], "invoice_fee_centavos": 25}
+    found = signed.client.patch("/emulator/settings", json=changes).json()["settings"]
+    assert (found["paid_share"], found["pay_delay_seconds"], found["invoice_fee_centavos"]) == (
+        1.0,
+        [1.0, 2.0],
+        25,
+    )
+    for wrong in (
+        {"paid_share": 2},
+        {"speed": 1},
+        {"pay_delay_seconds": [2, 1]},
+        {"invoice_fee_centavos": 0.5},
+    ):
+        response = signed.client.patch("/emulator/settings", json={"transfer_fee_centavos": 9, **wrong})
+        assert response.status_code == 400
+    assert signed.client.get("/emulator/settings").json()["settings"]["transfer_fee_centavos"] == 0
+    signed.call("POST", "/v2/invoice", {"invoices": [INVOICE]})
+    signed.advance(10)
+    assert signed.client.get("/emulator/activity").json()["credited"] == {"count": 1, "net_centavos": 48_687}
+    assert post(signed, "stop-paying")["settings"]["paying"] is False
+    signed.call("POST", "/v2/invoice", {"invoices": [INVOICE]})
+    signed.advance(10)
+    assert signed.client.get("/emulator/activity").json()["invoices"] == {"paid": 1, "created": 1}
+
+
+def test_requests_are_kept_for_tests_to_read_and_clear(signed: Any) -> None:
+    """GET and DELETE requests read and clear the history."""
+    signed.get("/v2/balance")
+    signed.code("GET", "/v2/invoice/1")
+    history = signed.client.get("/emulator/requests").json()["requests"]
+    assert [(each["method"], each["path"], each["status"]) for each in history] == [
+        ("GET", "/v2/balance", 200), ("GET", "/v2/invoice/1", 400),
+    ]  # fmt: skip
+    assert signed.client.delete("/emulator/requests").json() == {"cleared": 2}
+    assert signed.client.get("/emulator/health").json()["status"] == "ok"
+
+
+def test_a_rate_is_seeded_and_every_fault_is_of_one_kind() -> None:
+    """The same seed strikes the same requests."""
+
+    def run(seed: int) -> list[bool]:
+        faults = Faults(seed)
+        faults.add({"name": "error_500", "rate": 0.5, "route": "GET *"})
+        return [faults.for_request("GET invoice") is not None for _ in range(50)]
+
+    assert run(1) == run(1) != run(2)
+    assert 10 < sum(run(1)) < 40
+    kinds = (REQUEST_FAULTS, DELIVERY_FAULTS, TRANSFER_FAULTS, PAYER_FAULTS)
+    assert sorted(FAULTS) == sorted(name for kind in kinds for name in kind)
