@@ -44,7 +44,7 @@ def test_no_statement_walks_through_a_growing_table(
     def note(
         _connection: object, _cursor: object, sql: str, parameters: Any, _: object, is_many: bool
     ) -> None:
-        statements.append((sql, parameters[0] if is_many else parameters))
+        statements.append((sql, parameters[0] if isinstance(parameters, list) else parameters))
 
     event.listen(database.engine, "before_cursor_execute", note)
     (_read if is_read else _live)(books)
