@@ -1,14 +1,14 @@
 """Where the money of the credits is, added up: the one definition of "balanced". Reads only.
 
-Each credit's net is accounted for once: in its live transfer, withheld because it was reversed before sending, or not
-to be forwarded at all. The sums are read from indexes that hold the amounts, so a million credits take a fraction of a
-second.
+A balance is balanced when each credit's net is accounted for once: in its live transfer, withheld because it was
+reversed before sending, or not to be forwarded at all. The sums are read from indexes that hold the amounts, so a
+million credits take a fraction of a second.
 """
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, TextClause, and_, func, literal_column, select, union_all
 
@@ -22,45 +22,23 @@ _IS_WITHHELD = credits.c.withheld_centavos > literal_column("0")
 _IS_NOT_FORWARDED = credits.c.disposition != literal_column("'forward'")
 
 
-class Amount(NamedTuple):
-    """How many, and how many centavos in all."""
-
-    number: int
-    centavos: int
-
-
-_NOTHING = Amount(0, 0)
-
-
 @dataclass(frozen=True, slots=True)
 class Balance:
-    """Sums over credits and over their transfers by state; a state that no transfer has may be missing."""
+    """What came in and where it is. Amounts in centavos; ``transfers`` and ``transfers_centavos`` are by state."""
 
     credits: int
     gross_centavos: int
     fee_centavos: int
-    withheld_centavos: int
+    net_centavos: int
+    transfers: dict[str, int]
+    transfers_centavos: dict[str, int]
+    settled_centavos: int
+    in_flight_centavos: int
+    unforwarded_centavos: int
+    dead_centavos: int
+    reversed_centavos: int
     not_forwarded_centavos: int
-    transfers: Mapping[str, Amount]
-
-    @property
-    def net_centavos(self) -> int:
-        """What was credited, less the bank's fees."""
-        return self.gross_centavos - self.fee_centavos
-
-    @property
-    def is_balanced(self) -> bool:
-        """True when the net is live, withheld or not to be forwarded, and nothing else."""
-        accounted = self.centavos_in(*LIVE_STATES) + self.withheld_centavos + self.not_forwarded_centavos
-        return accounted == self.net_centavos
-
-    def number_in(self, state: TransferState) -> int:
-        """How many transfers have this state."""
-        return self.transfers.get(state, _NOTHING).number
-
-    def centavos_in(self, *states: TransferState) -> int:
-        """The amounts of all transfers that have one of these states."""
-        return sum(self.transfers.get(state, _NOTHING).centavos for state in states)
+    balanced: bool
 
 
 def read_balance(connection: Connection) -> Balance:
@@ -70,12 +48,12 @@ def read_balance(connection: Connection) -> Balance:
             select(
                 literal_column(f"'{state}'").label("state"),
                 func.count().label("number"),
-                func.coalesce(func.sum(transfers.c.amount_centavos), 0).label("centavos"),
+                func.sum(transfers.c.amount_centavos).label("centavos"),
             ).where(*in_state(state))
             for state in TransferState
         )
     )
-    return _balance(connection, [], by_state)
+    return _balance(connection, [], by_state, tuple(TransferState))
 
 
 def read_balance_of(connection: Connection, since: datetime | None, until: datetime | None) -> Balance:
@@ -94,7 +72,7 @@ def read_balance_of(connection: Connection, since: datetime | None, until: datet
         .where(is_live, *period)
         .group_by(transfers.c.state)
     )
-    return _balance(connection, period, by_state)
+    return _balance(connection, period, by_state, [state for state in TransferState if state in LIVE_STATES])
 
 
 def read_unaccounted(connection: Connection, limit: int) -> list[str]:
@@ -130,25 +108,46 @@ def recorded_within(since: datetime | None, until: datetime | None) -> list[Colu
     ]
 
 
-def _balance(connection: Connection, period: list[ColumnElement[bool]], by_state: Any) -> Balance:
-    came_in = connection.execute(
+def _balance(
+    connection: Connection,
+    period: Sequence[ColumnElement[bool]],
+    by_state: Any,
+    states: Sequence[TransferState],
+) -> Balance:
+    received = connection.execute(
         select(
             func.count().label("number"),
-            func.coalesce(func.sum(credits.c.gross_centavos), 0).label("gross"),
-            func.coalesce(func.sum(credits.c.fee_centavos), 0).label("fee"),
+            func.sum(credits.c.gross_centavos).label("gross"),
+            func.sum(credits.c.fee_centavos).label("fee"),
         )
         .select_from(credits)
         .where(*period)
     ).one()
-    withheld = select(func.sum(credits.c.withheld_centavos)).where(_IS_WITHHELD, *period)
-    not_forwarded = select(func.sum(credits.c.net_centavos)).where(_IS_NOT_FORWARDED, *period)
+    # PostgreSQL adds up to decimals, and to NULL where there is no row.
+    gross, fee = int(received.gross or 0), int(received.fee or 0)
+    withheld, not_forwarded = (
+        int(connection.execute(select(func.sum(column)).where(condition, *period)).scalar() or 0)
+        for column, condition in (
+            (credits.c.withheld_centavos, _IS_WITHHELD),
+            (credits.c.net_centavos, _IS_NOT_FORWARDED),
+        )
+    )
+    rows = {row.state: row for row in connection.execute(by_state)}
+    numbers = {str(state): rows[state].number if state in rows else 0 for state in states}
+    centavos = {str(state): int(rows[state].centavos or 0) if state in rows else 0 for state in states}
+    accounted = sum(centavos[state] for state in LIVE_STATES) + withheld + not_forwarded
     return Balance(
-        credits=int(came_in.number),
-        gross_centavos=int(came_in.gross),
-        fee_centavos=int(came_in.fee),
-        withheld_centavos=int(connection.execute(withheld).scalar() or 0),
-        not_forwarded_centavos=int(connection.execute(not_forwarded).scalar() or 0),
-        transfers={
-            row.state: Amount(int(row.number), int(row.centavos)) for row in connection.execute(by_state)
-        },
+        credits=received.number,
+        gross_centavos=gross,
+        fee_centavos=fee,
+        net_centavos=gross - fee,
+        transfers=numbers,
+        transfers_centavos=centavos,
+        settled_centavos=centavos[TransferState.SETTLED],
+        in_flight_centavos=centavos[TransferState.SENDING] + centavos[TransferState.SENT],
+        unforwarded_centavos=centavos[TransferState.PENDING] + centavos[TransferState.DEAD],
+        dead_centavos=centavos[TransferState.DEAD],
+        reversed_centavos=withheld,
+        not_forwarded_centavos=not_forwarded,
+        balanced=accounted == gross - fee,
     )

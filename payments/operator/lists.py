@@ -8,7 +8,7 @@ command can show one.
 import base64
 import binascii
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any, Generic, Self, TypeVar
@@ -157,9 +157,8 @@ def list_transfers(
     sorted_by = _TIME_OF_STATE.get(TransferState(state)) if state else None
     key = (transfers.c.id,) if sorted_by is None else (transfers.c[sorted_by], transfers.c.id)
     conditions = in_state(TransferState(state)) if state else []
-    with database.reading() as connection:
-        rows, following = _Walk(name, key, select(transfers), conditions).page(connection, after, limit)
-        return Page([transfer_line(row) for row in rows], following)
+    walk = _Walk(name, key, select(transfers), conditions)
+    return walk.read(database, after, limit, lambda _, rows: [transfer_line(row) for row in rows])
 
 
 def list_credits(
@@ -183,9 +182,7 @@ def list_credits(
         )
     key = (credits.c.recorded_at, credits.c.number)
     walk = _Walk("credits", key, select(credits), recorded_within(since, until), has_amount)
-    with database.reading() as connection:
-        rows, following = walk.page(connection, after, limit)
-        return Page(credit_lines(connection, rows), following)
+    return walk.read(database, after, limit, credit_lines)
 
 
 def list_events(
@@ -202,17 +199,13 @@ def list_events(
         [],
         None if outcome is None else inbox_events.c.outcome == outcome,
     )
-    with database.reading() as connection:
-        rows, following = walk.page(connection, after, limit)
-        return Page([EventLine.of(row) for row in rows], following)
+    return walk.read(database, after, limit, lambda _, rows: [EventLine.of(row) for row in rows])
 
 
 def list_batches(database: Database, after: str | None, limit: int = 50) -> Page[BatchLine]:
     """Batches, newest first. Raises ValueError for a bad cursor."""
     walk = _Walk("batches", (invoice_batches.c.id,), select(invoice_batches), [])
-    with database.reading() as connection:
-        rows, following = walk.page(connection, after, limit)
-        return Page(batch_lines(connection, rows), following)
+    return walk.read(database, after, limit, batch_lines)
 
 
 def list_attentions(
@@ -222,17 +215,13 @@ def list_attentions(
     conditions = [attentions.c.resolved_at.is_(None)] if open_only else []
     name = "open attentions" if open_only else "attentions"
     walk = _Walk(name, (attentions.c.id,), select(attentions), conditions)
-    with database.reading() as connection:
-        rows, following = walk.page(connection, after, limit)
-        return Page([AttentionLine.of(row) for row in rows], following)
+    return walk.read(database, after, limit, lambda _, rows: [AttentionLine.of(row) for row in rows])
 
 
 def list_actions(database: Database, after: str | None, limit: int = 50) -> Page[Action]:
     """What operators did, newest first. Raises ValueError for a bad cursor."""
     walk = _Walk("actions", (actions.c.id,), select(actions), [])
-    with database.reading() as connection:
-        rows, following = walk.page(connection, after, limit)
-        return Page([action_from(row) for row in rows], following)
+    return walk.read(database, after, limit, lambda _, rows: [action_from(row) for row in rows])
 
 
 # --- lines, for the timeline, search and audit too ---
@@ -326,7 +315,19 @@ class _Walk:
     conditions: Sequence[_Condition]
     unserved: ColumnElement[bool] | None = None
 
-    def page(self, connection: Connection, after: str | None, limit: int) -> tuple[list[Any], str | None]:
+    def read(
+        self,
+        database: Database,
+        after: str | None,
+        limit: int,
+        lines: Callable[[Connection, Sequence[Any]], list[Item]],
+    ) -> Page[Item]:
+        """One page of lines, on one snapshot."""
+        with database.reading() as connection:
+            rows, following = self._rows(connection, after, limit)
+            return Page(lines(connection, rows), following)
+
+    def _rows(self, connection: Connection, after: str | None, limit: int) -> tuple[list[Any], str | None]:
         """Up to ``limit`` rows after the cursor, and the cursor after them."""
         limit = max(1, min(limit, LIMIT_MAX))
         newest_first = [column.desc() for column in self.key]

@@ -1,6 +1,6 @@
 """The statement: where every centavo is, as of one moment, or of the credits of a period. Reads only."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from datetime import datetime
 from typing import Any
 
@@ -16,54 +16,14 @@ from payments.ledger.balance import (
 )
 from payments.storage.database import Database
 from payments.storage.schema import credits, invoice_batches, planned_invoices, reversals, transfers
-from payments.transfer import LIVE_STATES, TransferState
+from payments.transfer import TransferState
 
 # How many credits that are not accounted for are named.
 UNACCOUNTED_MAX = 20
 
 
 @dataclass(frozen=True, slots=True)
-class CreditSums:
-    """What came in and where it is: the part that every statement has. All amounts in centavos.
-
-    ``transfers`` and ``transfers_centavos`` are by state.
-    """
-
-    credits: int
-    gross_centavos: int
-    fee_centavos: int
-    net_centavos: int
-    transfers: dict[str, int]
-    transfers_centavos: dict[str, int]
-    settled_centavos: int
-    in_flight_centavos: int
-    unforwarded_centavos: int
-    dead_centavos: int
-    reversed_centavos: int
-    not_forwarded_centavos: int
-    balanced: bool
-
-    def credits_to_json(self) -> dict[str, Any]:
-        """This part as ``scripts/run_job statement --json`` prints it; ``balanced`` is printed last."""
-        return {
-            "credits": {
-                "count": self.credits,
-                "gross_centavos": self.gross_centavos,
-                "fee_centavos": self.fee_centavos,
-                "net_centavos": self.net_centavos,
-            },
-            "transfers": self.transfers,
-            "settled_centavos": self.settled_centavos,
-            "in_flight_centavos": self.in_flight_centavos,
-            "unforwarded_centavos": self.unforwarded_centavos,
-            "dead_centavos": self.dead_centavos,
-            "reversed_centavos": self.reversed_centavos,
-            "not_forwarded_centavos": self.not_forwarded_centavos,
-        }
-
-
-@dataclass(frozen=True, slots=True)
-class Statement(CreditSums):
+class Statement(Balance):
     """All credits. Transfers are counted by state; a lineage may count under failed several times."""
 
     batches_planned: int
@@ -92,7 +52,7 @@ class Statement(CreditSums):
                 "skipped": self.batches_skipped,
             },
             "invoices": self.invoices,
-            **self.credits_to_json(),
+            **_to_json(self),
             "claim_back_centavos": self.claim_back_centavos,
             "attention": self.attention,
             "balanced": self.balanced,
@@ -100,7 +60,7 @@ class Statement(CreditSums):
 
 
 @dataclass(frozen=True, slots=True)
-class PeriodStatement(CreditSums):
+class PeriodStatement(Balance):
     """The credits recorded from ``since`` on and before ``until`` (None: no bound), with their live transfers."""
 
     since: datetime | None
@@ -111,7 +71,7 @@ class PeriodStatement(CreditSums):
         return {
             "from": None if self.since is None else self.since.isoformat(),
             "to": None if self.until is None else self.until.isoformat(),
-            **self.credits_to_json(),
+            **_to_json(self),
             "balanced": self.balanced,
         }
 
@@ -138,7 +98,7 @@ def statement_within(connection: Connection) -> Statement:
     }
     issued, skipped = (batches[state].number if state in batches else 0 for state in ("issued", "skipped"))
     return Statement(
-        **_sums(read_balance(connection), tuple(TransferState)),
+        **_fields(read_balance(connection)),
         batches_planned=sum(row.number for row in batches.values()),
         batches_issued=issued,
         batches_late=sum(row.late for state, row in batches.items() if state != "skipped"),
@@ -167,8 +127,7 @@ def read_period(database: Database, since: datetime | None, until: datetime | No
     """Add up the credits of a period on one snapshot; takes as long as the period has credits."""
     with database.reading() as connection:
         balance = read_balance_of(connection, since, until)
-    live = tuple(state for state in TransferState if state in LIVE_STATES)
-    return PeriodStatement(**_sums(balance, live), since=since, until=until)
+    return PeriodStatement(**_fields(balance), since=since, until=until)
 
 
 def read_oldest_unforwarded(database: Database) -> datetime | None:
@@ -193,21 +152,26 @@ def oldest_unforwarded(connection: Connection) -> datetime | None:
 # --- below: its parts ---
 
 
-def _sums(balance: Balance, states: tuple[TransferState, ...]) -> dict[str, Any]:
+def _fields(balance: Balance) -> dict[str, Any]:
+    return {field.name: getattr(balance, field.name) for field in fields(Balance)}
+
+
+def _to_json(balance: Balance) -> dict[str, Any]:
+    """The part that every statement has; ``balanced`` is printed last."""
     return {
-        "credits": balance.credits,
-        "gross_centavos": balance.gross_centavos,
-        "fee_centavos": balance.fee_centavos,
-        "net_centavos": balance.net_centavos,
-        "transfers": {str(state): balance.number_in(state) for state in states},
-        "transfers_centavos": {str(state): balance.centavos_in(state) for state in states},
-        "settled_centavos": balance.centavos_in(TransferState.SETTLED),
-        "in_flight_centavos": balance.centavos_in(TransferState.SENDING, TransferState.SENT),
-        "unforwarded_centavos": balance.centavos_in(TransferState.PENDING, TransferState.DEAD),
-        "dead_centavos": balance.centavos_in(TransferState.DEAD),
-        "reversed_centavos": balance.withheld_centavos,
+        "credits": {
+            "count": balance.credits,
+            "gross_centavos": balance.gross_centavos,
+            "fee_centavos": balance.fee_centavos,
+            "net_centavos": balance.net_centavos,
+        },
+        "transfers": balance.transfers,
+        "settled_centavos": balance.settled_centavos,
+        "in_flight_centavos": balance.in_flight_centavos,
+        "unforwarded_centavos": balance.unforwarded_centavos,
+        "dead_centavos": balance.dead_centavos,
+        "reversed_centavos": balance.reversed_centavos,
         "not_forwarded_centavos": balance.not_forwarded_centavos,
-        "balanced": balance.is_balanced,
     }
 
 

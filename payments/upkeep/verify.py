@@ -75,7 +75,7 @@ def verify(database: Database, progress: Callable[[str], None]) -> list[str]:
             findings += _damages(connection)
         progress(_UNACCOUNTED)
         findings += _named(_UNACCOUNTED, read_unaccounted(connection, _NAMED + 1))
-        if not read_balance(connection).is_balanced:
+        if not read_balance(connection).balanced:
             findings.append("the statement does not balance")
         for rule, query in _RULES:
             progress(rule)
