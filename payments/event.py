@@ -4,10 +4,9 @@ The same readers serve the webhook and reconciliation. Unknown fields are ignore
 clients; a fact whose money or identity cannot be read is *unreadable*: never guessed, never dropped.
 """
 
-from collections.abc import Sequence
 from datetime import UTC, datetime
 from hashlib import sha256
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import msgspec
 
@@ -47,17 +46,6 @@ class Event(NamedTuple):
 
 def read_event(body: bytes) -> Event:
     """Read a webhook body, or an element of the event list wrapped as ``{"event": ...}``. Never raises."""
-    try:
-        # In one pass, what nearly all events of money are; whatever differs is read step by step.
-        credited = _decode_credited.decode(body).event
-        fact = _credit(credited.log)
-    except _UNREADABLE:
-        return _read_by_steps(body)
-    return Event(credited.id, "invoice", "credited", fact.invoice_id, fact, None, body)
-
-
-def _read_by_steps(body: bytes) -> Event:
-    """As read_event, for any event; a test compares the two."""
     try:
         event = _decode_envelope.decode(body).event
     except _UNREADABLE as error:
@@ -131,25 +119,9 @@ class _InvoiceLogJson(msgspec.Struct):
     invoice: _InvoiceJson
 
 
-class _CreditedLogJson(_InvoiceLogJson):
-    """A log that both _LogJson and _InvoiceLogJson would take, and of this type."""
+class TransferJson(msgspec.Struct, rename="camel"):
+    """A transfer as the bank writes it, in events, logs, lists and answers; of it, what we look at."""
 
-    type: Literal["credited"]
-    errors: list[Any] | None = None
-    transfer: _Identified | None = None
-
-
-class _CreditedEventJson(msgspec.Struct):
-    id: _Id
-    subscription: Literal["invoice"]
-    log: _CreditedLogJson
-
-
-class _CreditedJson(msgspec.Struct):
-    event: _CreditedEventJson
-
-
-class _TransferJson(msgspec.Struct, rename="camel"):
     id: _Id
     amount: _Centavos
     status: str
@@ -160,24 +132,37 @@ class _TransferJson(msgspec.Struct, rename="camel"):
     tax_id: str | None = None
     tags: list[str] | None = None
 
+    def as_bank_transfer(self) -> BankTransfer:
+        """The same in our own terms."""
+        return BankTransfer(
+            id=self.id,
+            external_id=self.external_id or "",
+            status=self.status,
+            amount_centavos=self.amount,
+            bank_code=self.bank_code or "",
+            branch_code=self.branch_code or "",
+            account_number=self.account_number or "",
+            tax_id=self.tax_id or "",
+            tags=tuple(self.tags or ()),
+        )
+
 
 class _TransferLogJson(msgspec.Struct):
     id: _Id
     type: str
     created: datetime
-    transfer: _TransferJson
+    transfer: TransferJson
     errors: list[Any] | None = None
 
 
 _decode_envelope = msgspec.json.Decoder(_EnvelopeJson)
-_decode_credited = msgspec.json.Decoder(_CreditedJson)
 _decode_id = msgspec.json.Decoder(_Identified)
 _decode_log = msgspec.json.Decoder(_LogJson)
 _decode_invoice_log = msgspec.json.Decoder(_InvoiceLogJson)
 _decode_transfer_log = msgspec.json.Decoder(_TransferLogJson)
 
 # Documented: facts sheet 4.4. "reversed" carries the amount that is left, "voided" follows a full reversal.
-_REVERSAL_TYPES = frozenset({"reversed", "voided"})
+_MONEY_TYPES = frozenset({"credited", "reversed", "voided"})
 
 
 def _read(event_id: str, subscription: str, raw_log: msgspec.Raw, body: bytes) -> Event:
@@ -190,12 +175,10 @@ def _read(event_id: str, subscription: str, raw_log: msgspec.Raw, body: bytes) -
         log_type = head.type
         entity = head.invoice or head.transfer
         subject = entity.id if entity else None
-        if subscription == "invoice" and log_type == "credited":
-            fact = _read_credit(raw_log)
-        elif subscription == "invoice" and log_type in _REVERSAL_TYPES:
-            fact = _read_reversal(raw_log, log_type)
+        if subscription == "invoice" and log_type in _MONEY_TYPES:
+            fact = _read_invoice_log(raw_log, log_type)
         elif subscription == "transfer":
-            fact = _read_bank_report(raw_log)
+            fact = _read_transfer_log(raw_log)
         elif subscription == "invoice" and not log_type:
             unreadable = "the log has no type"  # that it credited nothing would be a guess
     except _UNREADABLE as error:
@@ -204,43 +187,21 @@ def _read(event_id: str, subscription: str, raw_log: msgspec.Raw, body: bytes) -
     return Event(event_id, subscription, log_type, subject, fact, unreadable, body)
 
 
-def _read_credit(raw_log: msgspec.Raw) -> Credit:
-    return _credit(_decode_invoice_log.decode(raw_log))
-
-
-def _credit(log: _InvoiceLogJson) -> Credit:
-    invoice = log.invoice
-    return Credit(
-        invoice.id, log.id, invoice.amount, invoice.fee, _utc(log.created), tuple(invoice.tags or ())
-    )
-
-
-def _read_reversal(raw_log: msgspec.Raw, log_type: str) -> Reversal:
+def _read_invoice_log(raw_log: msgspec.Raw, log_type: str) -> Credit | Reversal:
     log = _decode_invoice_log.decode(raw_log)
-    remaining = 0 if log_type == "voided" else log.invoice.amount
-    return Reversal(log.invoice.id, log.id, remaining, _utc(log.created))
+    invoice, at = log.invoice, _utc(log.created)
+    if log_type == "credited":
+        return Credit(invoice.id, log.id, invoice.amount, invoice.fee, at, tuple(invoice.tags or ()))
+    return Reversal(invoice.id, log.id, 0 if log_type == "voided" else invoice.amount, at)
 
 
-def _read_bank_report(raw_log: msgspec.Raw) -> BankReport:
+def _read_transfer_log(raw_log: msgspec.Raw) -> BankReport:
     log = _decode_transfer_log.decode(raw_log)
-    there = log.transfer
-    transfer = BankTransfer(
-        id=there.id,
-        external_id=there.external_id or "",
-        status=there.status,
-        amount_centavos=there.amount,
-        bank_code=there.bank_code or "",
-        branch_code=there.branch_code or "",
-        account_number=there.account_number or "",
-        tax_id=there.tax_id or "",
-        tags=tuple(there.tags or ()),
-    )
-    return BankReport(log.id, log.type, transfer, _texts(log.errors or ()), _utc(log.created))
-
-
-def _texts(errors: Sequence[Any]) -> tuple[str, ...]:
     # Documented: log.errors is a list of strings here, of objects for some other resources.
-    return tuple(error if isinstance(error, str) else msgspec.json.encode(error).decode() for error in errors)
+    errors = tuple(
+        error if isinstance(error, str) else msgspec.json.encode(error).decode() for error in log.errors or ()
+    )
+    return BankReport(log.id, log.type, log.transfer.as_bank_transfer(), errors, _utc(log.created))
 
 
 def _utc(moment: datetime) -> datetime:

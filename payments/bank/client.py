@@ -17,6 +17,7 @@ import starkbank
 
 from payments.bank.transport import OddAnswer, OnCall, Transport
 from payments.errors import BankError, SettingsError, Unclear
+from payments.event import TransferJson
 from payments.invoice import BankInvoice, InvoiceOrder
 from payments.transfer import BankTransfer, TransferOrder
 
@@ -156,41 +157,43 @@ class Bank:
         if not orders:
             return {}
         wanted = [
-            starkbank.Transfer(
-                amount=order.amount_centavos,
-                name=order.destination.name,
-                tax_id=order.destination.tax_id,
-                bank_code=order.destination.bank_code,
-                branch_code=order.destination.branch_code,
-                account_number=order.destination.account_number,
-                account_type=order.destination.account_type,
-                external_id=order.external_id,
-                tags=list(order.tags),
-            )
+            {
+                "amount": order.amount_centavos,
+                "name": order.destination.name,
+                "taxId": order.destination.tax_id,
+                "bankCode": order.destination.bank_code,
+                "branchCode": order.destination.branch_code,
+                "accountNumber": order.destination.account_number,
+                "accountType": order.destination.account_type,
+                "externalId": order.external_id,
+                "tags": list(order.tags),
+            }
             for order in orders
         ]
 
         def ask() -> dict[str, BankTransfer]:
-            sent = [_read_transfer(each) for each in starkbank.transfer.create(wanted, user=self._project)]
+            # Through the SDK's generic request: one shape reads transfers here and in events.
+            answer = starkbank.request.post(path="transfer", body={"transfers": wanted}, user=self._project)
+            sent = [each.as_bank_transfer() for each in _decode_transfers.decode(answer.content).transfers]
             _require_count(sent, orders)
             by_external_id = {transfer.external_id: transfer for transfer in sent}
             for order in orders:
                 transfer = by_external_id.get(order.external_id)
                 if transfer is None:
                     raise OddAnswer(f"the answer has no transfer {order.external_id}")
-                _require_amount(order.external_id, transfer.amount_centavos, order.amount_centavos)
+                if transfer.amount_centavos != order.amount_centavos:
+                    raise _other_amount(order.external_id, transfer.amount_centavos, order.amount_centavos)
             return by_external_id
 
         return self._transport.call(ask)
 
     def find_transfers(self, tag: str) -> list[BankTransfer]:
         """Return every transfer that carries ``tag``, newest first."""
-        found = self._every(
-            lambda cursor: starkbank.transfer.page(
-                cursor=cursor, limit=ENTITIES_PER_CALL_MAX, tags=[_one_tag(tag)], user=self._project
-            ),
-            _read_transfer,
+        # Its caller holds leases that outlast one timeout, so all pages together keep one deadline.
+        raw = self._raw_every(
+            "transfer", "transfers", {"tags": [_one_tag(tag)]}, PAGES_PER_TAG_MAX, self._transport.deadline()
         )
+        found = (_decode_transfer.decode(each).as_bank_transfer() for each in raw)
         return list({transfer.id: transfer for transfer in found if tag in transfer.tags}.values())
 
     def transfer_logs(self, transfer_ids: Sequence[str]) -> Iterator[bytes]:
@@ -295,7 +298,9 @@ class Bank:
         # Its callers hold leases that outlast one timeout, so all pages together keep one deadline.
         yield from self._pages(ask, PAGES_PER_TAG_MAX, self._transport.deadline())
 
-    def _raw_every(self, path: str, key: str, query: dict[str, Any], pages_max: int) -> Iterator[bytes]:
+    def _raw_every(
+        self, path: str, key: str, query: dict[str, Any], pages_max: int, deadline: float | None = None
+    ) -> Iterator[bytes]:
         def ask(cursor: str | None) -> tuple[list[bytes], str | None]:
             # The SDK's objects drop fields that they do not know; for audit we keep all. It raises nothing
             # by itself here, and its query writes lists with commas and booleans as False, which the bank
@@ -309,7 +314,7 @@ class Bank:
             following = msgspec.json.decode(envelope.get("cursor", b"null"), type=str | None)
             return [bytes(raw) for raw in _decode_list.decode(envelope[key])], following
 
-        yield from self._pages(ask, pages_max)
+        yield from self._pages(ask, pages_max, deadline)
 
     def _pages(
         self,
@@ -361,20 +366,6 @@ def _read_invoice(invoice: Any) -> BankInvoice:
     )
 
 
-def _read_transfer(transfer: Any) -> BankTransfer:
-    return BankTransfer(
-        id=_text(transfer.id, "transfer id"),
-        external_id=_optional_text(transfer.external_id) or "",
-        status=_text(transfer.status, "transfer status"),
-        amount_centavos=_whole(transfer.amount, "transfer amount"),
-        bank_code=_optional_text(transfer.bank_code) or "",
-        branch_code=_optional_text(transfer.branch_code) or "",
-        account_number=_optional_text(transfer.account_number) or "",
-        tax_id=_optional_text(transfer.tax_id) or "",
-        tags=_texts(transfer.tags, "transfer tags"),
-    )
-
-
 def _read_webhook(webhook: Any) -> BankWebhook:
     return BankWebhook(
         id=_text(webhook.id, "webhook id"),
@@ -422,13 +413,13 @@ def _only_invoice_for(order: InvoiceOrder, created: Sequence[BankInvoice]) -> Ba
     found = [invoice for invoice in created if order.tag in invoice.tags]
     if len(found) != 1:
         raise OddAnswer(f"the answer has {len(found)} invoices for {order.tag}")
-    _require_amount(order.tag, found[0].amount_centavos, order.amount_centavos)
+    if found[0].amount_centavos != order.amount_centavos:
+        raise _other_amount(order.tag, found[0].amount_centavos, order.amount_centavos)
     return found[0]
 
 
-def _require_amount(name: str, there: int, here: int) -> None:
-    if there != here:
-        raise OddAnswer(f"{name} was ordered over {here} centavos and the answer says {there}")
+def _other_amount(name: str, there: int, here: int) -> OddAnswer:
+    return OddAnswer(f"{name} was ordered over {here} centavos and the answer says {there}")
 
 
 # --- raw JSON: only what we must look at ---
@@ -463,6 +454,12 @@ class _TransferLogJson(msgspec.Struct):
     transfer: _IdJson
 
 
+class _TransfersJson(msgspec.Struct):
+    transfers: list[TransferJson]
+
+
+_decode_transfer = msgspec.json.Decoder(TransferJson)
+_decode_transfers = msgspec.json.Decoder(_TransfersJson)
 _decode_envelope = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _decode_list = msgspec.json.Decoder(list[msgspec.Raw])
 _decode_marked = msgspec.json.Decoder(_MarkedEnvelopeJson)

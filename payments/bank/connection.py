@@ -1,35 +1,40 @@
-"""Pooled connections that keep one deadline for a whole call and know whether its request was begun.
+"""HTTP/1.1 connections that keep one deadline for a whole call, and know whether its request was begun.
 
-urllib3's timeout is per socket operation, so a peer that drips bytes holds the caller for as long as it
-likes. Here the name look-up, the connect, the TLS handshake, each write and each read get what is left of
-the call's time. Nothing here knows the bank, retries, or uses a proxy.
+A timeout of the socket is for one operation, so a peer that drips bytes holds a caller for as long as it likes. Here the
+name look-up, the connect, the TLS handshake, each write and each read get what is left of the call's time. The protocol
+is h11's; nothing here knows the bank, repeats a request, or uses a proxy.
 """
 
-import io
+import select
 import socket
 import ssl
 import threading
+from collections.abc import Mapping
 from concurrent.futures import Future
-from contextvars import ContextVar
-from dataclasses import dataclass
-from http.client import HTTPResponse
+from dataclasses import dataclass, field
 from time import monotonic
-from typing import Any, cast
+from typing import Any
+from urllib.parse import urlsplit
 
-from urllib3 import HTTPConnectionPool, HTTPSConnectionPool, PoolManager
-from urllib3.connection import HTTPConnection, HTTPSConnection
-from urllib3.exceptions import NewConnectionError
+import h11
 
-# A web process has one forwarder, one reconciliation and a few threads of the console; more only open and
-# close.
+# A web process has some forwarders, one reconciliation and a few threads of the console; more only open and close.
 CONNECTIONS_KEPT_MAX = 10
 
-# uvicorn (our emulator) closes an idle connection after 5 s, load balancers after 60 s or more. Ours is
-# given up before that, so that a POST seldom goes into a connection that the other side is about to close.
+# uvicorn (our emulator) closes an idle connection after 5 s, load balancers after 60 s or more. Ours is given up before
+# that, so that a POST seldom goes into a connection that the other side is about to close.
 IDLE_SECONDS_MAX = 3.0
 
 # Small enough that a slow reader cannot hold one write past the deadline; one TLS record.
 WRITE_BYTES = 16 * 1024
+READ_BYTES = 64 * 1024
+
+# A page of 100 events is some 200 KB; more than a hundred times that is no answer to anything we ask.
+ANSWER_BYTES_MAX = 32 * 1024 * 1024
+
+
+class ProtocolError(Exception):
+    """The answer is not HTTP, is too large, or ended before it was whole."""
 
 
 @dataclass(slots=True)
@@ -42,112 +47,157 @@ class Progress:
     fresh_only: bool = False  # a second try must not meet another stale connection
 
     def seconds_left(self) -> float:
-        """Return what is left of the call's time; raises TimeoutError when nothing is."""
+        """What is left of the call's time; raises TimeoutError when nothing is."""
         left = self.deadline - monotonic()
         if left <= 0:
             raise TimeoutError("the call's time is up")
         return left
 
 
-# Set around every call by the transport; the classes below have no other way to learn the deadline.
-progress: ContextVar[Progress] = ContextVar("progress")
+@dataclass(frozen=True, slots=True)
+class HttpAnswer:
+    """The three things that starkcore reads of an answer. (Read: starkcore 0.8.0 utils/request.py, fetch.)"""
+
+    status_code: int
+    content: bytes
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
-def open_pool(tls: ssl.SSLContext | None) -> PoolManager:
-    """Return a thread-safe pool of such connections; ``tls`` is needed for https only."""
-    pool = PoolManager(maxsize=CONNECTIONS_KEPT_MAX, retries=False, ssl_context=tls)
-    pool.pool_classes_by_scheme = {"http": _Pool, "https": _TlsPool}
-    return pool
+@dataclass(slots=True)
+class _Connection:
+    origin: str
+    sock: socket.socket
+    http: h11.Connection
+    used_at: float
+
+    def is_usable(self) -> bool:
+        """False when it was idle for too long, or has something to read: then the other side has closed it."""
+        if monotonic() - self.used_at > IDLE_SECONDS_MAX:
+            return False
+        poll = select.poll()
+        poll.register(self.sock, select.POLLIN)
+        return not poll.poll(0)
 
 
-class _Reader(io.RawIOBase):
-    """Reads a socket, waiting at every read for no longer than the call has left."""
+class Connections:
+    """Sends requests, each over a connection that is kept for the next one. Thread-safe."""
 
-    def __init__(self, sock: socket.socket) -> None:
-        self._sock = sock
-        self._raw = sock.makefile("rb", buffering=0)
-
-    def makefile(self, mode: str) -> io.BufferedReader:
-        return io.BufferedReader(self)
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int | None:
-        self._sock.settimeout(progress.get().seconds_left())
-        return self._raw.readinto(buffer)
+    def __init__(self, tls: ssl.SSLContext | None) -> None:
+        """``tls`` is needed for https only."""
+        self._tls = tls
+        self._idle: list[_Connection] = []
+        self._lock = threading.Lock()
 
     def close(self) -> None:
-        if not self.closed:
-            self._raw.close()
-        super().close()
+        """Close the idle connections."""
+        with self._lock:
+            idle, self._idle = self._idle, []
+        for connection in idle:
+            connection.sock.close()
 
+    def exchange(
+        self, method: str, url: str, body: bytes, headers: Mapping[str, str], progress: Progress
+    ) -> HttpAnswer:
+        """Send one request and read its whole answer within the call's time.
 
-class _Response(HTTPResponse):
-    def __init__(self, sock: socket.socket, *args: Any, **kwargs: Any) -> None:
-        # Read: CPython 3.11-3.13 http/client.py, HTTPResponse uses of its socket only makefile("rb").
-        super().__init__(cast(socket.socket, _Reader(sock)), *args, **kwargs)
-
-
-class _Connection(HTTPConnection):
-    response_class = _Response
-    _used_at = 0.0
-
-    @property
-    def is_connected(self) -> bool:
-        """Asked by the pool before it reuses a connection; False makes it open a new one."""
-        is_idle_too_long = monotonic() - self._used_at > IDLE_SECONDS_MAX
-        return not is_idle_too_long and not progress.get().fresh_only and super().is_connected
-
-    def connect(self) -> None:
-        progress.get().is_reused = False
-        super().connect()
-
-    def _new_conn(self) -> socket.socket:
+        Raises OSError (TimeoutError and ConnectionError too) or ProtocolError; ``progress`` then says how far it came.
+        """
+        parts = urlsplit(url)
+        connection = self._take(f"{parts.scheme}://{parts.netloc}", progress)
+        sock, http = connection.sock, connection.http
+        target = parts.path + (f"?{parts.query}" if parts.query else "")
+        length = [("Content-Length", str(len(body)))] if body or method != "GET" else []
+        request = h11.Request(
+            method=method, target=target, headers=[("Host", parts.netloc), *headers.items(), *length]
+        )
         try:
-            return _connect(self._dns_host, self.port, progress.get())
-        except (OSError, UnicodeError) as error:
-            raise NewConnectionError(self, str(error)) from error
+            written = memoryview(
+                b"".join(
+                    http.send(event) or b"" for event in (request, h11.Data(data=body), h11.EndOfMessage())
+                )
+            )
+            for start in range(0, len(written), WRITE_BYTES):
+                sock.settimeout(progress.seconds_left())
+                progress.request_begun = True
+                sock.sendall(written[start : start + WRITE_BYTES])
+            answer = _read_answer(sock, http, progress)
+        except h11.ProtocolError as error:
+            sock.close()
+            raise ProtocolError(str(error)) from error
+        except BaseException:
+            sock.close()
+            raise
+        self._give_back(connection)
+        return answer
 
-    def send(self, data: Any) -> None:
-        if self.sock is None:
-            self.connect()
-        here = progress.get()
-        view = memoryview(data)
-        for start in range(0, len(view), WRITE_BYTES):
-            self.sock.settimeout(here.seconds_left())
-            here.request_begun = True
-            super().send(view[start : start + WRITE_BYTES])
-        self._used_at = monotonic()
+    def _take(self, origin: str, progress: Progress) -> _Connection:
+        while not progress.fresh_only:
+            with self._lock:
+                found = next((each for each in reversed(self._idle) if each.origin == origin), None)
+                if found is None:
+                    break
+                self._idle.remove(found)
+            if found.is_usable():
+                return found
+            found.sock.close()
+        progress.is_reused = False
+        return _Connection(
+            origin, _connect(origin, self._tls, progress), h11.Connection(h11.CLIENT), monotonic()
+        )
+
+    def _give_back(self, connection: _Connection) -> None:
+        http = connection.http
+        if http.our_state is h11.DONE and http.their_state is h11.DONE:
+            http.start_next_cycle()
+            connection.used_at = monotonic()
+            with self._lock:
+                if len(self._idle) < CONNECTIONS_KEPT_MAX:
+                    self._idle.append(connection)
+                    return
+        connection.sock.close()
 
 
-class _TlsConnection(_Connection, HTTPSConnection):
-    pass
-
-
-class _Pool(HTTPConnectionPool):
-    ConnectionCls = _Connection
-
-
-class _TlsPool(HTTPSConnectionPool):
-    ConnectionCls = _TlsConnection
+def _read_answer(sock: socket.socket, http: h11.Connection, progress: Progress) -> HttpAnswer:
+    status, headers, content = 0, {}, bytearray()
+    while True:
+        event = http.next_event()
+        if event is h11.NEED_DATA:
+            sock.settimeout(progress.seconds_left())
+            received = sock.recv(READ_BYTES)
+            if not received and not status:
+                raise ConnectionResetError("the connection was closed before an answer came")
+            http.receive_data(received)
+        elif isinstance(event, h11.Response):
+            status = event.status_code
+            headers = {name.decode("latin-1").title(): value.decode("latin-1") for name, value in event.headers}
+        elif isinstance(event, h11.Data):
+            content += event.data
+            if len(content) > ANSWER_BYTES_MAX:
+                raise ProtocolError(f"the answer is larger than {ANSWER_BYTES_MAX} bytes")
+        elif isinstance(event, h11.EndOfMessage):
+            return HttpAnswer(status, bytes(content), headers)
 
 
 _Address = tuple[Any, ...]
 
 
-def _connect(host: str, port: int, here: Progress) -> socket.socket:
+def _connect(origin: str, tls: ssl.SSLContext | None, progress: Progress) -> socket.socket:
+    parts = urlsplit(origin)
+    host = parts.hostname or ""
     failure = OSError(f"{host} has no address")
-    addresses = _look_up(host, port, here.seconds_left())
+    addresses = _look_up(host, parts.port or (443 if parts.scheme == "https" else 80), progress.seconds_left())
     for position, (family, kind, protocol, _, address) in enumerate(addresses):
         sock = socket.socket(family, kind, protocol)
         try:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             # Each address gets an equal share, so that a silent first one leaves time for the second.
-            sock.settimeout(here.seconds_left() / (len(addresses) - position))
+            sock.settimeout(progress.seconds_left() / (len(addresses) - position))
             sock.connect(address)
             # A TLS handshake as a whole keeps the timeout that it finds. (Read: CPython Modules/_ssl.c.)
-            sock.settimeout(here.seconds_left())
+            sock.settimeout(progress.seconds_left())
+            if parts.scheme == "https":
+                assert tls is not None  # whoever opens connections to https hands it in
+                return tls.wrap_socket(sock, server_hostname=host)
         except OSError as error:
             sock.close()
             failure = error
@@ -157,7 +207,7 @@ def _connect(host: str, port: int, here: Progress) -> socket.socket:
 
 
 def _look_up(host: str, port: int, seconds: float) -> list[_Address]:
-    """Resolve a name within ``seconds``; a resolver that hangs is left behind, for it knows no deadline."""
+    """Resolve a name within ``seconds``; a resolver that hangs is left behind, because it knows no deadline."""
     try:
         numeric = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
     except (OSError, UnicodeError):
@@ -170,7 +220,7 @@ def _look_up(host: str, port: int, seconds: float) -> list[_Address]:
         try:
             found.set_result(list(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)))
         except (OSError, UnicodeError) as error:
-            found.set_exception(error)
+            found.set_exception(OSError(str(error)))
 
     threading.Thread(target=ask, name=f"look up {host}", daemon=True).start()
     return found.result(seconds)

@@ -12,10 +12,9 @@ import ssl
 import threading
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from enum import StrEnum
-from http.client import HTTPException
 from time import monotonic
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
@@ -24,9 +23,8 @@ import certifi
 import msgspec
 import requests
 import starkcore.utils.rest as rest
-from urllib3.exceptions import HTTPError
 
-from payments.bank.connection import Progress, open_pool, progress
+from payments.bank.connection import Connections, HttpAnswer, Progress, ProtocolError
 from payments.errors import BankError, NotSent, Refusal, Rejected, SettingsError, Throttled, Unclear
 from payments.tax_id import without_tax_ids
 
@@ -34,10 +32,6 @@ Answer = TypeVar("Answer")
 
 # on_call(method, resource, verdict, seconds), as ("POST", "transfer", "accepted", 0.031). It must not raise.
 OnCall = Callable[[str, str, str, float], None]
-
-# A page of 100 events is some 200 KB; more than a hundred times that is no answer to anything we ask.
-ANSWER_BYTES_MAX = 32 * 1024 * 1024
-READ_BYTES = 64 * 1024
 
 # A wish beyond a day is a mistake, and a huge one would overflow a date.
 RETRY_AFTER_SECONDS_MAX = 86_400.0
@@ -74,11 +68,13 @@ class Transport:
         self._base_url = None if api_url is None else _base_of(api_url)
         self._on_call = on_call
         is_plain = self._base_url is not None and self._base_url.startswith("http:")
-        self._pool = open_pool(None if is_plain else ssl.create_default_context(cafile=certifi.where()))
+        self._connections = Connections(
+            None if is_plain else ssl.create_default_context(cafile=certifi.where())
+        )
 
     def close(self) -> None:
         """Close the idle connections."""
-        self._pool.clear()
+        self._connections.close()
 
     def deadline(self) -> float:
         """Return when a call that begins now must be over, on the monotonic clock."""
@@ -95,7 +91,7 @@ class Transport:
         started_at = monotonic()
         call = _Call(self, Progress(self.deadline() if deadline is None else deadline))
         verdict = Verdict.UNCLEAR
-        tokens = _call.set(call), progress.set(call.progress)
+        token = _call.set(call)
         try:
             answer = call.conclude(ask)
             verdict = Verdict.ACCEPTED
@@ -104,52 +100,29 @@ class Transport:
             verdict = _VERDICTS.get(type(error), Verdict.UNCLEAR)
             raise
         finally:
-            _call.reset(tokens[0])
-            progress.reset(tokens[1])
+            _call.reset(token)
             if self._on_call is not None and call.method:
                 self._on_call(call.method, call.resource, verdict.value, monotonic() - started_at)
 
-    def answer(self, call: "_Call", url: str, body: bytes, headers: Mapping[str, str]) -> "_HttpAnswer":
+    def answer(self, call: "_Call", url: str, body: bytes, headers: Mapping[str, str]) -> HttpAnswer:
         """Stand in for one function of ``requests``: return the bank's 200, or note why there is none."""
         if self._base_url is not None:
             stock = urlsplit(url)
             url = url.replace(f"{stock.scheme}://{stock.netloc}", self._base_url, 1)
         try:
             try:
-                answer = self._exchange(call.method, url, body, headers)
+                answer = self._connections.exchange(call.method, url, body, headers, call.progress)
             except _NETWORK_ERRORS as error:
                 if call.method != "GET" or not call.progress.is_reused or not _was_closed(error):
                     raise
                 call.progress.fresh_only = True
-                answer = self._exchange(call.method, url, body, headers)
+                answer = self._connections.exchange(call.method, url, body, headers, call.progress)
         except _NETWORK_ERRORS as error:
             call.error = call.no_answer(_reason(error, self.timeout_seconds))
             return _NOTHING
-        call.error = _error_in(answer, call.name)
+        if answer.status_code != 200:
+            call.error = _error_in(answer, call.name)
         return answer
-
-    def _exchange(self, method: str, url: str, body: bytes, headers: Mapping[str, str]) -> "_HttpAnswer":
-        response = self._pool.urlopen(
-            method,
-            url,
-            body=body or None,
-            headers={**headers, "Accept-Encoding": "gzip, deflate"},
-            timeout=progress.get().seconds_left(),
-            redirect=False,
-            preload_content=False,
-        )
-        content = bytearray()
-        try:
-            for chunk in response.stream(READ_BYTES):
-                content += chunk
-                if len(content) > ANSWER_BYTES_MAX:
-                    raise HTTPError(f"the answer is larger than {ANSWER_BYTES_MAX} bytes")
-        except BaseException:
-            response.close()
-            raise
-        finally:
-            response.release_conn()
-        return _HttpAnswer(response.status, bytes(content), response.headers)
 
 
 @dataclass(slots=True)
@@ -203,17 +176,8 @@ class _Call:
         return NotSent(f"{self.name} was not sent ({reason})")
 
 
-@dataclass(frozen=True, slots=True)
-class _HttpAnswer:
-    """The three things that starkcore reads of an answer. (Read: starkcore 0.8.0 utils/request.py, fetch.)"""
-
-    status_code: int
-    content: bytes
-    headers: Mapping[str, str] = field(default_factory=dict)
-
-
-_NOTHING = _HttpAnswer(0, b"")
-_NETWORK_ERRORS = (HTTPError, HTTPException, OSError)
+_NOTHING = HttpAnswer(0, b"")
+_NETWORK_ERRORS = (ProtocolError, OSError)
 _VERDICTS: dict[type[BankError], Verdict] = {
     NotSent: Verdict.NOT_SENT,
     Rejected: Verdict.REJECTED,
@@ -287,10 +251,8 @@ class _ErrorsJson(msgspec.Struct):
 _decode_errors = msgspec.json.Decoder(_ErrorsJson)
 
 
-def _error_in(answer: _HttpAnswer, name: str) -> BankError | None:
+def _error_in(answer: HttpAnswer, name: str) -> BankError:
     error: BankError
-    if answer.status_code == 200:
-        return None
     if answer.status_code == 429:
         # Unknown whether the bank ever says it (facts sheet 2.5); a gateway in front of it would.
         error = Throttled(_retry_after(answer.headers))
@@ -333,18 +295,11 @@ def _readable(text: str) -> str:
     return without_tax_ids(" ".join(text.split()))[:TEXT_LENGTH_MAX]
 
 
-def _root(error: BaseException) -> BaseException:
-    # Not __context__: that may be an older error which our caller is just handling.
-    inner = error.__cause__ or next((part for part in error.args if isinstance(part, BaseException)), None)
-    return error if inner is None else _root(inner)
-
-
 def _was_closed(error: BaseException) -> bool:
-    return isinstance(_root(error), (ConnectionError, ssl.SSLEOFError))
+    return isinstance(error, (ConnectionError, ssl.SSLEOFError))
 
 
 def _reason(error: BaseException, timeout_seconds: float) -> str:
-    root = _root(error)
-    if isinstance(root, TimeoutError):
+    if isinstance(error, TimeoutError):
         return f"not done within {timeout_seconds:g} s"
-    return _readable(f"{type(root).__name__}: {root}")
+    return _readable(f"{type(error).__name__}: {error}")

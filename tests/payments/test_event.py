@@ -1,7 +1,6 @@
 """What we understand of the bank's words, and what we refuse to guess."""
 
 import json
-from copy import deepcopy
 from datetime import UTC, datetime
 from typing import Any
 
@@ -10,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from payments.credit import Credit, Reversal
-from payments.event import _read_by_steps, read_event, read_log
+from payments.event import read_event, read_log
 from payments.transfer import BankReport
 from tests.payments.builders import (
     INVOICE,
@@ -304,17 +303,3 @@ _PLACES = (
     *(("event", "log", name) for name in ("id", "type", "created", "errors", "invoice", "transfer")),
     *(("event", "log", "invoice", name) for name in ("id", "amount", "fee", "tags", "status")),
 )
-
-
-@given(st.lists(st.tuples(st.sampled_from(_PLACES), _ODD, st.booleans()), max_size=3))
-def test_reading_in_one_pass_is_reading_by_steps(changes: list[tuple[tuple[str, ...], Any, bool]]) -> None:
-    """A credited event with anything in it altered, left out or added: the same event by either way."""
-    whole = json.loads(a_body(an_invoice_log("credited", log_id="9"), "77"))
-    for path, value, remove in changes:
-        inner = whole
-        for name in path[:-1]:
-            inner = inner.get(name) if isinstance(inner, dict) else None
-        if isinstance(inner, dict):
-            inner.pop(path[-1], None) if remove else inner.__setitem__(path[-1], deepcopy(value))
-    body = json.dumps(whole).encode()
-    assert read_event(body) == _read_by_steps(body)

@@ -419,7 +419,7 @@ def test_a_look_up_that_breaks_on_a_later_page_finds_nothing(server: ScriptedSer
     [
         (["c1", "c1"], "same cursor again"),
         ([f"c{n}" for n in range(client.PAGES_PER_TAG_MAX)], "more than 10 pages"),
-        ([7], "not a text"),
+        ([7], "could not be read"),
     ],
 )
 def test_a_list_without_an_end_is_unclear(

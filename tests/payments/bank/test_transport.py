@@ -1,7 +1,6 @@
 """Every way in which a call can end, over real sockets, and the verdict on each."""
 
 import datetime
-import gzip
 import ipaddress
 import socket
 import ssl
@@ -19,7 +18,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from payments.bank import connection, transport
+from payments.bank import connection
 from payments.bank.transport import OddAnswer, Transport
 from payments.errors import BankError, NotSent, Refusal, Rejected, SettingsError, Throttled, Unclear
 from tests.payments.bank.scripted_server import (
@@ -124,12 +123,6 @@ def test_calls_share_one_connection(server: ScriptedServer, asker: Asker) -> Non
     asker.post()
     asker.get()
     assert [request.connection for request in server.arrived] == [1, 1, 1]
-
-
-def test_a_compressed_answer_is_unpacked(server: ScriptedServer, asker: Asker) -> None:
-    """The stock SDK accepts gzip, so do we."""
-    server.script = [reply(gzip.compress(b'{"a": 1}'), headers={"Content-Encoding": "gzip"})]
-    assert asker.get() == b'{"a": 1}'
 
 
 def test_many_threads_share_a_transport_without_mixing_answers(server: ScriptedServer, asker: Asker) -> None:
@@ -252,12 +245,12 @@ def test_the_second_address_of_a_host_is_tried(
 # --- unclear ---
 
 UNCLEAR: dict[str, tuple[Act, str]] = {
-    "reset after the request": (reset, "no whole answer came back .*(reset|Remote end closed)"),
-    "closed without an answer": (raw(b""), "Remote end closed connection"),
-    "cut in the head": (raw(b"HTTP/1.1 200 OK\r\nContent-Le"), "could not be read .JSONDecodeError"),
-    "cut in the body": (raw(OK_START + b'{"transfers": ['), "no whole answer came back .*IncompleteRead"),
-    "not HTTP": (raw(b"SSH-2.0-OpenSSH_9.2\r\n\r\n"), "no whole answer came back .*BadStatusLine"),
-    "bad gzip": (reply(b"nonsense", headers={"Content-Encoding": "gzip"}), "no whole answer came back"),
+    "reset after the request": (reset, "no whole answer came back .*(reset|closed before an answer)"),
+    "closed without an answer": (raw(b""), "closed before an answer came"),
+    "cut in the head": (raw(b"HTTP/1.1 200 OK\r\nContent-Le"), "closed before an answer came"),
+    "cut in the body": (raw(OK_START + b'{"transfers": ['), "no whole answer came back .*ProtocolError"),
+    "not HTTP": (raw(b"SSH-2.0-OpenSSH_9.2\r\n\r\n"), "no whole answer came back .*ProtocolError"),
+    "compressed unasked": (reply(b"nonsense", headers={"Content-Encoding": "gzip"}), "could not be read"),
     "201": (reply({}, status=201), "status 201"),
     "204": (raw(b"HTTP/1.1 204 No Content\r\n\r\n"), "status 204"),
     "302": (reply({}, status=302, headers={"Location": "http://127.0.0.1:1/"}), "status 302"),
@@ -334,18 +327,8 @@ def test_an_endless_answer_is_cut_off(
     server: ScriptedServer, asker: Asker, monkeypatch: pytest.MonkeyPatch, head: bytes
 ) -> None:
     """What an answer may take of our memory is bounded."""
-    monkeypatch.setattr(transport, "ANSWER_BYTES_MAX", 1_000_000)
+    monkeypatch.setattr(connection, "ANSWER_BYTES_MAX", 1_000_000)
     server.script = [flood(b"HTTP/1.1 200 OK\r\n" + head + b"\r\n\r\n", 50_000_000)]
-    with pytest.raises(Unclear, match="larger than 1000000 bytes"):
-        asker.get()
-
-
-def test_a_small_answer_that_unpacks_to_a_huge_one_is_cut_off(
-    server: ScriptedServer, asker: Asker, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The bound holds for the unpacked size."""
-    monkeypatch.setattr(transport, "ANSWER_BYTES_MAX", 1_000_000)
-    server.script = [reply(gzip.compress(b" " * 20_000_000), headers={"Content-Encoding": "gzip"})]
     with pytest.raises(Unclear, match="larger than 1000000 bytes"):
         asker.get()
 
