@@ -1,4 +1,4 @@
-"""Puts the faces together into one application, and steps the bank while it runs.
+"""Puts both APIs together into one application, and steps the bank while it runs.
 
 The only place where the bank meets asyncio: one task sleeps until the agenda is due, and every request steps
 the bank first, so that no answer is older than the clock.
@@ -24,12 +24,12 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from emulator.behaviour.bank import Bank
 from emulator.clock import Clock
 from emulator.management.page.routes import Page
-from emulator.management.routes import Control
+from emulator.management.routes import ManagementApi
 from emulator.protocol.credentials import Credentials
 from emulator.protocol.deliveries import Deliveries
 from emulator.protocol.endpoint import ProtocolEndpoint
 
-# So that no one mistakes an answer for the bank's.
+# Keeps an answer from being mistaken for the real bank's.
 MARK = (b"x-emulator", b"repasse")
 
 log = logging.getLogger("emulator.app")
@@ -41,34 +41,34 @@ def create_app(
     clock: Clock,
     on_stop: Callable[[Deliveries], None] | None = None,
 ) -> Starlette:
-    """The application: /emulator is the management face, everything else the protocol face.
+    """The application: /emulator is the management API, everything else the /v2 API.
 
-    `on_stop` is called at the end, when nothing comes in any more and before open posts are given up.
+    `on_stop` is called at the end, after the last request and before open deliveries are abandoned.
     """
     endpoint = ProtocolEndpoint(bank, credentials, clock)
-    posts = Deliveries(bank, credentials, clock)
-    control = Control(bank, credentials, clock, endpoint, posts)
+    deliveries = Deliveries(bank, credentials, clock)
+    management = ManagementApi(bank, credentials, clock, endpoint.history, deliveries)
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
-        bank.events.deliver = posts.deliver
-        heart = asyncio.create_task(_live(bank, clock))
-        control.is_alive = lambda: not heart.done()
+        bank.events.deliver = deliveries.deliver
+        stepping = asyncio.create_task(_step_forever(bank, clock))
+        management.is_alive = lambda: not stepping.done()
         try:
             yield
         finally:
-            heart.cancel()
-            await asyncio.gather(heart, return_exceptions=True)
+            stepping.cancel()
+            await asyncio.gather(stepping, return_exceptions=True)
             try:
                 if on_stop is not None:
-                    on_stop(posts)
+                    on_stop(deliveries)
             finally:
-                await posts.close()
+                await deliveries.close()
 
     app = Starlette(
         routes=[
-            *Page(bank, clock, endpoint.history, posts, control.notes).routes(),
-            *control.routes(),
+            *Page(bank, clock, endpoint.history, deliveries, management.notes).routes(),
+            *management.routes(),
             Mount("", app=endpoint),
         ],
         lifespan=lifespan,
@@ -79,7 +79,7 @@ def create_app(
 
 
 class Marked:
-    """Marks every answer as a test."""
+    """Marks every answer as an emulator's."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -94,10 +94,10 @@ class Marked:
 
 
 class Guarded:
-    """Keeps a page of another site from reading ours under a name that it made to mean this machine.
+    """Stops DNS rebinding: a page of another site cannot read ours under a host name of its own.
 
-    A browser on this machine calls the management face by an address or as localhost. A caller on another
-    machine was let in by --listen-anywhere and may use any name; /v2 is signed and answers to the bank's names.
+    A browser on this machine calls the management API by an address or as localhost. A caller on another
+    machine is allowed by --listen-anywhere and may use any name; /v2 is signed and answers to the bank's names.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -138,7 +138,7 @@ def _is_here(name: str) -> bool:
     return True
 
 
-async def _live(bank: Bank, clock: Clock) -> None:
+async def _step_forever(bank: Bank, clock: Clock) -> None:
     wake = asyncio.Event()
     bank.agenda.on_push = clock.on_change = wake.set
     while True:
@@ -146,7 +146,7 @@ async def _live(bank: Bank, clock: Clock) -> None:
         try:
             bank.step(clock.now())
         except Exception:
-            # A bug of the emulator must show in its log and not stop the rest of the bank's life.
+            # A bug of the emulator must show in its log and must not stop everything else that is planned.
             log.exception("something due at the bank failed")
             continue
         next_at = bank.next_at()

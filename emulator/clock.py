@@ -1,7 +1,7 @@
 """Time of the emulated bank: a clock to read, and an agenda of what is due.
 
 Nothing else in the emulator reads a clock. Agenda entries are data (a name and arguments), never closures,
-so that a run can be printed, replayed and saved. The agenda runs nothing by itself: its owner steps
+so that a run can be printed, replayed and saved. The agenda runs nothing on its own: its owner steps
 it.
 """
 
@@ -19,12 +19,12 @@ Act = Callable[..., None]
 
 # A speed above this is a simulation, not a server: a day in less than a tenth of a second.
 FASTEST = 1_000_000
-# So that sums of dates stay inside a calendar; no test needs more than a decade at once.
+# So that sums of dates stay inside a calendar; no test needs more than a decade in one jump.
 LONGEST_JUMP_SECONDS = 10 * 366 * 86_400.0
 
 
 class Clock(Protocol):
-    """Whatever can say what time it is at the bank, in aware UTC, and be moved forward."""
+    """A clock of the bank: it gives the time in aware UTC and can be moved forward."""
 
     on_change: Callable[[], None] | None
 
@@ -115,7 +115,7 @@ class ScaledClock:
 
 
 class VirtualClock:
-    """Stands still until it is told to move: for tests and simulation."""
+    """Stands still until a test or a simulation moves it."""
 
     speed = 1.0
     paused = True
@@ -158,7 +158,7 @@ def _check_jump(now: datetime, at: datetime) -> None:
     if at < now:
         raise ValueError(f"the clock stands at {now.isoformat()} and cannot go back to {at.isoformat()}")
     if (at - now).total_seconds() > LONGEST_JUMP_SECONDS:
-        raise ValueError("the clock cannot jump more than ten years at once")
+        raise ValueError("the clock cannot jump more than ten years in one step")
 
 
 class Agenda:
@@ -188,7 +188,7 @@ class Agenda:
         return self._heap[0][0] if self._heap else None
 
     def entries(self, most: int | None = None) -> list[tuple[datetime, str, tuple[Any, ...]]]:
-        """What is planned, soonest first: all of it, or at most so many."""
+        """What is planned, soonest first: all entries, or at most `most`."""
         count = len(self._heap) if most is None else most
         soonest = heapq.nsmallest(count, self._heap, key=lambda each: each[:2])
         return [(at, name, args) for at, _, name, args in soonest]

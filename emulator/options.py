@@ -1,4 +1,4 @@
-"""The switches of `python -m emulator`: what they are called, what they may be, and how `--help` reads.
+"""The options of `python -m emulator`: names, allowed values, and the text of `--help`.
 
 A wrong one ends the process with one line on stderr and exit status 2. Nothing is opened or started here.
 """

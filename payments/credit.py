@@ -7,8 +7,6 @@ carries the real fee. (Documented and observed: facts sheet, the ten facts, 1 an
 from dataclasses import dataclass
 from datetime import datetime
 
-from payments.money import net_centavos
-
 
 @dataclass(frozen=True, slots=True)
 class Credit:
@@ -23,8 +21,8 @@ class Credit:
 
     @property
     def net_centavos(self) -> int:
-        """What is to be forwarded; zero or less means: nothing."""
-        return net_centavos(self.gross_centavos, self.fee_centavos)
+        """What is to be forwarded. Zero or less means nothing: whether a fee can exceed a tiny invoice is unknown."""
+        return self.gross_centavos - self.fee_centavos
 
 
 @dataclass(frozen=True, slots=True)

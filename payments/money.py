@@ -14,15 +14,6 @@ _LENGTH_MAX = 19
 _BRL = re.compile(r"(?:R\$\s?)?([0-9]{1,3}(?:\.[0-9]{3})+|[0-9]{1,15})(?:,([0-9]{2}))?")
 
 
-def net_centavos(gross_centavos: int, fee_centavos: int) -> int:
-    """Return what is to be forwarded of a credit: gross minus the bank's fee, in centavos.
-
-    The result may be zero or negative (whether the bank's fee can exceed a tiny invoice is unknown);
-    the caller forwards nothing then.
-    """
-    return gross_centavos - fee_centavos
-
-
 def format_brl(centavos: int) -> str:
     """Write centavos as Brazilians do: ``R$ 1.234,56``, ``-R$ 0,05``."""
     reais, rest = divmod(abs(centavos), CENTAVOS_PER_REAL)

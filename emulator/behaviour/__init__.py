@@ -1,1 +1,1 @@
-"""What the bank does by itself, as time passes: payers, credits, transfers, events, and faults on request."""
+"""What the bank does as time passes: payments, credits, transfers, events, and faults on request."""

@@ -2,7 +2,7 @@
 
 The server steps it in real or accelerated time; a simulation steps it in virtual time and takes the
 deliveries as calls. It is synchronous and single-threaded on purpose, and it never reads a clock: every call
-is told `now`.
+takes `now`.
 """
 
 from __future__ import annotations
@@ -82,10 +82,10 @@ class Bank:
         return self.agenda.run_due(now)
 
     def next_at(self) -> datetime | None:
-        """When there is something to do next."""
+        """When the next entry of the agenda is due; None when nothing is planned."""
         return self.agenda.next_at()
 
-    # The calls a client makes, for owners without HTTP. They raise `Refusal` and return the bank's own JSON
+    # The calls of a client, for use without HTTP. They raise `Refusal` and return the bank's own JSON
     # shapes.
 
     def create_invoices(self, elements: list[dict[str, Any]], now: datetime) -> list[Row]:
@@ -103,5 +103,5 @@ class Bank:
     def record_delivery(
         self, delivery: Delivery, now: datetime, code: str | None = None, message: str = ""
     ) -> None:
-        """Say what came of a delivery; code None means that it was answered 200."""
+        """Record the outcome of a delivery; code None means that it was answered 200."""
         self.events.record(delivery, now, code, message)

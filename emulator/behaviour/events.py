@@ -1,7 +1,7 @@
 """Webhooks, the events they are sent, and the attempts that failed.
 
-Decides what is sent, to whom and when, and keeps what came of it; it never opens a connection. Whoever owns
-the bank is handed each `Delivery` and reports its outcome with `record`.
+Decides what is sent, to whom and when, and keeps the outcomes; it never opens a connection. The bank's owner takes
+each `Delivery` and reports its outcome with `record`.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ class Events:
         self.webhooks = Table("webhook")
         self.rows = Table("event")
         self.attempts = Table("event-attempt", indexes=("eventId", "webhookId"))
-        # Kept apart so that the daily question "what was not delivered" does not scan what was.
+        # Kept apart, so that listing undelivered events does not scan the delivered ones.
         self.undelivered: dict[str, None] = {}
         self._recipients: dict[str, list[str]] = {}
         self.posts = 0
@@ -109,7 +109,7 @@ class Events:
     # --- events -------------------------------------------------------------------------------------------
 
     def plan(self, subscription: str, log: Row, at: datetime) -> None:
-        """Turn a log into an event at `at`, if someone is subscribed by then."""
+        """Turn a log into an event at `at`, if a webhook is subscribed by then."""
         self._agenda.push(at, "event.emit", subscription, log)
 
     def _emit(self, at: datetime, subscription: str, log: Row) -> None:
@@ -173,7 +173,7 @@ class Events:
         self.deliver(delivery)
 
     def record(self, delivery: Delivery, now: datetime, code: str | None = None, message: str = "") -> None:
-        """Note what came of a delivery: code None for an answer of 200, else the attempt's code and text."""
+        """Record the outcome of a delivery: code None for an answer of 200, else the attempt's code and text."""
         row = self.rows.get(delivery.event_id)
         if delivery.forged or row is None:
             return
@@ -221,7 +221,7 @@ class Events:
         return row
 
     def delete(self, event_id: str) -> Row:
-        """Take an event off the list; what is still to be sent of it is not sent."""
+        """Delete an event; its planned deliveries are not made."""
         self.event(event_id)
         self.undelivered.pop(event_id, None)
         return self.rows.remove(event_id)
@@ -235,7 +235,7 @@ class Events:
         forged: bool = False,
         delay_seconds: float = 0.0,
     ) -> int:
-        """Send an event again, without retries, to everyone it was for; returns how many posts that makes."""
+        """Send an event again, without retries, to each of its webhooks; returns how many deliveries that makes."""
         self.event(event_id)
         recipients = [each for each in self._recipients[event_id] if each in self.webhooks]
         for webhook_id in recipients * count:

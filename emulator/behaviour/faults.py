@@ -1,7 +1,7 @@
 """Every misbehaviour of the bank, each off until it is switched on by name.
 
-Decides, seeded, whether a fault strikes a request, a delivery, a transfer or a payer; the places that ask do
-the damage. A fault strikes `times` times, at a `rate`, by a rule on amount, or until it is cleared. Scenarios
+Decides, seeded, whether a fault strikes a request, a delivery, a transfer or a payer; the caller then does the
+damage. A fault strikes `times` times, at a `rate`, by a rule on amount, or until it is cleared. Scenarios
 are the same faults under the names that people look for.
 """
 
@@ -26,9 +26,9 @@ REQUEST_FAULTS = {
     "key_endpoint_down": "GET public-key answers 503",
 }
 DELIVERY_FAULTS = {
-    "duplicate_delivery": "an event is delivered `count` (default 1) more times at once",
+    "duplicate_delivery": "an event is delivered `count` (default 1) more times immediately",
     "reorder": "the first delivery waits up to `seconds` (default 60) emulated seconds",
-    "forge_signature": "a copy with a stranger's signature is sent as well",
+    "forge_signature": "a copy signed with a wrong key is sent as well",
     "drop_delivery": "a delivery counts as made, never arrives and is recorded as badConnection",
     "lose_event": "an event is never posted, nor tried again; only a list of undelivered events shows it",
 }
@@ -44,7 +44,7 @@ PAYER_FAULTS = {
 }
 FAULTS = {**REQUEST_FAULTS, **DELIVERY_FAULTS, **TRANSFER_FAULTS, **PAYER_FAULTS}
 
-# The names that people look for, each a fault with its options; what is asked for wins over these.
+# The names that people look for, each a fault with its options; the options of a request win over these.
 SCENARIOS: dict[str, dict[str, Any]] = {
     "no_balance": {"name": "blocked_destination", "reason": "Insufficient balance"},
     "blocked_account": {"name": "blocked_destination", "reason": "Destination account blocked"},
@@ -113,7 +113,7 @@ _OPTIONS: dict[str, tuple[type, ...]] = {
     "percent": (int,),
     "only": (str,),
 }
-# No longer than a year, no more copies than a machine bears, and what a percentage and two digits can be.
+# Limits: a year, as many copies as a machine can take, and the ranges of a percentage and of two digits.
 _MOST = {"seconds": 31_622_400, "retry_after": 31_622_400, "count": 1_000, "percent": 100, "ends_in": 99}
 _AMOUNT_RULES = {"at_least_centavos", "at_most_centavos", "ends_in"}
 
@@ -159,7 +159,7 @@ class Fault:
         return not _AMOUNT_RULES.isdisjoint(self.options)
 
     def matches(self, matter: Matter) -> bool:
-        """Whether this fault is meant for the matter."""
+        """Whether this fault applies to the matter."""
         return (
             self._is_on_route(matter.words)
             and ("only" not in self.options or self.options["only"] in matter.ids)
@@ -180,7 +180,7 @@ class Fault:
         )
 
     def to_json(self) -> dict[str, Any]:
-        """As the management face shows it."""
+        """As the management API shows it."""
         return {
             "id": self.number,
             "name": self.name,
@@ -225,7 +225,7 @@ class Faults:
         if name == "key_endpoint_down":
             route = "GET public-key"
         elif name not in REQUEST_FAULTS and name not in DELIVERY_FAULTS:
-            # These strike the bank's own doings, which have no route.
+            # These strike what the bank does without a request, so they have no route.
             route = "*"
         self._numbers += 1
         fault = Fault(self._numbers, name, route, times, float(rate), given, scenario=scenario)
@@ -308,7 +308,7 @@ class Faults:
         )
 
     def credits_first(self, invoice: dict[str, Any]) -> bool:
-        """Whether the world hears of this invoice's credit before its payment."""
+        """Whether the event of this invoice's credit is sent before that of its payment."""
         return self._strike(("credited_first",), _about("invoice", invoice)) is not None
 
     def take_back_seconds(self, invoice: dict[str, Any]) -> float | None:

@@ -1,7 +1,7 @@
-"""What the bank does by itself: pays, credits, lets expire, settles, and turns every log into an event.
+"""What the bank does without being asked: pay, credit, expire, settle, and turn every log into an event.
 
 Plans on the agenda and acts on the books when the time comes. Its chances depend on the seed and on the id
-of the row alone, so they do not shift when unrelated calls come in between. It sleeps never and sends
+of the row alone, so they do not shift when unrelated calls come in between. It never sleeps and sends
 nothing.
 """
 
@@ -25,7 +25,7 @@ from emulator.clock import Agenda
 
 @dataclass(frozen=True)
 class CreditPlan:
-    """When the money of a paid invoice is credited, and when the world hears of both, in seconds."""
+    """When the money of a paid invoice is credited and when both events are sent, in seconds after the payment."""
 
     credit_after_seconds: float
     paid_event_after_seconds: float
@@ -33,7 +33,7 @@ class CreditPlan:
 
 
 class Life:
-    """The bank's own doings, on the agenda."""
+    """The bank's own actions, on the agenda."""
 
     def __init__(
         self,
@@ -132,7 +132,7 @@ class Life:
         credit_after = chance.uniform(*self._preset.credit_delay_seconds)
         paid_event = chance.uniform(*self._preset.event_delay_seconds)
         credited_event = chance.uniform(*self._preset.event_delay_seconds)
-        # The chance is drawn first in any case, so that the fault shifts no other.
+        # The chance is always drawn, so that the fault does not shift later ones.
         if chance.random() < self._preset.credited_first_share or row["id"] in self._credited_first:
             # The event of `paid` waits until after that of `credited`.
             paid_event = credit_after + credited_event + chance.uniform(*self._preset.event_delay_seconds)

@@ -41,7 +41,7 @@ def populate(bank: Bank, now: datetime) -> None:
     deliver, paid_share = bank.events.deliver, bank.preset.paid_share
     past = _Past(bank, FIRST_DAY)
     bank.events.deliver = past.answer
-    # What is paid is decided here, so that there is enough of everything whatever the preset.
+    # What is paid is decided here, so that there is enough of everything under any preset.
     bank.preset.paid_share = 0.0
     try:
         past.begin()
@@ -50,7 +50,7 @@ def populate(bank: Bank, now: datetime) -> None:
             past.ordinary_day()
         past.pass_until(now - timedelta(hours=5))
         past.busy_hours()
-        # The last events and reversals are through before the first call.
+        # The last events and reversals have ended before the first call.
         past.pass_until(now)
         past.end()
     finally:
@@ -66,7 +66,7 @@ class _Past:
         self._webhook_id = ""
 
     def pass_until(self, end: datetime) -> None:
-        """Let time pass with everything that falls due in it."""
+        """Let time pass, and do everything that falls due."""
         while (at := self._bank.next_at()) is not None and at <= end:
             self._now = max(self._now, at)
             self._bank.step(self._now)
@@ -76,7 +76,7 @@ class _Past:
         self.pass_until(self._now + timedelta(**duration))
 
     def answer(self, delivery: Delivery) -> None:
-        """The receiver of the past: one event in eight it never took."""
+        """The receiver of the past: it never accepted one event in eight."""
         lost = int(delivery.event_id) % 8 == 0
         timed_out = int(delivery.event_id) % 16 == 0
         code = (TIMEOUT if timed_out else BAD_STATUS) if lost else None
@@ -91,7 +91,7 @@ class _Past:
         self.wait(hours=4)
 
     def end(self) -> None:
-        """Replace the webhook of the past by some that are sent nothing."""
+        """Replace the webhook of the past by webhooks that receive nothing."""
         self._bank.events.unregister(self._webhook_id)
         for number in range(1, LISTED_COUNT + 1):
             url = f"https://populated.invalid/webhook-{number}"

@@ -1,6 +1,6 @@
 """The double-entry ledger inside the emulator: every centavo comes from somewhere and goes somewhere.
 
-It is asserted after every operation, so that a mistake in the books ends the run at once instead of showing
+It is asserted after every operation, so that a mistake in the books ends the run immediately instead of showing
 up as a strange balance later. It knows accounts and amounts, not invoices or transfers.
 """
 

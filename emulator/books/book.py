@@ -1,6 +1,6 @@
 """What invoices, transfers and deposits have in common: rows, a log of every change, and reversals.
 
-A book keeps state and money and is told `now`; when something happens is decided in `behaviour`.
+A book keeps state and money and takes `now`; when something happens is decided in `behaviour`.
 """
 
 from __future__ import annotations

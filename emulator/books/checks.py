@@ -20,7 +20,7 @@ MOST_ELEMENTS = 100
 # Guess: what is "absurdly large" (the official tests expect invalidAmount for such a value): a trillion
 # reais.
 MOST_CENTAVOS = 100_000_000_000_000
-# Guess: nobody documented how long texts may be; this only keeps nonsense out.
+# Guess: no document says how long texts may be; this only keeps nonsense out.
 MOST_CHARACTERS = 1_000
 # Guess: an instant that has only just passed on its way here is not "in the past" (SDKs cut fractions of
 # seconds).
@@ -54,7 +54,7 @@ def each(elements: Any, plural: str, check: Callable[[dict[str, Any]], Checked])
     if not isinstance(elements, list) or not elements:
         raise Refusal.of("invalidJson", f"The body must hold a list of {plural}")
     if len(elements) > MOST_ELEMENTS:
-        raise Refusal.of("invalidJson", f"At most {MOST_ELEMENTS} {plural} can be sent at once")
+        raise Refusal.of("invalidJson", f"At most {MOST_ELEMENTS} {plural} can be sent in one call")
     good: list[Checked] = []
     errors: list[tuple[str, str]] = []
     for element in elements:
@@ -144,7 +144,7 @@ def webhook(body: dict[str, Any]) -> dict[str, Any]:
     keys(body, "webhook", {"url", "subscriptions"}, ("url", "subscriptions"))
     url, subscriptions = body["url"], body["subscriptions"]
     # Documented: the bank wants HTTPS with a trusted certificate. This bank runs on a laptop, so plain http
-    # is taken.
+    # is accepted.
     if (
         not isinstance(url, str)
         or not re.fullmatch(r"https?://[^\s/?#@]+([/?][^\s#]*)?", url)
@@ -257,7 +257,7 @@ def due(value: Any, client_now: datetime) -> str:
 
 
 def scheduled(value: Any, client_now: datetime) -> str:
-    """When a transfer is to be processed."""
+    """When a transfer will be processed."""
     return moment(value, "scheduled", client_now)
 
 
@@ -377,7 +377,7 @@ def splits(value: Any, amount_centavos: Any) -> list[dict[str, Any]]:
 
 
 def _given(element: dict[str, Any], key: str, default: Any) -> Any:
-    # Read: SDKs drop what is null, so a null that arrives is taken for the default too.
+    # Read: SDKs drop null values, so a null that arrives means the default too.
     value = element.get(key)
     return default if value is None else value
 

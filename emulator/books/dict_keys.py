@@ -1,6 +1,6 @@
-"""Pix keys: the workspace's own, and believable answers for everyone else's.
+"""Pix keys: the workspace's own, and believable answers for all others.
 
-The central bank's directory is not here: any well-formed key of a stranger resolves to an invented person or
+The central bank's directory is not here: any other well-formed key resolves to an invented person or
 company, the same one each time. It never says that a real key exists.
 """
 
@@ -56,10 +56,10 @@ class DictKeys:
         if own is not None:
             return own
         kind = _kind_of(key)
-        # Observed in the official tests: the code, for "0". Guess: an e-mail with "unknown" in it belongs to
-        # nobody, so that a client can see that case too.
+        # Observed in the official tests: the code, for "0". Guess: an e-mail with "unknown" in it has no
+        # owner, so that a client can see that case too.
         if kind is None or "unknown" in key:
-            raise Refusal.of("invalidPixKey", f"{key[:100]} is not a Pix key that anybody has")
+            raise Refusal.of("invalidPixKey", f"{key[:100]} is not a registered Pix key")
         return self._stranger(key, kind)
 
     def _stranger(self, key: str, kind: str) -> Row:

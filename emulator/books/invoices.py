@@ -1,7 +1,7 @@
 """The book of invoices: what each one is, was paid, and became, with a log of every change.
 
 It keeps the bank's rules of state and money. When things happen is decided elsewhere (`life`, the management
-face); this file is told `now` and does as asked or refuses.
+API); this file takes `now` and does as asked or refuses.
 """
 
 from __future__ import annotations

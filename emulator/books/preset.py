@@ -14,7 +14,7 @@ Range = tuple[float, float]
 
 @dataclass
 class Preset:
-    """What the bank does by itself; times in emulated seconds, as (shortest, longest)."""
+    """How the bank behaves; times in emulated seconds, as (shortest, longest)."""
 
     paying: bool = True
     # Observed: 66/78 (RG), 54/69 (GC), 7/8 (GE), 28/28 (BP) of the sandbox's invoices were paid.

@@ -1,6 +1,6 @@
-"""The bank's way of saying no: a list of (code, message) that the protocol face turns into a 400.
+"""A refusal of the bank: a list of (code, message) that the /v2 API turns into a 400.
 
-It carries words only; it knows neither HTTP nor which call was refused.
+It carries texts only; it knows neither HTTP nor which call was refused.
 """
 
 from __future__ import annotations

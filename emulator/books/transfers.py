@@ -1,7 +1,7 @@
-"""The book of transfers: accepted at once, judged later.
+"""The book of transfers: accepted immediately, judged later.
 
 As at the bank, the answer to a creation says nothing about duplicates or balance: those end in a `failed`
-log. This file keeps the rules of state and money and is told `now`; when a transfer is processed is decided
+log. This file keeps the rules of state and money and takes `now`; when a transfer is processed is decided
 by `life`.
 """
 

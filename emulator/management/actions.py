@@ -1,6 +1,6 @@
-"""What a person does to one invoice, transfer or event: pay it, expire it, fail it, send it again, lose it.
+"""What a person does to one invoice, transfer or event: pay, expire, fail, send again, drop.
 
-Only for the management face: nothing here is a call of the bank's own protocol. It keeps no rules: it brings
+Only for the management API: nothing here is a call of the bank's own protocol. It keeps no rules: it brings
 forward what the bank would do later, or asks the books, and they refuse what makes no sense.
 """
 
@@ -31,7 +31,7 @@ def underpay(bank: Bank, invoice_id: str, now: datetime, amount_centavos: int | 
 
 
 def credit(bank: Bank, invoice_id: str, now: datetime) -> Row:
-    """The money arrives at once; an invoice that is not paid is paid first."""
+    """The money arrives now; an invoice that is not paid is paid first."""
     row = bank.invoices.get(invoice_id)
     if row["status"] in ("created", "overdue"):
         bank.invoices.pay(invoice_id, now)
@@ -41,7 +41,7 @@ def credit(bank: Bank, invoice_id: str, now: datetime) -> Row:
 
 
 def overdue(bank: Bank, invoice_id: str, now: datetime) -> Row:
-    """Its due passes, as if time had."""
+    """The due date passes, as if time had."""
     row = bank.invoices.get(invoice_id)
     if row["status"] != "created":
         raise Refusal.of("invalidOperation", f"Invoice {invoice_id} is {row['status']}, not created")
@@ -51,7 +51,7 @@ def overdue(bank: Bank, invoice_id: str, now: datetime) -> Row:
 
 
 def expire(bank: Bank, invoice_id: str, now: datetime) -> Row:
-    """Its due and its expiration pass, as if time had."""
+    """The due date and the expiration pass, as if time had."""
     row = bank.invoices.get(invoice_id)
     if row["status"] == "created":
         overdue(bank, invoice_id, now)
@@ -103,13 +103,13 @@ def cancel_transfer(bank: Bank, transfer_id: str, now: datetime) -> Row:
 
 
 def finish_reversal(bank: Bank, invoice_id: str, now: datetime) -> None:
-    """Take every step of a reversal at once."""
+    """Take every step of a reversal now."""
     while _do_now(bank, "invoice.reversal", invoice_id, now):
         pass
 
 
 def announce(bank: Bank, entity_id: str, now: datetime) -> int:
-    """Send at once the events that are still to come of an invoice, a transfer or a deposit, oldest first."""
+    """Send now the planned events of an invoice, a transfer or a deposit, oldest first; returns how many."""
     # A log's place in its book says which came first; several may bear the same instant.
     taken = bank.agenda.take(
         lambda name, args: name == "event.emit" and args[1].get(args[0], {}).get("id") == entity_id
@@ -125,14 +125,14 @@ def announce(bank: Bank, entity_id: str, now: datetime) -> int:
     return len(taken)
 
 
-def drop(bank: Bank, event_id: str) -> int:
-    """Lose an event: what is still to be posted of it never is. Returns how many posts that were."""
+def drop(bank: Bank, event_id: str, now: datetime) -> int:
+    """Drop the deliveries of an event that are still planned; returns how many."""
     bank.events.event(event_id)
     return len(bank.agenda.take(lambda name, args: name == "event.deliver" and args[0] == event_id))
 
 
 def delay(bank: Bank, event_id: str, now: datetime, seconds: float) -> int:
-    """Hold back what is still to be posted of an event, until `seconds` from now."""
+    """Hold back the planned deliveries of an event until `seconds` from now; returns how many."""
     bank.events.event(event_id)
     taken = bank.agenda.take(lambda name, args: name == "event.deliver" and args[0] == event_id)
     for name, args in taken:
@@ -157,13 +157,13 @@ def delivery(
 
 
 def newest(table: Table, count: int) -> list[Row]:
-    """The rows of a table that came last, the last first."""
+    """The newest rows of a table, newest first."""
     rows, _ = table.page(limit=count)
     return rows
 
 
 def _do_now(bank: Bank, name: str, entity_id: str, now: datetime) -> bool:
-    """Do now what the agenda holds under this name for this entity; whether there was anything."""
+    """Do now what is planned under this name for this entity; returns whether anything was."""
     taken = bank.agenda.take(lambda each, args: each == name and args[:1] == (entity_id,))
     for each, args in taken[:1]:
         bank.agenda.push(now, each, *args)

@@ -1,4 +1,4 @@
-"""Reads the bodies of the management face and the values of command lines, one kind of argument a function.
+"""Reads the bodies of the management API and the values of command lines, one kind of argument a function.
 
 What is wrong is a ValueError, whose text is the answer.
 """

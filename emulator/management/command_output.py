@@ -1,4 +1,4 @@
-"""What the commands print: an answer of the management face as a few lines for people."""
+"""What the commands print: an answer of the management API as a few lines for people."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from emulator.management.sentences import money, sentence
 
 
 def story(answer: dict[str, Any]) -> str:
-    """How a story ended, and who was told."""
+    """How a story ended, and how many events it sent."""
     count = answer["deliveries"]
-    told = f"{count} event{'' if count == 1 else 's'} sent" if count else "no webhook wants to know"
+    sent = f"{count} event{'' if count == 1 else 's'} sent" if count else "no webhook is subscribed"
     entity = {key: value for key, value in answer.items() if key not in ("deliveries", "story")}
-    return f"{answer['story']}: {sentence(entity)}; {told}"
+    return f"{answer['story']}: {sentence(entity)}; {sent}"
 
 
 def faults(answer: dict[str, Any]) -> str:

@@ -1,6 +1,6 @@
 """The small commands: `python -m emulator pay INVOICE` and the like, for an emulator that is running.
 
-Each is one call of the management face and one sentence, or `--json` for all of the answer. Exit status 0 when
+Each is one call of the management API and one sentence, or `--json` for all of the answer. Exit status 0 when
 it was done, 1 when the emulator refused, 2 when the command is wrong or no emulator answers.
 """
 
@@ -24,6 +24,8 @@ DONE, REFUSED, WRONG = 0, 1, 2
 
 Act = Callable[[Remote, argparse.Namespace], dict[str, Any]]
 Show = Callable[[dict[str, Any]], str]
+# The names and options of one `add_argument`.
+Argument = tuple[tuple[str, ...], dict[str, Any]]
 
 _UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86_400}
 
@@ -53,7 +55,7 @@ def main(arguments: list[str]) -> int:
     try:
         print(json.dumps(answer, indent=2, ensure_ascii=False) if options.json else show(answer), flush=True)
     except BrokenPipeError:
-        # Whoever reads has read enough, as `head` does; what is left in the buffer goes nowhere.
+        # The reader has read enough, as `head` does; the rest of the buffer goes nowhere.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return DONE
 
@@ -67,12 +69,13 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m emulator", allow_abbrev=False)
     known = f"commands are {', '.join(_COMMANDS)}"
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    for name, (words, describe, act, show) in _COMMANDS.items():
+    for name, (words, arguments, act, show) in _COMMANDS.items():
         command = commands.add_parser(name, help=words, description=f"{words[0].upper()}{words[1:]}.")
         command.error = lambda message, name=name: _stop(  # type: ignore[method-assign, misc]
             f"{message}; see python -m emulator {name} --help"
         )
-        describe(command.add_argument)
+        for names, given in arguments:
+            command.add_argument(*names, **given)
         command.add_argument("--url", help="the emulator's address (default: from <data>/app.env)")
         command.add_argument("--data", type=Path, default=Path("data/emulator"), help="its data folder")
         command.add_argument("--json", action="store_true", help="print the whole answer")
@@ -84,130 +87,8 @@ def _parser() -> argparse.ArgumentParser:
 # --- what commands take -------------------------------------------------------------------------------------
 
 
-def _nothing(add: Any) -> None:
-    pass
-
-
-def _one(metavar: str, words: str) -> Callable[[Any], None]:
-    def describe(add: Any) -> None:
-        add("id", metavar=metavar, help=words)
-
-    return describe
-
-
-_INVOICE = "id of an invoice, or `last` for the newest"
-_TRANSFER = "id of a transfer, or `last` for the newest"
-_EVENT = "id of an event, or `last` for the newest"
-
-
-def _payment(add: Any) -> None:
-    add("id", metavar="INVOICE", help=_INVOICE)
-    add("--amount", type=_whole, metavar="CENTAVOS", help="what is paid instead of what is asked")
-
-
-def _reversal(add: Any) -> None:
-    add("id", metavar="INVOICE", help=_INVOICE)
-    add(
-        "--amount",
-        type=_whole,
-        default=0,
-        metavar="CENTAVOS",
-        help="what remains of it (default 0: all goes back)",
-    )
-
-
-def _failure(add: Any) -> None:
-    add("id", metavar="TRANSFER", help=_TRANSFER)
-    add("--reason", default="Failed by hand", help="what its log says")
-
-
-def _deposit(add: Any) -> None:
-    add("--amount", type=_whole, default=10_000, metavar="CENTAVOS", help="how much (default 10000)")
-    add("--name", default="Sample Payer", help="who sends it")
-
-
-def _story(add: Any) -> None:
-    add("name", metavar="STORY", help="such as invoice.credited, transfer.failed, deposit.credited")
-    add("--amount", type=_whole, default=10_000, metavar="CENTAVOS", help="default 10000")
-
-
-def _fault(add: Any) -> None:
-    add("name", metavar="NAME", help="a fault, a scenario or a pack: see `python -m emulator faults`")
-    add("--times", type=_whole, help="how often it strikes (default: until cleared)")
-    add("--rate", type=float, help="its chance, 0 to 1 (default 1)")
-    add("--route", help='"POST transfer", "GET *", "invoice credited" ... (default all)')
-    add("--only", metavar="ID", help="one invoice, transfer or event")
-    add("--at-least", type=_whole, metavar="CENTAVOS", dest="at_least_centavos", help="amounts from this on")
-    add("--at-most", type=_whole, metavar="CENTAVOS", dest="at_most_centavos", help="amounts up to this")
-    add("--ends-in", type=_whole, metavar="NN", help="amounts whose last two digits are these")
-    add("--seconds", type=_duration, help="how long, where it takes time")
-    add("--count", type=_whole, help="how many copies of a delivery")
-    add("--percent", type=_whole, help="share that an underpaying payer pays")
-    add("--retry-after", type=_whole, metavar="SECONDS", help="what a 429 says")
-    add("--reason", help="what a failed transfer's log says")
-    accepted = "whether the request takes effect although its answer goes wrong"
-    add("--accepted", choices=("true", "false"), help=accepted)
-
-
-def _clearing(add: Any) -> None:
-    add("name", nargs="?", metavar="NAME", help="a fault's name or number (default: all)")
-
-
-def _clock(add: Any) -> None:
-    add("--speed", type=float, help="emulated seconds per real second")
-    add("--pause", action="store_true", help="stand still")
-    add("--resume", action="store_true", help="go on")
-    add("--advance", type=_duration, metavar="TIME", help="jump ahead: 90, 15m, 2h, 1d")
-    add("--to", metavar="TIME", help="jump to 2026-03-02T15:00:00+00:00")
-    add(
-        "--step",
-        type=_whole,
-        nargs="?",
-        const=1,
-        metavar="N",
-        help="do the next N things that are planned (1)",
-    )
-
-
-def _list(add: Any) -> None:
-    add("--last", type=_whole, default=20, metavar="N", help="how many (default 20)")
-    add("--where", action="append", default=[], metavar="FIELD=VALUE", help="filter, may have * in it")
-    add("--clear", action="store_true", help="forget them instead")
-
-
-def _redelivery(add: Any) -> None:
-    add("id", metavar="EVENT", help=_EVENT)
-    add("--count", type=_whole, default=1, help="how many copies (default 1)")
-    add("--after", type=_duration, default=0, metavar="TIME", help="emulated time to wait")
-    add("--forged", action="store_true", help="signed by a stranger")
-
-
-def _sending(add: Any) -> None:
-    add("id", metavar="EVENT", help=_EVENT)
-    add("--to", metavar="URL", help="any address (default: the newest webhook that wants it)")
-    add("--forged", action="store_true", help="signed by a stranger")
-
-
-def _delaying(add: Any) -> None:
-    add("id", metavar="EVENT", help=_EVENT)
-    add("seconds", type=_duration, metavar="TIME", help="90, 15m, 2h")
-
-
-def _settings(add: Any) -> None:
-    add("changes", nargs="*", metavar="NAME=VALUE", help="such as paid_share=0.5 or pay_delay_seconds=1:5")
-
-
-def _project(add: Any) -> None:
-    add("id", nargs="?", metavar="PROJECT", help="an existing project to change (default: make a new one)")
-    add("--name", help="what to call it")
-    add("--allow", action="append", metavar="IP", help="address or network that may call; may be repeated")
-    add("--allow-any", action="store_true", help="any address may call")
-    add("--limit", type=_whole, metavar="N", help="calls in a minute, 0 for any")
-    add("--new-key", action="store_true", help="make a new key; the old one is refused")
-
-
-def _file(add: Any) -> None:
-    add("file", type=Path, metavar="FILE")
+def _argument(*names: str, **options: Any) -> Argument:
+    return names, options
 
 
 def _whole(text: str) -> int:
@@ -221,6 +102,60 @@ def _duration(text: str) -> float:
     if found is None:
         raise argparse.ArgumentTypeError(f"{text!r} is not a time such as 90, 15m, 2h or 1d")
     return float(found[1]) * _UNITS[found[2]]
+
+
+def _centavos(words: str, **options: Any) -> Argument:
+    return _argument("--amount", type=_whole, metavar="CENTAVOS", help=words, **options)
+
+
+_INVOICE = _argument("id", metavar="INVOICE", help="id of an invoice, or `last` for the newest")
+_TRANSFER = _argument("id", metavar="TRANSFER", help="id of a transfer, or `last` for the newest")
+_EVENT = _argument("id", metavar="EVENT", help="id of an event, or `last` for the newest")
+_FORGED = _argument("--forged", action="store_true", help="signed with a wrong key")
+_FILE = _argument("file", type=Path, metavar="FILE")
+_FAULT = [
+    _argument("name", metavar="NAME", help="a fault, a scenario or a pack: see `python -m emulator faults`"),
+    _argument("--times", type=_whole, help="how often it strikes (default: until cleared)"),
+    _argument("--rate", type=float, help="its chance, 0 to 1 (default 1)"),
+    _argument("--route", help='"POST transfer", "GET *", "invoice credited" ... (default all)'),
+    _argument("--only", metavar="ID", help="one invoice, transfer or event"),
+    _argument("--at-least", type=_whole, metavar="CENTAVOS", dest="at_least_centavos", help="amounts from this on"),
+    _argument("--at-most", type=_whole, metavar="CENTAVOS", dest="at_most_centavos", help="amounts up to this"),
+    _argument("--ends-in", type=_whole, metavar="NN", help="amounts whose last two digits are these"),
+    _argument("--seconds", type=_duration, help="how long, where it takes time"),
+    _argument("--count", type=_whole, help="how many copies of a delivery"),
+    _argument("--percent", type=_whole, help="share that an underpaying payer pays"),
+    _argument("--retry-after", type=_whole, metavar="SECONDS", help="what a 429 says"),
+    _argument("--reason", help="what a failed transfer's log says"),
+    _argument("--accepted", choices=("true", "false"), help="whether the request takes effect all the same"),
+]  # fmt: skip
+_CLOCK = [
+    _argument("--speed", type=float, help="emulated seconds per real second"),
+    _argument("--pause", action="store_true", help="stand still"),
+    _argument("--resume", action="store_true", help="go on"),
+    _argument("--advance", type=_duration, metavar="TIME", help="jump ahead: 90, 15m, 2h, 1d"),
+    _argument("--to", metavar="TIME", help="jump to 2026-03-02T15:00:00+00:00"),
+    _argument(
+        "--step", type=_whole, nargs="?", const=1, metavar="N", help="do the next N planned things (1)"
+    ),
+]
+_HISTORY = [
+    _argument("--last", type=_whole, default=20, metavar="N", help="how many (default 20)"),
+    _argument("--where", action="append", default=[], metavar="FIELD=VALUE", help="filter, may have * in it"),
+    _argument("--clear", action="store_true", help="forget them instead"),
+]
+_PROJECT = [
+    _argument(
+        "id", nargs="?", metavar="PROJECT", help="an existing project to change (default: make a new one)"
+    ),
+    _argument("--name", help="what to call it"),
+    _argument(
+        "--allow", action="append", metavar="IP", help="address or network that may call; may be repeated"
+    ),
+    _argument("--allow-any", action="store_true", help="any address may call"),
+    _argument("--limit", type=_whole, metavar="N", help="calls in a minute, 0 for any"),
+    _argument("--new-key", action="store_true", help="make a new key; the old one is refused"),
+]
 
 
 # --- what commands do ---------------------------------------------------------------------------------------
@@ -249,14 +184,12 @@ def _cancel(remote: Remote, options: argparse.Namespace) -> dict[str, Any]:
     return remote.call("POST", f"transfers/{options.id}/cancel")
 
 
-_FAULT_OPTIONS = (
-    "name", "times", "rate", "route", "only", "at_least_centavos", "at_most_centavos", "ends_in", "seconds",
-    "count", "percent", "retry_after", "reason",
-)  # fmt: skip
-
-
 def _add_fault(remote: Remote, options: argparse.Namespace) -> dict[str, Any]:
-    body = {name: value for name in _FAULT_OPTIONS if (value := getattr(options, name)) is not None}
+    names = (
+        "name",
+        *(given.get("dest", name[0].lstrip("-").replace("-", "_")) for name, given in _FAULT[1:-1]),
+    )
+    body = {name: value for name in names if (value := getattr(options, name)) is not None}
     if options.accepted is not None:
         body["accepted"] = options.accepted == "true"
     return remote.call("POST", "faults", body)
@@ -331,43 +264,83 @@ def _load(remote: Remote, options: argparse.Namespace) -> dict[str, Any]:
     return {"loaded": str(options.file), **remote.call("PUT", "state", found)}
 
 
-_Command = tuple[str, Callable[[Any], None], Act, Show]
-
-_COMMANDS: dict[str, _Command] = {
-    "pay": ("a payer pays an invoice", _payment, _post("invoices/{id}/pay", "amount"), sentence),
-    "underpay": ("a payer pays less than is asked", _payment, _post("invoices/{id}/underpay", "amount"), sentence),
-    "credit": (
-        "an invoice's money arrives now", _one("INVOICE", _INVOICE), _post("invoices/{id}/credit"), sentence,
+_COMMANDS: dict[str, tuple[str, list[Argument], Act, Show]] = {
+    "pay": (
+        "a payer pays an invoice", [_INVOICE, _centavos("what is paid instead of what is asked")],
+        _post("invoices/{id}/pay", "amount"), sentence,
     ),
-    "overdue": ("an invoice's due passes", _one("INVOICE", _INVOICE), _post("invoices/{id}/overdue"), sentence),
-    "expire": ("an invoice expires", _one("INVOICE", _INVOICE), _post("invoices/{id}/expire"), sentence),
-    "reverse": ("a payer gets money back", _reversal, _post("invoices/{id}/reverse", "amount"), sentence),
-    "cancel": ("cancel an invoice or a scheduled transfer", _one("ID", "invoice or transfer"), _cancel, sentence),
-    "settle": ("a transfer arrives now", _one("TRANSFER", _TRANSFER), _post("transfers/{id}/settle"), sentence),
-    "fail": ("a transfer fails", _failure, _post("transfers/{id}/fail", "reason"), sentence),
-    "deposit": ("somebody sends money", _deposit, _post("deposits", "amount", "name"), sentence),
+    "underpay": (
+        "a payer pays less than is asked", [_INVOICE, _centavos("what is paid (default: half)")],
+        _post("invoices/{id}/underpay", "amount"), sentence,
+    ),
+    "credit": ("an invoice's money arrives now", [_INVOICE], _post("invoices/{id}/credit"), sentence),
+    "overdue": ("an invoice's due date passes", [_INVOICE], _post("invoices/{id}/overdue"), sentence),
+    "expire": ("an invoice expires", [_INVOICE], _post("invoices/{id}/expire"), sentence),
+    "reverse": (
+        "a payer gets money back", [_INVOICE, _centavos("what remains of it (default 0: all goes back)", default=0)],
+        _post("invoices/{id}/reverse", "amount"), sentence,
+    ),
+    "cancel": (
+        "cancel an invoice or a created transfer", [_argument("id", metavar="ID", help="invoice or transfer")],
+        _cancel, sentence,
+    ),
+    "settle": ("a transfer arrives now", [_TRANSFER], _post("transfers/{id}/settle"), sentence),
+    "fail": (
+        "a transfer fails", [_TRANSFER, _argument("--reason", default="Failed by hand", help="what its log says")],
+        _post("transfers/{id}/fail", "reason"), sentence,
+    ),
+    "deposit": (
+        "a payer sends money without an invoice",
+        [_centavos("how much (default 10000)", default=10_000),
+         _argument("--name", default="Sample Payer", help="who sends it")],
+        _post("deposits", "amount", "name"), sentence,
+    ),
     "trigger": (
-        "a whole story, such as invoice.credited", _story, _post("trigger", "name", "amount"), command_output.story,
+        "a whole story, such as invoice.credited",
+        [_argument("name", metavar="STORY", help="such as invoice.credited, transfer.failed, deposit.credited"),
+         _centavos("default 10000", default=10_000)],
+        _post("trigger", "name", "amount"), command_output.story,
     ),
-    "fault": ("switch a misbehaviour on", _fault, _add_fault, sentence),
-    "faults": ("which misbehaviours are on, and which there are", _nothing, _get("faults"), command_output.faults),
-    "clear": ("switch misbehaviours off", _clearing, _clear, sentence),
-    "clock": ("show, speed up, pause, step or jump the clock", _clock, _change_clock, sentence),
-    "statement": ("where every centavo is", _nothing, _get("statement"), command_output.statement),
-    "requests": ("what was asked of the bank", _list, _history("requests"), command_output.requests),
-    "deliveries": ("what the bank posted to webhooks", _list, _history("deliveries"), command_output.deliveries),
-    "redeliver": ("post an event again to all webhooks", _redelivery, _redeliver, sentence),
-    "send": ("post an event to one address and see the answer", _sending, _send, sentence),
-    "drop": ("lose what is still to be posted of an event", _one("EVENT", _EVENT), _post("events/{id}/drop"), sentence),
-    "delay": ("hold back an event", _delaying, _post("events/{id}/delay", "seconds"), sentence),
-    "settings": ("show or change the bank's habits", _settings, _change_settings, command_output.settings),
+    "fault": ("switch a misbehaviour on", _FAULT, _add_fault, sentence),
+    "faults": ("which misbehaviours are on, and which there are", [], _get("faults"), command_output.faults),
+    "clear": (
+        "switch misbehaviours off",
+        [_argument("name", nargs="?", metavar="NAME", help="a fault's name or number (default: all)")],
+        _clear, sentence,
+    ),
+    "clock": ("show, speed up, pause, step or jump the clock", _CLOCK, _change_clock, sentence),
+    "statement": ("where every centavo is", [], _get("statement"), command_output.statement),
+    "requests": ("which requests the bank received", _HISTORY, _history("requests"), command_output.requests),
+    "deliveries": ("which events it posted to webhooks", _HISTORY, _history("deliveries"), command_output.deliveries),
+    "redeliver": (
+        "post an event again to all webhooks",
+        [_EVENT, _argument("--count", type=_whole, default=1, help="how many copies (default 1)"),
+         _argument("--after", type=_duration, default=0, metavar="TIME", help="emulated time to wait"), _FORGED],
+        _redeliver, sentence,
+    ),
+    "send": (
+        "post an event to one address and see the answer",
+        [_EVENT, _argument("--to", metavar="URL", help="any address (default: the newest webhook that wants it)"),
+         _FORGED],
+        _send, sentence,
+    ),
+    "drop": ("never make the posts of an event that are planned", [_EVENT], _post("events/{id}/drop"), sentence),
+    "delay": (
+        "hold back an event", [_EVENT, _argument("seconds", type=_duration, metavar="TIME", help="90, 15m, 2h")],
+        _post("events/{id}/delay", "seconds"), sentence,
+    ),
+    "settings": (
+        "show or change how the bank behaves",
+        [_argument("changes", nargs="*", metavar="NAME=VALUE", help="such as paid_share=0.5 or pay_delay_seconds=1:5")],
+        _change_settings, command_output.settings,
+    ),
     "preset": (
-        "change all habits: sandbox, instant, hostile",
-        lambda add: add("name", metavar="NAME"), _post("preset", "name"), command_output.settings,
+        "change all settings: sandbox, instant, hostile", [_argument("name", metavar="NAME")],
+        _post("preset", "name"), command_output.settings,
     ),
-    "projects": ("who may call, from where and how often", _nothing, _get("projects"), command_output.projects),
-    "project": ("make or change a project", _project, _change_project, command_output.project),
-    "rotate": ("the bank signs with a new key", _nothing, _post("key/rotate"), sentence),
-    "save": ("write the whole state to a file", _file, _save, lambda answer: f"saved to {answer['saved']}"),
-    "load": ("go back to a saved state", _file, _load, lambda answer: f"loaded; {sentence(answer)}"),
+    "projects": ("who may call, from where and how often", [], _get("projects"), command_output.projects),
+    "project": ("make or change a project", _PROJECT, _change_project, command_output.project),
+    "rotate": ("the bank signs with a new key", [], _post("key/rotate"), sentence),
+    "save": ("write the whole state to a file", [_FILE], _save, lambda answer: f"saved to {answer['saved']}"),
+    "load": ("return to a saved state", [_FILE], _load, lambda answer: f"loaded; {sentence(answer)}"),
 }  # fmt: skip

@@ -1,7 +1,7 @@
-"""How a call of the management face comes in and goes out: JSON, or a form of the page.
+"""How a call of the management API comes in and goes out: JSON, or a form of the page.
 
-A call is told its request and its body, and answers with a dict. What is wrong is a 400 with the reason;
-pages of other sites are turned away. What a call means is the business of `routes`.
+A handler takes the request and its body and returns a dict. A wrong argument gets 400 with the reason; requests
+that pages of other sites make get 403. `routes` says what each call means.
 """
 
 from __future__ import annotations
@@ -32,39 +32,39 @@ Endpoint = Callable[[Request], Awaitable[Response]]
 
 
 class NotReady(Exception):
-    """Why the bank is not ready; the text is for the answer, which is 503."""
+    """Why the bank is not ready; the answer is 503 with this text."""
 
 
-class Face:
-    """Makes endpoints of calls."""
+class Endpoints:
+    """Makes Starlette endpoints of handlers."""
 
     def __init__(self, bank: Bank, clock: Clock, notes: Notes) -> None:
         self._bank = bank
         self._clock = clock
         self._notes = notes
 
-    def endpoint(self, act: Callable[[Request, Body], Any]) -> Endpoint:
-        """The endpoint of one call, which may be a coroutine."""
+    def endpoint(self, handler: Callable[[Request, Body], Any]) -> Endpoint:
+        """The endpoint of one handler, which may be a coroutine."""
 
         async def endpoint(request: Request) -> Response:
             is_form = False
             status, back = 200, ""
             try:
-                _turn_away_strangers(request)
+                _refuse_other_sites(request)
                 raw = await request.body()
                 is_form = _is_form(request, raw)
                 body = _body(raw, is_form)
                 back = str(body.pop("back", "")) if is_form else ""
                 self._bank.step(self._clock.now())
-                answer = act(request, body)
+                answer = handler(request, body)
                 if inspect.isawaitable(answer):
                     answer = await answer
-                # What is due at once is done at once, so that the next call sees it.
+                # Entries that this made due now is done now, so that the next call sees it.
                 self._bank.step(self._clock.now())
             except Refusal as refusal:
                 status, answer = 400, refusal.to_json()
-            except _Stranger as stranger:
-                return _json(Refusal.of("forbidden", str(stranger)).to_json(), 403)
+            except _OtherSite as refused:
+                return _json(Refusal.of("forbidden", str(refused)).to_json(), 403)
             except NotReady as reason:
                 return _json({"status": str(reason)}, 503)
             except (ValueError, RecursionError) as error:
@@ -75,28 +75,28 @@ class Face:
             if not is_form:
                 return _json(answer, status)
             self._notes.add(self._clock.now(), sentence(answer), is_good=status == 200)
-            # Only a place on the page, whatever the form says.
+            # `back` leads to a section of the page and nowhere else.
             place = back if re.fullmatch(r"[a-z]{1,20}", back) else ""
             return RedirectResponse(f"/emulator/#{place}", 303)
 
         return endpoint
 
 
-class _Stranger(Exception):
-    """A page of another site that makes a browser call."""
+class _OtherSite(Exception):
+    """A browser sends this for a page of another site."""
 
 
-def _turn_away_strangers(request: Request) -> None:
-    """Refuse what a browser was made to send by another site; programs send no Origin."""
+def _refuse_other_sites(request: Request) -> None:
+    """Refuse a request that another site made a browser send; programs send no Origin."""
     origin = request.headers.get("origin")
     if origin is not None and urlsplit(origin).netloc != request.headers.get("host"):
-        raise _Stranger(f"the management face does not answer pages of {origin[:200]}")
+        raise _OtherSite(f"the management API does not answer pages of {origin[:200]}")
     if request.method != "GET" and request.headers.get("sec-fetch-site") in ("cross-site", "same-site"):
-        raise _Stranger("the management face does not answer pages of other sites")
+        raise _OtherSite("the management API does not answer pages of other sites")
 
 
 def _is_form(request: Request, raw: bytes) -> bool:
-    """Whether a page's form was sent; curl says so of everything, JSON too."""
+    """Whether a form of the page was sent; curl gives this content type to JSON too."""
     is_said = request.headers.get("content-type", "").startswith("application/x-www-form-urlencoded")
     return is_said and not raw.lstrip().startswith(b"{")
 

@@ -1,4 +1,4 @@
-"""Finds a running emulator and calls its management face.
+"""Finds a running emulator and calls its management API.
 
 It speaks to nothing that does not mark its answers as an emulator's, and to no proxy.
 """
@@ -31,7 +31,7 @@ class Refused(Exception):
 
 
 class Remote:
-    """The management face of one running emulator."""
+    """The management API of one running emulator."""
 
     def __init__(self, url: str, origin: str) -> None:
         self._url = url.rstrip("/")

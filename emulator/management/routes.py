@@ -1,7 +1,7 @@
-"""The management face /emulator/...: what a bank would never let its customers do.
+"""The management API /emulator/...: what a bank would never let its customers do.
 
-For tests, demos and simulations on the same machine: unsigned, apart from /v2, money as integer centavos. It
-holds no rules of its own; everything is asked of the bank, and `endpoint` reads and writes.
+For tests, demos and simulations on the same machine: unsigned, apart from /v2, money in whole centavos. It holds no
+rules of its own; the bank decides, and `endpoint` reads requests and writes answers.
 """
 
 from __future__ import annotations
@@ -21,102 +21,77 @@ from emulator.books.table import Table
 from emulator.clock import Clock
 from emulator.management import actions, state
 from emulator.management.arguments import centavos, flag, number, only, text, whole
-from emulator.management.endpoint import Face, NotReady
+from emulator.management.endpoint import Endpoints, NotReady
 from emulator.management.sentences import Notes
-from emulator.management.statement import statement
+from emulator.management.statement import statement, transfers_by_status
 from emulator.management.timing import change_clock, show_clock
 from emulator.management.triggers import DEFAULT_CENTAVOS, TRIGGERS, trigger
-from emulator.protocol.credentials import Credentials
+from emulator.protocol.credentials import Credentials, Project
 from emulator.protocol.deliveries import Deliveries
-from emulator.protocol.endpoint import ProtocolEndpoint
 from emulator.protocol.history import History, shown
 
 REQUEST_FILTERS = ("method", "path", "status", "fault", "project")
 DELIVERY_FILTERS = (
     "event", "subscription", "type", "entity", "webhook", "url", "status", "code", "forged", "attempt",
 )  # fmt: skip
+# As many copies of an event as a receiver can be asked to take together.
+COPIES_MAX = 1_000
+# How many planned entries GET agenda shows.
+AGENDA_MAX = 1_000
 
 Body = dict[str, Any]
+Handler = Callable[[Request, Body], Any]
 
 
-class Control:
-    """The routes of the management face."""
+class ManagementApi:
+    """The routes of the management API."""
 
     def __init__(
-        self,
-        bank: Bank,
-        credentials: Credentials,
-        clock: Clock,
-        endpoint: ProtocolEndpoint,
-        posts: Deliveries,
+        self, bank: Bank, credentials: Credentials, clock: Clock, requests: History, deliveries: Deliveries
     ) -> None:
         self._bank = bank
         self._credentials = credentials
         self._clock = clock
-        self._door = endpoint
-        self._posts = posts
+        self._requests = requests
+        self._deliveries = deliveries
         self.notes = Notes()
         # Set by the application: whether the bank is being stepped.
         self.is_alive: Callable[[], bool] = lambda: False
 
     def routes(self) -> list[Route]:
         """All routes, for the application."""
-        table: list[tuple[str, str, Callable[..., Any]]] = [
+        endpoints = Endpoints(self._bank, self._clock, self.notes)
+        table = [
+            *self._general_calls(),
+            *self._money_calls(),
+            *self._fault_calls(),
+            *self._event_calls(),
+            *self._caller_calls(),
+        ]
+        return [
+            Route(f"/emulator/{path}", endpoints.endpoint(handler), methods=methods.split())
+            for methods, path, handler in table
+        ]
+
+    # --- health, clock, settings, state -------------------------------------------------------------------
+
+    def _general_calls(self) -> list[tuple[str, str, Handler]]:
+        return [
             ("GET", "health", self._health),
             ("GET", "health/live", self._health),
             ("GET", "health/ready", self._ready),
             ("GET", "activity", self._activity),
             ("GET", "agenda", self._agenda),
             ("GET", "statement", self._statement),
-            ("GET", "clock", self._show_clock),
-            ("PATCH", "clock", self._change_clock),
-            ("POST", "clock", self._change_clock),
-            ("POST", "invoices/{id}/pay", self._pay),
-            ("POST", "invoices/{id}/underpay", self._underpay),
-            ("POST", "invoices/{id}/credit", self._invoice_act(actions.credit)),
-            ("POST", "invoices/{id}/overdue", self._invoice_act(actions.overdue)),
-            ("POST", "invoices/{id}/expire", self._invoice_act(actions.expire)),
-            ("POST", "invoices/{id}/cancel", self._invoice_act(actions.cancel_invoice)),
-            ("POST", "invoices/{id}/reverse", self._reverse),
-            ("POST", "transfers/{id}/settle", self._settle),
-            ("POST", "transfers/{id}/fail", self._fail),
-            ("POST", "transfers/{id}/cancel", self._cancel_transfer),
-            ("POST", "deposits", self._deposit),
-            ("POST", "trigger", self._trigger),
-            ("POST", "webhooks", self._add_webhook),
-            ("GET", "faults", self._faults),
-            ("POST", "faults", self._add_fault),
-            ("DELETE", "faults", self._clear_faults),
-            ("POST", "faults/clear", self._clear_faults),
-            ("POST", "events/{id}/redeliver", self._redeliver),
-            ("POST", "events/{id}/send", self._send),
-            ("POST", "events/{id}/delay", self._delay),
-            ("POST", "events/{id}/drop", self._drop),
-            ("POST", "key/rotate", self._rotate),
-            ("GET", "projects", self._projects),
-            ("POST", "projects", self._add_project),
-            ("PATCH", "projects/{id}", self._change_project),
-            ("POST", "projects/{id}/key", self._replace_key),
-            ("GET", "requests", self._requests),
-            ("DELETE", "requests", self._clear_requests),
-            ("GET", "requests/{number}", self._request),
-            ("GET", "deliveries", self._deliveries),
-            ("DELETE", "deliveries", self._clear_deliveries),
-            ("GET", "deliveries/{number}", self._delivery),
-            ("GET", "settings", self._settings),
-            ("PATCH", "settings", self._change_settings),
-            ("POST", "settings", self._change_settings),
+            ("GET", "clock", lambda request, body: self._shown_clock()),
+            ("PATCH POST", "clock", self._change_clock),
+            ("GET", "settings", lambda request, body: self._shown_settings()),
+            ("PATCH POST", "settings", self._change_settings),
             ("POST", "preset", self._change_preset),
-            ("POST", "stop-paying", self._stop_paying),
+            ("POST", "stop-paying", lambda request, body: self._change_settings(request, {"paying": False})),
             ("GET", "state", self._save),
             ("PUT", "state", self._load),
         ]
-        face = Face(self._bank, self._clock, self.notes)
-        return [
-            Route(f"/emulator/{path}", face.endpoint(act), methods=[method]) for method, path, act in table
-        ]
-
-    # --- how it stands ------------------------------------------------------------------------------------
 
     def _health(self, request: Request, body: Body) -> Body:
         return {
@@ -128,105 +103,112 @@ class Control:
 
     def _ready(self, request: Request, body: Body) -> Body:
         if not self.is_alive():
-            raise NotReady("the bank's own life does not run")
+            raise NotReady("the bank is not being stepped")
         self._bank.accounts.check()
         return {"status": "ready"}
 
     def _activity(self, request: Request, body: Body) -> Body:
-        bank = self._bank
-        delivered = len(bank.events.rows) - len(bank.events.undelivered)
+        bank, events = self._bank, self._bank.events
         credits = bank.invoices.credited.values()
         return {
             "emulated_now": time_text(self._clock.now()),
             "emulated_seconds": (self._clock.now() - bank.opened_at).total_seconds(),
             "invoices": {status: count for status, count in bank.invoices.status_counts.items() if count},
             "credited": {
-                "count": len(bank.invoices.credited),
+                "count": len(credits),
                 "net_centavos": sum(credit.net_centavos for credit in credits),
             },
-            "transfers": {
-                status: {"count": count, "centavos": bank.transfers.status_centavos[status]}
-                for status, count in bank.transfers.status_counts.items()
-                if count
+            "transfers": transfers_by_status(bank),
+            "events": {
+                "delivered": len(events.rows) - len(events.undelivered),
+                "undelivered": len(events.undelivered),
             },
-            "events": {"delivered": delivered, "undelivered": len(bank.events.undelivered)},
             "deliveries": {
-                "posts": bank.events.posts,
-                "under_way": self._posts.under_way,
-                "failed_attempts": len(bank.events.attempts),
+                "posts": events.posts,
+                "under_way": self._deliveries.under_way,
+                "failed_attempts": len(events.attempts),
             },
-            "webhooks": len(bank.events.webhooks),
+            "webhooks": len(events.webhooks),
             "balance_centavos": bank.accounts.customer_centavos,
-            "requests": self._door.history.count,
+            "requests": self._requests.count,
             "faults_struck": dict(bank.faults.struck),
         }
 
     def _agenda(self, request: Request, body: Body) -> Body:
-        shown_entries = [
+        entries = [
             {"at": time_text(at), "what": name, "about": [each for each in args if isinstance(each, str)]}
-            for at, name, args in self._bank.agenda.entries(1_000)
+            for at, name, args in self._bank.agenda.entries(AGENDA_MAX)
         ]
-        return {"count": len(self._bank.agenda), "agenda": shown_entries}
+        return {"count": len(self._bank.agenda), "agenda": entries}
 
     def _statement(self, request: Request, body: Body) -> Body:
         details = request.query_params.get("details", "true").lower() != "false"
         return {"emulated_now": time_text(self._clock.now()), **statement(self._bank, details=details)}
 
-    # --- time ---------------------------------------------------------------------------------------------
-
-    def _show_clock(self, request: Request, body: Body) -> Body:
+    def _shown_clock(self) -> Body:
         return {"clock": show_clock(self._clock, self._bank)}
 
     def _change_clock(self, request: Request, body: Body) -> Body:
         change_clock(self._clock, self._bank, body)
-        return {"clock": show_clock(self._clock, self._bank)}
+        return self._shown_clock()
+
+    def _shown_settings(self) -> Body:
+        return {"settings": self._bank.preset.to_json()}
+
+    def _change_settings(self, request: Request, body: Body) -> Body:
+        self._bank.preset.change(body)
+        return self._shown_settings()
+
+    def _change_preset(self, request: Request, body: Body) -> Body:
+        only(body, "name")
+        name = text(body, "name", "")
+        self._bank.preset.change(preset.preset(name).to_json())
+        if name in PACKS:
+            self._bank.faults.add_pack(name)
+        return self._shown_settings()
+
+    def _save(self, request: Request, body: Body) -> Body:
+        return state.save(self._bank, self._clock, self._credentials, self._deliveries)
+
+    def _load(self, request: Request, body: Body) -> Body:
+        state.check(body)
+        # The outcome of a delivery from the old books must not be recorded in the new ones.
+        self._deliveries.abandon()
+        state.load(body, self._bank, self._clock, self._credentials)
+        return self._shown_clock()
 
     # --- invoices, transfers, deposits --------------------------------------------------------------------
 
-    def _pay(self, request: Request, body: Body) -> Body:
-        amount = centavos(body, at_least=1)
-        return {"invoice": actions.pay(self._bank, self._invoice_id(request), self._clock.now(), amount)}
+    def _money_calls(self) -> list[tuple[str, str, Handler]]:
+        bank = self._bank
+        invoices, transfers = ("invoice", bank.invoices.rows), ("transfer", bank.transfers.rows)
+        return [
+            ("POST", "invoices/{id}/pay", self._act(*invoices, actions.pay, _amount)),
+            ("POST", "invoices/{id}/underpay", self._act(*invoices, actions.underpay, _amount)),
+            ("POST", "invoices/{id}/credit", self._act(*invoices, actions.credit)),
+            ("POST", "invoices/{id}/overdue", self._act(*invoices, actions.overdue)),
+            ("POST", "invoices/{id}/expire", self._act(*invoices, actions.expire)),
+            ("POST", "invoices/{id}/cancel", self._act(*invoices, actions.cancel_invoice)),
+            ("POST", "invoices/{id}/reverse", self._act(*invoices, actions.reverse, _remaining)),
+            ("POST", "transfers/{id}/settle", self._act(*transfers, actions.settle)),
+            ("POST", "transfers/{id}/fail", self._act(*transfers, actions.fail, _reason)),
+            ("POST", "transfers/{id}/cancel", self._act(*transfers, actions.cancel_transfer)),
+            ("POST", "deposits", self._deposit),
+            ("POST", "trigger", self._trigger),
+        ]
 
-    def _underpay(self, request: Request, body: Body) -> Body:
-        amount = centavos(body, at_least=1)
-        return {"invoice": actions.underpay(self._bank, self._invoice_id(request), self._clock.now(), amount)}
+    def _act(
+        self, kind: str, table: Table, act: Callable[..., Any], read: Callable[[Body], Body] | None = None
+    ) -> Handler:
+        """A call that does something to the row in the path; `read` makes arguments of its body."""
 
-    def _invoice_act(self, act: Callable[..., Body]) -> Callable[[Request, Body], Body]:
-        def acting(request: Request, body: Body) -> Body:
-            only(body)
-            return {"invoice": act(self._bank, self._invoice_id(request), self._clock.now())}
+        def handler(request: Request, body: Body) -> Body:
+            if read is None:
+                only(body)
+            arguments = {} if read is None else read(body)
+            return {kind: act(self._bank, _id_of(table, request), self._clock.now(), **arguments)}
 
-        return acting
-
-    def _reverse(self, request: Request, body: Body) -> Body:
-        remaining = centavos(body, at_least=0) or 0
-        return {
-            "invoice": actions.reverse(self._bank, self._invoice_id(request), self._clock.now(), remaining)
-        }
-
-    def _settle(self, request: Request, body: Body) -> Body:
-        only(body)
-        return {"transfer": actions.settle(self._bank, self._transfer_id(request), self._clock.now())}
-
-    def _fail(self, request: Request, body: Body) -> Body:
-        only(body, "reason")
-        reason = text(body, "reason", "Failed by the management face")
-        return {"transfer": actions.fail(self._bank, self._transfer_id(request), self._clock.now(), reason)}
-
-    def _cancel_transfer(self, request: Request, body: Body) -> Body:
-        only(body)
-        return {
-            "transfer": actions.cancel_transfer(self._bank, self._transfer_id(request), self._clock.now())
-        }
-
-    def _invoice_id(self, request: Request) -> str:
-        return _id_of(self._bank.invoices.rows, request)
-
-    def _transfer_id(self, request: Request) -> str:
-        return _id_of(self._bank.transfers.rows, request)
-
-    def _event_id(self, request: Request) -> str:
-        return _id_of(self._bank.events.rows, request)
+        return handler
 
     def _deposit(self, request: Request, body: Body) -> Body:
         return {"deposit": self._bank.deposits.receive(body, self._clock.now())}
@@ -236,12 +218,15 @@ class Control:
         amount = whole(body, "amount", DEFAULT_CENTAVOS, at_least=1)
         return trigger(self._bank, text(body, "name", ""), self._clock.now(), amount)
 
-    def _add_webhook(self, request: Request, body: Body) -> Body:
-        if isinstance(body.get("subscriptions"), str):
-            body = {**body, "subscriptions": body["subscriptions"].replace(" ", "").split(",")}
-        return {"webhook": self._bank.events.register(body, self._clock.now())}
-
     # --- faults -------------------------------------------------------------------------------------------
+
+    def _fault_calls(self) -> list[tuple[str, str, Handler]]:
+        return [
+            ("GET", "faults", self._faults),
+            ("POST", "faults", self._add_fault),
+            ("DELETE", "faults", self._clear_faults),
+            ("POST", "faults/clear", self._clear_faults),
+        ]
 
     def _faults(self, request: Request, body: Body) -> Body:
         faults = self._bank.faults
@@ -268,17 +253,30 @@ class Control:
             raise ValueError("id must be the number of a fault")
         return {"cleared": self._bank.faults.clear(named.get("name"), int(wanted) if wanted else None)}
 
-    # --- events -------------------------------------------------------------------------------------------
+    # --- webhooks, events, deliveries ---------------------------------------------------------------------
+
+    def _event_calls(self) -> list[tuple[str, str, Handler]]:
+        events = self._bank.events.rows
+        return [
+            ("POST", "webhooks", self._add_webhook),
+            ("POST", "events/{id}/redeliver", self._redeliver),
+            ("POST", "events/{id}/send", self._send),
+            ("POST", "events/{id}/delay", self._act("delayed", events, actions.delay, _delay)),
+            ("POST", "events/{id}/drop", self._act("dropped", events, actions.drop)),
+            *_history_calls("deliveries", "delivery", self._deliveries.history, DELIVERY_FILTERS),
+        ]
+
+    def _add_webhook(self, request: Request, body: Body) -> Body:
+        if isinstance(body.get("subscriptions"), str):
+            body = {**body, "subscriptions": body["subscriptions"].replace(" ", "").split(",")}
+        return {"webhook": self._bank.events.register(body, self._clock.now())}
 
     def _redeliver(self, request: Request, body: Body) -> Body:
         only(body, "count", "forged", "seconds")
-        event_id = self._event_id(request)
-        # No more copies than a receiver can be asked to bear at once.
-        count = whole(body, "count", 1, at_least=1, at_most=1_000)
         planned = self._bank.events.redeliver(
-            event_id,
+            _id_of(self._bank.events.rows, request),
             self._clock.now(),
-            count=count,
+            count=whole(body, "count", 1, at_least=1, at_most=COPIES_MAX),
             forged=flag(body, "forged", False),
             delay_seconds=number(body, "seconds", 0.0),
         )
@@ -291,25 +289,24 @@ class Control:
             raise ValueError("url must be an http or https address")
         delivery = actions.delivery(
             self._bank,
-            self._event_id(request),
+            _id_of(self._bank.events.rows, request),
             text(body, "webhook", "") or None,
             url,
             forged=flag(body, "forged", False),
         )
-        return {"delivery": shown(await self._posts.send(delivery))}
+        return {"delivery": shown(await self._deliveries.send(delivery))}
 
-    def _delay(self, request: Request, body: Body) -> Body:
-        only(body, "seconds")
-        seconds = number(body, "seconds", 3600.0)
-        return {
-            "delayed": actions.delay(self._bank, self._event_id(request), self._clock.now(), seconds),
-        }
+    # --- keys, projects, requests -------------------------------------------------------------------------
 
-    def _drop(self, request: Request, body: Body) -> Body:
-        only(body)
-        return {"dropped": actions.drop(self._bank, self._event_id(request))}
-
-    # --- keys and projects --------------------------------------------------------------------------------
+    def _caller_calls(self) -> list[tuple[str, str, Handler]]:
+        return [
+            ("POST", "key/rotate", self._rotate),
+            ("GET", "projects", self._projects),
+            ("POST", "projects", self._add_project),
+            ("PATCH", "projects/{id}", self._change_project),
+            ("POST", "projects/{id}/key", self._replace_key),
+            *_history_calls("requests", "request", self._requests, REQUEST_FILTERS),
+        ]
 
     def _rotate(self, request: Request, body: Body) -> Body:
         return {"public_key": self._credentials.rotate(self._clock.now())}
@@ -318,66 +315,34 @@ class Control:
         return {"projects": [project.to_json() for project in self._credentials.projects()]}
 
     def _add_project(self, request: Request, body: Body) -> Body:
-        project, private_key = self._credentials.add_project(body)
-        return {"project": {**project.to_json(), "private_key": private_key}}
+        return _with_key(*self._credentials.add_project(body))
 
     def _change_project(self, request: Request, body: Body) -> Body:
         return {"project": self._credentials.change_project(request.path_params["id"], body).to_json()}
 
     def _replace_key(self, request: Request, body: Body) -> Body:
-        project, private_key = self._credentials.replace_key(request.path_params["id"], body)
-        return {"project": {**project.to_json(), "private_key": private_key}}
+        return _with_key(*self._credentials.replace_key(request.path_params["id"], body))
 
-    # --- histories ----------------------------------------------------------------------------------------
 
-    def _requests(self, request: Request, body: Body) -> Body:
-        return {"requests": self._door.history.find(request.query_params, REQUEST_FILTERS)}
+# --- reading bodies and paths -----------------------------------------------------------------------------
 
-    def _clear_requests(self, request: Request, body: Body) -> Body:
-        return {"cleared": self._door.history.clear()}
 
-    def _request(self, request: Request, body: Body) -> Body:
-        return {"request": _entry(self._door.history, request.path_params["number"])}
+def _amount(body: Body) -> Body:
+    return {"amount_centavos": centavos(body, at_least=1)}
 
-    def _deliveries(self, request: Request, body: Body) -> Body:
-        return {"deliveries": self._posts.history.find(request.query_params, DELIVERY_FILTERS)}
 
-    def _clear_deliveries(self, request: Request, body: Body) -> Body:
-        return {"cleared": self._posts.history.clear()}
+def _remaining(body: Body) -> Body:
+    return {"remaining_centavos": centavos(body, at_least=0) or 0}
 
-    def _delivery(self, request: Request, body: Body) -> Body:
-        return {"delivery": _entry(self._posts.history, request.path_params["number"])}
 
-    # --- settings and state -------------------------------------------------------------------------------
+def _reason(body: Body) -> Body:
+    only(body, "reason")
+    return {"reason": text(body, "reason", "Failed by the management API")}
 
-    def _settings(self, request: Request, body: Body) -> Body:
-        return {"settings": self._bank.preset.to_json()}
 
-    def _change_settings(self, request: Request, body: Body) -> Body:
-        self._bank.preset.change(body)
-        return {"settings": self._bank.preset.to_json()}
-
-    def _change_preset(self, request: Request, body: Body) -> Body:
-        only(body, "name")
-        name = text(body, "name", "")
-        self._bank.preset.change(preset.preset(name).to_json())
-        if name in PACKS:
-            self._bank.faults.add_pack(name)
-        return {"settings": self._bank.preset.to_json()}
-
-    def _stop_paying(self, request: Request, body: Body) -> Body:
-        self._bank.preset.paying = False
-        return {"settings": self._bank.preset.to_json()}
-
-    def _save(self, request: Request, body: Body) -> Body:
-        return state.save(self._bank, self._clock, self._credentials, self._posts)
-
-    def _load(self, request: Request, body: Body) -> Body:
-        # Posts of the books that are given up must not be noted in the new ones.
-        state.check(body)
-        self._posts.abandon()
-        state.load(body, self._bank, self._clock, self._credentials)
-        return {"clock": show_clock(self._clock, self._bank)}
+def _delay(body: Body) -> Body:
+    only(body, "seconds")
+    return {"seconds": number(body, "seconds", 3600.0)}
 
 
 def _id_of(table: Table, request: Request) -> str:
@@ -392,8 +357,27 @@ def _id_of(table: Table, request: Request) -> str:
     return newest
 
 
-def _entry(history: History, number: str) -> Body:
-    found = history.get(int(number)) if number.isascii() and number.isdigit() else None
-    if found is None:
-        raise ValueError(f"there is no entry {number[:20]}, or no longer")
-    return shown(found)
+# --- answers ----------------------------------------------------------------------------------------------
+
+
+def _with_key(project: Project, private_key: str | None) -> Body:
+    return {"project": {**project.to_json(), "private_key": private_key}}
+
+
+def _history_calls(
+    plural: str, single: str, history: History, filters: tuple[str, ...]
+) -> list[tuple[str, str, Handler]]:
+    """The calls that list, clear and show the entries of a history."""
+
+    def entry(request: Request, body: Body) -> Body:
+        number = request.path_params["number"]
+        found = history.get(int(number)) if number.isascii() and number.isdigit() else None
+        if found is None:
+            raise ValueError(f"there is no entry {number[:20]}, or no longer")
+        return {single: shown(found)}
+
+    return [
+        ("GET", plural, lambda request, body: {plural: history.find(request.query_params, filters)}),
+        ("DELETE", plural, lambda request, body: {"cleared": history.clear()}),
+        ("GET", f"{plural}/{{number}}", entry),
+    ]

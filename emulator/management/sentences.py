@@ -1,6 +1,6 @@
-"""What a person did by hand, in one sentence each: for the page, and for the command line.
+"""One sentence for each answer of the management API: for the page and for the command line.
 
-Sentences are made from the answers of the management face, so both say the same.
+Sentences are made from the answers of the management API, so both say the same.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Notes:
 
 
 def sentence(answer: dict[str, Any]) -> str:
-    """What an answer of the management face says, in words."""
+    """What an answer of the management API says, in words."""
     for kind, say in _SAYINGS.items():
         if kind in answer:
             return str(say(answer[kind]))

@@ -21,7 +21,7 @@ _OPEN = ("created", "processing")
 
 
 def statement(bank: Bank, *, details: bool) -> dict[str, Any]:
-    """The statement as the management face shows it; with `details`, each credit with its transfers too."""
+    """The statement as the management API shows it; with `details`, each credit with its transfers too."""
     matches, foreign = _match(bank)
     payouts = [
         _payout(bank, invoice_id, credited, matches[invoice_id])

@@ -1,7 +1,7 @@
-"""The running clock as the management face shows and changes it: faster, paused, stepped, jumped.
+"""The running clock as the management API shows and changes it: faster, paused, stepped, jumped.
 
-A jump does everything that is due on the way, each thing at its own time. What the world answers to it (a
-webhook, a transfer that follows) comes after the jump, since callers do not jump along.
+A jump does everything that is due on the way, each thing at its own time. Reactions from outside (a webhook's
+answer, a transfer that follows) come after the jump, since callers do not jump along.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Whole stories by name, in the manner of `stripe trigger`: each makes an entity and takes it where it says.
 
-`invoice.credited` creates an invoice, pays it and credits it, at once, and its events go out at once. Faults
-and chances have no say in the steps, but in the deliveries.
+`invoice.credited` creates an invoice, pays it and credits it, all now, and sends its events now. Faults and
+chances do not affect the steps, only the deliveries.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ TRIGGERS = (
 
 
 def trigger(bank: Bank, name: str, now: datetime, amount_centavos: int = DEFAULT_CENTAVOS) -> dict[str, Any]:
-    """Play a story; returns the entity under its kind, and how many posts were made."""
+    """Play a story; returns the entity under its kind, and how many deliveries were made."""
     kind, _, step = name.partition(".")
     if name not in TRIGGERS:
         raise ValueError(f"unknown trigger {name}; known are {', '.join(TRIGGERS)}")

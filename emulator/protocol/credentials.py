@@ -41,7 +41,7 @@ _ORDER = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
 
 @dataclass(frozen=True)
 class Project:
-    """One caller of the API: its id, its public key, and where its private key lies, if anywhere.
+    """One caller of the API: its id, its public key, and the file of its private key, if there is one.
 
     `allowed_ips` empty means any; `requests_per_minute` None means the limit of all, 0 none.
     """
@@ -57,7 +57,7 @@ class Project:
     requests_per_minute: int | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """As the management face shows it; never the private key."""
+        """As the management API shows it; never the private key."""
         return {
             "id": self.project_id,
             "kind": self.kind,
@@ -70,7 +70,7 @@ class Project:
         }
 
     def allows(self, address: str) -> bool:
-        """Whether a call may come from this address; one that is no address comes from inside a test."""
+        """Whether a call may come from this address; text that is no address comes from an in-process test."""
         if not self.allowed_ips:
             return True
         try:
@@ -125,17 +125,17 @@ class Credentials:
         return next((each for each in self._projects.values() if each.kind == "organization"), None)
 
     def show_first(self, public_key: dict[str, str]) -> None:
-        """Show a key that is not ours as the newest: recorded events of its bank verify then, ours do not."""
+        """Show a key that is not ours as the newest: recorded events of the real bank verify then, ours do not."""
         self._shown_first = public_key
 
     def projects(self) -> list[Project]:
-        """Everyone who may call, the first first."""
+        """All callers, in the order in which they were made."""
         return list(self._projects.values())
 
     def add_project(self, request: dict[str, Any]) -> tuple[Project, str | None]:
         """A new project from `name`, `public_key`, `allowed_ips` and `requests_per_minute`, all optional.
 
-        Without a public key a pair is made; the private half is returned, this once, and kept in the data folder.
+        Without a public key a pair is made; the private half is returned once and kept in the data folder.
         """
         given = _checked(request)
         public_key = given.pop("public_key", None)
@@ -160,13 +160,13 @@ class Credentials:
         return self._projects[project_id]
 
     def replace_key(self, project_id: str, request: dict[str, Any]) -> tuple[Project, str | None]:
-        """Give a project a new key, its own or a made one; the old one is refused from now on."""
+        """Give a project a new key, a given or a made one; the old one is refused from now on."""
         given = _checked(request, ("public_key",))
         private = None if given else ec.generate_private_key(ec.SECP256K1())
         public = public_of(private) if private else public_from_pem(given["public_key"])
         old = self._known(project_id)
         if old.private_key_path is not None and private is None:
-            # The file is no longer the key of this project; the next start would take it for that.
+            # The file no longer holds the key of this project, and the next start would read it as if it did.
             old.private_key_path.unlink(missing_ok=True)
         project = replace(old, public_key=public, private_key_path=old.private_key_path if private else None)
         return self._keep_key(project, private)
@@ -240,7 +240,7 @@ class Credentials:
         return base64.b64encode(der).decode()
 
     def check_request(self, headers: Mapping[str, str], body: bytes, address: str = "") -> Project:
-        """Who signed this request; header names must come in lower case. Refuses what is not signed right."""
+        """The caller that signed this request; header names must be in lower case. Refuses a wrong signature."""
         access_id = headers.get("access-id")
         access_time = headers.get("access-time")
         signature = headers.get("access-signature")
@@ -374,7 +374,7 @@ def _is_signed(public_key: coincurve.PublicKey, signature: str, message: bytes) 
         r, s = decode_dss_signature(base64.b64decode(signature, validate=True))
         if not (0 < r < _ORDER and 0 < s < _ORDER):
             return False
-        # libsecp256k1 refuses a high S, which is as valid; SDKs send both.
+        # libsecp256k1 refuses a high S, which is valid too; SDKs send both.
         return public_key.verify(encode_dss_signature(r, min(s, _ORDER - s)), message)
     except (ValueError, binascii.Error):
         return False
@@ -390,5 +390,5 @@ def _signer(key: BankKey) -> coincurve.PrivateKey:
 
 
 def _some_id() -> str:
-    """An id as the bank writes them, not from any seed."""
+    """An id in the bank's form, from no seed."""
     return str(4_503_599_627_370_496 + secrets.randbelow(2_251_799_813_685_248))

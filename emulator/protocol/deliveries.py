@@ -1,4 +1,4 @@
-"""Posts events to webhooks: signed, many at once, over kept connections.
+"""Posts events to webhooks: signed, many in parallel, over kept connections.
 
 It carries out what `events` decided and reports each outcome back; retries and attempts are decided there.
 Redirects are not followed and only 200 counts. It uses asyncio streams and uvicorn's own parser, so the
@@ -22,9 +22,9 @@ from emulator.clock import Clock
 from emulator.protocol.credentials import Credentials
 from emulator.protocol.history import MOST_BODY_BYTES, Entry, History
 
-# Unknown at the bank. Generous, and in real seconds whatever the speed, so that a slow machine fails no test.
+# Unknown at the bank. Generous, and in real seconds at any speed, so that a slow machine fails no test.
 TIMEOUT_SECONDS = 10.0
-# How many posts are under way at once; the rest wait their turn.
+# How many deliveries are under way in parallel; the rest wait their turn.
 MOST_AT_ONCE = 64
 # An answer's body is read only to keep the connection; a longer one costs the connection instead.
 MOST_ANSWER_BYTES = 1_000_000
@@ -33,7 +33,7 @@ log = logging.getLogger("emulator.deliveries")
 
 
 class Deliveries:
-    """Posts what the bank hands to it, until it is closed."""
+    """Makes the deliveries that the bank decides on, until it is closed."""
 
     def __init__(self, bank: Bank, credentials: Credentials, clock: Clock) -> None:
         self._bank = bank
@@ -47,15 +47,15 @@ class Deliveries:
 
     @property
     def under_way(self) -> int:
-        """How many posts have no outcome yet."""
+        """How many deliveries have no outcome yet."""
         return len(self._under_way)
 
     def open_deliveries(self) -> list[Delivery]:
-        """What has no outcome yet: a saved state sends it again."""
+        """The deliveries without an outcome; a saved state makes them again."""
         return list(self._under_way.values())
 
     def deliver(self, delivery: Delivery) -> None:
-        """Begin one post; its outcome goes to the bank's books."""
+        """Begin one delivery; its outcome goes to the bank's books."""
         self._under_way[id(delivery)] = delivery
         task = asyncio.get_running_loop().create_task(self._deliver(delivery))
         self._tasks.add(task)
@@ -63,7 +63,7 @@ class Deliveries:
 
     def _end(self, task: asyncio.Task[Entry], delivery: Delivery) -> None:
         self._tasks.discard(task)
-        # A task that is canceled before it began has not done so itself.
+        # A task that is canceled before it starts never runs its own `finally`.
         self._under_way.pop(id(delivery), None)
 
     async def finish(self) -> None:
@@ -77,7 +77,7 @@ class Deliveries:
             task.cancel()
 
     async def send(self, delivery: Delivery) -> Entry:
-        """Make one post now and wait for its outcome; returns what the history keeps of it."""
+        """Make one delivery now and wait for its outcome; returns its entry in the history."""
         return await self._deliver(delivery)
 
     async def close(self) -> None:
@@ -221,7 +221,7 @@ class _Connection:
 
 
 class _AnswerReader:
-    """Receives the parser's calls and notes how far the answer has come."""
+    """Receives the parser's calls and knows how much of the answer has arrived."""
 
     def __init__(self) -> None:
         self.parser = httptools.HttpResponseParser(self)

@@ -1,4 +1,4 @@
-"""The HTTP side of the protocol face: reads a request, checks who signed it, lets faults strike, answers.
+"""The HTTP side of the /v2 API: reads a request, checks who signed it, lets faults strike, answers.
 
 The calls themselves are in `routes`. Success is exactly 200 and a refusal exactly 400. Every request is kept in
 a history for tests to read.
@@ -32,9 +32,9 @@ from emulator.protocol.request import Call
 
 # Unknown at the bank. Room for 100 full invoices many times over.
 MOST_BODY_BYTES = 5_000_000
-# A hanging answer ends after this long, so that forgotten faults do not keep connections for ever.
+# A hanging answer ends after this long, so that forgotten faults do not keep connections forever.
 HANG_SECONDS = 60.0
-# Long enough to be felt and shorter than the SDKs' patience of 15 s.
+# Long enough to be noticed and shorter than the SDKs' timeout of 15 s.
 SLOW_SECONDS = 5.0
 
 log = logging.getLogger("emulator.protocol")
@@ -141,7 +141,7 @@ class ProtocolEndpoint:
             )
 
     def _admit(self, request: Request, segments: tuple[str, ...], body: bytes, entry: Entry) -> int:
-        """Check who calls; returns how many seconds this caller has to wait, 0 for none."""
+        """Authenticate the caller; returns how many seconds it has to wait under its limit, 0 for none."""
         # SDKs sign public calls as well, but these are also answered to a caller without headers.
         if routes.is_public(request.method, segments) and "access-id" not in request.headers:
             return 0

@@ -3,9 +3,9 @@
 Lists travel comma-joined and booleans in any case; a value that no row could have is refused, not answered
 with an empty list.
 
-Guess: unknown parameters are ignored. What is known of unknown names (`invalidJson`) is about bodies, and no
-document lists one for queries; one SDK's test of institutions expects an error for `invalid=x`, those of the
-other SDKs do not try it. To ignore it breaks no client that works at the bank.
+Guess: unknown parameters are ignored. The known refusal of unknown names (`invalidJson`) is about
+bodies, and no document lists one for queries. One SDK's test of institutions expects an error for `invalid=x`; those
+of the other SDKs do not try it. Ignoring it breaks no client that works at the bank.
 """
 
 from __future__ import annotations

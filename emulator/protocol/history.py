@@ -1,4 +1,4 @@
-"""What came in and what went out, kept for tests and people to read, filter and clear.
+"""Requests that came in and deliveries that went out, for tests and people to read, filter and clear.
 
 The newest entries of requests or deliveries, with bodies cut to a readable length. It is no part of the
 bank's books and is not saved with them.
@@ -13,7 +13,7 @@ from typing import Any
 
 Entry = dict[str, Any]
 
-# Enough for a whole day of a test; the oldest fall out.
+# Enough for a whole day of a test; the oldest are dropped.
 MOST_ENTRIES = 10_000
 # Of each body: enough to read any single invoice, event or refusal, and 10,000 of them stay below 100 MB.
 MOST_BODY_BYTES = 4_000
@@ -22,7 +22,7 @@ LONG = ("body", "answer")
 
 
 class History:
-    """The newest entries, numbered from 1 in the order of their coming."""
+    """The newest entries, numbered from 1 in order of arrival."""
 
     def __init__(self) -> None:
         self._entries: deque[Entry] = deque(maxlen=MOST_ENTRIES)
@@ -47,7 +47,7 @@ class History:
         return [entry for entry, _ in zip(reversed(self._entries), range(count), strict=False)]
 
     def clear(self) -> int:
-        """Forget everything; numbers go on. Returns how many there were."""
+        """Forget all entries; numbers go on. Returns how many there were."""
         cleared = len(self._entries)
         self._entries.clear()
         return cleared

@@ -1,6 +1,6 @@
 """Keys as files and as text: secp256k1 in PEM, private ones in files of mode 0600.
 
-A private key is never printed or logged. Who a key belongs to is the business of `credentials`.
+A private key is never printed or logged. `credentials` knows whose key it is.
 """
 
 from __future__ import annotations

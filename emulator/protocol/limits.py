@@ -29,6 +29,6 @@ class Limits:
         if left >= 1:
             self._left[project_id] = (left - 1, now)
             return 0
-        # A refused call costs nothing, or a stubborn caller would never get through.
+        # A refused call costs nothing, or a caller that keeps trying would never succeed.
         self._left[project_id] = (left, now)
         return max(1, math.ceil((1 - left) * 60 / per_minute))

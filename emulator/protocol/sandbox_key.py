@@ -1,4 +1,4 @@
-"""The real sandbox's public key, for those who want to verify events that the real bank signed.
+"""The real sandbox's public key, to verify events that the real bank signed.
 
 Public information. Its private half is the bank's alone: while this key is shown as the newest, the events of
 this emulator do not verify.

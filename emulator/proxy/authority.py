@@ -1,7 +1,7 @@
 """The emulator's own certificate authority, for the bank's host names and no others.
 
-Made once in the data folder and kept, so that a client has to be told to trust it only once. The authority is
-bound to the bank's domain by its own certificate: whoever trusts it by mistake can be fooled about no other.
+Made once in the data folder and kept, so that a client has to trust it only once. Its own
+certificate limits it to the bank's domain: a machine that trusts it cannot be deceived about any other host.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def open_authority(folder: Path, now: datetime) -> tuple[Path, Path]:
 
     `now` is the real time: certificates are judged by the clocks of clients.
 
-    Raises BadKeyFile when the files of the folder cannot be read as what they should be.
+    Raises BadKeyFile when the files of the folder cannot be read.
     """
     certificate_path, key_path = folder / "ca.pem", folder / "ca-key.pem"
     if not certificate_path.exists() or not key_path.exists():
@@ -82,7 +82,7 @@ def _make_leaf(
 def _certificate(
     subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey, now: datetime, days: int
 ) -> x509.CertificateBuilder:
-    # From yesterday: a client's clock may be a little behind.
+    # Valid from yesterday: a client's clock may be a little behind.
     return (
         x509.CertificateBuilder()
         .subject_name(subject)

@@ -1,8 +1,8 @@
 """HTTP/1.1 connections that keep one deadline for a whole call, and know whether its request was begun.
 
-A timeout of the socket is for one operation, so a peer that drips bytes holds a caller for as long as it likes. Here the
-name look-up, the connect, the TLS handshake, each write and each read get what is left of the call's time. The protocol
-is h11's; nothing here knows the bank, repeats a request, or uses a proxy.
+A timeout of the socket is for one operation, so a peer that drips bytes holds a caller for as long as it likes. Here
+the name look-up, the connect, the TLS handshake, each write and each read get what is left of the call's time. The
+protocol is h11's; nothing here knows the bank, repeats a request, or uses a proxy.
 """
 
 import select
@@ -169,7 +169,9 @@ def _read_answer(sock: socket.socket, http: h11.Connection, progress: Progress) 
             http.receive_data(received)
         elif isinstance(event, h11.Response):
             status = event.status_code
-            headers = {name.decode("latin-1").title(): value.decode("latin-1") for name, value in event.headers}
+            headers = {
+                name.decode("latin-1").title(): value.decode("latin-1") for name, value in event.headers
+            }
         elif isinstance(event, h11.Data):
             content += event.data
             if len(content) > ANSWER_BYTES_MAX:
@@ -185,7 +187,9 @@ def _connect(origin: str, tls: ssl.SSLContext | None, progress: Progress) -> soc
     parts = urlsplit(origin)
     host = parts.hostname or ""
     failure = OSError(f"{host} has no address")
-    addresses = _look_up(host, parts.port or (443 if parts.scheme == "https" else 80), progress.seconds_left())
+    addresses = _look_up(
+        host, parts.port or (443 if parts.scheme == "https" else 80), progress.seconds_left()
+    )
     for position, (family, kind, protocol, _, address) in enumerate(addresses):
         sock = socket.socket(family, kind, protocol)
         try:

@@ -61,6 +61,7 @@ class StoredCredit:
     withheld_centavos: int
     disposition: str
     recorded_at: datetime
+    is_changed: bool = False
 
 
 @dataclass(slots=True)
@@ -87,11 +88,6 @@ class Transfer:
     settled_at: datetime | None
     retried_at: datetime | None
     abandoned_at: datetime | None
-
-    @property
-    def is_live(self) -> bool:
-        """True when it is the one transfer that stands for the credit."""
-        return self.state in LIVE_STATES
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,10 +123,6 @@ class Lineage:
     _amounts_sighted: dict[str, int] = field(default_factory=dict)
     _raised: list[tuple[str, str, str]] = field(default_factory=list)
     _resolved: list[tuple[str, str]] = field(default_factory=list)
-    _withheld_before: int = 0
-
-    def __post_init__(self) -> None:
-        self._withheld_before = self.credit.withheld_centavos
 
     # --- reading ---
 
@@ -144,7 +136,7 @@ class Lineage:
     @property
     def live(self) -> Transfer | None:
         """The one transfer that is not failed or stopped; None when there is none."""
-        return next((transfer for transfer in self.transfers if transfer.is_live), None)
+        return next((transfer for transfer in self.transfers if transfer.state in LIVE_STATES), None)
 
     def find(self, external_id: str) -> Transfer | None:
         """The transfer of ours with this external_id; None when there is none."""
@@ -162,7 +154,8 @@ class Lineage:
         kept = self.sightings if is_ours else self.strangers
         status = there.status[:24]  # the columns' width; the bank's own words are shorter
         if (known := kept.get(there.id)) is not None:
-            status = status if _rank(status) > _rank(known.status) else known.status
+            is_later = _RANK.get(status, _FINAL_RANK) > _RANK.get(known.status, _FINAL_RANK)
+            status = status if is_later else known.status
             errors = known.errors if errors is None else errors
         kept[there.id] = Sighting(there.id, there.external_id[:96], status, errors)
         self._amounts_sighted[there.id] = there.amount_centavos
@@ -176,7 +169,7 @@ class Lineage:
         restored, or another deployment was at work), so nothing is sent before a look-up: it counts as attempted.
         """
         owed = self.owed_centavos
-        self.credit.withheld_centavos = self.credit.net_centavos - owed
+        self._withhold_all_but(owed)
         if owed > 0:
             self._create(1, owed, self.unit.now, attempt=1 if ask_first else 0)
 
@@ -228,7 +221,7 @@ class Lineage:
         self.move(transfer, TransferState.FAILED, "failed", reason, reason=reason)
         self._stop_waiting(transfer)
         owed = self.owed_centavos
-        self.credit.withheld_centavos = self.credit.net_centavos - owed
+        self._withhold_all_but(owed)
         if owed < transfer.amount_centavos:
             self.resolve(AttentionKind.REVERSED_AFTER_SENDING, self.credit.invoice_id)
         if owed > 0:
@@ -250,9 +243,9 @@ class Lineage:
         self._stop_waiting(transfer)
         self.resolve(AttentionKind.TRANSFER_DEAD, transfer.external_id)
 
-    def withhold_all_but(self, transfer: Transfer) -> None:
+    def stands_for_the_credit(self, transfer: Transfer) -> None:
         """This transfer is the one that pays: withhold of the credit what it leaves over."""
-        self.credit.withheld_centavos = self.credit.net_centavos - transfer.amount_centavos
+        self._withhold_all_but(transfer.amount_centavos)
 
     def apply_outcome(self, transfer: Transfer) -> None:
         """Catch up with an outcome that was reported before we knew that the transfer was ours."""
@@ -287,7 +280,7 @@ class Lineage:
             self.move(transfer, TransferState.STOPPED, "stopped", reason, reason=reason)
         else:
             self.change(transfer, "lowered", f"to {owed} centavos by a reversal", amount_centavos=owed)
-        self.credit.withheld_centavos = self.credit.net_centavos - owed
+        self._withhold_all_but(owed)
 
     # --- what an operator does to a transfer ---
 
@@ -335,6 +328,11 @@ class Lineage:
 
     # --- below ---
 
+    def _withhold_all_but(self, centavos: int) -> None:
+        withheld = self.credit.net_centavos - centavos
+        self.credit.is_changed |= withheld != self.credit.withheld_centavos
+        self.credit.withheld_centavos = withheld
+
     def _stop_waiting(self, transfer: Transfer) -> None:
         """It waits for the bank no more, whatever came of it."""
         for kind in (AttentionKind.TRANSFER_STUCK, AttentionKind.TRANSFER_UNSETTLED):
@@ -368,14 +366,10 @@ class Lineage:
         )
 
 
-def _rank(status: str) -> int:
-    return _RANK.get(status, _FINAL_RANK)
-
-
 # --- from the database into memory, and back ---
 
 # StoredCredit and Transfer have a field for each column that is read, in this order.
-CREDIT_COLUMNS = [each.name for each in fields(StoredCredit)]
+CREDIT_COLUMNS = [each.name for each in fields(StoredCredit) if each.name != "is_changed"]
 TRANSFER_COLUMNS = [transfers.c[each.name] for each in fields(Transfer)]
 
 # What may change of a transfer once it is there.
@@ -410,7 +404,7 @@ def load_lineages(
             select(*(credits.c[name] for name in CREDIT_COLUMNS))
             .where(credits.c.invoice_id.in_(invoice_ids))
             .order_by(credits.c.invoice_id)
-            .with_for_update()
+            .with_for_update(key_share=True)
         )
     }
     if not lineages:
@@ -432,7 +426,14 @@ def load_lineages(
         )
         .with_for_update()
     ):
-        _place(row, lineages)
+        errors = None if row.errors is None else tuple(json.loads(row.errors))
+        sighting = Sighting(row.bank_transfer_id, row.external_id, row.status, errors)
+        reading = read_external_id(row.external_id)
+        if reading is not None and reading[0] in lineages:
+            lineages[reading[0]].sightings[sighting.bank_transfer_id] = sighting
+        else:
+            for lineage in lineages.values():
+                lineage.strangers[sighting.bank_transfer_id] = sighting
     for invoice_id, remaining in remaining_centavos(unit, lineages).items():
         lineages[invoice_id].remaining_centavos = remaining
     for row in connection.execute(
@@ -458,7 +459,7 @@ def save(unit: Unit, lineages: Collection[Lineage]) -> None:
     """Write what was changed. Raises AssertionError, a bug, when a row is not as it was loaded under its lock."""
     _save_sightings(unit, lineages)
     _save_transfers(unit, lineages)
-    _save_facts(unit, lineages)
+    write_history(unit, [fact for lineage in lineages for fact in lineage._facts])
     _save_withheld(unit, lineages)
     _save_attentions(unit, lineages)
 
@@ -471,17 +472,6 @@ def destination_of(unit: Unit, destination_id: int) -> Destination:
         found = select(*_DESTINATION_COLUMNS).where(destinations.c.id == destination_id)
         unit.destinations[destination_id] = Destination(*unit.connection.execute(found).one())
     return unit.destinations[destination_id]
-
-
-def _place(row: Any, lineages: dict[str, Lineage]) -> None:
-    errors = None if row.errors is None else tuple(json.loads(row.errors))
-    sighting = Sighting(row.bank_transfer_id, row.external_id, row.status, errors)
-    reading = read_external_id(row.external_id)
-    if reading is not None and reading[0] in lineages:
-        lineages[reading[0]].sightings[sighting.bank_transfer_id] = sighting
-    else:
-        for lineage in lineages.values():
-            lineage.strangers[sighting.bank_transfer_id] = sighting
 
 
 def _save_sightings(unit: Unit, lineages: Collection[Lineage]) -> None:
@@ -525,7 +515,7 @@ def _save_transfers(unit: Unit, lineages: Collection[Lineage]) -> None:
         if transfer.id in lineage._found and transfer.id
     ]
     # Those that leave the live states first: a credit has one live transfer at every moment.
-    changed.sort(key=lambda each: each[0].is_live)
+    changed.sort(key=lambda each: each[0].state in LIVE_STATES)
     if changed:
         written = unit.connection.execute(
             _UPDATE_TRANSFER,
@@ -566,10 +556,6 @@ def _save_transfers(unit: Unit, lineages: Collection[Lineage]) -> None:
             new[row.external_id].id = row.id
 
 
-def _save_facts(unit: Unit, lineages: Collection[Lineage]) -> None:
-    write_history(unit, [fact for lineage in lineages for fact in lineage._facts])
-
-
 def write_history(unit: Unit, facts: Collection[Fact]) -> None:
     """Write down what happened to transfers."""
     if facts:
@@ -593,7 +579,7 @@ def _save_withheld(unit: Unit, lineages: Collection[Lineage]) -> None:
     rows = [
         {"_number": lineage.credit.number, "withheld_centavos": lineage.credit.withheld_centavos}
         for lineage in lineages
-        if lineage.credit.withheld_centavos != lineage._withheld_before
+        if lineage.credit.is_changed
     ]
     if rows:
         unit.connection.execute(update(credits).where(credits.c.number == bindparam("_number")), rows)

@@ -7,12 +7,16 @@ every process and after every restart. What was claimed before is finished.
 from datetime import datetime
 from typing import Literal
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, exists, select
 
 from payments.storage.database import Database
 from payments.storage.schema import pauses
 
 Pausable = Literal["forwarding", "issuing"]
+
+
+# A condition of the statements that claim transfers: nothing is claimed while forwarding is paused.
+FORWARDING_IS_ON = ~exists().where(pauses.c.name == "forwarding", pauses.c.paused_at.is_not(None))
 
 
 def is_paused(connection: Connection, name: Pausable) -> bool:

@@ -8,7 +8,18 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from sqlalchemy import Select, and_, case, func, literal_column, select, update
+from sqlalchemy import (
+    Column,
+    ColumnElement,
+    Select,
+    and_,
+    bindparam,
+    case,
+    func,
+    literal_column,
+    select,
+    update,
+)
 
 from payments.ledger.attention import AttentionKind, raise_attention, resolve_attention
 from payments.ledger.lineages import (
@@ -21,7 +32,7 @@ from payments.ledger.lineages import (
     save,
     write_history,
 )
-from payments.ledger.pauses import is_paused
+from payments.ledger.pauses import FORWARDING_IS_ON
 from payments.ledger.unit import Unit, open_unit
 from payments.lineage import Adopt, AskWhy, Replace, Send, Wait, judge
 from payments.policy import ForwardingPolicy
@@ -110,17 +121,15 @@ def claim(
     None while an operator has paused forwarding.
     """
     with open_unit(database, policy, now) as unit:
-        if is_paused(unit.connection, "forwarding"):
-            return []
         lease_expires_at = now + timedelta(seconds=policy.lease_seconds)
         # A share for those whose lease ran out, so that a steady stream of new ones starves none of them; the rest for
         # the new, which cost no look-up; and what is left over for the others again.
         share = max(1, limit // EXPIRED_SHARE)
-        expired = _claim_those(unit, _expired(now, share), call_tag, lease_expires_at)
-        pending = _claim_those(unit, _due(now, limit - len(expired)), call_tag, lease_expires_at)
+        expired = _claim_those(unit, _EXPIRED, share, call_tag, lease_expires_at)
+        pending = _claim_those(unit, _DUE, limit - len(expired), call_tag, lease_expires_at)
         left = limit - len(expired) - len(pending)
         if left and len(expired) == share:
-            expired += _claim_those(unit, _expired(now, left), call_tag, lease_expires_at)
+            expired += _claim_those(unit, _EXPIRED, left, call_tag, lease_expires_at)
         claimed = pending + expired
         write_history(unit, [Fact(row, "claimed", row.state, row.attempt, None) for row in claimed])
         return [_claim_of(unit, row) for row in sorted(claimed, key=lambda row: row.invoice_id)]
@@ -130,9 +139,7 @@ def next_due_at(database: Database) -> datetime | None:
     """When the next transfer falls due or the next lease ends; None when nothing waits, or forwarding is paused."""
     with database.reading() as connection:
         moments = connection.execute(_NEXT_MOMENTS).one()
-        due_at: datetime | None = min((moment for moment in moments if moment is not None), default=None)
-        # A moment that has passed would be asked for again and again while nothing may be claimed.
-        return None if due_at is None or is_paused(connection, "forwarding") else due_at
+        return min((moment for moment in moments if moment is not None), default=None)
 
 
 @repeated_on_conflict
@@ -293,7 +300,7 @@ def _adopt(lineage: Lineage, claimed: Transfer, there: BankTransfer) -> None:
         return
     if owner is not claimed:
         lineage.stop_for(claimed, owner)
-        lineage.withhold_all_but(owner)
+        lineage.stands_for_the_credit(owner)
     lineage.move(
         owner,
         TransferState.SENT,
@@ -350,23 +357,13 @@ def _raise_if_stuck(lineage: Lineage, transfer: Transfer, reason: str) -> None:
 
 
 def _claim_those(
-    unit: Unit, those: Select[tuple[int]], call_tag: str, lease_expires_at: datetime
+    unit: Unit, those: Select[tuple[int]], limit: int, call_tag: str, lease_expires_at: datetime
 ) -> list[Transfer]:
-    is_fresh = and_(transfers.c.attempt == 0, transfers.c.generation == 1)
-    # A common table expression, so that PostgreSQL locks these rows once and no more.
-    claimed = unit.connection.execute(
-        update(transfers)
-        .where(transfers.c.id.in_(select(those.cte("those").c.id)))
-        .values(
-            state=TransferState.SENDING,
-            attempt=transfers.c.attempt + 1,
-            lease_expires_at=lease_expires_at,
-            call_tag=case((is_fresh, call_tag), else_=transfers.c.call_tag),
-            calls=case((is_fresh, 1), else_=transfers.c.calls),
-        )
-        .returning(*TRANSFER_COLUMNS)
+    rows = unit.connection.execute(
+        _CLAIM[those],
+        {"now": unit.now, "limit": limit, "new_call_tag": call_tag, "new_lease": lease_expires_at},
     )
-    return [Transfer(*row) for row in claimed]
+    return [Transfer(*row) for row in rows]
 
 
 def _claim_of(unit: Unit, row: Transfer) -> Claim:
@@ -385,32 +382,44 @@ def _claim_of(unit: Unit, row: Transfer) -> Claim:
     )
 
 
+# --- the statements, built once ---
+
 # The states as literals, or SQLite does not see that the partial indexes serve.
 _IS_PENDING = transfers.c.state == literal_column(f"'{TransferState.PENDING}'")
 _IS_SENDING = transfers.c.state == literal_column(f"'{TransferState.SENDING}'")
+_NOW = bindparam("now", type_=transfers.c.due_at.type)
 
 
-def _due(now: datetime, limit: int) -> Select[tuple[int]]:
+def _oldest(is_claimable: ColumnElement[bool], moment: Column[datetime]) -> Select[tuple[int]]:
     return (
         select(transfers.c.id)
-        .where(_IS_PENDING, transfers.c.due_at <= now)
-        .order_by(transfers.c.due_at)
-        .limit(limit)
+        .where(is_claimable, moment <= _NOW, FORWARDING_IS_ON)
+        .order_by(moment)
+        .limit(bindparam("limit"))
         .with_for_update(skip_locked=True)
     )
 
 
-def _expired(now: datetime, limit: int) -> Select[tuple[int]]:
-    return (
-        select(transfers.c.id)
-        .where(_IS_SENDING, transfers.c.lease_expires_at <= now)
-        .order_by(transfers.c.lease_expires_at)
-        .limit(limit)
-        .with_for_update(skip_locked=True)
+_DUE = _oldest(_IS_PENDING, transfers.c.due_at)
+_EXPIRED = _oldest(_IS_SENDING, transfers.c.lease_expires_at)
+_IS_FRESH = and_(transfers.c.attempt == 0, transfers.c.generation == 1)
+_CLAIM = {
+    those: update(transfers)
+    # A common table expression, so that PostgreSQL locks these rows once and no more.
+    .where(transfers.c.id.in_(select(those.cte("those").c.id)))
+    .values(
+        state=TransferState.SENDING,
+        attempt=transfers.c.attempt + 1,
+        lease_expires_at=bindparam("new_lease"),
+        call_tag=case((_IS_FRESH, bindparam("new_call_tag")), else_=transfers.c.call_tag),
+        calls=case((_IS_FRESH, 1), else_=transfers.c.calls),
     )
+    .returning(*TRANSFER_COLUMNS)
+    for those in (_DUE, _EXPIRED)
+}
 
-
+# A moment that has passed would be asked for again and again while nothing may be claimed.
 _NEXT_MOMENTS = select(
-    select(func.min(transfers.c.due_at)).where(_IS_PENDING).scalar_subquery(),
-    select(func.min(transfers.c.lease_expires_at)).where(_IS_SENDING).scalar_subquery(),
+    select(func.min(transfers.c.due_at)).where(_IS_PENDING, FORWARDING_IS_ON).scalar_subquery(),
+    select(func.min(transfers.c.lease_expires_at)).where(_IS_SENDING, FORWARDING_IS_ON).scalar_subquery(),
 )

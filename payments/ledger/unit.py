@@ -32,5 +32,5 @@ def open_unit(database: Database, policy: ForwardingPolicy, now: datetime) -> It
     with database.transaction() as connection:
         unit = Unit(connection, policy, now)
         yield unit
-    if unit.has_due:
+    if unit.has_due and database.announce is not None:
         database.announce()

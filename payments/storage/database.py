@@ -53,10 +53,6 @@ def repeated_on_conflict(function: Callable[Parameters, Result]) -> Callable[Par
     return repeated
 
 
-def _to_no_one() -> None:
-    """On SQLite the forwarders of other processes look by themselves, twice a second."""
-
-
 class Database:
     """One database. Safe to share between threads; open one per process."""
 
@@ -66,12 +62,13 @@ class Database:
         url: URL,
         fault_from: Callable[[BaseException | None], LedgerUnavailable | None] = sqlite.fault_from,
         turn: Callable[[], AbstractContextManager[None]] = nullcontext,
-        announce: Callable[[], None] = _to_no_one,
+        announce: Callable[[], None] | None = None,
     ) -> None:
         """``fault_from`` reads a driver's error; ``turn`` is held while writing; ``announce`` wakes the forwarders of
-        other processes when transfers are due (listener.py).
+        other processes when transfers are due (listener.py); on SQLite these look by themselves, twice a second.
         """
         self.engine = engine
+        self.is_postgresql = engine.dialect.name == "postgresql"
         self.url = url
         self.fault_from = fault_from
         self.turn = turn
@@ -108,11 +105,6 @@ class Database:
             raise fault from error
         except PoolTimeoutError as error:
             raise LedgerUnavailable("every connection to the database is busy") from error
-
-    @property
-    def is_postgresql(self) -> bool:
-        """True on PostgreSQL, False on SQLite."""
-        return self.engine.dialect.name == "postgresql"
 
     @property
     def name(self) -> str:

@@ -4,7 +4,6 @@ Money is integer centavos, moments are aware UTC. The SQL is what SQLite and Pos
 """
 
 from datetime import UTC, datetime
-from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import (
@@ -54,19 +53,16 @@ class Instant(TypeDecorator[datetime]):
             return None
         if value.tzinfo is None:
             raise ValueError(f"naive datetime {value!r} given to the ledger")
-        return value.astimezone(UTC) if dialect.name == "postgresql" else _sortable(value)
+        if dialect.name == "postgresql":
+            return value.astimezone(UTC)
+        # not strftime: its %Y has fewer than four digits before the year 1000, on Linux
+        return f"{value.astimezone(UTC).replace(tzinfo=None).isoformat(timespec='microseconds')}Z"
 
     def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:
         if value is None:
             return None
         moment: datetime = value if isinstance(value, datetime) else datetime.fromisoformat(value)
         return moment.astimezone(UTC)
-
-
-@lru_cache(maxsize=64)  # the moment of a transaction is written in every row of it
-def _sortable(moment: datetime) -> str:
-    # not strftime: its %Y has fewer than four digits before the year 1000, on Linux
-    return f"{moment.astimezone(UTC).replace(tzinfo=None).isoformat(timespec='microseconds')}Z"
 
 
 metadata = MetaData()

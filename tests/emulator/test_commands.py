@@ -46,7 +46,7 @@ def shell(start_emulator: Start, tmp_path: Path, capsys: pytest.CaptureFixture[s
 
 def test_a_whole_day_by_hand(shell: Shell, receiver: Any, tmp_path: Path) -> None:
     """Every command once, in the order of a story."""
-    assert "no webhook wants to know" in shell("trigger invoice.created --amount 5000")
+    assert "no webhook is subscribed" in shell("trigger invoice.created --amount 5000")
     assert "R$ 50,00 is paid" in shell("pay last")
     assert "is paid" in shell("credit last")
     assert "R$ 20,00 is paid" in shell("reverse last --amount 2000")

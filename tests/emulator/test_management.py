@@ -1,4 +1,4 @@
-"""The management face, and the faults that it switches on."""
+"""The management API, and the faults that it switches on."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Anything can be sent to the management face and its forms; the answer is never a 500, and the books balance."""
+"""Anything can be sent to the management API and its forms; the answer is never a 500, and the books balance."""
 
 from __future__ import annotations
 

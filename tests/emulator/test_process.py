@@ -5,10 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import signal
-import socket
 import stat
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -211,49 +208,3 @@ def test_ctrl_c_ends_it_cleanly(start_emulator: Start) -> None:
     bank = start_emulator()
     bank.process.send_signal(signal.SIGINT)
     assert bank.stop() == 0
-
-
-@pytest.mark.parametrize(
-    ("switches", "words"),
-    [
-        (["--port", "http"], ["--port", "'http'"]),
-        (["--speed", "0"], ["--speed", "'0'"]),
-        (["--speed", "nan"], ["--speed", "'nan'"]),
-        (["--paid-share", "1.5"], ["--paid-share", "1.5"]),
-        (["--fee", "-1"], ["--fee", "-1"]),
-        (["--fast"], ["--fast"]),
-        (["--log-level", "loud"], ["--log-level", "loud"]),
-        (["--host", "0.0.0.0"], ["0.0.0.0", "--listen-anywhere"]),
-        (["--data", "/dev/null/x"], ["/dev/null/x", "--data"]),
-        (["--env-file", "/dev/null/app.env"], ["/dev/null/app.env", "--env-file"]),
-    ],
-)
-def test_a_bad_switch_ends_in_one_line_and_status_2(
-    switches: list[str], words: list[str], tmp_path: Path
-) -> None:
-    """A wrong option prints one line on stderr and exits with 2."""
-    assert_refused(["--port", "0", "--data", str(tmp_path), *switches], words)
-
-
-def test_a_busy_port_ends_in_one_line_that_names_it(tmp_path: Path) -> None:
-    """A port in use prints one line that names it."""
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
-        assert_refused(["--port", str(port), "--data", str(tmp_path)], [str(port), "--port"])
-
-
-@pytest.mark.parametrize("name", ["bank-key.pem", "project-key.pem", "project.json"])
-def test_a_corrupt_file_in_the_data_folder_is_named_with_the_remedy(name: str, tmp_path: Path) -> None:
-    """A broken key file prints one line with the path and what to do."""
-    (tmp_path / name).write_text("not a key")
-    assert_refused(["--port", "0", "--data", str(tmp_path)], [name, "remove it"])
-
-
-def assert_refused(switches: list[str], words: list[str]) -> None:
-    result = subprocess.run(
-        [sys.executable, "-m", "emulator", *switches], cwd=ROOT, capture_output=True, text=True, timeout=30
-    )
-    assert result.returncode == 2
-    assert result.stderr.count("\n") == 1, result.stderr
-    for word in words:
-        assert word in result.stderr

@@ -10,7 +10,6 @@ import re
 import shlex
 import socket
 import ssl
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -24,7 +23,7 @@ from cryptography import x509
 from emulator.__main__ import main
 from emulator.protocol.keys import BadKeyFile
 from emulator.proxy.authority import HOSTS, open_authority
-from tests.emulator.conftest import NOW, ROOT, Process, command
+from tests.emulator.conftest import NOW, Process
 
 
 def test_the_authority_is_kept_and_the_leaf_is_for_both_hosts(tmp_path: Path) -> None:
@@ -260,25 +259,6 @@ def test_a_client_that_does_not_trust_the_authority_gets_a_clear_error(proxied: 
         assert b" 200 " in connection.recv(4096)
         with pytest.raises(ssl.SSLCertVerificationError):
             ssl.create_default_context().wrap_socket(connection, server_hostname=HOSTS[0])
-
-
-@pytest.mark.process
-def test_a_busy_proxy_port_ends_the_start_with_one_line(tmp_path: Path) -> None:
-    """A proxy port in use prints one line that names the option."""
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = str(taken.getsockname()[1])
-        ended: Any = subprocess.run(
-            command("--port", "0", "--proxy-port", port, "--data", str(tmp_path)),
-            capture_output=True,
-            text=True,
-            cwd=ROOT,
-            timeout=30,
-            check=False,
-        )
-    assert ended.returncode == 2
-    (line,) = ended.stderr.splitlines()
-    assert f"127.0.0.1:{port}" in line
-    assert "--proxy-port" in line
 
 
 @pytest.mark.process

@@ -1,4 +1,4 @@
-"""The protocol face, called with signed requests in process."""
+"""The /v2 API, called with signed requests in process."""
 
 from __future__ import annotations
 

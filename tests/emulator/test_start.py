@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -121,6 +122,16 @@ def test_a_name_that_was_made_to_mean_this_machine_opens_no_page(start_emulator:
 @pytest.mark.parametrize(
     ("switches", "words"),
     [
+        (["--port", "http"], ["--port", "'http'"]),
+        (["--speed", "0"], ["--speed", "'0'"]),
+        (["--speed", "nan"], ["--speed", "'nan'"]),
+        (["--paid-share", "1.5"], ["--paid-share", "1.5"]),
+        (["--fee", "-1"], ["--fee", "-1"]),
+        (["--fast"], ["--fast"]),
+        (["--log-level", "loud"], ["--log-level", "loud"]),
+        (["--host", "0.0.0.0"], ["0.0.0.0", "--listen-anywhere"]),
+        (["--data", "/dev/null/x"], ["/dev/null/x", "--data"]),
+        (["--env-file", "/dev/null/app.env"], ["/dev/null/app.env", "--env-file"]),
         (["--preset", "kind"], ["--preset", "kind"]),
         (["--set", "paid_share"], ["--set", "paid_share", "NAME=VALUE"]),
         (["--set", "paid_share=2"], ["--set", "paid_share", "0 to 1"]),
@@ -137,7 +148,7 @@ def test_a_bad_switch_ends_in_one_line_and_status_2(
     switches: list[str], words: list[str], tmp_path: Path
 ) -> None:
     """A wrong option prints one line on stderr and exits with 2."""
-    assert_refused([*switches, "--data", str(tmp_path)], words)
+    assert_refused(["--data", str(tmp_path), *switches], words)
 
 
 def test_a_bad_state_file_ends_in_one_line_and_is_left_as_it_was(tmp_path: Path) -> None:
@@ -164,6 +175,21 @@ def test_a_second_emulator_on_one_port_ends_in_one_line(start_emulator: Start, t
     """The second process says which port is taken."""
     port = start_emulator().url.rpartition(":")[2]
     assert_refused(["--data", str(tmp_path), "--port", port], [port, "--port", "in use"], port=None)
+
+
+@pytest.mark.parametrize("name", ["bank-key.pem", "project-key.pem", "project.json"])
+def test_a_corrupt_file_in_the_data_folder_is_named_with_the_remedy(name: str, tmp_path: Path) -> None:
+    """A broken key file prints one line with the path and what to do."""
+    (tmp_path / name).write_text("not a key")
+    assert_refused(["--data", str(tmp_path)], [name, "remove it"])
+
+
+@pytest.mark.parametrize("switch", ["--proxy-port", "--tls-port"])
+def test_a_busy_proxy_port_ends_in_one_line_that_names_its_option(switch: str, tmp_path: Path) -> None:
+    """A port in use prints one line with the address and the option to change."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        assert_refused(["--data", str(tmp_path), switch, port], [f"127.0.0.1:{port}", switch])
 
 
 def assert_refused(switches: list[str], words: list[str], port: str | None = "0") -> None:

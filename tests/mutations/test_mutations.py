@@ -26,9 +26,9 @@ class Mutation:
 
 MUTATIONS = {
     "drop the fence": Mutation(
-        "payments/ledger/state_changes.py",
-        'transfers.c.attempt == bindparam("attempt_", type_=transfers.c.attempt.type)',
-        'transfers.c.attempt >= bindparam("attempt_", type_=transfers.c.attempt.type)',
+        "payments/ledger/transfers.py",
+        "and transfer.attempt == claim.attempt",
+        "and transfer.attempt >= claim.attempt",
         "tests/payments/ledger/test_transfers.py::test_a_late_sleeper_changes_nothing",
     ),
     "skip the look-up": Mutation(
@@ -39,9 +39,8 @@ MUTATIONS = {
     ),
     "answer before the commit": Mutation(
         "webhooks/intake.py",
-        "        self._waiting.append((arrival, told))\n",
-        "        self._waiting.append((arrival, told))\n"
-        '        told(Receipt(arrival.event.event_id, "credit", None))\n',
+        "return await stored",
+        'return Receipt("6", "credit", None)',
         "tests/webhooks/test_intake.py::test_nobody_is_answered_before_its_own_commit",
     ),
     "reuse the attempt's number": Mutation(
@@ -52,15 +51,15 @@ MUTATIONS = {
         "test_an_expired_claim_is_taken_over_with_a_new_attempt_and_the_old_tag",
     ),
     "forget the unique slot": Mutation(
-        "payments/storage/migrations/versions/0001_first_schema.py",
-        '        sa.UniqueConstraint("slot", name="a_slot_once"),\n',
+        "payments/storage/schema.py",
+        '    UniqueConstraint("slot", name="a_slot_once"),\n',
         "",
         "tests/payments/ledger/test_batches.py::test_a_slot_is_planned_once",
     ),
     "make external_ids up": Mutation(
         "payments/transfer.py",
-        "return lineage_for(invoice_id) if is_plain else",
-        'return f"{lineage_for(invoice_id)}-{id(object())}" if is_plain else',
+        "return lineage_for(invoice_id) if generation == 1 else",
+        'return f"{lineage_for(invoice_id)}-{id(object())}" if generation == 1 else',
         "tests/payments/test_transfer.py",
     ),
     "believe a page that hides what we know of": Mutation(
@@ -83,10 +82,10 @@ MUTATIONS = {
         "tests/payments/ledger/test_inbox.py",
     ),
     "forward the gross": Mutation(
-        "payments/money.py",
-        "return gross_centavos - fee_centavos",
-        "return gross_centavos",
-        "tests/payments/test_money.py",
+        "payments/credit.py",
+        "return self.gross_centavos - self.fee_centavos",
+        "return self.gross_centavos",
+        "tests/payments/test_credit.py",
     ),
 }
 
