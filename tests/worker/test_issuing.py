@@ -15,7 +15,6 @@ from typing import Any, Literal
 import pytest
 
 from payments.bank.client import Bank
-from payments.errors import ActRefused
 from payments.invoice import BankInvoice, InvoiceOrder
 from payments.ledger import batches
 from payments.ledger.batches import IssuingWindow, open_window

@@ -39,7 +39,7 @@ def test_sound_books_have_no_finding(database: Database) -> None:
     fill(database)
     looked_at: list[str] = []
     assert verify(database, looked_at.append) == []
-    assert len(looked_at) >= 9
+    assert len(looked_at) > len(_RULES)
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
