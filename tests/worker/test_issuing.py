@@ -15,6 +15,7 @@ from typing import Any, Literal
 import pytest
 
 from payments.bank.client import Bank
+from payments.errors import ActRefused
 from payments.invoice import BankInvoice, InvoiceOrder
 from payments.ledger import batches
 from payments.ledger.batches import IssuingWindow, open_window
