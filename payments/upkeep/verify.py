@@ -1,4 +1,4 @@
-"""Recounts everything: what no single constraint can keep, across tables. Reads only, on one snapshot.
+"""Verifies what no single constraint can keep: rules across tables. Reads only, on one snapshot.
 
 Constraints hold row by row; this looks at all of it again, and takes as long as the database is large. A finding is a
 bug, a damaged disk, or a person's own SQL.
@@ -11,7 +11,7 @@ from sqlalchemy import Connection, text
 from payments.ledger.balance import read_balance, read_unaccounted
 from payments.storage.database import Database
 
-# How many of a kind are named.
+# How many rows a finding names.
 _NAMED = 3
 
 _HAVE_A_CREDIT = "('credit', 'nothing_to_forward', 'not_ours')"
@@ -62,7 +62,7 @@ _RULES: tuple[tuple[str, str], ...] = (
 
 
 def verify(database: Database, progress: Callable[[str], None]) -> list[str]:
-    """Every finding, in words; none when the books are sound. ``progress`` is told what is looked at.
+    """Every finding, in words; none when the database is sound. ``progress`` gets each rule before it is checked.
 
     Raises LedgerUnavailable, also when the database is so damaged that it cannot be read.
     """
@@ -85,7 +85,7 @@ def verify(database: Database, progress: Callable[[str], None]) -> list[str]:
 
 
 def _damages(connection: Connection) -> list[str]:
-    """What SQLite itself finds: pages, indexes, every constraint; PostgreSQL looks at its own."""
+    """What SQLite itself finds in pages, indexes and constraints; PostgreSQL checks its own."""
     found = [str(row[0]) for row in connection.execute(text("PRAGMA integrity_check(10)"))]
     damages = [f"the file: {line}" for line in found if line != "ok"]
     orphans = connection.execute(text("PRAGMA foreign_key_check")).fetchmany(_NAMED)
