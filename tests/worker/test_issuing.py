@@ -15,7 +15,7 @@ from typing import Any, Literal
 import pytest
 
 from payments.bank.client import Bank
-from payments.errors import ActRefused
+from payments.errors import ActionRefused
 from payments.invoice import BankInvoice, InvoiceOrder
 from payments.ledger import batches
 from payments.ledger.batches import IssuingWindow, open_window
@@ -482,7 +482,7 @@ def test_no_batch_can_be_requested_while_issuing_is_paused(desk: Desk) -> None:
     now = desk.emulator.clock.now()
     actions.request_batch(desk.database, "before", Operator("Ana", "to show it"), now)
     pause(desk.database, "issuing", Operator("Ana", "too many"), now)
-    with pytest.raises(ActRefused, match="issuing is paused"):
+    with pytest.raises(ActionRefused, match="issuing is paused"):
         actions.request_batch(desk.database, "after", Operator("Ana", "to show it"), now)
     desk.issue()
     assert desk.rows("SELECT state FROM invoice_batches") == [("requested",)]
