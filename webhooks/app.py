@@ -188,6 +188,7 @@ class Web:
         await fetching
         for part in reversed(self.parts):
             await asyncio.to_thread(part.stop)
+        self.bank.close()
         self.aside.close()
         self.database.close()
         log.info("web.stopped")
