@@ -28,10 +28,7 @@ log = structlog.get_logger()
 class TransferBank(Protocol):
     """What settlement needs of the bank. Every method raises BankError and nothing else."""
 
-    @property
-    def timeout_seconds(self) -> float:
-        """The longest that one call can take."""
-        ...
+    timeout_seconds: float  # the longest that one call can take
 
     def send_transfers(self, orders: Sequence[TransferOrder]) -> dict[str, BankTransfer]:
         """Create them in one call; the bank's transfers by our external_id."""
@@ -92,7 +89,7 @@ def settle_once(
     # The new ones first, in a call of their own: slow look-ups of others must not cost them their lease.
     if fresh := [claim for claim in claims if claim.is_fresh]:
         run.send(fresh)
-    if ready := run.look_up([claim for claim in claims if not claim.is_fresh]):
+    if (others := [claim for claim in claims if not claim.is_fresh]) and (ready := run.look_up(others)):
         run.send(ready)
     return run.counts
 

@@ -153,7 +153,7 @@ class BankReport:
     @property
     def is_lost(self) -> bool:
         """True when the bank reports that this transfer moves no money."""
-        return self.transfer.is_lost or self.log_type in LOST_STATUSES
+        return self.transfer.status in LOST_STATUSES or self.log_type in LOST_STATUSES
 
 
 def difference(found: BankTransfer, amount_centavos: int, destination: Destination) -> str | None:

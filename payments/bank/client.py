@@ -98,11 +98,8 @@ class Bank:
     def __init__(self, project: "_Project", transport: Transport) -> None:
         self._project = project
         self._transport = transport
-
-    @property
-    def timeout_seconds(self) -> float:
-        """The longest that a method can take; those that yield take it for each page."""
-        return self._transport.timeout_seconds
+        # The longest that a method can take; those that yield take it for each page.
+        self.timeout_seconds = transport.timeout_seconds
 
     def close(self) -> None:
         """Close the idle connections."""

@@ -89,7 +89,7 @@ class Transport:
         hand it in; None means one of its own.
         """
         started_at = monotonic()
-        call = _Call(self, Progress(self.deadline() if deadline is None else deadline))
+        call = _Call(self, Progress(started_at + self.timeout_seconds if deadline is None else deadline))
         verdict = Verdict.UNCLEAR
         token = _call.set(call)
         try:

@@ -116,7 +116,7 @@ class _SameFile:
             self._identity = self._look()
 
     def check(self, _connection: object) -> None:
-        if self._look() != self._identity:
+        if self._identity != self._look():
             raise LedgerUnavailable(
                 f"the database file {self._path} was moved, deleted or replaced while this process had it open; "
                 "put it back, or restart this process to use what is there now"
