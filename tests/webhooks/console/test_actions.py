@@ -1,4 +1,4 @@
-"""Acts: each asks first, needs a name and a reason, is recorded, and says why when it is not legal."""
+"""Actions: each asks first, needs a name and a reason, is recorded, and says why when it is not allowed."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -8,7 +8,7 @@ import pytest
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
-from payments.operator.lists import list_acts
+from payments.operator.lists import list_actions
 from payments.settings import Settings
 from payments.storage.database import Database
 from payments.transfer import BankTransfer
@@ -18,8 +18,8 @@ from tests.running import wait_until
 from tests.webhooks.conftest import WebApp
 from tests.webhooks.console.conftest import OURS, TOKEN, Console
 from webhooks.access import Gate
-from webhooks.console.acts import Work
-from webhooks.console.site import Console as Site
+from webhooks.console.actions import Work
+from webhooks.console.app import Console as ConsoleApp
 
 INVOICE = "5000000000000001"
 TRANSFER = f"credit-{INVOICE}"
@@ -50,7 +50,7 @@ def dead(start_app: Callable[..., WebApp]) -> Console:
     return Console(web)
 
 
-def test_an_act_asks_first_and_tells_what_it_is_about(dead: Console) -> None:
+def test_an_action_asks_first_and_shows_its_target(dead: Console) -> None:
     """The page changes nothing."""
     page = dead.page(f"/act/retry/{TRANSFER}")
     assert "Retry?" in page
@@ -59,11 +59,11 @@ def test_an_act_asks_first_and_tells_what_it_is_about(dead: Console) -> None:
     assert dead.web.rows("SELECT state FROM transfers") == [("dead",)]
 
 
-def test_a_retry_is_done_recorded_and_told(dead: Console) -> None:
-    """And the forwarder takes it up at once."""
-    said = dead.outcome(f"retry/{TRANSFER}", who="Ana Souza", reason="it is unblocked")
-    assert said.startswith("Retry: it was dead, and is pending")
-    assert dead.web.rows("SELECT who, kind, subject, reason FROM acts WHERE kind = 'retry'") == [
+def test_a_retry_is_done_recorded_and_confirmed(dead: Console) -> None:
+    """And the forwarder wakes immediately."""
+    said = dead.flash(f"retry/{TRANSFER}", who="Ana Souza", reason="it is unblocked")
+    assert said == "Retry queued; repasse checks with the bank before sending."
+    assert dead.web.rows("SELECT who, kind, subject, reason FROM actions WHERE kind = 'retry'") == [
         ("Ana Souza", "retry", TRANSFER, "it is unblocked")
     ]
     wait_until(
@@ -73,68 +73,67 @@ def test_a_retry_is_done_recorded_and_told(dead: Console) -> None:
 
 
 def test_of_two_operators_only_one_can_do_it(dead: Console) -> None:
-    """The second is told what the first has made of it; what was typed stays."""
+    """The refusal says what the first has done; what was typed stays."""
     assert dead.act(f"abandon/{TRANSFER}", who="Ana").status_code == 303
     late = dead.act(f"abandon/{TRANSFER}", who="Bia", reason="<b>paid by hand</b>")
     assert late.status_code == 409
     assert "abandoned by Ana" in late.text
     assert "&lt;b&gt;paid by hand&lt;/b&gt;" in late.text
-    assert dead.web.rows("SELECT who FROM acts WHERE kind = 'abandon'") == [("Ana",)]
+    assert dead.web.rows("SELECT who FROM actions WHERE kind = 'abandon'") == [("Ana",)]
 
 
 @pytest.mark.parametrize(
     ("path", "who", "reason", "why"),
     [
         ("retry/credit-1", "Ana", "try it", "there is no transfer"),
-        ("resolve/999", "Ana", "done with", "there is no matter 999"),
-        ("resolve/x", "Ana", "done with", "there is no matter 0"),
+        ("resolve/999", "Ana", "done with", "there is no attention 999"),
+        ("resolve/x", "Ana", "done with", "there is no attention 0"),
         ("resume/issuing", "Ana", "go on", "issuing is not paused"),
         ("replay/none", "Ana", "read again", "there is no event"),
-        ("pause/issuing", "", "stop it", "the name of who acts has 0 characters"),
-        ("pause/issuing", "Ana", "ok", "the reason has 2 characters"),
-        ("reconcile/now", "Ana", " ", "the reason has 0 characters"),
+        ("pause/issuing", "", "stop it", "your name must be 1 to 64"),
+        ("pause/issuing", "Ana", "ok", "the reason must be 3 to 500"),
+        ("reconcile/now", "Ana", " ", "the reason must be 3 to 500"),
     ],
 )
-def test_an_act_that_is_not_legal_says_why_and_leaves_nothing(
+def test_an_action_that_is_not_allowed_says_why_and_leaves_nothing(
     console: Console, path: str, who: str, reason: str, why: str
 ) -> None:
     """409, the page again, and no row."""
     answer = console.act(path, who, reason)
     assert answer.status_code == 409
-    assert "Not done." in answer.text
+    assert "Not done:" in answer.text
     assert why in answer.text.replace("&#39;", "'")
-    assert console.web.count("acts") == 0
+    assert console.web.count("actions") == 0
 
 
-def test_the_other_acts_do_what_the_commands_do(console: Console) -> None:
-    """Pause and resume, resolve, replay, reconcile, forward: each recorded once, each told."""
+def test_the_other_actions_do_what_the_commands_do(console: Console) -> None:
+    """Pause and resume, resolve, replay, reconcile, forward: each recorded and confirmed once."""
     web = console.web
     web.deliver(b"what is this")
     [(event_id,)] = web.rows("SELECT event_id FROM inbox_events")
-    assert console.outcome("pause/forwarding") == "Pause: forwarding is paused"
-    assert "Forwarding is paused" in console.page()
+    assert console.flash("pause/forwarding") == "Forwarding is paused."
+    assert "<strong>Forwarding is paused</strong>" in console.page()
     refused = console.act("forward/now")
     assert (refused.status_code, "resume it first" in refused.text) == (409, True)
     web.deliver(invoice_event(INVOICE))
-    assert console.outcome("resume/forwarding") == "Resume: forwarding runs again"
-    assert console.outcome("resolve/1") == f"Resolve: closed unreadable_event of {event_id}"
-    assert console.outcome(f"replay/{event_id}").startswith(
-        "Replay: it was unreadable, and is now unreadable"
-    )
-    assert console.outcome("reconcile/now").startswith("Reconcile now: found ")
-    assert console.outcome("forward/now").startswith("Forward now: sent ")
-    kinds = [kind for (kind,) in web.rows("SELECT kind FROM acts ORDER BY id")]
+    assert console.flash("resume/forwarding") == "Forwarding is running again."
+    assert console.flash("resolve/1") == f"Resolved: unreadable_event of {event_id}."
+    assert console.flash(f"replay/{event_id}") == "The event was unreadable, and is now unreadable."
+    assert console.flash("reconcile/now").startswith("Reconciled: ")
+    assert console.flash("forward/now").startswith("Sent ")
+    kinds = [kind for (kind,) in web.rows("SELECT kind FROM actions ORDER BY id")]
     assert kinds == ["pause", "resume", "resolve", "replay", "reconcile", "forward"]
 
 
-def test_a_batch_by_hand_is_asked_for_in_the_books(console: Console) -> None:
-    """The worker reads it there; while issuing is paused nobody may ask."""
-    assert "asked for: the worker plans batch repasse-" in console.outcome("issue/now")
-    [(subject,)] = console.web.rows("SELECT subject FROM acts")
+def test_a_batch_by_hand_is_requested_in_the_database(console: Console) -> None:
+    """The worker reads it there; while issuing is paused it is refused."""
+    assert "requested; the worker issues it" in console.flash("issue/now")
+    assert console.web.rows("SELECT state FROM invoice_batches") == [("requested",)]
+    [(subject,)] = console.web.rows("SELECT subject FROM actions")
     assert subject.endswith("-manual")
     console.act("pause/issuing")
     assert console.act("issue/now").status_code == 409
-    assert console.web.count("acts") == 2
+    assert console.web.count("actions") == 2
 
 
 def test_there_is_no_batch_by_hand_at_the_real_bank(
@@ -143,18 +142,18 @@ def test_there_is_no_batch_by_hand_at_the_real_bank(
     """It is for development: money would be asked of real people."""
     work = Work(lambda: None, lambda: "", lambda: "", new_batch_tag=None)
     clock = partial(datetime.now, UTC)
-    site = Site(database, settings(), TOKEN, Gate(TOKEN), work, clock, clock)
-    client = TestClient(Starlette(routes=site.routes), headers={"Authorization": f"Bearer {TOKEN}"})
+    app = ConsoleApp(database, settings(), TOKEN, Gate(TOKEN), work, clock, clock)
+    client = TestClient(Starlette(routes=app.routes), headers={"Authorization": f"Bearer {TOKEN}"})
     for path in ("/console/system", "/console/batches"):
         assert "Issue a batch" not in client.get(path).text
     answer = client.post("/console/act/issue/now", data={"who": "Ana", "reason": "for a demo"})
     assert answer.status_code == 409
-    assert "only at an emulator" in answer.text
-    assert not list_acts(database, None).items
+    assert "only with an emulator" in answer.text
+    assert not list_actions(database, None).items
 
 
-def test_an_act_that_does_not_exist_is_not_found(console: Console) -> None:
-    """Nor one on a thing that it is not for."""
+def test_an_action_that_does_not_exist_is_not_found(console: Console) -> None:
+    """Nor one on a target that it does not take."""
     for path in ("steal/now", "pause/everything", "reconcile/later", "issue/9"):
         assert console.get(f"/act/{path}").status_code == 404
         assert console.act(path).status_code == 404
@@ -166,13 +165,13 @@ def test_a_form_that_is_none_of_ours_is_refused(console: Console) -> None:
     key = {"Authorization": f"Bearer {TOKEN}", **OURS, "Content-Type": "application/x-www-form-urlencoded"}
     for body, status in ((b"who=" + b"x" * 20_000, 413), (b"&".join([b"a=1"] * 30), 400), (b"\xff=1", 400)):
         assert console.client.post(address, content=body, headers=key).status_code == status
-    assert console.web.count("acts") == 0
+    assert console.web.count("actions") == 0
 
 
-def test_an_outcome_is_told_once_and_only_if_we_said_it(console: Console) -> None:
-    """A cookie of others is no message of ours."""
+def test_a_message_is_shown_once_and_only_if_we_wrote_it(console: Console) -> None:
+    """A cookie of another origin is no message of ours."""
     console.act("pause/forwarding")
-    assert "Pause: forwarding is paused" in console.page()
-    assert "Pause: forwarding is paused" not in console.page()
-    console.client.cookies.set("repasse_outcome", "eyJ0ZXh0IjogImhpIn0=.00", path="/console")
-    assert 'id="outcome"' not in console.page()
+    assert 'id="flash">Forwarding is paused.' in console.page()
+    assert 'id="flash"' not in console.page()
+    console.client.cookies.set("repasse_flash", "eyJ0ZXh0IjogImhpIn0=.00", path="/console")
+    assert 'id="flash"' not in console.page()

@@ -1,4 +1,4 @@
-"""The door: nothing of the console without the token, nothing done from elsewhere, the headers on every answer."""
+"""Authentication: no page without the token, no action from another site, security headers on every answer."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -9,8 +9,8 @@ from starlette.requests import Request
 
 from tests.webhooks.conftest import WebApp
 from tests.webhooks.console.conftest import OURS, TOKEN, Console
-from webhooks.console.door import is_same_origin
-from webhooks.console.seals import SESSION_LENGTH, Seal
+from webhooks.console.auth import is_same_origin
+from webhooks.console.cookies import SESSION_LENGTH, SignedCookies
 
 NOW = datetime(2026, 3, 2, 15, 0, tzinfo=UTC)
 
@@ -40,30 +40,32 @@ def test_without_a_token_set_there_is_no_console(start_app: Callable[..., WebApp
     assert client.post("/console/act/pause/forwarding", headers=OURS).status_code == 404
 
 
-def test_a_page_without_the_token_is_a_way_to_the_sign_in_and_nothing_else(console: Console) -> None:
-    """A browser is led there and back; a program is asked for the token."""
+def test_a_page_without_the_token_leads_to_the_sign_in(console: Console) -> None:
+    """A browser is redirected there and back; a program is asked for the token."""
     for path in PAGES:
         address = f"/console{path}"
         led = console.client.get(address, headers={"Accept": "text/html"}, follow_redirects=False)
         assert led.status_code == 303, path
         assert led.headers["location"].startswith("/console/sign-in?back=/console"), path
         asked = console.client.get(address)
-        assert (asked.status_code, asked.text) == (401, "the operator's token is needed\n"), path
+        assert (asked.status_code, asked.text) == (401, "the operator token is needed\n"), path
         assert asked.headers["www-authenticate"] == 'Basic realm="repasse"'
 
 
 def test_a_page_with_a_wrong_token_is_refused_and_then_slowed(console: Console) -> None:
-    """The first guess is told that it is wrong, the others that they must wait."""
+    """The first guess is wrong, the next ones must wait."""
     wrong = {"Authorization": "Bearer wrong", "Accept": "text/html"}
     answers = [console.client.get(f"/console{path}", headers=wrong, follow_redirects=False) for path in PAGES]
-    assert (answers[0].status_code, answers[0].text) == (401, "the operator's token is needed\n")
+    assert (answers[0].status_code, answers[0].text) == (401, "the operator token is needed\n")
     assert {answer.status_code for answer in answers} <= {401, 429}
     assert "too many wrong tokens: wait\n" in {answer.text for answer in answers}
 
 
 def test_nothing_is_done_without_the_token(console: Console) -> None:
-    """Not with none, not with a cookie that we did not seal, not with a wrong one."""
-    forged = {"Cookie": f"repasse={Seal('another-token-of-ours').seal_session('eve', datetime.now(UTC))}"}
+    """Not with none, not with a cookie that we did not sign, not with a wrong one."""
+    forged = {
+        "Cookie": f"repasse={SignedCookies('another-token-of-ours').sign_session('eve', datetime.now(UTC))}"
+    }
     form = {"who": "eve", "reason": "because"}
     attempts: tuple[dict[str, str], ...] = ({}, forged, {"Authorization": "Bearer wrong"})
     for path in POSTS:
@@ -72,7 +74,7 @@ def test_nothing_is_done_without_the_token(console: Console) -> None:
                 f"/console{path}", data=form, headers={**OURS, **headers}, follow_redirects=False
             )
             assert answer.status_code in (401, 429), path
-    assert console.web.count("acts") == 0
+    assert console.web.count("actions") == 0
 
 
 def test_nothing_is_done_from_another_site(console: Console) -> None:
@@ -89,7 +91,7 @@ def test_nothing_is_done_from_another_site(console: Console) -> None:
             key = {"Authorization": f"Bearer {TOKEN}", **headers}
             answer = console.client.post(f"/console{path}", headers=key, follow_redirects=False)
             assert answer.status_code == 403, (path, headers)
-    assert console.web.count("acts") == 0
+    assert console.web.count("actions") == 0
 
 
 @pytest.mark.parametrize(
@@ -134,7 +136,7 @@ def assert_headers(headers: Headers, is_kept: bool) -> None:
 
 
 def test_a_refusal_has_the_headers_too(console: Console) -> None:
-    """Also what the door itself answers."""
+    """Those of the authentication itself."""
     for answer in (console.client.get("/console"), console.client.post("/console/zone")):
         assert answer.headers["cache-control"] == "no-store"
         assert "frame-ancestors 'none'" in answer.headers["content-security-policy"]
@@ -184,24 +186,24 @@ def test_a_wrong_token_at_the_sign_in_is_slowed_and_what_was_typed_stays(console
     wrong = console.client.post("/console/sign-in", data=form, headers=OURS)
     assert wrong.status_code == 401
     assert 'value="&lt;Ana&gt;"' in wrong.text
-    assert "wrong token" not in wrong.text
+    assert "<wrong token>" not in wrong.text
     slowed = console.client.post("/console/sign-in", data={**form, "token": TOKEN}, headers=OURS)
     assert (slowed.status_code, slowed.headers["retry-after"]) == (429, "1")
 
 
 def test_a_session_ends_by_itself_when_altered_and_with_its_token() -> None:
-    """Nothing is stored: the seal alone decides."""
-    seal = Seal(TOKEN)
-    sealed = seal.seal_session("Ana", NOW)
-    session = seal.open_session(sealed, NOW + SESSION_LENGTH - timedelta(seconds=1))
+    """Nothing is stored: the signature alone decides."""
+    cookies = SignedCookies(TOKEN)
+    signed = cookies.sign_session("Ana", NOW)
+    session = cookies.read_session(signed, NOW + SESSION_LENGTH - timedelta(seconds=1))
     assert session is not None
     assert session.who == "Ana"
-    assert seal.open_session(sealed, NOW + SESSION_LENGTH) is None
-    assert Seal("another-token-of-ours").open_session(sealed, NOW) is None
-    assert seal.open_session(sealed[:-1] + ("0" if sealed[-1] != "0" else "1"), NOW) is None
-    assert seal.open_session("A" + sealed, NOW) is None
+    assert cookies.read_session(signed, NOW + SESSION_LENGTH) is None
+    assert SignedCookies("another-token-of-ours").read_session(signed, NOW) is None
+    assert cookies.read_session(signed[:-1] + ("0" if signed[-1] != "0" else "1"), NOW) is None
+    assert cookies.read_session("A" + signed, NOW) is None
     for nonsense in ("", ".", "a.b", "\u00e9.\u00e9"):
-        assert seal.open_session(nonsense, NOW) is None
-    # What says how an act went cannot be taken for a session.
-    assert seal.open_session(seal.seal_outcome("done"), NOW) is None
-    assert seal.open_outcome(sealed) is None
+        assert cookies.read_session(nonsense, NOW) is None
+    # The message of an action cannot be taken for a session.
+    assert cookies.read_session(cookies.sign_flash("done"), NOW) is None
+    assert cookies.read_flash(signed) is None

@@ -1,4 +1,4 @@
-"""How one operator reads: times in the zone that the operator chose, with UTC at hand, and how long ago it was."""
+"""How one operator reads times: in the zone that the operator chose, with UTC in the title, and how long ago."""
 
 from datetime import UTC, date, datetime, timedelta
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -26,7 +26,7 @@ def _load(name: str) -> ZoneInfo | None:
 ZONES = {name: zone for name in _OFFERED if (zone := _load(name)) is not None}
 
 
-class Reader:
+class Times:
     """Writes times for one request. ``zone_name`` that is not offered means the default."""
 
     def __init__(self, now: datetime, zone_name: str | None) -> None:
@@ -62,7 +62,7 @@ class Reader:
         return f"{at.astimezone(self._zone):%d %b}"
 
     def bounds(self, day: date) -> tuple[datetime, datetime]:
-        """When a day of this operator's begins and ends, in UTC."""
+        """When a day begins and ends in this zone, in UTC."""
         begins = datetime(day.year, day.month, day.day, tzinfo=self._zone)
         following = day + timedelta(days=1)
         ends = datetime(following.year, following.month, following.day, tzinfo=self._zone)
@@ -70,7 +70,6 @@ class Reader:
 
     def _time(self, at: datetime, text: str) -> Markup:
         utc = at.astimezone(UTC)
-        # A whole sentence in the title: what it says must make sense when it is read alone.
         return Markup('<time datetime="{}" title="{} UTC">{}</time>').format(
             utc.isoformat(timespec="milliseconds"), f"{utc:%Y-%m-%d %H:%M:%S.%f}"[:-3], text
         )

@@ -1,4 +1,4 @@
-"""The stream of changes: says so when the books change, looks only while somebody listens, and ends in time."""
+"""Live updates: each page is notified of a change, the database is read only while a page listens, streams end."""
 
 import asyncio
 from collections.abc import Callable, Coroutine
@@ -9,14 +9,14 @@ from starlette.requests import Request
 from starlette.types import Message
 
 from payments.errors import LedgerUnavailable
-from webhooks.console import changes
-from webhooks.console.changes import LISTENERS_MAX, Changes
+from webhooks.console import live_updates
+from webhooks.console.live_updates import LISTENERS_MAX, LiveUpdates
 
 REQUEST = Request({"type": "http", "method": "GET", "headers": []})
 
 
 class Books:
-    """Something that changes when a test says so."""
+    """A database that changes when a test says so."""
 
     def __init__(self) -> None:
         self.mark = 0
@@ -34,13 +34,13 @@ class Books:
 class Listener:
     """One browser on the stream."""
 
-    def __init__(self, stream: Changes) -> None:
-        self.said: list[bytes] = []
+    def __init__(self, stream: LiveUpdates) -> None:
+        self.received: list[bytes] = []
         self.has_left = asyncio.Event()
         self.status = 0
         self.task = asyncio.create_task(self._listen(stream))
 
-    async def _listen(self, stream: Changes) -> None:
+    async def _listen(self, stream: LiveUpdates) -> None:
         response = await stream.answer(REQUEST)
         await response(REQUEST.scope, self._receive, self._send)
 
@@ -51,11 +51,11 @@ class Listener:
     async def _send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.status = message["status"]
-        self.said.append(message.get("body", b""))
+        self.received.append(message.get("body", b""))
 
-    async def hears(self, text: bytes) -> None:
-        """Wait until it was told."""
-        await until(lambda: any(text in each for each in self.said))
+    async def receives(self, text: bytes) -> None:
+        """Wait until this has arrived."""
+        await until(lambda: any(text in each for each in self.received))
 
 
 async def until(what: Callable[[], object]) -> None:
@@ -67,46 +67,46 @@ async def until(what: Callable[[], object]) -> None:
 
 @pytest.fixture(autouse=True)
 def _often(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A test does not wait a second for each look."""
-    monkeypatch.setattr(changes, "LOOK_SECONDS", 0.002)
+    """A test does not wait a second for each reading."""
+    monkeypatch.setattr(live_updates, "POLL_SECONDS", 0.002)
 
 
-def run(scene: Callable[[Books, Changes], Coroutine[Any, Any, None]]) -> None:
+def run(scene: Callable[[Books, LiveUpdates], Coroutine[Any, Any, None]]) -> None:
     """Play a scene on an event loop of its own."""
 
     async def play() -> None:
         books = Books()
-        await scene(books, Changes(books.read))
+        await scene(books, LiveUpdates(books.read))
 
     asyncio.run(play())
 
 
-def test_every_listener_is_told_of_a_change_and_only_that() -> None:
-    """Not what it was: the page asks for itself."""
+def test_every_listener_is_notified_of_a_change_and_only_that() -> None:
+    """Not what changed: the page reloads itself."""
 
-    async def scene(books: Books, stream: Changes) -> None:
+    async def scene(books: Books, stream: LiveUpdates) -> None:
         listeners = [Listener(stream), Listener(stream)]
         await until(lambda: books.looks > 2)
-        assert all(b"changed" not in b"".join(each.said) for each in listeners)
+        assert all(b"changed" not in b"".join(each.received) for each in listeners)
         books.mark += 1
         for each in listeners:
-            await each.hears(b"event: changed\ndata:\n\n")
+            await each.receives(b"event: changed\ndata:\n\n")
             each.has_left.set()
             await each.task
 
     run(scene)
 
 
-def test_nobody_looks_at_the_books_while_nobody_listens() -> None:
-    """A listener that leaves is noticed at once, without having to be told something."""
+def test_the_database_is_not_read_while_no_page_listens() -> None:
+    """A page that is closed is noticed immediately, without a message to it."""
 
-    async def scene(books: Books, stream: Changes) -> None:
+    async def scene(books: Books, stream: LiveUpdates) -> None:
         listener = Listener(stream)
         await until(lambda: books.looks > 2)
         listener.has_left.set()
         await listener.task
         assert stream.listeners == 0
-        await until(lambda: stream._looking is not None and stream._looking.done())
+        await until(lambda: stream._polling is not None and stream._polling.done())
         looks = books.looks
         again = Listener(stream)
         await until(lambda: books.looks > looks)
@@ -116,16 +116,16 @@ def test_nobody_looks_at_the_books_while_nobody_listens() -> None:
     run(scene)
 
 
-def test_streams_end_when_the_process_is_to_end_and_none_begins_anew() -> None:
+def test_streams_end_with_the_process_and_no_new_one_begins() -> None:
     """A server waits for open streams."""
 
-    async def scene(books: Books, stream: Changes) -> None:
+    async def scene(books: Books, stream: LiveUpdates) -> None:
         listener = Listener(stream)
-        await listener.hears(b"retry:")
+        await listener.receives(b"retry:")
         stream.end()
         await listener.task
-        assert listener.said[-1] == b""
-        assert b"changed" not in b"".join(listener.said)
+        assert listener.received[-1] == b""
+        assert b"changed" not in b"".join(listener.received)
         assert (await stream.answer(REQUEST)).status_code == 503
 
     run(scene)
@@ -134,7 +134,7 @@ def test_streams_end_when_the_process_is_to_end_and_none_begins_anew() -> None:
 def test_there_is_a_limit_to_listeners() -> None:
     """A stranger has no token, but a forgotten script may have."""
 
-    async def scene(books: Books, stream: Changes) -> None:
+    async def scene(books: Books, stream: LiveUpdates) -> None:
         listeners = [Listener(stream) for _ in range(LISTENERS_MAX)]
         await until(lambda: stream.listeners == LISTENERS_MAX)
         assert (await stream.answer(REQUEST)).status_code == 503
@@ -145,9 +145,9 @@ def test_there_is_a_limit_to_listeners() -> None:
 
 
 def test_a_locked_database_ends_no_stream() -> None:
-    """It is looked at again."""
+    """It is read again, and the next change arrives."""
 
-    async def scene(books: Books, stream: Changes) -> None:
+    async def scene(books: Books, stream: LiveUpdates) -> None:
         listener = Listener(stream)
         await until(lambda: books.looks > 1)
         books.is_locked = True
@@ -155,7 +155,7 @@ def test_a_locked_database_ends_no_stream() -> None:
         await until(lambda: books.looks > looks + 1)
         books.is_locked = False
         books.mark += 1
-        await listener.hears(b"event: changed")
+        await listener.receives(b"event: changed")
         listener.has_left.set()
         await listener.task
 

@@ -4,7 +4,7 @@ from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
-from webhooks.console.reader import DEFAULT_ZONE, Reader, duration
+from webhooks.console.times import DEFAULT_ZONE, Times, duration
 
 NOW = datetime(2026, 3, 2, 15, 0, tzinfo=UTC)
 
@@ -27,17 +27,19 @@ def text_of(markup: str) -> str:
         (NOW, None, "12:00:00"),
     ],
 )
-def test_a_time_is_in_the_readers_zone_with_utc_at_hand(at: datetime, zone: str | None, text: str) -> None:
+def test_a_time_is_in_the_chosen_zone_with_utc_in_the_title(
+    at: datetime, zone: str | None, text: str
+) -> None:
     """The title and the machine's form are UTC, whatever the zone."""
-    written = Reader(NOW, zone).when(at)
+    written = Times(NOW, zone).when(at)
     assert text_of(written) == text
     assert f'title="{at:%Y-%m-%d %H:%M:%S}.000 UTC"' in written
     assert f'datetime="{at:%Y-%m-%dT%H:%M:%S}.000+00:00"' in written
 
 
 def test_a_zone_that_is_not_offered_is_the_default() -> None:
-    """It comes from a cookie, which anybody may write."""
-    assert Reader(NOW, "<script>").zone_name == DEFAULT_ZONE
+    """It comes from a cookie, which anyone may write."""
+    assert Times(NOW, "<script>").zone_name == DEFAULT_ZONE
 
 
 @pytest.mark.parametrize(
@@ -46,7 +48,7 @@ def test_a_zone_that_is_not_offered_is_the_default() -> None:
 )
 def test_how_long_ago_it_was(seconds: float, text: str) -> None:
     """And how long it will be."""
-    assert text_of(Reader(NOW, None).ago(NOW - timedelta(seconds=seconds))) == text
+    assert text_of(Times(NOW, None).ago(NOW - timedelta(seconds=seconds))) == text
 
 
 @pytest.mark.parametrize(
@@ -67,12 +69,12 @@ def test_a_duration_is_written_in_its_largest_units(seconds: float, text: str) -
 
 
 def test_what_is_not_known_is_a_dash() -> None:
-    """Not an empty place, which might be a fault of the page."""
-    assert text_of(Reader(NOW, None).when(None)) == "—"
+    """Not an empty cell, which might be a fault of the page."""
+    assert text_of(Times(NOW, None).when(None)) == "—"
 
 
-def test_a_day_is_that_of_the_readers_zone() -> None:
+def test_a_day_is_that_of_the_chosen_zone() -> None:
     """It begins at midnight there."""
-    begins, ends = Reader(NOW, "America/Sao_Paulo").bounds(date(2026, 3, 2))
+    begins, ends = Times(NOW, "America/Sao_Paulo").bounds(date(2026, 3, 2))
     assert begins == datetime(2026, 3, 2, 3, 0, tzinfo=UTC)
     assert ends == begins + timedelta(days=1)

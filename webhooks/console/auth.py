@@ -1,6 +1,6 @@
-"""What every request of the console passes: the token or a session, the same-origin check, the headers of today.
+"""What every request of the console passes: the token or a session, the same-origin check, security headers.
 
-It stands around the pages, so that no page can be forgotten. It knows nothing of what they show.
+It wraps all pages, so that none can be forgotten. It knows nothing of what they show.
 """
 
 from collections.abc import Callable
@@ -10,21 +10,18 @@ from urllib.parse import quote, urlsplit
 
 import structlog
 from starlette.datastructures import MutableHeaders
-from starlette.requests import HTTPConnection, Request
+from starlette.requests import Request
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from webhooks.access import Gate, Refusal
-from webhooks.console.seals import Seal, Session
+from webhooks.console.cookies import Session, SignedCookies, session_cookie
+from webhooks.console.urls import SIGN_IN, STATIC
 
 log = structlog.get_logger()
 
-HOME = "/console"
-SIGN_IN = f"{HOME}/sign-in"
-STATIC = f"{HOME}/static/"
-
 _HEADERS = {
-    # No inline script or style, nothing from elsewhere, and no page of others around ours.
+    # No inline script or style, nothing from elsewhere, and no page of another site around ours.
     "Content-Security-Policy": (
         "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' data:; connect-src 'self'; "
         "form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
@@ -32,7 +29,7 @@ _HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
     # Nothing goes to other sites. Not "no-referrer": with it a browser sends "Origin: null" along with our own
-    # forms, and over plain http that is all there is to tell them from a stranger's.
+    # forms, and over plain http nothing else tells them from another site's.
     "Referrer-Policy": "same-origin",
     "Permissions-Policy": "camera=(), geolocation=(), microphone=(), payment=(), usb=(), browsing-topics=()",
     "Cross-Origin-Opener-Policy": "same-origin",
@@ -40,51 +37,42 @@ _HEADERS = {
 }
 
 
-class Door:
+class AuthMiddleware:
     """Wraps the console's app. Puts the Session into ``request.state.session``, None for Bearer and Basic."""
 
-    def __init__(self, app: ASGIApp, gate: Gate, seal: Seal, clock: Callable[[], datetime]) -> None:
+    def __init__(
+        self, app: ASGIApp, gate: Gate, cookies: SignedCookies, clock: Callable[[], datetime]
+    ) -> None:
         self._app = app
         self._gate = gate
-        self._seal = seal
+        self._cookies = cookies
         self._clock = clock
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        request = Request(scope, receive)
-
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
-                for name, value in _HEADERS.items():
-                    headers[name] = value
+                headers.update(_HEADERS)
                 headers.setdefault("Cache-Control", "no-store")
             await send(message)
 
-        answer = self._refusal(request)
+        answer = self._refusal(Request(scope, receive))
         await (answer or self._app)(scope, receive, send_with_headers)
 
     def _refusal(self, request: Request) -> Response | None:
         request.state.session = self._session(request)
+        path = request.url.path
         if request.method not in ("GET", "HEAD") and not is_same_origin(request):
-            log.warning("console.cross_site", path=request.url.path)
+            log.warning("console.cross_site", path=path)
             return PlainTextResponse("this came from another site, and was not done\n", 403)
-        if request.url.path == SIGN_IN or request.url.path.startswith(STATIC):
-            return None
-        if request.state.session is not None:
+        if path == SIGN_IN or path.startswith(STATIC) or request.state.session is not None:
             return None
         refusal = self._gate.refusal_of(request)
-        if refusal is None:
-            return None
-        return _ask_for_token(request, refusal)
+        return None if refusal is None else _ask_for_token(request, refusal)
 
     def _session(self, request: Request) -> Session | None:
-        sealed = request.cookies.get(session_cookie(request))
-        return self._seal.open_session(sealed, self._clock()) if sealed else None
-
-
-def session_cookie(connection: HTTPConnection) -> str:
-    """The cookie's name. Behind TLS the browser itself then keeps it from being set by anything but this host."""
-    return "__Host-repasse" if connection.url.scheme == "https" else "repasse"
+        signed = request.cookies.get(session_cookie(request))
+        return self._cookies.read_session(signed, self._clock()) if signed else None
 
 
 def is_same_origin(request: Request) -> bool:
@@ -111,4 +99,4 @@ def _ask_for_token(request: Request, refusal: Refusal) -> Response:
         back = request.url.path + (f"?{request.url.query}" if request.url.query else "")
         return RedirectResponse(f"{SIGN_IN}?back={quote(back)}", 303)
     challenge = {"WWW-Authenticate": 'Basic realm="repasse"'}
-    return PlainTextResponse("the operator's token is needed\n", 401, challenge)
+    return PlainTextResponse("the operator token is needed\n", 401, challenge)
