@@ -8,6 +8,7 @@ from payments.ledger.attention import AttentionKind, count_open, raise_attention
 from payments.storage.database import Database
 from payments.storage.schema import attentions
 from tests.payments.builders import NOW
+from tests.payments.conftest import ON_SQLITE
 
 DEAD = AttentionKind.TRANSFER_DEAD
 STUCK = AttentionKind.TRANSFER_STUCK
@@ -37,6 +38,7 @@ def test_a_resolved_matter_stays_on_record_and_may_be_raised_again(database: Dat
     assert [(row.detail, row.resolved_at) for row in rows] == [("first", later), ("again", None)]
 
 
+@ON_SQLITE
 def test_resolving_what_is_not_open_changes_nothing(database: Database) -> None:
     """Neither a stranger's matter, nor one that is over: its end keeps its time."""
     with database.transaction() as connection:
@@ -49,6 +51,7 @@ def test_resolving_what_is_not_open_changes_nothing(database: Database) -> None:
         assert connection.execute(select(attentions.c.resolved_at)).scalar_one() == NOW
 
 
+@ON_SQLITE
 def test_an_endless_detail_is_cut(database: Database) -> None:
     """A reason from outside cannot fill the books."""
     with database.transaction() as connection:
