@@ -18,7 +18,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from emulator.behaviour.bank import Bank
-from emulator.behaviour.faults import Fault, Matter
+from emulator.behaviour.faults import Fault, Subject
 from emulator.books.formats import time_text
 from emulator.books.refusal import Refusal
 from emulator.clock import Clock
@@ -93,7 +93,7 @@ class ProtocolEndpoint:
     def _fault(self, request: Request, segments: tuple[str, ...], body: bytes) -> Fault | None:
         faults = self._bank.faults
         amounts = _amounts(body) if faults.look_at_amounts else ()
-        return faults.for_request(Matter(routes.subject_of(request.method, segments), amounts, segments))
+        return faults.for_request(Subject(routes.subject_of(request.method, segments), amounts, segments))
 
     async def _body(self, request: Request) -> bytes:
         chunks = bytearray()
