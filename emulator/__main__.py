@@ -61,6 +61,7 @@ def main(arguments: list[str] | None = None) -> int:
     clock = ScaledClock(options.speed or 1.0)
     bank = _open_bank(options, seed, settings, saved, credentials, clock)
     print(environment, flush=True)
+    print(f"# page on {_url(_reachable(options.host), listener)}/emulator/", flush=True)
     print(f"# seed {seed}, speed {clock.speed:g}{_about_state(options, saved)}", flush=True)
 
     def on_stop(deliveries: Deliveries) -> None:

@@ -37,6 +37,11 @@ HANG_SECONDS = 60.0
 # Long enough to be noticed and shorter than the SDKs' timeout of 15 s.
 SLOW_SECONDS = 5.0
 
+# What a request needs to be repeated as it was; the rest is between the client's HTTP library and ours.
+_KEPT_HEADERS = (
+    "Access-Id", "Access-Time", "Access-Signature", "User-Agent", "Content-Type", "Accept-Language",
+)  # fmt: skip
+
 log = logging.getLogger("emulator.protocol")
 
 
@@ -86,8 +91,10 @@ class ProtocolEndpoint:
             "fault": None,
             "project": None,
             "errors": [],
+            "headers": {name: value for name in _KEPT_HEADERS if (value := request.headers.get(name))},
             "body": body[:MOST_KEPT_BYTES],
             "answer": b"",
+            "repeats": [],
         }
 
     def _fault(self, request: Request, segments: tuple[str, ...], body: bytes) -> Fault | None:
