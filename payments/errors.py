@@ -37,8 +37,8 @@ class BooksRefused(RepasseError):
     """The books cannot be moved, backed up or restored as asked; the text says why. Nothing was changed."""
 
 
-class ActRefused(RepasseError):
-    """What an operator asked for is not legal in the present state; the text names the state. Nothing was done."""
+class ActionRefused(RepasseError):
+    """An operator's action is not allowed in the present state; the text names the state. Nothing was done."""
 
 
 class BankError(RepasseError):

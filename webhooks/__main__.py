@@ -15,7 +15,7 @@ import uvicorn
 from starlette.applications import Starlette
 
 from payments.errors import RepasseError, SettingsError
-from payments.operator.presence import refuse_other_hosts
+from payments.operator.processes import refuse_other_hosts
 from payments.settings import Settings, load_settings
 from payments.storage.database import open_database
 from payments.storage.migrate import migrate

@@ -37,8 +37,8 @@ from payments.storage.listener import Listener
 from payments.storage.migrate import migrate
 from payments.version import VERSION
 from webhooks.access import Gate
-from webhooks.console.acts import Work
-from webhooks.console.site import Console
+from webhooks.console.actions import Work
+from webhooks.console.app import Console
 from webhooks.draining import Draining
 from webhooks.forwarder import Forwarder
 from webhooks.health import MetricsPage, Ready, live
@@ -134,8 +134,9 @@ class Web:
     def reconcile(self) -> str:
         """Ask the bank what was missed; returns how it went, for the operator."""
         run = reconcile_once(self.aside, self.bank, self.policy, self.clock)
-        failed = f"; not answered: {'; '.join(run.failures)}" if run.failures else ""
-        return f"found {run.found} that we did not know{failed}"
+        if run.failures:
+            return f"reconciliation incomplete, {run.found} new: {'; '.join(run.failures)}"
+        return f"reconciled: {run.found or 'nothing'} new"
 
     def fetch_key(self) -> None:
         """Ask for the bank's public key, so that the first event need not wait for it."""
@@ -187,6 +188,7 @@ class Web:
         await fetching
         for part in reversed(self.parts):
             await asyncio.to_thread(part.stop)
+        self.bank.close()
         self.aside.close()
         self.database.close()
         log.info("web.stopped")

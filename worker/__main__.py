@@ -17,8 +17,7 @@ from payments.errors import RepasseError
 from payments.observability.alerts import open_alerts
 from payments.observability.heartbeat import Heartbeat
 from payments.observability.logging import configure_logging
-from payments.operator.presence import refuse_other_hosts
-from payments.operator.processes import Process
+from payments.operator.processes import Process, refuse_other_hosts
 from payments.settings import Settings, load_settings, misspelt_settings
 from payments.storage.clock import open_clock
 from payments.storage.database import Database, open_database

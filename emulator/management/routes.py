@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from datetime import datetime
 from typing import Any
 from urllib.parse import quote
 
@@ -18,7 +19,7 @@ from emulator.behaviour.bank import Bank
 from emulator.behaviour.faults import FAULTS, PACKS, SCENARIOS
 from emulator.books import preset
 from emulator.books.formats import time_text
-from emulator.books.table import Table
+from emulator.books.table import Row, Table
 from emulator.clock import Clock
 from emulator.management import actions, state
 from emulator.management.arguments import centavos, flag, number, only, text, whole
@@ -266,6 +267,7 @@ class ManagementApi:
         events = self._bank.events.rows
         return [
             ("POST", "webhooks", self._add_webhook),
+            ("DELETE", "webhooks/{id}", self._act("webhook", self._bank.events.webhooks, _remove_webhook)),
             ("POST", "events/{id}/redeliver", self._redeliver),
             ("POST", "events/{id}/send", self._send),
             ("POST", "events/{id}/delay", self._act("delayed", events, actions.delay, _delay)),
@@ -387,6 +389,10 @@ def _entry_of(history: History, request: Request) -> Entry:
 def _delay(body: Body) -> Body:
     only(body, "seconds")
     return {"seconds": number(body, "seconds", 3600.0)}
+
+
+def _remove_webhook(bank: Bank, webhook_id: str, now: datetime) -> Row:
+    return bank.events.unregister(webhook_id)
 
 
 def _id_of(table: Table, request: Request) -> str:

@@ -14,6 +14,7 @@ from typing import Any
 
 from sqlalchemy import bindparam, func, insert, or_, select, update
 
+from payments.credit import owed_centavos
 from payments.ledger.attention import AttentionKind
 from payments.ledger.unit import Unit
 from payments.lineage import Sighting
@@ -130,9 +131,7 @@ class Lineage:
         """What is to be forwarded, given the reversals: never more than the net, never below zero."""
         if self.credit.disposition != "forward":
             return 0
-        if self.remaining_centavos is None:
-            return self.credit.net_centavos
-        return max(0, min(self.credit.net_centavos, self.remaining_centavos - self.credit.fee_centavos))
+        return owed_centavos(self.credit.net_centavos, self.credit.fee_centavos, self.remaining_centavos)
 
     @property
     def live(self) -> Transfer | None:

@@ -1,4 +1,4 @@
-"""Verifying: sound books have no finding, and each kind of damage has its own."""
+"""Verifying: a sound database has no finding, and each kind of damage has its own."""
 
 import pytest
 from sqlalchemy import text
@@ -31,7 +31,6 @@ DAMAGES = {
         "events without their bytes: unreadable-1"
     ),
     "UPDATE planned_invoices SET bank_invoice_id = NULL": "issued batches without their invoices: repasse-k3-slot-1",
-    "UPDATE totals SET centavos = centavos - 1 WHERE name = 'credits.net'": "total credits.net:",
 }
 
 
@@ -40,7 +39,7 @@ def test_sound_books_have_no_finding(database: Database) -> None:
     fill(database)
     looked_at: list[str] = []
     assert verify(database, looked_at.append) == []
-    assert len(looked_at) >= 11
+    assert len(looked_at) > len(_RULES)
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
@@ -64,7 +63,7 @@ def test_many_findings_of_a_kind_are_not_all_listed(database: Database) -> None:
 
 @pytest.mark.parametrize("database", ["sqlite"], indirect=True)
 def test_a_row_without_its_parent_is_found(database: Database) -> None:
-    """SQLite keeps foreign keys only for whoever asks it to; a person's own tool may not have."""
+    """SQLite checks foreign keys only when asked to, and a person's own tool may not have asked."""
     fill(database)
     with database.transaction() as connection:
         connection.connection.driver_connection.execute("COMMIT")  # type: ignore[union-attr]
