@@ -32,7 +32,7 @@ from emulator.app import create_app
 from emulator.behaviour.bank import Bank
 from emulator.behaviour.events import Delivery
 from emulator.books.preset import Preset
-from emulator.clock import VirtualClock
+from emulator.clock import Clock
 from emulator.protocol import credentials as emulator_credentials
 from emulator.protocol.credentials import Credentials
 
@@ -120,7 +120,7 @@ class Signed:
 
     client: TestClient
     bank: Bank
-    clock: VirtualClock
+    clock: Clock
     credentials: Credentials
     key: coincurve.PrivateKey
     project_id: str = "5656565656565656"
@@ -165,7 +165,7 @@ def signed() -> Iterator[Signed]:
     assert isinstance(key, ec.EllipticCurvePrivateKey)
     secret = key.private_numbers().private_value.to_bytes(32, "big")
     bank = Bank(seed=1, opened_at=NOW, preset=Preset(paid_share=0.0), opening_balance_centavos=100_000)
-    clock = VirtualClock(NOW)
+    clock = Clock(NOW)
     with TestClient(create_app(bank, made, clock)) as client:
         yield Signed(client, bank, clock, made, coincurve.PrivateKey(secret))
 
