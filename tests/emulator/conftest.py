@@ -28,6 +28,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from starkcore.utils.cache import cache as SDK_CACHE
 from starlette.testclient import TestClient
 
+from emulator.__main__ import main
 from emulator.app import create_app
 from emulator.behaviour.bank import Bank
 from emulator.behaviour.events import Delivery
@@ -244,6 +245,17 @@ class Process:
         if self.process.stdout is not None:
             self.process.stdout.close()
         return status
+
+
+def assert_refused_here(line: list[str], words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    """The command line ends in this process with status 2, nothing on stdout and one line on stderr."""
+    try:
+        status: Any = main(line)
+    except SystemExit as end:
+        status = end.code
+    out, error = capsys.readouterr()
+    assert (status, out, error.count("\n")) == (2, "", 1), error
+    assert [word for word in words if word not in error] == [], error
 
 
 def command(*switches: str) -> list[str]:
