@@ -31,10 +31,7 @@ _REQUESTED_WITHIN = timedelta(hours=1)
 class InvoiceBank(Protocol):
     """What issuing needs of the bank. Every method raises BankError and nothing else."""
 
-    @property
-    def timeout_seconds(self) -> float:
-        """The longest that one call can take."""
-        ...
+    timeout_seconds: float  # the longest that one call can take
 
     def create_invoices(self, orders: Sequence[InvoiceOrder]) -> list[BankInvoice]:
         """Create them in one call, all or none."""

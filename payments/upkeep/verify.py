@@ -1,7 +1,6 @@
 """Verifies what no single constraint can keep: rules across tables. Reads only, on one snapshot.
 
-Constraints hold row by row; this looks at all of it again, and takes as long as the database is large. A finding is a
-bug, a damaged disk, or a person's own SQL.
+It takes as long as the database is large. A finding is a bug, a damaged disk, or a person's own SQL.
 """
 
 from collections.abc import Callable
@@ -42,7 +41,7 @@ _RULES: tuple[tuple[str, str], ...] = (
     ),
     (
         "events that made a credit, and there is none",
-        # A join, and no subquery: SQLite then makes itself an index for the time of the query.
+        # A join and no subquery, so that SQLite makes an index for the time of the query.
         "SELECT e.event_id FROM inbox_events e LEFT JOIN credits c ON c.event_id = e.event_id "  # noqa: S608, our words
         f"WHERE e.outcome IN {_HAVE_A_CREDIT} AND c.event_id IS NULL",
     ),

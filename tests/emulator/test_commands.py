@@ -50,7 +50,7 @@ def test_a_whole_day_by_hand(shell: Shell, receiver: Any, tmp_path: Path) -> Non
     assert "no webhook is subscribed" in shell("trigger invoice.created --amount 5000")
     assert "R$ 50,00 is paid" in shell("pay last")
     assert "is paid" in shell("credit last")
-    assert "R$ 20,00 is paid" in shell("reverse last --amount 2000")
+    assert "R$ 30,00 goes back to the payer, R$ 20,00 remains" in shell("reverse last --amount 2000")
     for name, words in (
         ("overdue", "overdue"),
         ("expire", "expired"),

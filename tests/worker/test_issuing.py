@@ -15,12 +15,11 @@ from typing import Any, Literal
 import pytest
 
 from payments.bank.client import Bank
-from payments.errors import ActRefused
+from payments.errors import ActionRefused
 from payments.invoice import BankInvoice, InvoiceOrder
 from payments.ledger import batches
 from payments.ledger.batches import IssuingWindow, open_window
-from payments.operator import actions
-from payments.operator.actions import Operator, pause, resume
+from payments.operator.actions import Operator, pause, request_batch, resume
 from payments.operator.statement import read_statement
 from payments.storage.database import Database, open_database
 from tests.emulated import EmulatedBank
@@ -455,10 +454,10 @@ def test_books_restored_from_an_older_copy_find_what_was_issued_since(
 
 
 def test_a_batch_that_an_operator_requested_is_planned_once_and_issued(desk: Desk) -> None:
-    """The stored request becomes the batch; two looks at it make one batch of it."""
+    """Two workers that read the request make one batch of it."""
     desk.issue()
     before = desk.at_bank()
-    actions.request_batch(desk.database, "by-hand", Operator("Ana", "to show it"), desk.emulator.clock.now())
+    request_batch(desk.database, "by-hand", Operator("Ana", "to show it"), desk.emulator.clock.now())
     desk.issue()
     desk.issue()
     [(slot, state, planned)] = desk.rows(
@@ -469,21 +468,22 @@ def test_a_batch_that_an_operator_requested_is_planned_once_and_issued(desk: Des
     assert desk.at_bank() == before + planned
 
 
-def test_a_batch_that_was_requested_long_ago_is_no_longer_wanted(desk: Desk) -> None:
-    """Now meant then: the worker was down for hours."""
-    actions.request_batch(desk.database, "by-hand", Operator("Ana", "to show it"), desk.emulator.clock.now())
+def test_a_batch_that_was_requested_long_ago_is_not_planned_any_more(desk: Desk) -> None:
+    """It was meant for then: the worker was down for hours."""
+    request_batch(desk.database, "by-hand", Operator("Ana", "to show it"), desk.emulator.clock.now())
     desk.emulator.advance(2 * HOUR)
     desk.issue()
     assert desk.rows("SELECT state FROM invoice_batches WHERE tag = 'by-hand'") == [("requested",)]
+    assert read_statement(desk.database).batches_planned == 1
 
 
 def test_no_batch_can_be_requested_while_issuing_is_paused(desk: Desk) -> None:
-    """It would come as a surprise when it is resumed; an earlier request waits."""
+    """It would come as a surprise when issuing is resumed; an earlier request waits."""
     now = desk.emulator.clock.now()
-    actions.request_batch(desk.database, "before", Operator("Ana", "to show it"), now)
+    request_batch(desk.database, "before", Operator("Ana", "to show it"), now)
     pause(desk.database, "issuing", Operator("Ana", "too many"), now)
-    with pytest.raises(ActRefused, match="issuing is paused"):
-        actions.request_batch(desk.database, "after", Operator("Ana", "to show it"), now)
+    with pytest.raises(ActionRefused, match="issuing is paused"):
+        request_batch(desk.database, "after", Operator("Ana", "to show it"), now)
     desk.issue()
-    assert desk.rows("SELECT state FROM invoice_batches") == [("requested",)]
+    assert desk.rows("SELECT tag, state FROM invoice_batches") == [("before", "requested")]
     assert batches.requested_batches(desk.database, now) == ["before"]

@@ -1,4 +1,4 @@
-"""Verifying: a sound database has no finding, and each kind of damage has its own."""
+"""Verifying: sound books have no finding, and each kind of damage has its own."""
 
 import pytest
 from sqlalchemy import text
@@ -63,7 +63,7 @@ def test_many_findings_of_a_kind_are_not_all_listed(database: Database) -> None:
 
 @pytest.mark.parametrize("database", ["sqlite"], indirect=True)
 def test_a_row_without_its_parent_is_found(database: Database) -> None:
-    """SQLite checks foreign keys only when asked to, and a person's own tool may not have asked."""
+    """SQLite keeps foreign keys only for whoever asks it to; a person's own tool may not have."""
     fill(database)
     with database.transaction() as connection:
         connection.connection.driver_connection.execute("COMMIT")  # type: ignore[union-attr]
