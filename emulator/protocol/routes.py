@@ -237,7 +237,7 @@ ROUTES: dict[tuple[str, str], Handler] = {
     ("PATCH", "invoice/{id}"): _written(
         "Invoice updated",
         "invoice",
-        lambda bank, call: bank.invoices.patch(call.id, call.object(), call.now, call.client_now),
+        lambda bank, call: bank.invoices.patch(call.id, call.json(), call.now, call.client_now),
     ),
     ("GET", "invoice/{id}/payment"): _one("payment", lambda bank, row_id: bank.invoices.payment(row_id)),
     ("GET", "invoice/{id}/qrcode"): _get_qr_code,
