@@ -15,6 +15,7 @@ from typing import Annotated, Any, TypeVar
 from msgspec import Meta
 
 from emulator.books.fields import (
+    DATE_OR_TIME,
     Field,
     Fields,
     complete,
@@ -85,7 +86,7 @@ def moment(name: str, code: str = "invalidDateTime") -> Field:
     words = f"{name} must be a date or a datetime in ISO 8601"
     # Guess: the length and the years, which keep sums of dates inside what a calendar can hold.
     kind = Annotated[str, Meta(max_length=40)]
-    return typed(kind, code, words, _moment, {"anyOf": [{"format": "date"}, {"format": "date-time"}]})
+    return typed(kind, code, words, _moment, DATE_OR_TIME)
 
 
 def _moment(value: str) -> str:

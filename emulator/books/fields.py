@@ -42,6 +42,7 @@ class Field:
 
 
 Fields = Mapping[str, Field]
+DATE_OR_TIME: Schema = {"type": "string", "anyOf": [{"format": "date"}, {"format": "date-time"}]}
 
 
 def read(element: Mapping[str, Any], what: str, fields: Fields, code: str = "invalidJson") -> dict[str, Any]:
@@ -131,8 +132,9 @@ def one_of(names: tuple[str, ...], name: str, code: str, form: Callable[[str], s
 
 def some_of(names: tuple[str, ...], name: str, code: str) -> Field:
     """A list of one or more of some words, each once."""
-    kind = Annotated[list[Literal[names]], Meta(min_length=1)]
+    word: Any = Literal[names]
     words = f"{name} must be a list of one or more of {', '.join(names)}"
+    kind = Annotated[list[word], Meta(min_length=1)]
     return typed(kind, code, words, lambda given: list(dict.fromkeys(given)))
 
 

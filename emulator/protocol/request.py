@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -21,7 +22,8 @@ Answer = dict[str, Any]
 class Call:
     """One request to /v2, already authenticated.
 
-    `client_now` is the caller's idea of the time, `caller` its Access-Id (empty when the call needs none).
+    `client_now` is the caller's idea of the time, `caller` its Access-Id (empty when the call needs none), `given` the
+    parameters of its query, read.
     """
 
     method: str
@@ -32,6 +34,7 @@ class Call:
     client_now: datetime
     credentials: Credentials
     caller: str = ""
+    given: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def id(self) -> str:
