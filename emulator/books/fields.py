@@ -160,7 +160,8 @@ def objects(
     """A list of objects; `code` is for a list that is none or too long, `keys_code` for wrong keys in it."""
 
     def check(value: Any) -> list[dict[str, Any]]:
-        return [read(each, what, fields, keys_code) for each in list_of_objects(value, name, at_most, code)]
+        elements = list_of_objects(value, name, at_most, code)
+        return [complete(read(each, what, fields, keys_code), fields) for each in elements]
 
     return Field(check, _list_schema(object_schema(fields), at_most), default=[])
 

@@ -17,7 +17,7 @@ from emulator.books.fields import Schema
 # A limit that no delay reaches, so that sums of dates stay inside a calendar.
 Seconds = Annotated[float, Meta(ge=0, le=1e12)]
 # Shortest and longest.
-Range = tuple[Seconds, Seconds]
+Range = Annotated[tuple[Seconds, ...], Meta(min_length=2, max_length=2)]
 Share = Annotated[float, Meta(ge=0, le=1)]
 Whole = Annotated[int, Meta(ge=0, le=10**14)]
 

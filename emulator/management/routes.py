@@ -24,6 +24,7 @@ from emulator.books.table import Table
 from emulator.clock import Clock
 from emulator.management import actions, state
 from emulator.management.endpoint import Body, Call, Endpoints, Handler, NotReady
+from emulator.management.openapi import document
 from emulator.management.sentences import Notes
 from emulator.management.statement import statement, transfers_by_status
 from emulator.management.timing import CLOCK, change_clock, show_clock
@@ -144,6 +145,8 @@ class ManagementApi:
                  lambda request, body: self._shown_clock(), _CLOCK),
             *_both("clock", "Change the speed of the clock, pause it, or jump ahead.", self._change_clock, _CLOCK,
                    fields=CLOCK),
+            Call("GET", "openapi.json", "This description.", lambda request, body: document(self.calls()),
+                 _named("openapi", "info", "servers", "paths", "components")),
             Call("GET", "settings", "How the bank behaves.", lambda request, body: self._shown_settings(), settings),
             *_both("settings", "Change how the bank behaves: all of these or none.", self._change_settings, settings,
                    schema=preset.SETTINGS_SCHEMA),
