@@ -252,10 +252,10 @@ class ManagementApi:
         return state.save(self._bank, self._clock, self._credentials, self._deliveries)
 
     def _load(self, request: Request, body: Body) -> Body:
-        state.check(body)
-        # The outcome of a delivery from the old books must not be recorded in the new ones.
-        self._deliveries.abandon()
         state.load(body, self._bank, self._clock, self._credentials)
+        # The outcome of a delivery from the old books must not be recorded in the new ones; none can be before the
+        # next `await`.
+        self._deliveries.abandon()
         return self._shown_clock()
 
     # --- invoices, transfers, deposits --------------------------------------------------------------------

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from emulator.__main__ import main
-from tests.emulator.conftest import ROOT, command
+from tests.emulator.conftest import ROOT, assert_refused_here, command
 
 Start = Callable[..., Any]
 
@@ -197,13 +197,7 @@ def test_a_wrong_command_ends_in_one_clear_line(
     line: str, words: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A wrong command or option, or no emulator, prints one line on stderr and ends with status 2."""
-    try:
-        status = main(line.split())
-    except SystemExit as end:
-        status = end.code  # type: ignore[assignment]
-    out, error = capsys.readouterr()
-    assert (status, out, error.count("\n")) == (2, "", 1)
-    assert words in error
+    assert_refused_here(line.split(), [words], capsys)
 
 
 def test_it_talks_only_to_an_emulator(receiver: Any, capsys: pytest.CaptureFixture[str]) -> None:
