@@ -285,8 +285,13 @@ def system(database: Database, arguments: Namespace) -> int:
     if arguments.json:
         print(to_json(read))
         return DONE
-    print(f"database   version {read.revision}")
-    paused = ", ".join(f"{switch} since {moment(at)}" for switch, at in read.paused.items())
+    for finding in (read.headline, *read.headline.others):
+        print(f"{finding.text}. {plain(finding.detail)}")
+    print(f"\ndatabase   version {read.revision}")
+    paused = ", ".join(
+        f"{switch} since {moment(pause.since)} by {plain(pause.who)} ({plain(pause.reason)})"
+        for switch, pause in read.paused.items()
+    )
     print(f"paused     {paused or 'nothing'}\n")
     processes = [
         (

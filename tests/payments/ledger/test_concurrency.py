@@ -13,11 +13,11 @@ from dataclasses import replace
 from typing import Any, TypeVar
 
 import pytest
+from payments.ledger.totals import disagreements
 from sqlalchemy import event, select
 
 from payments.invoice import Payer
 from payments.ledger import batches, inbox, transfers
-from payments.ledger.totals import disagreements
 from payments.storage.database import open_database
 from payments.storage.schema import credits
 from tests.payments.builders import a_transfer_log, an_arrival, an_invoice_log, at_bank
