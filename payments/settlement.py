@@ -1,6 +1,6 @@
 """Settlement: takes transfers that are due and brings them to the bank, once.
 
-Claim (commit), ask the bank about whatever may already be there, send the rest in one call, record (commit).
+Claim (commit), ask the bank about what may already be there, send the rest in one call, record (commit).
 No transaction is open during a call. If we die before the call, the lease runs out and the look-up finds nothing:
 it is sent. If we die after it, or its answer never comes, the look-up finds it: it is adopted. This module knows
 neither SQL nor the SDK, and never concludes anything from a missing answer.
@@ -79,9 +79,9 @@ def settle_once(
     clock: Callable[[], datetime],
     new_call_tag: Callable[[], str],
 ) -> Settlement:
-    """Settle up to one call's worth of transfers that are due. ``clock`` tells the time in UTC.
+    """Settle up to one call's worth of transfers that are due. ``clock`` returns the time in UTC.
 
-    Raises LedgerUnavailable; whatever was claimed is then looked up when its lease has ended.
+    Raises LedgerUnavailable; what was claimed is then looked up when its lease has ended.
     """
     run = _Run(database, bank, policy, clock, new_call_tag(), Settlement())
     claims = transfers.claim(database, run.call_tag, policy, TRANSFERS_PER_CALL_MAX, clock())
@@ -213,10 +213,10 @@ class _Run:
             transfers.refuse(self.database, claims[0], str(error), self.policy, self.clock())
 
     def _release_for(
-        self, claims: Sequence[Claim], error: BankError, act: str, *, is_caller_refused: bool = False
+        self, claims: Sequence[Claim], error: BankError, doing: str, *, is_caller_refused: bool = False
     ) -> None:
         wait = error.retry_after_seconds if isinstance(error, Throttled) else None
-        reason = f"{act}: {error}"
+        reason = f"{doing}: {error}"
         self._note_release(claims, reason)
         transfers.release(
             self.database,

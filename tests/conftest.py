@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import structlog
 
-from emulator.clock import VirtualClock
+from emulator.clock import Clock
 from payments.bank.client import Bank, open_bank
 from payments.policy import ForwardingPolicy
 from payments.storage.database import Database, open_database
@@ -41,7 +41,7 @@ NOW = datetime(2026, 3, 2, 15, 0, tzinfo=UTC)
 @pytest.fixture
 def emulator() -> Iterator[EmulatedBank]:
     """A bank on virtual time, with no money in the account, where nobody pays by themselves."""
-    bank = EmulatedBank(VirtualClock(NOW))
+    bank = EmulatedBank(Clock(NOW))
     yield bank
     bank.close()
 

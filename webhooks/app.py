@@ -10,7 +10,6 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from functools import partial
-from typing import Protocol
 
 import structlog
 from prometheus_client import CollectorRegistry
@@ -28,6 +27,7 @@ from payments.observability.heartbeat import Heartbeat, guarded
 from payments.observability.logging import configure_logging
 from payments.observability.metrics import Metrics, metrics_page
 from payments.operator.processes import Process
+from payments.parts import Part
 from payments.reconciliation import reconcile_once
 from payments.settings import Settings, load_settings, misspelt_settings
 from payments.settlement import Settlement, settle_once
@@ -49,18 +49,6 @@ log = structlog.get_logger()
 
 # An operator's "forward now" ends even while credits come in fast: after ten thousand transfers.
 _CALLS_MAX = 100
-
-
-class Part(Protocol):
-    """Something that runs beside the requests, in threads of its own."""
-
-    def start(self) -> None:
-        """Begin; returns immediately."""
-        ...
-
-    def stop(self) -> None:
-        """End, and wait for the end. May be called when it never started."""
-        ...
 
 
 class Web:
@@ -141,9 +129,8 @@ class Web:
     def fetch_key(self) -> None:
         """Ask for the bank's public key, so that the first event need not wait for it."""
         if self.keys.refresh():
-            guarded(
-                "heartbeat", self.heartbeat.beat
-            )  # or the process counts as one without a key until the next beat
+            # Now, or the process counts as one without a key until the next beat.
+            guarded("heartbeat", self.heartbeat.beat)
         else:
             log.warning("bank_key.not_fetched", reason=self.keys.failure)
 

@@ -1,4 +1,4 @@
-"""Reads the bodies of the management API and the values of command lines, one kind of argument a function.
+"""Reads the bodies of the management API, one kind of argument a function.
 
 What is wrong is a ValueError, whose text is the answer.
 """
@@ -59,19 +59,3 @@ def text(body: Body, name: str, default: str) -> str:
     if not isinstance(value, str) or len(value) > 2_000:
         raise ValueError(f"{name} must be a text of at most 2000 characters")
     return value
-
-
-def value_of(text: str) -> Any:
-    """A value as it is written on a command line: a number, true, false, a range like 1:5, or a text."""
-    if text in ("true", "false"):
-        return text == "true"
-    if ":" in text:
-        return [value_of(part) for part in text.split(":")]
-    try:
-        return int(text)
-    except ValueError:
-        pass
-    try:
-        return float(text)
-    except ValueError:
-        return text

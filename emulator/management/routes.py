@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from datetime import datetime
 from typing import Any
+from urllib.parse import quote
 
 from starlette.requests import Request
 from starlette.routing import Route
@@ -17,7 +19,7 @@ from emulator.behaviour.bank import Bank
 from emulator.behaviour.faults import FAULTS, PACKS, SCENARIOS
 from emulator.books import preset
 from emulator.books.formats import time_text
-from emulator.books.table import Table
+from emulator.books.table import Row, Table
 from emulator.clock import Clock
 from emulator.management import actions, state
 from emulator.management.arguments import centavos, flag, number, only, text, whole
@@ -28,7 +30,8 @@ from emulator.management.timing import change_clock, show_clock
 from emulator.management.triggers import DEFAULT_CENTAVOS, TRIGGERS, trigger
 from emulator.protocol.credentials import Credentials, Project
 from emulator.protocol.deliveries import Deliveries
-from emulator.protocol.history import History, shown
+from emulator.protocol.history import Entry, History, shown
+from emulator.protocol.repeats import repeat_delivery, repeat_request
 
 REQUEST_FILTERS = ("method", "path", "status", "fault", "project")
 DELIVERY_FILTERS = (
@@ -171,10 +174,10 @@ class ManagementApi:
         return state.save(self._bank, self._clock, self._credentials, self._deliveries)
 
     def _load(self, request: Request, body: Body) -> Body:
-        state.check(body)
-        # The outcome of a delivery from the old books must not be recorded in the new ones.
-        self._deliveries.abandon()
         state.load(body, self._bank, self._clock, self._credentials)
+        # The outcome of a delivery from the old books must not be recorded in the new ones; none can be before the
+        # next `await`.
+        self._deliveries.abandon()
         return self._shown_clock()
 
     # --- invoices, transfers, deposits --------------------------------------------------------------------
@@ -189,7 +192,7 @@ class ManagementApi:
             ("POST", "invoices/{id}/overdue", self._act(*invoices, actions.overdue)),
             ("POST", "invoices/{id}/expire", self._act(*invoices, actions.expire)),
             ("POST", "invoices/{id}/cancel", self._act(*invoices, actions.cancel_invoice)),
-            ("POST", "invoices/{id}/reverse", self._act(*invoices, actions.reverse, _remaining)),
+            ("POST", "invoices/{id}/reverse", self._reverse),
             ("POST", "transfers/{id}/settle", self._act(*transfers, actions.settle)),
             ("POST", "transfers/{id}/fail", self._act(*transfers, actions.fail, _reason)),
             ("POST", "transfers/{id}/cancel", self._act(*transfers, actions.cancel_transfer)),
@@ -209,6 +212,11 @@ class ManagementApi:
             return {kind: act(self._bank, _id_of(table, request), self._clock.now(), **arguments)}
 
         return handler
+
+    def _reverse(self, request: Request, body: Body) -> Body:
+        invoice_id = _id_of(self._bank.invoices.rows, request)
+        row = actions.reverse(self._bank, invoice_id, self._clock.now(), **_remaining(body))
+        return {"invoice": row, "reversed_centavos": actions.reversed_centavos(self._bank, row)}
 
     def _deposit(self, request: Request, body: Body) -> Body:
         return {"deposit": self._bank.deposits.receive(body, self._clock.now())}
@@ -259,11 +267,13 @@ class ManagementApi:
         events = self._bank.events.rows
         return [
             ("POST", "webhooks", self._add_webhook),
+            ("DELETE", "webhooks/{id}", self._act("webhook", self._bank.events.webhooks, _remove_webhook)),
             ("POST", "events/{id}/redeliver", self._redeliver),
             ("POST", "events/{id}/send", self._send),
             ("POST", "events/{id}/delay", self._act("delayed", events, actions.delay, _delay)),
             ("POST", "events/{id}/drop", self._act("dropped", events, actions.drop)),
             *_history_calls("deliveries", "delivery", self._deliveries.history, DELIVERY_FILTERS),
+            ("POST", "deliveries/{number}/repeat", self._repeat_delivery),
         ]
 
     def _add_webhook(self, request: Request, body: Body) -> Body:
@@ -284,9 +294,7 @@ class ManagementApi:
 
     async def _send(self, request: Request, body: Body) -> Body:
         only(body, "webhook", "url", "forged")
-        url = text(body, "url", "") or None
-        if url is not None and not re.fullmatch(r"https?://[^\s#@]+", url, re.ASCII):
-            raise ValueError("url must be an http or https address")
+        url = _url(body, "") or None
         delivery = actions.delivery(
             self._bank,
             _id_of(self._bank.events.rows, request),
@@ -295,6 +303,11 @@ class ManagementApi:
             forged=flag(body, "forged", False),
         )
         return {"delivery": shown(await self._deliveries.send(delivery))}
+
+    async def _repeat_delivery(self, request: Request, body: Body) -> Body:
+        only(body, "url")
+        entry = _entry_of(self._deliveries.history, request)
+        return {"repeat": await repeat_delivery(entry, _url(body, entry["url"]), self._now())}
 
     # --- keys, projects, requests -------------------------------------------------------------------------
 
@@ -306,7 +319,17 @@ class ManagementApi:
             ("PATCH", "projects/{id}", self._change_project),
             ("POST", "projects/{id}/key", self._replace_key),
             *_history_calls("requests", "request", self._requests, REQUEST_FILTERS),
+            ("POST", "requests/{number}/repeat", self._repeat_request),
         ]
+
+    async def _repeat_request(self, request: Request, body: Body) -> Body:
+        only(body, "url")
+        entry = _entry_of(self._requests, request)
+        url = _url(body, own_url(request, entry))
+        return {"repeat": await repeat_request(entry, url, self._now())}
+
+    def _now(self) -> str:
+        return time_text(self._clock.now())
 
     def _rotate(self, request: Request, body: Body) -> Body:
         return {"public_key": self._credentials.rotate(self._clock.now())}
@@ -340,9 +363,36 @@ def _reason(body: Body) -> Body:
     return {"reason": text(body, "reason", "Failed by the management API")}
 
 
+def _url(body: Body, default: str) -> str:
+    url = text(body, "url", "") or default
+    if url and not re.fullmatch(r"https?://[^\s#@]+", url, re.ASCII):
+        raise ValueError("url must be an http or https address")
+    return url
+
+
+def own_url(request: Request, entry: Entry) -> str:
+    """Where a request of the history came in, by the address that this process listens on."""
+    host, port = request.scope["server"]
+    query = f"?{entry['query']}" if entry["query"] else ""
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}{quote(entry['path'])}{query}"
+
+
+def _entry_of(history: History, request: Request) -> Entry:
+    """The entry of the number in the path."""
+    number = request.path_params["number"]
+    found = history.get(int(number)) if number.isascii() and number.isdigit() else None
+    if found is None:
+        raise ValueError(f"there is no entry {number[:20]}, or no longer")
+    return found
+
+
 def _delay(body: Body) -> Body:
     only(body, "seconds")
     return {"seconds": number(body, "seconds", 3600.0)}
+
+
+def _remove_webhook(bank: Bank, webhook_id: str, now: datetime) -> Row:
+    return bank.events.unregister(webhook_id)
 
 
 def _id_of(table: Table, request: Request) -> str:
@@ -370,11 +420,7 @@ def _history_calls(
     """The calls that list, clear and show the entries of a history."""
 
     def entry(request: Request, body: Body) -> Body:
-        number = request.path_params["number"]
-        found = history.get(int(number)) if number.isascii() and number.isdigit() else None
-        if found is None:
-            raise ValueError(f"there is no entry {number[:20]}, or no longer")
-        return {single: shown(found)}
+        return {single: shown(_entry_of(history, request))}
 
     return [
         ("GET", plural, lambda request, body: {plural: history.find(request.query_params, filters)}),

@@ -231,7 +231,7 @@ class Bank:
             raise failure
 
     def mark_delivered(self, event_id: str) -> None:
-        """Tell the bank that we have this event; it is not listed as undelivered again."""
+        """Report to the bank that we have this event; it is not listed as undelivered again."""
         path = f"event/{_require_id(event_id)}"
 
         def ask() -> None:
@@ -350,7 +350,7 @@ class _Project(starkbank.Project):  # type: ignore[misc]
         return repr(self)
 
 
-# --- reading the SDK's objects; whatever is odd raises, and the transport makes it Unclear ---
+# --- reading the SDK's objects; an odd one raises, and the transport makes that Unclear ---
 
 
 def _read_invoice(invoice: Any) -> BankInvoice:

@@ -2,7 +2,7 @@
 
 The window is one stored row and each of its slots has at most one batch, so neither a restart nor a second
 worker can repeat a slot. A batch is stored whole before anything is sent, because the bank has no idempotency
-key for invoices: after an unclear answer only the stored tags tell what to look for.
+key for invoices: after an unclear answer only the stored tags say what to look for.
 """
 
 from collections.abc import Sequence
@@ -205,7 +205,7 @@ def skip_slot(database: Database, tag: str, slot: int, due_at: datetime, now: da
 
 
 def taken_slots(database: Database) -> set[int]:
-    """The slots that have a batch, in whatever state."""
+    """The slots that have a batch, in any state."""
     with database.reading() as connection:
         return set(
             connection.execute(
@@ -331,7 +331,7 @@ def release_batch(
 
 
 def _claimed(claim: BatchClaim) -> ColumnElement[bool]:
-    # By its tag too: a failover that lost commits may give a number anew.
+    # By its tag too: a failover that lost commits may give a number again.
     return and_(invoice_batches.c.id == claim.batch_id, invoice_batches.c.tag == claim.tag)
 
 

@@ -244,8 +244,8 @@ def _meet_again(unit: Unit, events: Sequence[Event], receipts: dict[str, Receipt
 
 def _close_unreadable_of(unit: Unit, events: Sequence[Event]) -> None:
     """What an unreadable event would have reported has come in another way: its attention is closed."""
-    told = {(each.subject, each.subscription, each.log_type) for each in events if each.fact is not None}
-    subjects = {subject for subject, _, _ in told if subject is not None}
+    reported = {(each.subject, each.subscription, each.log_type) for each in events if each.fact is not None}
+    subjects = {subject for subject, _, _ in reported if subject is not None}
     if not subjects:
         return
     query = select(
@@ -257,7 +257,7 @@ def _close_unreadable_of(unit: Unit, events: Sequence[Event]) -> None:
         inbox_events.c.subject.in_(subjects), inbox_events.c.outcome == Outcome.UNREADABLE, made_no_credit
     )
     for row in unit.connection.execute(query).all():
-        if (row.subject, row.subscription, row.log_type) in told:
+        if (row.subject, row.subscription, row.log_type) in reported:
             resolve_attention(unit.connection, AttentionKind.UNREADABLE_EVENT, row.event_id, unit.now)
 
 

@@ -1,9 +1,9 @@
 """All that is known of one credit, loaded together, changed in memory, and saved together.
 
-Whoever changes a lineage loads it here: its credit is locked first, then its transfers, always in the order of the
-invoice ids, so that two transactions never wait for each other. Every change of a transfer's state is an UPDATE guarded
-by the state and the attempt that were loaded, and its row count is checked. ``save`` writes any number of lineages with
-a handful of statements.
+Every change of a lineage begins by loading it here: its credit is locked first, then its transfers, always in the order
+of the invoice ids, so that two transactions never wait for each other. Every change of a transfer's state is an UPDATE
+guarded by the state and the attempt that were loaded, and its row count is checked. ``save`` writes any number of
+lineages with a handful of statements.
 """
 
 import json
@@ -210,7 +210,7 @@ class Lineage:
         was_retried = transfer.retried_at is not None
         policy = self.unit.policy
         if latest >= GENERATIONS_MAX or (latest > policy.reissue_max and not was_retried):
-            detail = f"no reissue is left after {latest} transfers, the last failed: {reason}"
+            detail = f"no reissue is left: transfer {latest} of this credit failed too: {reason}"
             self.mark_dead(transfer, reason, detail)
             return
         self.move(transfer, TransferState.FAILED, "failed", reason, reason=reason)
@@ -285,7 +285,7 @@ class Lineage:
     def retry(self, dead: Transfer, detail: str) -> None:
         """A dead transfer becomes pending, due now. It counts as an attempt, so it is never taken for a fresh one:
 
-        the bank is asked for its whole lineage before anything is sent, and whoever held it before is fenced off.
+        the bank is asked for its whole lineage before anything is sent, and an earlier claim of it is fenced off.
         """
         now = self.unit.now
         self.move(
@@ -335,7 +335,7 @@ class Lineage:
     # --- below ---
 
     def _stop_waiting(self, transfer: Transfer) -> None:
-        """It waits for the bank no more, whatever came of it."""
+        """It no longer waits for the bank, whichever way it ended."""
         for kind in (AttentionKind.TRANSFER_STUCK, AttentionKind.TRANSFER_UNSETTLED):
             self.resolve(kind, transfer.external_id)
 

@@ -48,7 +48,7 @@ from payments.transfer import (
     retry_delay,
 )
 
-# After so many claims without a conclusive answer a person should know; the machine goes on trying.
+# After this many claims without a conclusive answer a person should know; attempts go on.
 STUCK_AFTER_ATTEMPTS = 10
 
 # One in this many transfers of a call is one whose lease ran out, if there are any.
@@ -328,13 +328,13 @@ def _held(lineage: Lineage, claim: Claim) -> Transfer | None:
 
 
 def _for_each_held(
-    unit: Unit, claims: Sequence[Claim], act: Callable[[Lineage, Transfer, Claim], None]
+    unit: Unit, claims: Sequence[Claim], record: Callable[[Lineage, Transfer, Claim], None]
 ) -> None:
     lineages = load_lineages(unit, [claim.invoice_id for claim in claims])
     for claim in claims:
         lineage = lineages.get(claim.invoice_id)
         if lineage is not None and (transfer := _held(lineage, claim)) is not None:
-            act(lineage, transfer, claim)
+            record(lineage, transfer, claim)
     save(unit, lineages.values())
 
 

@@ -81,7 +81,7 @@ def _prepare(connection: sqlite3.Connection, _record: object) -> None:
 
 
 def _set_wal(cursor: sqlite3.Cursor) -> None:
-    # Two processes that set WAL at the same moment: one is answered "database is locked" immediately, whatever the
+    # Two processes that set WAL at the same moment: one is answered "database is locked" immediately, despite the
     # busy timeout. The write lock makes them queue; the mode itself can only change outside a transaction.
     for last in (False, False, False, False, True):
         try:

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from emulator.clock import Agenda, ScaledClock, VirtualClock
+from emulator.clock import Agenda, Clock, ScaledClock
 
 NOW = datetime(2026, 3, 2, 15, tzinfo=UTC)
 
@@ -59,7 +59,7 @@ def test_a_scaled_clock_runs_ahead_and_a_client_is_judged_by_the_earlier_time() 
 
 def test_a_virtual_clock_goes_forward_only() -> None:
     """Moving the clock back is an error of the caller."""
-    clock = VirtualClock(NOW)
+    clock = Clock(NOW)
     clock.advance(5)
     assert clock.now() == clock.client_now() == NOW + timedelta(seconds=5)
     with pytest.raises(ValueError, match="cannot go back"):

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from emulator.clock import Agenda, ScaledClock, VirtualClock
+from emulator.clock import Agenda, Clock, ScaledClock
 
 NOW = datetime(2026, 3, 2, 15, tzinfo=UTC)
 INVOICE = {"amount": 48_712, "name": "Marina Tavares", "taxId": "529.982.247-25"}
@@ -45,7 +45,7 @@ def test_a_change_of_speed_or_a_jump_is_told_and_never_goes_back() -> None:
     with pytest.raises(ValueError, match="ten years"):
         clock.move_to(before + timedelta(days=10_000))
     with pytest.raises(ValueError, match="stands still"):
-        VirtualClock(NOW).set_pace(speed=2)
+        Clock(NOW).set_pace(speed=2)
 
 
 def test_entries_can_be_taken_off_the_agenda() -> None:

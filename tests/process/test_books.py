@@ -93,14 +93,14 @@ def test_the_books_move_to_postgresql_in_the_middle_of_a_day(
     stop(day)
     killed = day.start_script("books", "copy", "--to", postgresql_url)
     wait_until(
-        lambda: "were moved to" in day.script("run_job", "statement").stderr, "the old books are closed"
+        lambda: "was moved to" in day.script("run_job", "statement").stderr, "the old books are closed"
     )
     killed.kill()
     # The killed run may have been done just before.
     out = ran(day, "books", "copy", "--to", postgresql_url)
     assert re.search("the same on both sides|copied by an earlier run", out)
     [line] = day.script("run_job", "statement").stderr.splitlines()
-    assert "were moved to postgresql+psycopg://" in line
+    assert "was moved to postgresql+psycopg://" in line
     day.move_to(postgresql_url)
     day.start()
     assert_ends_exact(day)

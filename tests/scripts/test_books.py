@@ -58,7 +58,7 @@ def test_the_commands_work_one_after_another(
     assert "3 credits, net R$ 29,70, settled R$ 0,00" in out
     assert f"{database_url} is closed" in out
     assert f"put DATABASE_URL={moved}" in out
-    assert f"were moved to {moved}" in the_one_line(script("run_job", "statement", **no_bank))
+    assert f"was moved to {moved}" in the_one_line(script("run_job", "statement", **no_bank))
     printed(script("run_job", "statement", DATABASE_URL=moved, **no_bank))
     assert "is open again" in printed(script("books", "reopen", **no_bank))
     printed(script("run_job", "statement", **no_bank))

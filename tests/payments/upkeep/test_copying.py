@@ -81,7 +81,7 @@ def assert_same(target: Database, source: Database) -> None:
 
 def assert_closed(database: Database) -> None:
     """No process starts on it."""
-    with pytest.raises(LedgerUnusable, match="were moved to"):
+    with pytest.raises(LedgerUnusable, match="was moved to"):
         migrate(database)
 
 
@@ -109,7 +109,7 @@ def test_the_old_database_is_closed_and_names_the_new_one(source: Database, open
     target = open_empty("sqlite")
     copied(source, target)
     with pytest.raises(
-        LedgerUnusable, match=f"were moved to {target.name}; put that in DATABASE_URL"
+        LedgerUnusable, match=f"was moved to {target.name}; put that in DATABASE_URL"
     ) as caught:
         migrate(source)
     assert "\n" not in str(caught.value)
