@@ -34,7 +34,7 @@ def test_an_operator_watches_a_day_and_settles_a_blocked_transfer(
     ana = visit(town.url)
     page = ana.page
     ana.sign_in()
-    expect(page.get_by_role("heading", level=1)).to_have_text("All is quiet")
+    expect(page.get_by_role("heading", level=1)).to_have_text("No worker is running")
     town.start_worker()
     # From here on the page follows the day by itself.
     expect(page.get_by_role("heading", level=1)).to_have_text("1 item needs attention", timeout=PATIENCE)
