@@ -70,7 +70,7 @@ def test_what_makes_no_sense_is_refused_and_changes_nothing(signed: Any) -> None
     for act in ("pay", "credit", "overdue", "expire"):
         assert invoice_id in refused(signed, f"invoices/{invoice_id}/{act}") or act == "credit"
     assert log_types(signed, invoice_id) == ["created", "paid", "credited"]
-    assert "unknown keys colour" in refused(signed, f"invoices/{invoice_id}/expire", colour="red")
+    assert "Unknown parameters in the body: colour" in refused(signed, f"invoices/{invoice_id}/expire", colour="red")
     assert "no transfer yet" in refused(signed, "transfers/last/settle")
 
 
@@ -127,7 +127,7 @@ def test_a_story_ends_where_its_name_says_and_its_events_go_out_in_order(
 def test_a_story_that_cannot_be_told_says_why(signed: Any) -> None:
     """An unknown trigger, or one without the money that it needs, is refused with the reason."""
     assert "invoice.credited" in refused(signed, "trigger", name="transfer.success", amount=10**7)
-    assert "invoice.eaten" in refused(signed, "trigger", name="invoice.eaten")
+    assert "name must be one of invoice.created" in refused(signed, "trigger", name="invoice.eaten")
     assert "amount" in refused(signed, "trigger", name="invoice.paid", amount=0)
 
 
