@@ -136,7 +136,7 @@ def _is_form(request: Request, raw: bytes) -> bool:
 def _body(raw: bytes) -> Body:
     if len(raw) > MOST_BODY_BYTES:
         raise ValueError(f"the body is longer than {MOST_BODY_BYTES} bytes")
-    body = msgspec.json.decode(raw) if raw.strip() else {}
+    body = msgspec.json.decode(raw) if raw else {}
     if not isinstance(body, dict):
         raise ValueError("the body must be a JSON object")
     return body
