@@ -7,7 +7,7 @@ ENV PIP_NO_CACHE_DIR=1 \
 
 WORKDIR /app
 
-# The hashed requirements by the same script as everywhere, before the code: a change of code installs nothing anew.
+# The hashed requirements by the same script as everywhere, before the code, so that a change of code reinstalls nothing.
 COPY scripts/setup scripts/setup
 COPY pyproject.toml requirements.txt ./
 RUN scripts/setup
@@ -19,7 +19,7 @@ COPY worker worker
 COPY scripts/run_job* scripts/books* scripts/register_webhook* scripts/
 COPY scripts/job scripts/job
 
-# A user without a password, a home or rights to the code. /data is for SQLite, backups and archives.
+# A user without a password, a home or rights to the code. /data is for SQLite and backups.
 RUN useradd --system --no-create-home --uid 10001 repasse && install -d -o repasse -m 0700 /data
 USER repasse
 VOLUME /data
@@ -31,8 +31,8 @@ ENV PATH=/app/.venv/bin:$PATH \
 EXPOSE 8000
 STOPSIGNAL SIGTERM
 
-# For the web process; compose.yaml switches it off for the others. Live, not ready: a bank or a database that is
-# away must not have the process killed that will go on when it is back.
+# For the web process; compose.yaml switches it off for the others. Live and not ready, because a process whose bank or
+# database is away goes on when it is back, and must not be killed.
 HEALTHCHECK --interval=10s --timeout=5s --start-period=30s \
     CMD ["python", "-c", "import os, urllib.request; urllib.request.urlopen(f'http://127.0.0.1:{os.environ[\"PORT\"]}/health/live', timeout=4)"]
 

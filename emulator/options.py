@@ -1,184 +1,80 @@
-"""The options of `python -m emulator`: names, allowed values, and the text of `--help`.
-
-A wrong one ends the process with one line on stderr and exit status 2. Nothing is opened or started here.
-"""
+"""The switches that start the emulator: names, allowed values, and the text of `--help`. Nothing is opened here."""
 
 from __future__ import annotations
 
 import argparse
-import math
-import sys
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from emulator.books.preset import PRESETS
 from emulator.clock import FASTEST
-from emulator.management.arguments import value_of
+from emulator.command_line import DEFAULT_DATA, PROGRAM, Parser, checked, plain, setting, whole
 from emulator.management.commands import summary
 from emulator.proxy.run import SUMMARY
 
 LOG_LEVELS = ("debug", "info", "warning", "error")
-DEFAULT_DATA = Path("data/emulator")
 
-
-def stop(message: str) -> NoReturn:
-    """End with one line and status 2."""
-    print(f"emulator: {message}", file=sys.stderr)
-    raise SystemExit(2)
+_port = checked(int, lambda number: 0 <= number <= 65_535, "a port from 0 to 65535")
+_speed = checked(float, lambda speed: 0 < speed <= FASTEST, f"a number above 0 and at most {FASTEST}")
+_share = checked(float, lambda share: 0 <= share <= 1, "a number from 0 to 1")
 
 
 def read_options(arguments: list[str] | None) -> argparse.Namespace:
-    """The options, checked one by one."""
-    return _parser().parse_args(arguments)
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m emulator",
-        usage="python -m emulator [switch ...]    start it\n"
-        "       python -m emulator COMMAND ...    talk to one that runs",
+    """The options; a wrong one ends the process with one line on stderr and status 2."""
+    parser = Parser(
+        prog=PROGRAM,
+        usage=f"{PROGRAM} [switch ...]    start it\n       {PROGRAM} COMMAND ...    talk to one that runs",
         description="A small Stark Bank on this machine. It moves no money.",
         epilog=f"commands for a running emulator (each has --help):\n{summary()}\n  {SUMMARY}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    parser.error = lambda message: stop(f"{message}; see --help")  # type: ignore[method-assign]
     _add_place(parser.add_argument_group("where it listens and what it keeps").add_argument)
     _add_habits(parser.add_argument_group("how this bank behaves").add_argument)
-    return parser
+    return parser.parse_args(arguments)
 
 
 def _add_place(add: Any) -> None:
     add("--host", default="127.0.0.1", help="address to listen on (default 127.0.0.1)")
     add("--port", type=_port, default=8900, help="port, 0 for a free one (default 8900)")
-    add(
-        "--proxy-port",
-        type=_port,
-        metavar="PORT",
-        help="port of an HTTPS proxy for unchanged SDKs, 0 for a free one (default none)",
-    )
-    add(
-        "--tls-port",
-        type=_port,
-        metavar="PORT",
-        help="port that speaks TLS under the bank's host names, for clients that read no proxy variable",
-    )
-    add(
-        "--pass-other-hosts", action="store_true", help="let the proxy lead to real hosts other than the bank"
-    )
+    words = "port of an HTTPS proxy for unchanged SDKs, 0 for a free one (default none)"
+    add("--proxy-port", type=_port, metavar="PORT", help=words)
+    words = "port that speaks TLS under the bank's host names, for clients that read no proxy variable"
+    add("--tls-port", type=_port, metavar="PORT", help=words)
+    words = "let the proxy lead to real hosts other than the bank"
+    add("--pass-other-hosts", action="store_true", help=words)
     add("--listen-anywhere", action="store_true", help="allow a --host that the network can reach")
-    add("--data", type=Path, default=DEFAULT_DATA, help="folder of keys and project (default data/emulator)")
-    add("--env-file", type=Path, metavar="FILE", help="what an app needs to know (default <data>/app.env)")
     add(
-        "--state",
-        type=Path,
-        metavar="FILE",
-        help="go on from this file when it exists, and write it at the end (default: in memory only)",
+        "--data", type=Path, default=DEFAULT_DATA, help=f"folder of keys and project (default {DEFAULT_DATA})"
     )
+    add("--env-file", type=Path, metavar="FILE", help="what an app needs to know (default <data>/app.env)")
+    words = "go on from this file when it exists, and write it at the end (default: in memory only)"
+    add("--state", type=Path, metavar="FILE", help=words)
     add("--log-level", choices=LOG_LEVELS, default="info", help="how much to log (default info)")
 
 
 def _add_habits(add: Any) -> None:
+    many: dict[str, Any] = {"action": "append", "default": []}
     add("--preset", choices=tuple(PRESETS), help="habits by name (default sandbox)")
-    add(
-        "--set",
-        type=_setting,
-        action="append",
-        default=[],
-        metavar="NAME=VALUE",
-        help="one setting of `GET /emulator/settings`, such as pay_cluster_seconds=600; may be repeated",
-    )
-    add(
-        "--fault",
-        type=_fault,
-        action="append",
-        default=[],
-        metavar="NAME[:OPTION=VALUE,...]",
-        help="a fault, scenario or pack from the start, such as no_balance:times=1; may be repeated",
-    )
-    add(
-        "--magic-amounts",
-        action="store_true",
-        help="amounts by whose last digits things go wrong, see README",
-    )
-    add(
-        "--rate-limit",
-        type=_whole,
-        metavar="N",
-        help="calls that a project may make in a minute (default any)",
-    )
+    words = "one setting of `GET /emulator/settings`, such as pay_cluster_seconds=600; may be repeated"
+    add("--set", type=setting, metavar="NAME=VALUE", help=words, **many)
+    words = "a fault, scenario or pack from the start, such as no_balance:times=1; may be repeated"
+    add("--fault", type=_fault, metavar="NAME[:OPTION=VALUE,...]", help=words, **many)
+    words = "amounts by whose last digits things go wrong, see README"
+    add("--magic-amounts", action="store_true", help=words)
+    words = "calls that a project may make in a minute (default any)"
+    add("--rate-limit", type=whole, dest="requests_per_minute", metavar="N", help=words)
     add("--seed", type=int, help="makes ids and chances repeat (default: different each time)")
     add("--speed", type=_speed, help="emulated seconds per real second (default 1)")
     add("--paused", action="store_true", help="start with the clock standing still")
-    add("--fee", type=_centavos, help="centavos taken from each credited invoice (default 0)")
-    add(
-        "--paid-share",
-        type=_share,
-        metavar="SHARE",
-        help="share of invoices that get paid, 0 to 1 (default 0.85)",
-    )
-    add(
-        "--opening-balance",
-        type=_centavos,
-        default=0,
-        metavar="CENTAVOS",
-        help="in the account at the start (default 0)",
-    )
+    words = "centavos taken from each credited invoice (default 0)"
+    add("--fee", type=whole, dest="invoice_fee_centavos", metavar="CENTAVOS", help=words)
+    add("--paid-share", type=_share, metavar="SHARE", help="share of invoices that get paid (default 0.85)")
+    words = "in the account at the start (default 0)"
+    add("--opening-balance", type=whole, default=0, metavar="CENTAVOS", help=words)
     add("--populate", action="store_true", help="start with twelve days of rows of every kind")
-    add(
-        "--sandbox-key",
-        action="store_true",
-        help="show the real sandbox's public key as the newest: its recorded events verify, ours do not",
-    )
-
-
-def _port(text: str) -> int:
-    if not (text.isascii() and text.isdigit()) or int(text) > 65_535:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a port from 0 to 65535")
-    return int(text)
-
-
-def _speed(text: str) -> float:
-    value = _number(text)
-    if not 0 < value <= FASTEST:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0 and at most {FASTEST}")
-    return value
-
-
-def _share(text: str) -> float:
-    value = _number(text)
-    if not 0 <= value <= 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 to 1")
-    return value
-
-
-def _centavos(text: str) -> int:
-    if not (text.isascii() and text.isdigit()) or int(text) > 10**14:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of centavos, zero or more")
-    return int(text)
-
-
-def _whole(text: str) -> int:
-    if not (text.isascii() and text.isdigit()) or int(text) > 10**9:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number, zero or more")
-    return int(text)
-
-
-def _number(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not math.isfinite(value):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number")
-    return value
-
-
-def _setting(text: str) -> tuple[str, Any]:
-    name, separator, value = text.partition("=")
-    if not separator:
-        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=VALUE")
-    return name, value_of(value)
+    words = "show the real sandbox's public key as the newest: its recorded events verify, ours do not"
+    add("--sandbox-key", action="store_true", help=words)
 
 
 def _fault(text: str) -> dict[str, Any]:
@@ -186,4 +82,4 @@ def _fault(text: str) -> dict[str, Any]:
     pairs = [pair.partition("=") for pair in options.split(",") if pair]
     if not name or not all(separator and value for _, separator, value in pairs):
         raise argparse.ArgumentTypeError(f"{text!r} is not NAME or NAME:OPTION=VALUE,OPTION=VALUE")
-    return {"name": name, **{option: value_of(value) for option, _, value in pairs}}
+    return {"name": name, **{option: plain(value) for option, _, value in pairs}}

@@ -1,17 +1,17 @@
-"""Tells whether a request carries the operator's token. Knows no web framework, so every process may ask it."""
+"""Reads the operator's token from an Authorization header. Knows no web framework, so every process may use it."""
 
 import base64
 import secrets
 
 
 def carries_token(authorization: str, token: str) -> bool:
-    """Tell whether an Authorization header brings the token, as Bearer or as the password of HTTP Basic."""
+    """True when an Authorization header carries the token, as Bearer or as the password of HTTP Basic."""
     given = token_in(authorization)
     return given is not None and secrets.compare_digest(given.encode(), token.encode())
 
 
 def token_in(authorization: str) -> str | None:
-    """What a header brings as the token; None when it is empty, an empty text when it cannot be read."""
+    """What a header carries as the token; None when it is empty, an empty text when it cannot be read."""
     if not authorization:
         return None
     scheme, _, given = authorization.partition(" ")

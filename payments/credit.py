@@ -36,3 +36,11 @@ class Reversal:
     log_id: str
     remaining_centavos: int
     reversed_at: datetime
+
+
+def owed_centavos(net: int, fee: int, remaining: int | None) -> int:
+    """What is to be forwarded of a credit when ``remaining`` of its invoice is left by reversals (None: none).
+
+    Never more than the net, never below zero: the fee stays ours to bear.
+    """
+    return net if remaining is None else max(0, min(net, remaining - fee))

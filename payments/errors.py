@@ -26,7 +26,7 @@ class LedgerUnavailable(RepasseError):
 
 
 class LedgerConflict(LedgerUnavailable):
-    """PostgreSQL undid a transaction for the sake of another (a deadlock). Repeating it at once will do."""
+    """PostgreSQL undid a transaction in favour of another (a deadlock). It may be repeated immediately."""
 
 
 class LedgerUnusable(RepasseError):
@@ -34,11 +34,11 @@ class LedgerUnusable(RepasseError):
 
 
 class BooksRefused(RepasseError):
-    """The books cannot be moved, backed up or restored as asked; the text says why. Nothing was changed."""
+    """The database cannot be copied, backed up or restored as asked; the text says why. Nothing was changed."""
 
 
-class ActRefused(RepasseError):
-    """What an operator asked for is not legal in the present state; the text names the state. Nothing was done."""
+class ActionRefused(RepasseError):
+    """An operator's action is not allowed in the present state; the text names the state. Nothing was done."""
 
 
 class BankError(RepasseError):

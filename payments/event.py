@@ -1,4 +1,4 @@
-"""What the bank tells us, read from raw JSON into facts of our own. Pure; it verifies nothing and stores nothing.
+"""What the bank reports, read from raw JSON into facts of our own. Pure; it verifies nothing and stores nothing.
 
 The same readers serve the webhook and reconciliation. Unknown fields are ignored, as the bank asks of its
 clients; a fact whose money or identity cannot be read is *unreadable*: never guessed, never dropped.
@@ -56,7 +56,7 @@ def read_event(body: bytes) -> Event:
 def read_log(subscription: str, body: bytes) -> Event:
     """Read one element of ``/v2/invoice/log`` or ``/v2/transfer/log`` as the event that would have carried it.
 
-    Its event_id is ``<subscription>-log-<log id>``: the list does not tell the real event's id, and credits
+    Its event_id is ``<subscription>-log-<log id>``: the list does not have the real event's id, and credits
     and transfers are recognised by their own ids anyway. Never raises.
     """
     try:
@@ -73,7 +73,7 @@ def read_log(subscription: str, body: bytes) -> Event:
 _UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError, OverflowError)
 
 # R$ 10 trillion, a year of Brazil's product: more is a misreading, and some nine thousand such sums still fit a
-# 64-bit column. An amount that the books cannot hold would fail its whole transaction, at every delivery.
+# 64-bit column. An amount that a column cannot hold would fail its whole transaction, at every delivery.
 _CENTAVOS_MAX = 10**15
 _Centavos = Annotated[int, msgspec.Meta(ge=0, le=_CENTAVOS_MAX)]
 _Id = Annotated[str, msgspec.Meta(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_-]+\Z")]

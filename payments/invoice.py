@@ -61,5 +61,5 @@ def order_invoices(batch_tag: str, plan: list[tuple[Payer, int]]) -> list[Invoic
 
 
 def is_ours(tags: tuple[str, ...] | list[str]) -> bool:
-    """Tell whether an invoice was issued by this program (in any of its deployments)."""
+    """Whether an invoice was issued by this program (in any of its deployments)."""
     return ISSUED_TAG in tags

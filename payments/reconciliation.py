@@ -24,13 +24,13 @@ from payments.transfer import BankReport
 
 log = structlog.get_logger()
 
-# How many facts are recorded in one transaction, and how many ids are asked for at once: a page of the bank's.
+# How many facts are recorded in one transaction, and how many ids are asked for in one call: a page of the bank's.
 _PAGE = 100
 
 # For logs that the bank lists late. (That it reads dates as São Paulo days is the client's business.)
 _MARGIN = timedelta(days=1)
 
-# What was credited before the window was opened is not ours to forward: somebody may have done so already. Clocks
+# What was credited before the window was opened is not ours to forward: it may have been forwarded already. Clocks
 # differ by some minutes; none of our own invoices exists so early.
 _CLOCK_MARGIN = timedelta(minutes=10)
 
@@ -125,7 +125,7 @@ class _Run:
     opened_at: datetime | None  # when the issuing window was; None when no worker has started yet
 
     def ask_events(self, counts: Reconciliation) -> None:
-        """Take in events that the bank could not deliver, then tell it that we have them."""
+        """Take in events that the bank could not deliver, then report to it that we have them."""
         for page in _pages(self.bank.undelivered_events()):
             read = [read_event(body) for body in page]
             events = [
@@ -142,10 +142,10 @@ class _Run:
                     log.warning("event.not_marked", event_id=event.event_id, reason=str(error))
 
     def ask_invoice_logs(self, counts: Reconciliation) -> None:
-        """Find credits and reversals in the bank's logs, which it keeps whatever became of the events."""
+        """Find credits and reversals in the bank's logs, which it keeps even when an event was lost."""
         since = self._credited_since()
         # One type a call: a bank that did not know one of them would refuse the whole list. "voided" only follows
-        # "reversed", which tells what is left.
+        # "reversed", which says what is left.
         for log_type in ("credited", "reversed"):
             self._ask_invoice_logs_of(log_type, since, counts)
 
@@ -194,7 +194,7 @@ class _Run:
         if not isinstance(event.fact, Credit):
             return False
         if self.opened_at is None:
-            # No worker has opened a window: what came before we first asked may have been forwarded by somebody else.
+            # No worker has opened a window: what came before we first asked may have been forwarded by another program.
             return event.fact.credited_at < self._credited_since() - _MARGIN
         return event.fact.credited_at < self.opened_at - _CLOCK_MARGIN
 

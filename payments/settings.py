@@ -457,7 +457,7 @@ def _check_together(settings: Settings) -> None:
 
 
 def _check_alert_urls(text: str) -> None:
-    # Imported here because it takes a quarter of a second.
+    # Imported here because it takes half a second.
     from apprise import Apprise
 
     # Apprise logs the URLs that it cannot read, and they hold secrets.

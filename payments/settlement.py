@@ -1,6 +1,6 @@
 """Settlement: takes transfers that are due and brings them to the bank, once.
 
-Claim (commit), ask the bank about whatever may already be there, send the rest in one call, record (commit).
+Claim (commit), ask the bank about what may already be there, send the rest in one call, record (commit).
 No transaction is open during a call. If we die before the call, the lease runs out and the look-up finds nothing:
 it is sent. If we die after it, or its answer never comes, the look-up finds it: it is adopted. This module knows
 neither SQL nor the SDK, and never concludes anything from a missing answer.
@@ -28,10 +28,7 @@ log = structlog.get_logger()
 class TransferBank(Protocol):
     """What settlement needs of the bank. Every method raises BankError and nothing else."""
 
-    @property
-    def timeout_seconds(self) -> float:
-        """The longest that one call can take."""
-        ...
+    timeout_seconds: float  # the longest that one call can take
 
     def send_transfers(self, orders: Sequence[TransferOrder]) -> dict[str, BankTransfer]:
         """Create them in one call; the bank's transfers by our external_id."""
@@ -82,9 +79,9 @@ def settle_once(
     clock: Callable[[], datetime],
     new_call_tag: Callable[[], str],
 ) -> Settlement:
-    """Settle up to one call's worth of transfers that are due. ``clock`` tells the time in UTC.
+    """Settle up to one call's worth of transfers that are due. ``clock`` returns the time in UTC.
 
-    Raises LedgerUnavailable; whatever was claimed is then looked up when its lease has ended.
+    Raises LedgerUnavailable; what was claimed is then looked up when its lease has ended.
     """
     run = _Run(database, bank, policy, clock, new_call_tag(), Settlement())
     claims = transfers.claim(database, run.call_tag, policy, TRANSFERS_PER_CALL_MAX, clock())
@@ -92,7 +89,7 @@ def settle_once(
     # The new ones first, in a call of their own: slow look-ups of others must not cost them their lease.
     if fresh := [claim for claim in claims if claim.is_fresh]:
         run.send(fresh)
-    if ready := run.look_up([claim for claim in claims if not claim.is_fresh]):
+    if (others := [claim for claim in claims if not claim.is_fresh]) and (ready := run.look_up(others)):
         run.send(ready)
     return run.counts
 
@@ -216,10 +213,10 @@ class _Run:
             transfers.refuse(self.database, claims[0], str(error), self.policy, self.clock())
 
     def _release_for(
-        self, claims: Sequence[Claim], error: BankError, act: str, *, is_caller_refused: bool = False
+        self, claims: Sequence[Claim], error: BankError, doing: str, *, is_caller_refused: bool = False
     ) -> None:
         wait = error.retry_after_seconds if isinstance(error, Throttled) else None
-        reason = f"{act}: {error}"
+        reason = f"{doing}: {error}"
         self._note_release(claims, reason)
         transfers.release(
             self.database,

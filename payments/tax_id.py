@@ -1,12 +1,12 @@
-"""Masking of Brazilian tax ids (CPF of a person, CNPJ of a company), wherever a person or a log is shown one.
+"""Masks Brazilian tax ids (CPF of a person, CNPJ of a company) for pages and logs. Pure.
 
-Formatted ones are known by their shape and keep their middle digits, enough to tell two payers apart; unformatted
-ones are known by the name in front of them. Pure.
+Formatted ones are recognised by their shape and keep their middle digits, which is enough to tell two payers apart;
+unformatted ones are recognised by the name in front of them.
 """
 
 import re
 
-# One quick search decides whether a text can hold anything to mask; nearly none can.
+# One quick search decides whether a text can hold anything to mask, which nearly none can.
 _SUSPECT = re.compile(r"\d[-.]\d\d|/[0-9A-Z]{4}-\d\d|tax_?id|cpf|cnpj", re.IGNORECASE)
 
 _CPF = re.compile(r"(?<!\d)\d{3}\.(\d{3}\.\d{3})-\d{2}(?!\d)")
@@ -45,5 +45,5 @@ def mask_tax_ids(text: str) -> str:
 
 
 def without_tax_ids(text: str) -> str:
-    """A refusal of the bank's without whatever may be a tax id, also bare numbers that nothing names."""
+    """A refusal of the bank without anything that may be a tax id, including bare numbers that nothing names."""
     return _ANY.sub("[tax id]", text)

@@ -15,9 +15,9 @@ TRANSFERS_PER_CALL_MAX = 100
 
 
 class TransferState(StrEnum):
-    """Where a transfer is, in our books."""
+    """Where a transfer is, in our database."""
 
-    PENDING = "pending"  # to be sent when due; nobody holds it
+    PENDING = "pending"  # to be sent when due; no process holds it
     SENDING = "sending"  # claimed until its lease ends; the bank may or may not have it
     SENT = "sent"  # the bank has accepted it under an id; not paid yet
     SETTLED = "settled"  # the bank reports success: the money is at the destination
@@ -153,7 +153,7 @@ class BankReport:
     @property
     def is_lost(self) -> bool:
         """True when the bank reports that this transfer moves no money."""
-        return self.transfer.is_lost or self.log_type in LOST_STATUSES
+        return self.transfer.status in LOST_STATUSES or self.log_type in LOST_STATUSES
 
 
 def difference(found: BankTransfer, amount_centavos: int, destination: Destination) -> str | None:
@@ -174,7 +174,7 @@ def difference(found: BankTransfer, amount_centavos: int, destination: Destinati
 
 
 def says_duplicate(errors: Sequence[str]) -> bool:
-    """Tell whether a failure means that another transfer with the same external_id exists.
+    """Whether a failure means that another transfer with the same external_id exists.
 
     Observed: ``Duplicated transfer`` (facts sheet 5.3, three independent projects).
     """

@@ -1,3 +1,3 @@
-"""Which release this is; pyproject.toml says the same, and a test compares the two."""
+"""Which release this is; pyproject.toml reads it here."""
 
 VERSION = "0.1.0"

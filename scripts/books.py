@@ -1,4 +1,4 @@
-"""The books as a whole: copy them to another database, back up, restore, verify. Started by scripts/books.
+"""The database as a whole: copy it to another one, back up, restore, verify. Started by scripts/books.
 
 None of it talks to the bank or needs its settings. Exit status: 0 done, 1 try again (or verify has found something),
 2 wrong arguments or settings, or refused; nothing is changed then.
@@ -16,12 +16,13 @@ from pathlib import Path
 
 from payments.errors import LedgerUnavailable, LedgerUnusable, RepasseError
 from payments.money import format_brl
-from payments.operator.actions import WHO_LENGTH_MAX, Operator
+from payments.operator.actions import WHO_LENGTH_MAX
+from payments.operator.processes import ALIVE_WITHIN
+from payments.operator.statement import read_statement
 from payments.settings import load_settings
 from payments.storage.database import Database, open_database
 from payments.upkeep.backup import back_up, restore
-from payments.upkeep.copying import Copy
-from payments.upkeep.moving import move_books, refuse_unknown_revision, reopen_books
+from payments.upkeep.copying import Operator, copy_database, refuse_unknown_revision, reopen
 from payments.upkeep.verify import verify
 
 DONE, LEFT, WRONG = 0, 1, 2
@@ -48,7 +49,7 @@ def main() -> int:
 
 def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        prog="scripts/books", description="The books that DATABASE_URL names, as a whole."
+        prog="scripts/books", description="The database that DATABASE_URL names, as a whole."
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
@@ -59,51 +60,63 @@ def _parse() -> argparse.Namespace:
         command.set_defaults(run=run)
         return command
 
-    copy = add("copy", _copy, "move the books to another, empty database; every process must be stopped")
+    copy = add("copy", _copy, "move to another, empty database; every process must be stopped")
     copy.add_argument("--to", required=True, metavar="URL", help="as in DATABASE_URL; the password too")
-    add("reopen", _reopen, "open books again that copy has closed; only if the new ones are given up")
-    backup = add("backup", _backup, "write the books to a file; safe while everything runs")
+    add("reopen", _reopen, "open a database again that copy has closed, if the new one is given up")
+    backup = add("backup", _backup, "write a SQLite database to a file; safe while everything runs")
     backup.add_argument("file", metavar="FILE", type=_path)
-    restored = add("restore", _restore, "copy a backup into an empty database; every process must be stopped")
+    restored = add(
+        "restore",
+        _restore,
+        "make a backup the SQLite database, where there is none; every process must be stopped",
+    )
     restored.add_argument("file", metavar="FILE", type=_path)
-    add("verify", _verify, "recount everything; status 1 when something is wrong")
+    add("verify", _verify, "check every rule; status 1 when something is wrong")
     return parser.parse_args()
 
 
 def _path(text: str) -> Path:
-    # scripts/books goes to the checkout; what was typed is meant from where it was typed
+    # scripts/books changes to the checkout, and the path was typed somewhere else.
     return Path(os.environ.get("STARTED_IN", ""), text)
 
 
 def _copy(database: Database, arguments: argparse.Namespace) -> int:
     try:
         target = open_database(arguments.to, is_unhurried=True)
-        move = move_books(database, target, _operator("copy"), _now(), _Progress().rows)
+        rows = copy_database(database, target, _operator("copy"), _now(), ALIVE_WITHIN, _Progress().show)
+        statement = read_statement(target)
     except (LedgerUnusable, LedgerUnavailable) as error:
         # The messages name the setting; here the address came as an argument.
         raise type(error)(str(error).replace("DATABASE_URL", "--to")) from error
-    _print_copy(move.copy, "was there already" if move.was_there_already else "copied")
+    if rows is None:
+        print("everything was copied by an earlier run")
+    else:
+        print(f"copied: {sum(rows.values())} rows of {len(rows)} tables, the same on both sides")
+    print(
+        f"{statement.credits} credits, net {format_brl(statement.net_centavos)}, "
+        f"settled {format_brl(statement.settled_centavos)}"
+        f"{'' if statement.balanced else '; NOT BALANCED, as they were: scripts/books verify'}"
+    )
     print(f"{database.name} is closed: no process starts on it any more.")
     print(f"Now put DATABASE_URL={target.name} (with its password) everywhere, and start the processes.")
     return DONE
 
 
 def _reopen(database: Database, _: argparse.Namespace) -> int:
-    reopen_books(database, _operator("reopen"), _now())
-    print(f"{database.name} is open again. See to it that no process uses the books it was moved to.")
+    reopen(database, _operator("reopen"), _now())
+    print(f"{database.name} is open again. Make sure that no process uses the database it was moved to.")
     return DONE
 
 
 def _backup(database: Database, arguments: argparse.Namespace) -> int:
-    copied = back_up(database, arguments.file, _Progress().rows)
-    _print_copy(copied, "backed up")
-    print(f"{arguments.file}: {_size(arguments.file.stat().st_size)}, whole and compared with the books")
+    back_up(database, arguments.file)
+    print(f"backed up: {arguments.file}, {_size(arguments.file.stat().st_size)}, sound")
     return DONE
 
 
 def _restore(database: Database, arguments: argparse.Namespace) -> int:
-    copied = restore(arguments.file, database, _Progress().rows)
-    _print_copy(copied, "restored")
+    restore(arguments.file, database)
+    print(f"restored: {database.name}")
     print("Before you start the processes: scripts/run_job reconcile, until it finds nothing new.")
     print("What happened after the backup is known to the bank; see docs/deploy.md, Restore.")
     return DONE
@@ -111,39 +124,26 @@ def _restore(database: Database, arguments: argparse.Namespace) -> int:
 
 def _verify(database: Database, _: argparse.Namespace) -> int:
     refuse_unknown_revision(database)
-    findings = verify(database, _Progress().text)
+    findings = verify(database, _Progress().show)
     for finding in findings:
         print(f"wrong: {finding}")
     if findings:
         print(f"{len(findings)} finding(s): keep a copy (scripts/books backup), and see docs/runbook.md")
         return LEFT
-    print("sound: every rule holds, and the totals are those of the rows")
+    print("sound: every rule holds")
     return DONE
 
 
 class _Progress:
-    """Says on standard error how far a long command is."""
+    """Prints on standard error how far a long command is."""
 
     def __init__(self) -> None:
         self._next = time.monotonic() + _PROGRESS_SECONDS
 
-    def rows(self, table: str, done: int, total: int) -> None:
-        self.text(f"{table}: {done} of {total} rows")
-
-    def text(self, text: str) -> None:
+    def show(self, text: str) -> None:
         if time.monotonic() >= self._next:
             self._next = time.monotonic() + _PROGRESS_SECONDS
             print(f"  {text}", file=sys.stderr, flush=True)
-
-
-def _print_copy(copy: Copy, what: str) -> None:
-    statement = copy.statement
-    print(
-        f"{what}: {sum(copy.rows.values())} rows of {len(copy.rows)} tables, the same on both sides; "
-        f"{statement.credits} credits, net {format_brl(statement.net_centavos)}, "
-        f"settled {format_brl(statement.settled_centavos)}"
-        f"{'' if statement.balanced else '; NOT BALANCED, as they were: scripts/books verify'}"
-    )
 
 
 def _size(number: int) -> str:

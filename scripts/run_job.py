@@ -1,8 +1,8 @@
-"""The operator's command line: read the books, act on them, or do a piece of the job by hand.
+"""The operator's command line: read the database, act on it, or do a piece of the job by hand.
 
 Only issue, forward and reconcile need the bank. Exit status: 0 done; 1 something is left, was not found, or is not
-legal now; 2 wrong arguments or settings. What a command does not need is not imported: reading takes a third of a
-second, nearly all of it SQLAlchemy and pydantic.
+allowed now; 2 wrong arguments or settings. A command imports only what it needs: reading takes a third of a second,
+nearly all of it SQLAlchemy and pydantic.
 """
 
 import gc
@@ -13,7 +13,7 @@ from argparse import Namespace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from payments.errors import ActRefused, BankError, LedgerUnavailable, Rejected, RepasseError
+from payments.errors import ActionRefused, BankError, LedgerUnavailable, Rejected, RepasseError
 from scripts.job.arguments import parse
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 DONE, LEFT, WRONG = 0, 1, 2
 
 WORK = ("issue", "forward", "reconcile")
-ACTS = ("retry", "abandon", "resolve", "replay", "pause", "resume")
+ACTIONS = ("retry", "abandon", "resolve", "replay", "pause", "resume")
 
 
 def main() -> int:
@@ -31,7 +31,7 @@ def main() -> int:
     arguments = parse()
     try:
         return _run(arguments)
-    except ActRefused as error:
+    except ActionRefused as error:
         print(f"repasse: refused: {error}", file=sys.stderr)
         return LEFT
     except LedgerUnavailable as error:
@@ -47,7 +47,7 @@ def main() -> int:
 
 
 def _run(arguments: Namespace) -> int:
-    # Importing makes only what stays; a tenth of the time would go into looking for garbage.
+    # What imports create stays; looking for garbage in it would take a tenth of the time.
     gc.disable()
     from payments.settings import load_settings
     from payments.storage.database import open_database
@@ -57,7 +57,7 @@ def _run(arguments: Namespace) -> int:
     settings = load_settings(needs_bank=arguments.command in WORK)
     database = open_database(settings.database_url.get_secret_value(), is_unhurried=True)
     migrate(database)
-    if arguments.command in (*WORK, *ACTS):
+    if arguments.command in (*WORK, *ACTIONS):
         return _do(database, arguments, settings)
     from scripts.job import reads
 
@@ -76,7 +76,7 @@ def _do(database: "Database", arguments: Namespace, settings: "Settings") -> int
 
     try:
         by = Operator(arguments.who, arguments.reason)
-    except ActRefused as error:  # no name or reason that could be recorded
+    except ActionRefused as error:  # no name or reason that could be recorded
         print(f"repasse: {error}", file=sys.stderr)
         return WRONG
     clock = open_clock(database, _now)
@@ -84,7 +84,7 @@ def _do(database: "Database", arguments: Namespace, settings: "Settings") -> int
         from scripts.job.work import work
 
         return work(database, arguments, settings, by, clock)
-    from scripts.job.acts import act
+    from scripts.job.actions import act
 
     return act(database, arguments, settings, by, clock())
 
@@ -95,11 +95,11 @@ def _now() -> datetime:
 
 if __name__ == "__main__":
     try:
-        # What payers are called must not end a command on a terminal that cannot write it.
+        # A payer's name must not end a command on a terminal that cannot write it.
         sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
         status = main()
         sys.stdout.flush()
-    except BrokenPipeError:  # whoever read us has seen enough, such as `| head`
+    except BrokenPipeError:  # the reader has seen enough, such as `| head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         status = DONE
     sys.exit(status)

@@ -15,7 +15,7 @@ import uvicorn
 from starlette.applications import Starlette
 
 from payments.errors import RepasseError, SettingsError
-from payments.operator.presence import refuse_other_hosts
+from payments.operator.processes import refuse_other_hosts
 from payments.settings import Settings, load_settings
 from payments.storage.database import open_database
 from payments.storage.migrate import migrate
@@ -67,10 +67,10 @@ def create_served_app() -> Starlette:
 
 @contextmanager
 def _metrics_folder(workers: int) -> Iterator[None]:
-    """Where several workers write what they count, so that whichever is asked tells of all; removed at the end.
+    """Where several workers write what they count, so that each can answer for all; removed at the end.
 
-    prometheus_client reads the variable when it is imported, which each worker does anew. Counts of a worker that
-    died stay, as they must; its gauges would not, but there are none: what is a gauge is read from the books.
+    prometheus_client reads the variable when it is imported, which each worker does for itself. Counts of a worker that
+    died stay, as they must; its gauges would not, but there are none: gauges are read from the database.
     """
     os.environ.pop("PROMETHEUS_MULTIPROC_DIR", None)  # a folder of others' would be counted too
     if workers == 1:

@@ -1,7 +1,7 @@
-"""Who may see what is the operator's: /metrics and the console, both behind one token.
+"""The operator's token, which /metrics and the console need.
 
-A wrong token makes its client wait, longer each time; until then nothing that it sends is even compared. The
-token is never logged. What it keeps is bounded, and nobody is kept waiting on an open connection.
+A wrong token makes its client wait, longer each time, and until then nothing that it sends is compared. The token is
+never logged. The memory it takes is bounded, and no connection is held open while a client waits.
 """
 
 import secrets
@@ -22,10 +22,10 @@ log = structlog.get_logger()
 WAIT_FIRST_SECONDS = 0.5
 WAIT_MAX_SECONDS = 60.0
 
-# A client that was quiet for so long begins anew.
+# A client that was quiet for this long starts again from the first wait.
 FORGET_SECONDS = 900.0
 
-# Beyond this the one that was quiet longest is forgotten: a stranger cannot fill our memory.
+# Beyond this the client that was quiet longest is forgotten, so that a stranger cannot fill our memory.
 CLIENTS_MAX = 1024
 
 
@@ -44,7 +44,7 @@ class _Client:
 
 
 class Gate:
-    """Compares tokens in constant time and slows those who guess. Used on the event loop; it never waits."""
+    """Compares tokens in constant time and slows down guessing. Used on the event loop; it never waits."""
 
     def __init__(self, token: str, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._token = token.encode()

@@ -10,7 +10,6 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from functools import partial
-from typing import Protocol
 
 import structlog
 from prometheus_client import CollectorRegistry
@@ -28,6 +27,7 @@ from payments.observability.heartbeat import Heartbeat, guarded
 from payments.observability.logging import configure_logging
 from payments.observability.metrics import Metrics, metrics_page
 from payments.operator.processes import Process
+from payments.parts import Part
 from payments.reconciliation import reconcile_once
 from payments.settings import Settings, load_settings, misspelt_settings
 from payments.settlement import Settlement, settle_once
@@ -37,8 +37,8 @@ from payments.storage.listener import Listener
 from payments.storage.migrate import migrate
 from payments.version import VERSION
 from webhooks.access import Gate
-from webhooks.console.acts import Work
-from webhooks.console.site import Console
+from webhooks.console.actions import Work
+from webhooks.console.app import Console
 from webhooks.draining import Draining
 from webhooks.forwarder import Forwarder
 from webhooks.health import MetricsPage, Ready, live
@@ -49,18 +49,6 @@ log = structlog.get_logger()
 
 # An operator's "forward now" ends even while credits come in fast: after ten thousand transfers.
 _CALLS_MAX = 100
-
-
-class Part(Protocol):
-    """Something that runs beside the requests, in threads of its own."""
-
-    def start(self) -> None:
-        """Begin; returns immediately."""
-        ...
-
-    def stop(self) -> None:
-        """End, and wait for the end. May be called when it never started."""
-        ...
 
 
 class Web:
@@ -134,15 +122,15 @@ class Web:
     def reconcile(self) -> str:
         """Ask the bank what was missed; returns how it went, for the operator."""
         run = reconcile_once(self.aside, self.bank, self.policy, self.clock)
-        failed = f"; not answered: {'; '.join(run.failures)}" if run.failures else ""
-        return f"found {run.found} that we did not know{failed}"
+        if run.failures:
+            return f"reconciliation incomplete, {run.found} new: {'; '.join(run.failures)}"
+        return f"reconciled: {run.found or 'nothing'} new"
 
     def fetch_key(self) -> None:
         """Ask for the bank's public key, so that the first event need not wait for it."""
         if self.keys.refresh():
-            guarded(
-                "heartbeat", self.heartbeat.beat
-            )  # or the process counts as one without a key until the next beat
+            # Now, or the process counts as one without a key until the next beat.
+            guarded("heartbeat", self.heartbeat.beat)
         else:
             log.warning("bank_key.not_fetched", reason=self.keys.failure)
 
@@ -187,6 +175,7 @@ class Web:
         await fetching
         for part in reversed(self.parts):
             await asyncio.to_thread(part.stop)
+        self.bank.close()
         self.aside.close()
         self.database.close()
         log.info("web.stopped")

@@ -1,7 +1,7 @@
-"""What comes between SIGTERM and the end: say "not ready", go on serving for a while, then stop.
+"""Between SIGTERM and the end: answer "not ready", go on serving for a while, then stop.
 
-A balancer that asks ``/health/ready`` every few seconds so stops sending before the port is closed. SIGINT, a
-person at the keyboard, is not kept waiting.
+A balancer that asks ``/health/ready`` every few seconds then stops sending before the port is closed. SIGINT, a person
+at the keyboard, is not kept waiting.
 """
 
 import asyncio
@@ -16,17 +16,17 @@ log = structlog.get_logger()
 
 
 class Draining:
-    """``seconds``: how long to go on serving. It begins with the signal and never ends but with the process."""
+    """``seconds``: how long to go on serving after the signal."""
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
         self.has_begun = False
 
     def listen(self, at_signal: Callable[[], None] | None = None) -> None:
-        """Stand before the server's own handlers of SIGTERM and SIGINT; the server puts back what was before.
+        """Put handlers before the server's own ones of SIGTERM and SIGINT. Call it in the event loop.
 
-        ``at_signal`` runs in the event loop as soon as one comes: the server waits for open streams, so whoever has
-        some ends them there. Call it in the event loop. Outside the main thread (in tests) there are no signals.
+        ``at_signal`` runs in the event loop as soon as a signal comes; it ends open streams, for which the server would
+        wait. Outside the main thread (in tests) there are no signals.
         """
         if threading.current_thread() is not threading.main_thread():
             return
@@ -48,8 +48,8 @@ class Draining:
             begins, self.has_begun = not self.has_begun, True
             if number != signal.SIGTERM or not self._seconds:
                 stop(number, frame)
-            elif begins:  # a whole group may be signalled twice: once by its supervisor, once as a group
-                # not here: a handler may have interrupted the very line that is being written
+            elif begins:  # a supervisor may signal a process twice: once by itself and once with its group
+                # In the loop and not here, because the handler may have interrupted a log line.
                 loop.call_soon_threadsafe(self._begin, stop, loop)
 
         return handle

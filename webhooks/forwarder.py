@@ -1,8 +1,8 @@
 """The threads that forward: settle what is due, sleep until woken, until something falls due, or for a tick.
 
 They are threads because the bank's SDK blocks. One is enough for a trickle; the others join while there is more than
-one call's worth, so that a slow bank has several calls in flight. Every process may run some: the ledger's claims decide
-who sends what.
+one call's worth, so that a slow bank has several calls in flight. Every process may run some: the ledger's claims
+decide who sends what.
 """
 
 import threading

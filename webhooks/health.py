@@ -1,4 +1,4 @@
-"""``/health/live``, ``/health/ready`` and ``/metrics``: what machines ask about this process."""
+"""``/health/live``, ``/health/ready`` and ``/metrics``: what machines ask this process."""
 
 import asyncio
 from datetime import datetime
@@ -22,14 +22,14 @@ _NOT_KEPT = {"Cache-Control": "no-store"}
 
 
 async def live(_: Request) -> Response:
-    """200 as long as the event loop turns."""
+    """200 as long as the event loop runs."""
     return JSONResponse({"status": "live"}, headers=_NOT_KEPT)
 
 
 class Ready:
-    """200 when an event would be accepted and forwarded now; 503 with what is missing and why otherwise.
+    """200 when an event would be accepted and forwarded now, else 503 with what is missing and why.
 
-    A pause is an operator's will and not a failure: it is shown, and the answer stays 200.
+    A pause is an operator's decision and no failure: it is shown, and the answer stays 200.
     """
 
     def __init__(self, database: Database, keys: BankKeys, forwarder: Forwarder, draining: Draining) -> None:
@@ -40,7 +40,7 @@ class Ready:
 
     async def answer(self, _: Request) -> Response:
         reasons, off = await asyncio.to_thread(self._check)
-        # Anybody may ask: a short text, and nothing secret that the bank or the database may have said.
+        # Anyone may ask, so a short text, with nothing secret that the bank or the database may have said.
         failed = {name: masked_text(reason)[:200] for name, reason in reasons.items() if reason is not None}
         body = {
             "status": "not ready" if failed else "ready",
@@ -58,7 +58,7 @@ class Ready:
             "migrations": migrations,
             "bank_key": self._ask_key(),
             "forwarder": None if self._forwarder.is_alive else "the forwarder's thread has ended",
-            "draining": "this process was told to stop" if self._draining.has_begun else None,
+            "draining": "this process is stopping" if self._draining.has_begun else None,
         }, off
 
     def _ask_database(self) -> tuple[str | None, str | None, dict[str, datetime]]:

@@ -53,7 +53,7 @@ class Receiver:
             response = await self._receive(request)
         except Exception:  # a bug; the bank tries again
             log.exception("event.failed")
-            response = _answer(500, error="an error of ours; it is in the log")
+            response = _refuse(500, "an error of ours; it is in the log")
         self._metrics.count_event(response.status_code, perf_counter() - began)
         return response
 
@@ -62,32 +62,32 @@ class Receiver:
         try:
             body = await _bounded_body(request)
         except ClientDisconnect:
-            return _answer(400, error="the connection ended before the body did")
+            return _refuse(400, "the connection ended before the body did")
         if body is None:
-            return _answer(413, error=f"the body is larger than {BODY_BYTES_MAX} bytes")
+            return _refuse(413, f"the body is larger than {BODY_BYTES_MAX} bytes")
 
         signature = request.headers.get("digital-signature", "")
         if not signature:
             self._metrics.signature_refusals.inc()
-            return _answer(401, error="the Digital-Signature header is missing")
+            return _refuse(401, "the Digital-Signature header is missing")
         try:
             is_signed = self._keys.check_cached(body, signature)
             if is_signed is None:  # only the bank's newest keys can decide: asked in a thread
                 is_signed = await asyncio.to_thread(self._keys.refresh_and_check, body, signature)
         except KeyUnavailable as error:
             log.error("event.not_checked", reason=str(error))
-            return _try_again("the bank's public key is not available now")
+            return _refuse(503, "the bank's public key is not available now", _SOON)
         if not is_signed:
             self._metrics.signature_refusals.inc()
             self._refusals.note(len(body))
-            return _answer(401, error="the Digital-Signature does not fit the body")
+            return _refuse(401, "the Digital-Signature does not fit the body")
 
         try:
             receipt = await self._intake.put(Delivery(body, signature))
         except LedgerUnavailable as error:
             log.error("event.not_stored", reason=str(error))
-            return _try_again("the event could not be stored now")
-        return _answer(200, event_id=receipt.event_id, outcome=receipt.outcome)
+            return _refuse(503, "the event could not be stored now", _SOON)
+        return JSONResponse({"event_id": receipt.event_id, "outcome": receipt.outcome})
 
 
 async def _bounded_body(request: Request) -> bytes | None:
@@ -105,12 +105,12 @@ async def _bounded_body(request: Request) -> bytes | None:
     return b"".join(chunks)
 
 
-def _answer(status: int, **content: str) -> Response:
-    return JSONResponse(content, status)
+def _refuse(status: int, reason: str, headers: dict[str, str] | None = None) -> Response:
+    return JSONResponse({"error": reason}, status, headers)
 
 
-def _try_again(reason: str) -> Response:
-    return JSONResponse({"error": reason}, 503, {"Retry-After": "30"})
+# With a 503: a balancer or a person may try again soon; the bank has its own times.
+_SOON = {"Retry-After": "30"}
 
 
 class _Refusals:

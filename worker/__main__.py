@@ -8,7 +8,6 @@ import socket
 import sys
 from collections.abc import Callable
 from datetime import datetime
-from typing import Protocol
 
 import structlog
 
@@ -17,8 +16,8 @@ from payments.errors import RepasseError
 from payments.observability.alerts import open_alerts
 from payments.observability.heartbeat import Heartbeat
 from payments.observability.logging import configure_logging
-from payments.operator.presence import refuse_other_hosts
-from payments.operator.processes import Process
+from payments.operator.processes import Process, refuse_other_hosts
+from payments.parts import Part
 from payments.settings import Settings, load_settings, misspelt_settings
 from payments.storage.clock import open_clock
 from payments.storage.database import Database, open_database
@@ -29,19 +28,62 @@ from worker.schedule import Schedule, issuing_job, open_or_continue, reconciliat
 log = structlog.get_logger()
 
 
-# What ends the worker. Blocked in every thread and taken by main(), so that neither interrupts anything and neither is
+# What ends the worker. Blocked in every thread and taken by run(), so that neither interrupts anything and neither is
 # lost: one that comes while the parts start ends the worker once they have started, and further ones change nothing.
 ENDING = {signal.SIGTERM, signal.SIGINT}
 
 
-class Part(Protocol):
-    """Something that the worker runs, in threads of its own."""
+class Worker:
+    """Everything that the worker is made of. Raises RepasseError when it cannot be built."""
 
-    def start(self) -> None:
-        """Begin."""
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.database = open_database(settings.database_url.get_secret_value())
+        migrate(self.database)
+        clock = open_clock(self.database, utc_now)
+        self.process = Process(secrets.token_hex(8), "worker", socket.gethostname(), os.getpid(), VERSION)
+        refuse_other_hosts(self.database, self.process.host, clock())
+        count_call, count_alert, page = _open_metrics(settings, self.database, clock)
+        self.bank = open_bank(
+            environment=settings.starkbank_environment,
+            project_id=settings.starkbank_project_id,
+            private_key_pem=settings.private_key_pem,
+            api_url=settings.starkbank_api_url,
+            timeout_seconds=settings.bank_timeout_seconds,
+            on_call=count_call,
+        )
+        window = open_or_continue(self.database, settings, clock)
+        schedule = Schedule(
+            window,
+            issuing_job(self.database, self.bank, rules_from(settings), window, clock),
+            reconciliation_job(self.database, self.bank, settings, clock),
+            retry_seconds=settings.retry_base_seconds,
+            reconcile_seconds=settings.reconcile_interval_seconds,
+        )
+        heartbeat = Heartbeat(self.database, self.process, clock)
+        alerts = open_alerts(settings, self.database, clock, count_alert)
+        # Started in this order, and stopped in the opposite one.
+        parts: tuple[Part | None, ...] = (heartbeat, alerts, page, schedule)
+        self.parts = [part for part in parts if part is not None]
 
-    def stop(self) -> None:
-        """Finish what is under way, and end."""
+    def run(self) -> None:
+        """Start every part, wait for SIGTERM or SIGINT, and stop them all."""
+        signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
+        for part in self.parts:
+            part.start()
+        log.info(
+            "worker.started",
+            database=self.database.name,
+            environment=self.settings.starkbank_environment,
+            version=VERSION,
+            process_id=self.process.id,
+        )
+        signal.sigwait(ENDING)
+        for part in reversed(self.parts):
+            part.stop()
+        self.bank.close()
+        self.database.close()
+        log.info("worker.stopped")
 
 
 def main() -> int:
@@ -56,55 +98,12 @@ def main() -> int:
         configure_logging(settings.log_level, settings.log_format, "worker")
         for name, like in misspelt_settings().items():
             log.warning("setting.unknown", name=name, meant=like)
-        database = open_database(settings.database_url.get_secret_value())
-        migrate(database)
-        process = Process(secrets.token_hex(8), "worker", socket.gethostname(), os.getpid(), VERSION)
-        parts = open_parts(settings, database, process)
+        worker = Worker(settings)
     except RepasseError as error:
         print(f"repasse: {error}", file=sys.stderr)
         return 2
-    signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
-    for part in parts:
-        part.start()
-    log.info(
-        "worker.started",
-        database=database.name,
-        environment=settings.starkbank_environment,
-        version=VERSION,
-        process_id=process.id,
-    )
-    signal.sigwait(ENDING)
-    for part in reversed(parts):
-        part.stop()
-    database.close()
-    log.info("worker.stopped")
+    worker.run()
     return 0
-
-
-def open_parts(settings: Settings, database: Database, process: Process) -> list[Part]:
-    """Everything that the worker runs, in the order of starting; the schedule comes last. Raises RepasseError."""
-    clock = open_clock(database, utc_now)
-    refuse_other_hosts(database, process.host, clock())
-    count_call, count_alert, page = _open_metrics(settings, database, clock)
-    bank = open_bank(
-        environment=settings.starkbank_environment,
-        project_id=settings.starkbank_project_id,
-        private_key_pem=settings.private_key_pem,
-        api_url=settings.starkbank_api_url,
-        timeout_seconds=settings.bank_timeout_seconds,
-        on_call=count_call,
-    )
-    window = open_or_continue(database, settings, clock)
-    schedule = Schedule(
-        window,
-        issuing_job(database, bank, rules_from(settings), window, clock),
-        reconciliation_job(database, bank, settings, clock),
-        retry_seconds=settings.retry_base_seconds,
-        reconcile_seconds=settings.reconcile_interval_seconds,
-    )
-    heartbeat = Heartbeat(database, process, clock)
-    alerts = open_alerts(settings, database, clock, count_alert)
-    return [part for part in (heartbeat, alerts, page, schedule) if part is not None]
 
 
 def _open_metrics(

@@ -24,21 +24,14 @@ from worker.payers import random_amounts, random_payers
 
 log = structlog.get_logger()
 
-# A slot is late when a tenth of its interval has passed before it is planned: 18 minutes of 3 hours. A worker that was
-# up is never that slow, and one that was down is rarely that quick.
-LATE_SHARE = 10
-
-# An operator who asked for a batch "now" does not want it from a worker that comes back days later.
-_ASKED_WITHIN = timedelta(hours=1)
+# An operator who requested a batch "now" does not want it from a worker that comes back days later.
+_REQUESTED_WITHIN = timedelta(hours=1)
 
 
 class InvoiceBank(Protocol):
     """What issuing needs of the bank. Every method raises BankError and nothing else."""
 
-    @property
-    def timeout_seconds(self) -> float:
-        """The longest that one call can take."""
-        ...
+    timeout_seconds: float  # the longest that one call can take
 
     def create_invoices(self, orders: Sequence[InvoiceOrder]) -> list[BankInvoice]:
         """Create them in one call, all or none."""
@@ -82,7 +75,7 @@ def issue_due(
     window: IssuingWindow,
     clock: Callable[[], datetime],
 ) -> Issuing:
-    """Plan every begun slot that has no batch, and the batches that operators asked for; then issue what is due.
+    """Plan every begun slot that has no batch, and the batches that operators requested; then issue what is due.
 
     Does nothing while an operator has paused issuing; slots that pass meanwhile are late when it is resumed. Raises
     LedgerUnavailable.
@@ -95,7 +88,7 @@ def issue_due(
         now = clock()
         if slot not in taken and window.begins_at(slot) <= now:
             _plan_slot(database, rules, window, slot, now, counts)
-    for tag in batches.requested_batches(database, clock() - _ASKED_WITHIN):
+    for tag in batches.requested_batches(database, clock() - _REQUESTED_WITHIN):
         counts.planned += plan_by_hand(database, rules, tag, clock())
     issue_waiting(database, bank, rules, clock, counts)
     return counts
@@ -129,7 +122,7 @@ def _plan_slot(
     counts: Issuing,
 ) -> None:
     begins_at = window.begins_at(slot)
-    late = now - begins_at > window.interval / LATE_SHARE
+    late = window.is_late(slot, now)
     tag = window.batch_tag(slot)
     if late and rules.late_slots == "skip":
         if batches.skip_slot(database, tag, slot, begins_at, now):

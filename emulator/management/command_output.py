@@ -7,6 +7,9 @@ from typing import Any
 
 from emulator.management.sentences import money, sentence
 
+# Of an answer that was not 200, in characters: the first line of most frameworks' errors.
+ANSWER_MAX = 100
+
 
 def story(answer: dict[str, Any]) -> str:
     """How a story ended, and how many events it sent."""
@@ -41,14 +44,24 @@ def requests(answer: dict[str, Any]) -> str:
 
 def deliveries(answer: dict[str, Any]) -> str:
     """One line for each post."""
-    if "cleared" in answer:
-        return sentence(answer)
-    return "\n".join(
-        f"{each['number']:>5} {each['at'][11:19]} {each['status'] or each['code'] or '':>3} "
-        f"{each['subscription']}.{each['type']:<10} event {each['event']} to {each['url']}"
-        f"{' forged' if each['forged'] else ''}"
-        for each in answer["deliveries"]
+    return sentence(answer) if "cleared" in answer else "\n".join(map(delivery, answer["deliveries"]))
+
+
+def delivery(entry: dict[str, Any]) -> str:
+    """One post and its outcome; of a bad answer also the beginning, where it is known."""
+    status = entry["status"] or entry["code"] or ""
+    words = " ".join(entry.get("answer", "").split())[:ANSWER_MAX] if status != 200 else ""
+    return (
+        f"{entry['number']:>5} {entry['at'][11:19]} {status:>3} {entry['subscription']}.{entry['type']:<10} "
+        f"event {entry['event']} to {entry['url']} in {entry['ms']:.0f} ms{' forged' if entry['forged'] else ''}"
+        f"{': ' + words if words else ''}"
     )
+
+
+def listened(answer: dict[str, Any]) -> str:
+    """What there was to hear."""
+    count = answer["posts"]
+    return f"the webhook is removed; {count} post{'' if count == 1 else 's'} to {answer['webhook']['url']}"
 
 
 def statement(answer: dict[str, Any]) -> str:

@@ -34,7 +34,7 @@ _HEADERS = {
         "bytes of the body as sent and empty for a call without one.",
     ),
 }
-_SIGNED = [{name: [] for name in _HEADERS}]
+_SIGNED: list[dict[str, list[str]]] = [{name: [] for name in _HEADERS}]
 _PDF_PATH = "invoice/{uuid}.pdf"
 
 

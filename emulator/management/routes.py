@@ -357,6 +357,8 @@ class ManagementApi:
         return [
             Call("POST", "webhooks", "Register a webhook.", self._add_webhook, {"webhook": reference("Webhook")},
                  schema=object_schema(WEBHOOK)),
+            Call("DELETE", "webhooks/{id}", "Remove a webhook.", self._remove_webhook,
+                 {"webhook": reference("Webhook")}),
             Call("POST", "events/{id}/redeliver", "Post an event again to all its webhooks.", self._redeliver,
                  _named("deliveries"),
                  {"count": copies.defaulting(1), "forged": forged, "seconds": seconds.defaulting(0.0)}),
@@ -373,6 +375,9 @@ class ManagementApi:
         if isinstance(body.get("subscriptions"), str):
             body = {**body, "subscriptions": body["subscriptions"].replace(" ", "").split(",")}
         return {"webhook": self._bank.events.register(body, self._clock.now())}
+
+    def _remove_webhook(self, request: Request, body: Body) -> Body:
+        return {"webhook": self._bank.events.unregister(_id_of(self._bank.events.webhooks, request))}
 
     def _redeliver(self, request: Request, body: Body) -> Body:
         planned = self._bank.events.redeliver(
@@ -460,9 +465,7 @@ def _with_key(project: Project, private_key: str | None) -> Body:
     return {"project": {**project.to_json(), "private_key": private_key}}
 
 
-def _history_calls(
-    plural: str, single: str, history: History, filters: tuple[str, ...]
-) -> list[Call]:
+def _history_calls(plural: str, single: str, history: History, filters: tuple[str, ...]) -> list[Call]:
     """The calls that list, clear and show the entries of a history."""
 
     def entry(request: Request, body: Body) -> Body:

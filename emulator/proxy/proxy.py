@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 
 import httptools
 
+from emulator.command_line import PROGRAM
 from emulator.proxy.authority import HOSTS, open_authority
 
 # The first line of a request and its headers; no client of ours sends more.
@@ -224,7 +225,8 @@ async def _pass(reader: Reader, writer: Writer) -> None:
 async def _refuse(writer: Writer, why: str) -> None:
     advice = (
         f"this proxy leads to {' and '.join(HOSTS)} only. To reach other hosts too, start the emulator with "
-        "--pass-other-hosts, or set the variables for one command: python -m emulator run -- COMMAND"
+        "--pass-other-hosts, or set the variables for one command: "
+        f"{PROGRAM} run -- COMMAND"
     )
     # Many clients show the first line alone.
     await _answer(writer, "403 Refused by the Stark Bank emulator", f"{why}: {advice}")

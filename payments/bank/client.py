@@ -98,11 +98,8 @@ class Bank:
     def __init__(self, project: "_Project", transport: Transport) -> None:
         self._project = project
         self._transport = transport
-
-    @property
-    def timeout_seconds(self) -> float:
-        """The longest that a method can take; those that yield take it for each page."""
-        return self._transport.timeout_seconds
+        # The longest that a method can take; those that yield take it for each page.
+        self.timeout_seconds = transport.timeout_seconds
 
     def close(self) -> None:
         """Close the idle connections."""
@@ -234,7 +231,7 @@ class Bank:
             raise failure
 
     def mark_delivered(self, event_id: str) -> None:
-        """Tell the bank that we have this event; it is not listed as undelivered again."""
+        """Report to the bank that we have this event; it is not listed as undelivered again."""
         path = f"event/{_require_id(event_id)}"
 
         def ask() -> None:
@@ -353,7 +350,7 @@ class _Project(starkbank.Project):  # type: ignore[misc]
         return repr(self)
 
 
-# --- reading the SDK's objects; whatever is odd raises, and the transport makes it Unclear ---
+# --- reading the SDK's objects; an odd one raises, and the transport makes that Unclear ---
 
 
 def _read_invoice(invoice: Any) -> BankInvoice:

@@ -200,7 +200,7 @@ def _connect(origin: str, tls: ssl.SSLContext | None, progress: Progress) -> soc
             # A TLS handshake as a whole keeps the timeout that it finds. (Read: CPython Modules/_ssl.c.)
             sock.settimeout(progress.seconds_left())
             if parts.scheme == "https":
-                assert tls is not None  # whoever opens connections to https hands it in
+                assert tls is not None  # connections to https are opened with it
                 return tls.wrap_socket(sock, server_hostname=host)
         except OSError as error:
             sock.close()

@@ -1,4 +1,4 @@
-"""Tells whether a webhook body was signed by the bank, and keeps the bank's public keys for it.
+"""Checks whether a webhook body was signed by the bank, and keeps the bank's public keys for that.
 
 It never accepts what it could not check, and no flood of forged requests makes it ask the bank more than
 once a minute. The SDK's own ``event.parse`` fetches the key again at every bad signature, and takes forty
@@ -22,7 +22,7 @@ from payments.errors import BankError, RepasseError
 SIGNATURE_LENGTH_MAX = 96
 
 # Documented: newest first; the older ones only check older messages (facts sheet 6.4). A delivery is repeated
-# for at most 155 minutes, and nobody rotates twice in that time.
+# for at most 155 minutes, and no one rotates keys twice in that time.
 KEYS_MAX = 3
 
 # The bank has not rotated in five years (facts sheet 6.4), so a minute is soon enough, and bearable for the
@@ -42,7 +42,7 @@ class KeyUnavailable(RepasseError):
 
 
 def verify(body: bytes, digital_signature: str, public_key: PublicKey) -> bool:
-    """Tell whether ``digital_signature`` (base64, DER, secp256k1, SHA-256) fits exactly these bytes."""
+    """Whether ``digital_signature`` (base64, DER, secp256k1, SHA-256) fits exactly these bytes."""
     signature = _low_s(digital_signature)
     return signature is not None and public_key.verify(signature, sha256(body).digest(), hasher=None)
 
@@ -96,7 +96,7 @@ class BankKeys:
     def check_cached(self, body: bytes, digital_signature: str) -> bool | None:
         """Decide with the keys at hand, without any I/O (fit for an event loop).
 
-        None: only a refresh can tell, so call ``refresh_and_check`` in a thread. Raises KeyUnavailable when
+        None: only a refresh can decide, so call ``refresh_and_check`` in a thread. Raises KeyUnavailable when
         no key is known and it is too early to ask again.
         """
         signature = _low_s(digital_signature)
@@ -111,13 +111,13 @@ class BankKeys:
         return self._no_match()
 
     def refresh_and_check(self, body: bytes, digital_signature: str) -> bool:
-        """Fetch the keys if allowed, or wait a little for whoever does; decide. Raises KeyUnavailable."""
+        """Fetch the keys if allowed, or wait a little for the thread that does; then decide. Raises KeyUnavailable."""
         self.refresh()
         known = self.check_cached(body, digital_signature)
         return self._no_match() if known is None else known
 
     def refresh(self) -> bool:
-        """Fetch the keys if that is allowed now; tell whether any key is known. Good to call once at start.
+        """Fetch the keys if that is allowed now; returns whether any key is known. Good to call once at start.
 
         A failed fetch counts like any other and leaves the known keys as they are.
         """

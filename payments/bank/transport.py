@@ -1,4 +1,4 @@
-"""The way to the bank: whatever the official SDK sends goes through here, and each call gets a true verdict.
+"""The way to the bank: all that the official SDK sends goes through here, and each call gets a true verdict.
 
 The SDK stays unmodified: we replace the five functions of ``requests`` that it calls. In their place stand
 pooled connections, one deadline for all of a call, a bounded answer, and the knowledge of whether the
@@ -83,13 +83,13 @@ class Transport:
     def call(self, ask: Callable[[], Answer], deadline: float | None = None) -> Answer:
         """Run ``ask``, which makes one request through the SDK and reads its answer; return what it returns.
 
-        Raises NotSent, Throttled, Rejected or Unclear, whatever the SDK made of it. ``ask`` raises
+        Raises NotSent, Throttled, Rejected or Unclear, no matter what the SDK made of it. ``ask`` raises
         OddAnswer when a 200 is not what was asked for: that is Unclear, like any error once the request was
         made. An error before that is a bug and goes through. Calls that together must keep one ``deadline``
         hand it in; None means one of its own.
         """
         started_at = monotonic()
-        call = _Call(self, Progress(self.deadline() if deadline is None else deadline))
+        call = _Call(self, Progress(started_at + self.timeout_seconds if deadline is None else deadline))
         verdict = Verdict.UNCLEAR
         token = _call.set(call)
         try:
@@ -151,8 +151,8 @@ class _Call:
         try:
             answer = ask()
         except Exception as error:
-            # The SDK raises whatever its parsing meets (KeyError, RuntimeError, JSONDecodeError, ...), and a
-            # request was made: whatever it is, the verdict is ours.
+            # The SDK raises what its parsing meets (KeyError, RuntimeError, JSONDecodeError, ...), and a
+            # request was made: the verdict is ours in any case.
             failure = error
         else:
             if self.error is None and self.method:
@@ -161,7 +161,7 @@ class _Call:
         if self.error is not None:
             raise self.error
         if not self.method:
-            # Either a bug before the request, or somebody took our place in the SDK since.
+            # Either a bug before the request, or our place in the SDK was taken since.
             raise failure or Unclear("the SDK did not use our transport: was it replaced?")
         text = _readable(str(failure))
         if not isinstance(failure, OddAnswer):

@@ -65,7 +65,7 @@ def _apply_success(lineage: Lineage, transfer: Transfer, there: BankTransfer) ->
         lineage.stop_for(live, transfer)
     elif live is not None:
         _raise_if_abandoned(lineage, live, there)
-    lineage.stands_for_the_credit(transfer)
+    lineage.withhold_all_but(transfer.amount_centavos)
     lineage.settle(transfer, there.id)
     lineage.apply_reversal()
 

@@ -2,12 +2,13 @@
 
 The window is one stored row and each of its slots has at most one batch, so neither a restart nor a second
 worker can repeat a slot. A batch is stored whole before anything is sent, because the bank has no idempotency
-key for invoices: after an unclear answer only the stored tags tell what to look for.
+key for invoices: after an unclear answer only the stored tags say what to look for.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from enum import StrEnum
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, and_, bindparam, func, insert, or_, select, update
@@ -18,6 +19,10 @@ from payments.ledger.attention import AttentionKind, raise_attention, resolve_at
 from payments.ledger.pauses import is_paused
 from payments.storage.database import Database, insert_new, repeated_on_conflict
 from payments.storage.schema import invoice_batches, issuing_windows, planned_invoices
+
+# A slot is late once a tenth of its interval has passed: 18 minutes of 3 hours. A worker that was up is never that
+# slow; one that was down is rarely that quick.
+LATE_SHARE = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +41,42 @@ class IssuingWindow:
     def batch_tag(self, slot: int) -> str:
         """The tag that all invoices of a slot's batch carry, and no others in the world."""
         return f"repasse-{self.token}-slot-{slot + 1}"
+
+    def is_late(self, slot: int, now: datetime) -> bool:
+        """True once so much of a slot has passed that its batch, if it is not issued yet, is late."""
+        return now - self.begins_at(slot) > self.interval / LATE_SHARE
+
+
+class SlotState(StrEnum):
+    """Where one slot of the window is."""
+
+    COMING = "coming"  # it has no batch yet, and is not late
+    PLANNED = "planned"
+    ISSUING = "issuing"
+    OVERDUE = "overdue"  # it is late and its batch is not issued, however far that is
+    ISSUED = "issued"
+    SKIPPED = "skipped"
+
+
+def slot_state(window: IssuingWindow, slot: int, batch_state: str | None, now: datetime) -> SlotState:
+    """Where a slot is, given the state of its batch (None: it has none)."""
+    if batch_state in (SlotState.ISSUED, SlotState.SKIPPED):
+        return SlotState(batch_state)
+    if window.is_late(slot, now):
+        return SlotState.OVERDUE
+    return SlotState.COMING if batch_state is None else SlotState(batch_state)
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """One slot of the window, counted from 0. ``is_late``: issued late, or overdue now."""
+
+    slot: int
+    begins_at: datetime
+    state: SlotState
+    is_late: bool
+    planned_invoices: int
+    issued_invoices: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +205,7 @@ def skip_slot(database: Database, tag: str, slot: int, due_at: datetime, now: da
 
 
 def taken_slots(database: Database) -> set[int]:
-    """The slots that have a batch, in whatever state."""
+    """The slots that have a batch, in any state."""
     with database.reading() as connection:
         return set(
             connection.execute(
@@ -176,17 +217,16 @@ def taken_slots(database: Database) -> set[int]:
 def read_slots(database: Database) -> dict[int, tuple[str, int]]:
     """For each slot that has a batch: the batch's state, and how many of its invoices the bank has."""
     with database.reading() as connection:
-        rows = connection.execute(
-            select(
-                invoice_batches.c.slot,
-                invoice_batches.c.state,
-                func.count(planned_invoices.c.bank_invoice_id).label("issued"),
-            )
-            .outerjoin(planned_invoices, planned_invoices.c.batch_id == invoice_batches.c.id)
-            .where(invoice_batches.c.slot.is_not(None))
-            .group_by(invoice_batches.c.slot, invoice_batches.c.state)
-        ).all()
-    return {row.slot: (row.state, row.issued) for row in rows}
+        return {slot: (row.state, row.issued) for slot, row in _slot_batches(connection).items()}
+
+
+def slots_in(connection: Connection, now: datetime) -> list[Slot]:
+    """Every slot of the window, in order, as a transaction sees it; none before the window is open."""
+    row = connection.execute(select(issuing_windows)).one_or_none()
+    if row is None:
+        return []
+    window, batches = _window(row), _slot_batches(connection)
+    return [_slot(window, slot, batches.get(slot), now) for slot in range(window.slots)]
 
 
 @repeated_on_conflict
@@ -291,7 +331,7 @@ def release_batch(
 
 
 def _claimed(claim: BatchClaim) -> ColumnElement[bool]:
-    # By its tag too: a failover that lost commits may give a number anew.
+    # By its tag too: a failover that lost commits may give a number again.
     return and_(invoice_batches.c.id == claim.batch_id, invoice_batches.c.tag == claim.tag)
 
 
@@ -317,6 +357,35 @@ def _missing(connection: Connection, batch: Row[Any]) -> tuple[InvoiceOrder, ...
 
 def _window(row: Row[Any]) -> IssuingWindow:
     return IssuingWindow(row.token, row.opened_at, timedelta(seconds=row.interval_seconds), row.slots)
+
+
+def _slot_batches(connection: Connection) -> dict[int, Row[Any]]:
+    rows = connection.execute(
+        select(
+            invoice_batches.c.slot,
+            invoice_batches.c.state,
+            invoice_batches.c.late,
+            func.count(planned_invoices.c.id).label("planned"),
+            func.count(planned_invoices.c.bank_invoice_id).label("issued"),
+        )
+        .outerjoin(planned_invoices, planned_invoices.c.batch_id == invoice_batches.c.id)
+        .where(invoice_batches.c.slot >= 0)  # one that was requested by hand has no slot
+        .group_by(invoice_batches.c.slot, invoice_batches.c.state, invoice_batches.c.late)
+    )
+    return {row.slot: row for row in rows}
+
+
+def _slot(window: IssuingWindow, slot: int, batch: Row[Any] | None, now: datetime) -> Slot:
+    state = slot_state(window, slot, None if batch is None else batch.state, now)
+    return Slot(
+        slot=slot,
+        begins_at=window.begins_at(slot),
+        state=state,
+        is_late=state == SlotState.OVERDUE
+        or (state == SlotState.ISSUED and batch is not None and batch.late),
+        planned_invoices=0 if batch is None else batch.planned,
+        issued_invoices=0 if batch is None else batch.issued,
+    )
 
 
 def _batch_row(

@@ -93,8 +93,8 @@ def accept(
         _correct_outcomes(unit, new, receipts)
         if source == "reconciliation":
             _close_unreadable_of(unit, list(new.values()))
-        repeated = {arrival.event.event_id: arrival.event for arrival in arrivals}
-        _meet_again(unit, [event for event_id, event in repeated.items() if event_id not in new], receipts)
+        if len(new) < len(arrivals):
+            _meet_again(unit, [each.event for each in arrivals if each.event.event_id not in new], receipts)
     answers = []
     for arrival in arrivals:
         # The first arrival of an event has its effect; those that came with it under the same id repeat it.
@@ -152,11 +152,13 @@ def record_facts(unit: Unit, events: Sequence[Event], *, ask_first: bool) -> dic
         if event.unreadable is not None:
             detail = f"signed by the bank but not readable: {event.unreadable}"
             _raise(unit, AttentionKind.UNREADABLE_EVENT, event.event_id, detail)
-    reversed_ids = _record_reversals(
-        unit, events
-    )  # before the credits, which are queued without what was reversed
-    receipts |= _record_credits(unit, events, ask_first=ask_first)
-    receipts |= _apply_to_lineages(unit, events, reversed_ids)
+    kinds = {type(event.fact) for event in events}
+    # Reversals before the credits, which are queued without what was reversed.
+    reversed_ids = _record_reversals(unit, events) if Reversal in kinds else set()
+    if Credit in kinds:
+        receipts |= _record_credits(unit, events, ask_first=ask_first)
+    if reversed_ids or BankReport in kinds:
+        receipts |= _apply_to_lineages(unit, events, reversed_ids)
     return receipts
 
 
@@ -242,8 +244,8 @@ def _meet_again(unit: Unit, events: Sequence[Event], receipts: dict[str, Receipt
 
 def _close_unreadable_of(unit: Unit, events: Sequence[Event]) -> None:
     """What an unreadable event would have reported has come in another way: its attention is closed."""
-    told = {(each.subject, each.subscription, each.log_type) for each in events if each.fact is not None}
-    subjects = {subject for subject, _, _ in told if subject is not None}
+    reported = {(each.subject, each.subscription, each.log_type) for each in events if each.fact is not None}
+    subjects = {subject for subject, _, _ in reported if subject is not None}
     if not subjects:
         return
     query = select(
@@ -255,7 +257,7 @@ def _close_unreadable_of(unit: Unit, events: Sequence[Event]) -> None:
         inbox_events.c.subject.in_(subjects), inbox_events.c.outcome == Outcome.UNREADABLE, made_no_credit
     )
     for row in unit.connection.execute(query).all():
-        if (row.subject, row.subscription, row.log_type) in told:
+        if (row.subject, row.subscription, row.log_type) in reported:
             resolve_attention(unit.connection, AttentionKind.UNREADABLE_EVENT, row.event_id, unit.now)
 
 
@@ -287,8 +289,6 @@ def _record_reversals(unit: Unit, events: Sequence[Event]) -> set[str]:
         for event in events
         if isinstance(event.fact, Reversal)
     ]
-    if not rows:
-        return set()
     statement = insert_or_skip(reversals, unit.connection.dialect.name, "invoice_id")
     return set(unit.connection.execute(statement, rows).scalars())
 
@@ -296,8 +296,6 @@ def _record_reversals(unit: Unit, events: Sequence[Event]) -> set[str]:
 def _record_credits(unit: Unit, events: Sequence[Event], *, ask_first: bool) -> dict[str, Receipt]:
     """Insert the credits, and queue the transfers of those that are new; what came again is judged."""
     facts = {event.event_id: event.fact for event in events if isinstance(event.fact, Credit)}
-    if not facts:
-        return {}
     rows = [
         {
             "event_id": event_id,

@@ -1,19 +1,22 @@
 """All that is known of one credit, loaded together, changed in memory, and saved together.
 
-Whoever changes a lineage loads it here: its credit is locked first, then its transfers, always in the order of the
-invoice ids, so that two transactions never wait for each other. Every change of a transfer's state is an UPDATE guarded
-by the state and the attempt that were loaded, and its row count is checked. ``save`` writes any number of lineages with
-a handful of statements.
+Every change of a lineage begins by loading it here: its credit is locked first, then its transfers, always in the order
+of the invoice ids, so that two transactions never wait for each other. Every change of a transfer's state is an UPDATE
+guarded by the state and the attempt that were loaded, and its row count is checked. ``save`` writes any number of
+lineages with a handful of statements.
 """
 
 import json
-from collections.abc import Collection
+from collections import defaultdict
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from datetime import datetime, timedelta
+from functools import cache
 from typing import Any
 
-from sqlalchemy import bindparam, func, insert, or_, select, update
+from sqlalchemy import Executable, bindparam, func, insert, or_, select, update
 
+from payments.credit import owed_centavos
 from payments.ledger.attention import AttentionKind
 from payments.ledger.unit import Unit
 from payments.lineage import Sighting
@@ -60,7 +63,6 @@ class StoredCredit:
     withheld_centavos: int
     disposition: str
     recorded_at: datetime
-    is_changed: bool = False
 
 
 @dataclass(slots=True)
@@ -89,17 +91,6 @@ class Transfer:
     abandoned_at: datetime | None
 
 
-@dataclass(frozen=True, slots=True)
-class Fact:
-    """One line of a transfer's history: what happened, its state and attempt then, and perhaps a detail."""
-
-    transfer: Transfer
-    fact: str
-    state: str
-    attempt: int
-    detail: str | None
-
-
 @dataclass(slots=True)
 class Lineage:
     """One credit, all its transfers by generation, all that the bank has said of them, and what is open about it."""
@@ -109,19 +100,14 @@ class Lineage:
     remaining_centavos: int | None = None  # of the invoice, after its lowest reversal; None without one
     transfers: list[Transfer] = field(default_factory=list)
     sightings: dict[str, Sighting] = field(default_factory=dict)  # by the bank's transfer id
-    strangers: dict[str, Sighting] = field(
-        default_factory=dict
-    )  # that carry our tag, and none of our external_ids
+    # Of the bank's transfers, those that carry our tag and none of our external_ids.
+    strangers: dict[str, Sighting] = field(default_factory=dict)
     open_attentions: set[tuple[str, str]] = field(default_factory=set)  # kind and subject
     settled_after_seconds: float | None = None  # set when it was settled in this unit of work
-    # What save() has to write, and what its guarded updates must find.
-    _found: dict[int, tuple[str, int]] = field(
-        default_factory=dict
-    )  # state and attempt, by the transfer's id
-    _facts: list[Fact] = field(default_factory=list)
-    _amounts_sighted: dict[str, int] = field(default_factory=dict)
-    _raised: list[tuple[str, str, str]] = field(default_factory=list)
-    _resolved: list[tuple[str, str]] = field(default_factory=list)
+    # What the guarded updates must find: state and attempt, by the transfer's id.
+    _found: dict[int, tuple[str, int]] = field(default_factory=dict)
+    # Rows for the other statements of save(), by their names.
+    _rows: dict[str, list[dict[str, Any]]] = field(default_factory=lambda: defaultdict(list))
 
     # --- reading ---
 
@@ -130,9 +116,7 @@ class Lineage:
         """What is to be forwarded, given the reversals: never more than the net, never below zero."""
         if self.credit.disposition != "forward":
             return 0
-        if self.remaining_centavos is None:
-            return self.credit.net_centavos
-        return max(0, min(self.credit.net_centavos, self.remaining_centavos - self.credit.fee_centavos))
+        return owed_centavos(self.credit.net_centavos, self.credit.fee_centavos, self.remaining_centavos)
 
     @property
     def live(self) -> Transfer | None:
@@ -159,7 +143,17 @@ class Lineage:
             status = status if is_later else known.status
             errors = known.errors if errors is None else errors
         kept[there.id] = Sighting(there.id, there.external_id[:96], status, errors)
-        self._amounts_sighted[there.id] = there.amount_centavos
+        self._rows["sightings"].append(
+            {
+                "bank_transfer_id": there.id,
+                "credit_number": self.credit.number if is_ours else None,
+                "external_id": there.external_id[:96],
+                "status": status,
+                "amount_centavos": there.amount_centavos,
+                "errors": None if errors is None else json.dumps(errors),
+                "seen_at": self.unit.now,
+            }
+        )
 
     # --- what becomes of a transfer ---
 
@@ -170,7 +164,7 @@ class Lineage:
         restored, or another deployment was at work), so nothing is sent before a look-up: it counts as attempted.
         """
         owed = self.owed_centavos
-        self._withhold_all_but(owed)
+        self.withhold_all_but(owed)
         if owed > 0:
             self._create(1, owed, self.unit.now, attempt=1 if ask_first else 0)
 
@@ -188,7 +182,7 @@ class Lineage:
         for name, value in new.items():
             setattr(transfer, name, value)
         if fact is not None:
-            self._facts.append(Fact(transfer, fact, transfer.state, transfer.attempt, detail))
+            self._rows["history"].append(history_row(self.unit, transfer, fact, detail))
 
     def settle(self, transfer: Transfer, bank_transfer_id: str) -> None:
         """The bank has paid this transfer: final, and nothing of its lineage waits for a person any more."""
@@ -222,7 +216,7 @@ class Lineage:
         self.move(transfer, TransferState.FAILED, "failed", reason, reason=reason)
         self._stop_waiting(transfer)
         owed = self.owed_centavos
-        self._withhold_all_but(owed)
+        self.withhold_all_but(owed)
         if owed < transfer.amount_centavos:
             self.resolve(AttentionKind.REVERSED_AFTER_SENDING, self.credit.invoice_id)
         if owed > 0:
@@ -244,9 +238,12 @@ class Lineage:
         self._stop_waiting(transfer)
         self.resolve(AttentionKind.TRANSFER_DEAD, transfer.external_id)
 
-    def stands_for_the_credit(self, transfer: Transfer) -> None:
-        """This transfer is the one that pays: withhold of the credit what it leaves over."""
-        self._withhold_all_but(transfer.amount_centavos)
+    def withhold_all_but(self, centavos: int) -> None:
+        """Only so much of the credit is forwarded: what its transfer does not carry is withheld."""
+        withheld = self.credit.net_centavos - centavos
+        if withheld != self.credit.withheld_centavos:
+            self.credit.withheld_centavos = withheld
+            self._rows["withheld"].append({"_number": self.credit.number, "withheld_centavos": withheld})
 
     def apply_outcome(self, transfer: Transfer) -> None:
         """Catch up with an outcome that was reported before we knew that the transfer was ours."""
@@ -281,14 +278,14 @@ class Lineage:
             self.move(transfer, TransferState.STOPPED, "stopped", reason, reason=reason)
         else:
             self.change(transfer, "lowered", f"to {owed} centavos by a reversal", amount_centavos=owed)
-        self._withhold_all_but(owed)
+        self.withhold_all_but(owed)
 
     # --- what an operator does to a transfer ---
 
     def retry(self, dead: Transfer, detail: str) -> None:
         """A dead transfer becomes pending, due now. It counts as an attempt, so it is never taken for a fresh one:
 
-        the bank is asked for its whole lineage before anything is sent, and whoever held it before is fenced off.
+        the bank is asked for its whole lineage before anything is sent, and an earlier claim of it is fenced off.
         """
         now = self.unit.now
         self.move(
@@ -319,23 +316,26 @@ class Lineage:
         """Raise it unless it is open already."""
         if (kind, subject) not in self.open_attentions:
             self.open_attentions.add((kind, subject))
-            self._raised.append((kind, subject, detail))
+            self._rows["raised"].append(
+                {
+                    "kind": kind,
+                    "subject": subject,
+                    "invoice_id": self.credit.invoice_id,
+                    "detail": detail[:2000],
+                    "raised_at": self.unit.now,
+                }
+            )
 
     def resolve(self, kind: AttentionKind, subject: str) -> None:
         """Close it if it is open."""
         if (kind, subject) in self.open_attentions:
             self.open_attentions.remove((kind, subject))
-            self._resolved.append((kind, subject))
+            self._rows["resolved"].append({"_kind": kind, "_subject": subject, "resolved_at": self.unit.now})
 
     # --- below ---
 
-    def _withhold_all_but(self, centavos: int) -> None:
-        withheld = self.credit.net_centavos - centavos
-        self.credit.is_changed |= withheld != self.credit.withheld_centavos
-        self.credit.withheld_centavos = withheld
-
     def _stop_waiting(self, transfer: Transfer) -> None:
-        """It waits for the bank no more, whatever came of it."""
+        """It no longer waits for the bank, whichever way it ended."""
         for kind in (AttentionKind.TRANSFER_STUCK, AttentionKind.TRANSFER_UNSETTLED):
             self.resolve(kind, transfer.external_id)
 
@@ -370,7 +370,7 @@ class Lineage:
 # --- from the database into memory, and back ---
 
 # StoredCredit and Transfer have a field for each column that is read, in this order.
-CREDIT_COLUMNS = [each.name for each in fields(StoredCredit) if each.name != "is_changed"]
+CREDIT_COLUMNS = [each.name for each in fields(StoredCredit)]
 TRANSFER_COLUMNS = [transfers.c[each.name] for each in fields(Transfer)]
 
 # What may change of a transfer once it is there.
@@ -458,11 +458,29 @@ def remaining_centavos(unit: Unit, invoice_ids: Collection[str]) -> dict[str, in
 
 def save(unit: Unit, lineages: Collection[Lineage]) -> None:
     """Write what was changed. Raises AssertionError, a bug, when a row is not as it was loaded under its lock."""
-    _save_sightings(unit, lineages)
+    _save_rows(unit, lineages, "sightings")  # first: transfers refer to them
     _save_transfers(unit, lineages)
-    write_history(unit, [fact for lineage in lineages for fact in lineage._facts])
-    _save_withheld(unit, lineages)
-    _save_attentions(unit, lineages)
+    for name in ("history", "withheld", "resolved", "raised"):
+        _save_rows(unit, lineages, name)
+
+
+def history_row(unit: Unit, transfer: Transfer, fact: str, detail: str | None) -> dict[str, Any]:
+    """A line of a transfer's history: what happened, and its state and attempt then."""
+    return {
+        "transfer": transfer,  # its id, once it has one
+        "at": unit.now,
+        "fact": fact,
+        "state": transfer.state,
+        "attempt": transfer.attempt,
+        "detail": detail,
+    }
+
+
+def write_history(unit: Unit, rows: Sequence[dict[str, Any]]) -> None:
+    """Write lines of history."""
+    unit.connection.execute(
+        insert(transfer_history), [row | {"transfer_id": row.pop("transfer").id} for row in rows]
+    )
 
 
 def destination_of(unit: Unit, destination_id: int) -> Destination:
@@ -475,37 +493,12 @@ def destination_of(unit: Unit, destination_id: int) -> Destination:
     return unit.destinations[destination_id]
 
 
-def _save_sightings(unit: Unit, lineages: Collection[Lineage]) -> None:
-    rows = [
-        {
-            "bank_transfer_id": bank_id,
-            "credit_number": lineage.credit.number if bank_id in lineage.sightings else None,
-            "external_id": seen.external_id,
-            "status": seen.status,
-            "amount_centavos": amount,
-            "errors": None if seen.errors is None else json.dumps(seen.errors),
-            "seen_at": unit.now,
-        }
-        for lineage in lineages
-        for bank_id, amount in lineage._amounts_sighted.items()
-        for seen in [lineage.sightings.get(bank_id) or lineage.strangers[bank_id]]
-    ]
-    if rows:
-        statement = insert_into(bank_transfers, unit.connection.dialect.name)
-        unit.connection.execute(
-            statement.on_conflict_do_update(
-                index_elements=["bank_transfer_id"],
-                set_={
-                    "status": statement.excluded.status,
-                    "errors": statement.excluded.errors,
-                    "seen_at": statement.excluded.seen_at,
-                    "credit_number": func.coalesce(
-                        bank_transfers.c.credit_number, statement.excluded.credit_number
-                    ),
-                },
-            ),
-            rows,
-        )
+def _save_rows(unit: Unit, lineages: Collection[Lineage], name: str) -> None:
+    rows = [row for lineage in lineages for row in lineage._rows[name]]
+    if rows and name == "history":
+        write_history(unit, rows)
+    elif rows:
+        unit.connection.execute(_statements(unit.connection.dialect.name)[name], rows)
 
 
 def _save_transfers(unit: Unit, lineages: Collection[Lineage]) -> None:
@@ -557,65 +550,6 @@ def _save_transfers(unit: Unit, lineages: Collection[Lineage]) -> None:
             new[row.external_id].id = row.id
 
 
-def write_history(unit: Unit, facts: Collection[Fact]) -> None:
-    """Write down what happened to transfers."""
-    if facts:
-        unit.connection.execute(
-            insert(transfer_history),
-            [
-                {
-                    "transfer_id": fact.transfer.id,
-                    "at": unit.now,
-                    "fact": fact.fact,
-                    "state": fact.state,
-                    "attempt": fact.attempt,
-                    "detail": fact.detail,
-                }
-                for fact in facts
-            ],
-        )
-
-
-def _save_withheld(unit: Unit, lineages: Collection[Lineage]) -> None:
-    rows = [
-        {"_number": lineage.credit.number, "withheld_centavos": lineage.credit.withheld_centavos}
-        for lineage in lineages
-        if lineage.credit.is_changed
-    ]
-    if rows:
-        unit.connection.execute(update(credits).where(credits.c.number == bindparam("_number")), rows)
-
-
-def _save_attentions(unit: Unit, lineages: Collection[Lineage]) -> None:
-    resolved = [
-        {"_kind": kind, "_subject": subject, "resolved_at": unit.now}
-        for lineage in lineages
-        for kind, subject in lineage._resolved
-    ]
-    if resolved:
-        unit.connection.execute(
-            update(attentions).where(
-                attentions.c.kind == bindparam("_kind"),
-                attentions.c.subject == bindparam("_subject"),
-                attentions.c.resolved_at.is_(None),
-            ),
-            resolved,
-        )
-    raised = [
-        {
-            "kind": kind,
-            "subject": subject,
-            "invoice_id": lineage.credit.invoice_id,
-            "detail": detail[:2000],
-            "raised_at": unit.now,
-        }
-        for lineage in lineages
-        for kind, subject, detail in lineage._raised
-    ]
-    if raised:
-        unit.connection.execute(insert_or_skip(attentions, unit.connection.dialect.name), raised)
-
-
 def _destination_id(unit: Unit, destination: Destination) -> int:
     same = select(destinations.c.id).where(
         *(column == getattr(destination, column.name) for column in _DESTINATION_COLUMNS)
@@ -644,3 +578,26 @@ _UPDATE_TRANSFER = (
     .values({name: bindparam(name) for name in _CHANGING})
 )
 _INSERT_TRANSFER = insert(transfers).returning(transfers.c.id, transfers.c.external_id)
+
+
+@cache
+def _statements(dialect: str) -> dict[str, Executable]:
+    sight = insert_into(bank_transfers, dialect)
+    return {
+        "sightings": sight.on_conflict_do_update(
+            index_elements=["bank_transfer_id"],
+            set_={
+                "status": sight.excluded.status,
+                "errors": sight.excluded.errors,
+                "seen_at": sight.excluded.seen_at,
+                "credit_number": func.coalesce(bank_transfers.c.credit_number, sight.excluded.credit_number),
+            },
+        ),
+        "withheld": update(credits).where(credits.c.number == bindparam("_number")),
+        "resolved": update(attentions).where(
+            attentions.c.kind == bindparam("_kind"),
+            attentions.c.subject == bindparam("_subject"),
+            attentions.c.resolved_at.is_(None),
+        ),
+        "raised": insert_or_skip(attentions, dialect),
+    }

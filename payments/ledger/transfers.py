@@ -24,10 +24,10 @@ from sqlalchemy import (
 from payments.ledger.attention import AttentionKind, raise_attention, resolve_attention
 from payments.ledger.lineages import (
     TRANSFER_COLUMNS,
-    Fact,
     Lineage,
     Transfer,
     destination_of,
+    history_row,
     load_lineages,
     save,
     write_history,
@@ -48,7 +48,7 @@ from payments.transfer import (
     retry_delay,
 )
 
-# After so many claims without a conclusive answer a person should know; the machine goes on trying.
+# After this many claims without a conclusive answer a person should know; attempts go on.
 STUCK_AFTER_ATTEMPTS = 10
 
 # One in this many transfers of a call is one whose lease ran out, if there are any.
@@ -131,7 +131,8 @@ def claim(
         if left and len(expired) == share:
             expired += _claim_those(unit, _EXPIRED, left, call_tag, lease_expires_at)
         claimed = pending + expired
-        write_history(unit, [Fact(row, "claimed", row.state, row.attempt, None) for row in claimed])
+        if claimed:
+            write_history(unit, [history_row(unit, row, "claimed", None) for row in claimed])
         return [_claim_of(unit, row) for row in sorted(claimed, key=lambda row: row.invoice_id)]
 
 
@@ -300,7 +301,7 @@ def _adopt(lineage: Lineage, claimed: Transfer, there: BankTransfer) -> None:
         return
     if owner is not claimed:
         lineage.stop_for(claimed, owner)
-        lineage.stands_for_the_credit(owner)
+        lineage.withhold_all_but(owner.amount_centavos)
     lineage.move(
         owner,
         TransferState.SENT,
@@ -327,13 +328,13 @@ def _held(lineage: Lineage, claim: Claim) -> Transfer | None:
 
 
 def _for_each_held(
-    unit: Unit, claims: Sequence[Claim], act: Callable[[Lineage, Transfer, Claim], None]
+    unit: Unit, claims: Sequence[Claim], record: Callable[[Lineage, Transfer, Claim], None]
 ) -> None:
     lineages = load_lineages(unit, [claim.invoice_id for claim in claims])
     for claim in claims:
         lineage = lineages.get(claim.invoice_id)
         if lineage is not None and (transfer := _held(lineage, claim)) is not None:
-            act(lineage, transfer, claim)
+            record(lineage, transfer, claim)
     save(unit, lineages.values())
 
 

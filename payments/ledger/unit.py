@@ -16,7 +16,7 @@ from payments.transfer import Destination
 class Unit:
     """One transaction: its connection, the settings that hold in it, and its moment (UTC).
 
-    ``has_due`` is set by whoever makes a transfer due; other processes are notified once it is committed.
+    ``has_due`` is set when a transfer was made due; other processes are notified once it is committed.
     """
 
     connection: Connection

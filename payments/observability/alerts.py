@@ -126,7 +126,7 @@ def open_alerts(
 
 def open_services(urls: str) -> list[Service]:
     """One service for each of the Apprise URLs, which load_settings has found to be readable."""
-    # Imported here: it takes a quarter of a second and 15 MB, and only a process that sends alerts needs it.
+    # Imported here: it takes half a second and 25 MB, and only a process that sends alerts needs it.
     from apprise import Apprise, AppriseAsset
 
     every = Apprise(asset=AppriseAsset(service_timeout=SEND_SECONDS))

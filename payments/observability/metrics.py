@@ -19,7 +19,7 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from payments.errors import LedgerUnavailable
 from payments.ledger.inbox import Outcome, Receipt
 from payments.ledger.reconciliations import read_reconciliations
-from payments.operator.health import VitalSigns, read_vital_signs
+from payments.operator.health import Health, read_health
 from payments.operator.statement import Statement, read_oldest_unforwarded, read_statement
 from payments.storage.database import Database
 from payments.version import VERSION
@@ -149,7 +149,7 @@ class DatabaseCollector:
         try:
             statement = read_statement(self._database)
             oldest = read_oldest_unforwarded(self._database)
-            health = read_vital_signs(self._database, now)
+            health = read_health(self._database, now)
             reconciliations = read_reconciliations(self._database)
         except LedgerUnavailable:
             yield _gauge("repasse_database_up", "1 when the database could be read, else 0.", 0)
@@ -216,14 +216,9 @@ def _money(statement: Statement) -> Iterator[Metric]:
     yield _gauges("repasse_transfers", "Transfers, by state.", "state", statement.transfers)
     yield _gauges(
         "repasse_transfers_centavos",
-        "Their amounts; in_flight is sending and sent together.",
+        "Their amounts, by state.",
         "state",
-        {
-            "pending": statement.unforwarded_centavos - statement.dead_centavos,
-            "in_flight": statement.in_flight_centavos,
-            "settled": statement.settled_centavos,
-            "dead": statement.dead_centavos,
-        },
+        statement.transfers_centavos,
     )
     yield _gauge(
         "repasse_money_at_risk_centavos",
@@ -242,7 +237,7 @@ def _money(statement: Statement) -> Iterator[Metric]:
     )
 
 
-def _health(health: VitalSigns) -> Iterator[Metric]:
+def _health(health: Health) -> Iterator[Metric]:
     yield _gauges("repasse_slots", "Slots of the issuing window, by state.", "state", health.slots_by_state)
     yield _gauge("repasse_slots_late", "Slots that were issued late or are overdue now.", health.slots_late)
     if health.reconciliation_age_seconds is not None:
@@ -270,5 +265,5 @@ def _health(health: VitalSigns) -> Iterator[Metric]:
     yield _gauge(
         "repasse_notifications_undelivered",
         "Open attentions whose alert was tried and not taken.",
-        health.notifications_undelivered,
+        health.alerts_undelivered,
     )

@@ -1,39 +1,25 @@
 """What an operator may do, each recorded with who, when and why. One public function, one transaction.
 
-An act and its effect are one transaction, so a crash leaves both or neither. An act that is not legal in the present
-state is refused with the state and the reason (ActRefused) and leaves nothing behind. Two operators at once cannot
-both do it: whoever comes second finds the state changed, and is refused. Replaying events is in replay.py.
+An action and its effect are one transaction, so a crash leaves both or neither. An action that is not allowed in the
+present state is refused with the state and the reason (ActionRefused) and leaves nothing behind. Of two operators who
+do the same, the second finds the state changed, and is refused. Replaying events is in replay.py.
 """
 
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, insert, select, update
+from sqlalchemy import Connection, insert, select, update
 
-from payments.errors import ActRefused
+from payments.errors import ActionRefused
 from payments.ledger import batches
 from payments.ledger.lineages import GENERATIONS_MAX, Lineage, Transfer, load_lineages, save
-from payments.ledger.pauses import Pausable, is_paused, paused
+from payments.ledger.pauses import Pausable, is_paused
 from payments.ledger.unit import Unit, open_unit
 from payments.policy import ForwardingPolicy
 from payments.storage.database import Database, insert_new
 from payments.storage.schema import actions, attentions, pauses
 from payments.transfer import BankStatus, TransferState, read_external_id
-
-__all__ = [
-    "Act",
-    "Operator",
-    "Pausable",
-    "abandon_transfer",
-    "pause",
-    "paused",
-    "record_act",
-    "resolve_attention",
-    "resume",
-    "retry_transfer",
-    "write_act",
-]
 
 # The column's width; and enough for a login name or an e-mail address.
 WHO_LENGTH_MAX = 64
@@ -41,13 +27,16 @@ WHO_LENGTH_MAX = 64
 # Long enough that "ok" is no reason; short enough to be read in a list.
 REASON_LENGTH_MIN, REASON_LENGTH_MAX = 3, 500
 
-# What record_act takes: acts whose work runs elsewhere.
+# What record_action takes: actions whose work runs elsewhere.
 _RUN_ELSEWHERE = frozenset({"reconcile", "forward", "issue"})
+
+# The largest number that both databases hold.
+_ID_MAX = 2**63 - 1
 
 
 @dataclass(frozen=True, slots=True)
 class Operator:
-    """Who acts and why. ``who`` has 1 to 64 characters, ``reason`` 3 to 500 (else ActRefused)."""
+    """Who acts and why. ``who`` has 1 to 64 characters, ``reason`` 3 to 500 (else ActionRefused)."""
 
     who: str
     reason: str
@@ -55,18 +44,18 @@ class Operator:
     def __post_init__(self) -> None:
         who, reason = plain_text(self.who), plain_text(self.reason)
         if not 1 <= len(who) <= WHO_LENGTH_MAX:
-            raise ActRefused(f"the name of who acts has {len(who)} characters: give 1 to {WHO_LENGTH_MAX}")
+            raise ActionRefused(f"your name must be 1 to {WHO_LENGTH_MAX} characters")
         if not REASON_LENGTH_MIN <= len(reason) <= REASON_LENGTH_MAX:
-            raise ActRefused(
-                f"the reason has {len(reason)} characters: give {REASON_LENGTH_MIN} to {REASON_LENGTH_MAX}"
+            raise ActionRefused(
+                f"the reason must be {REASON_LENGTH_MIN} to {REASON_LENGTH_MAX} characters long"
             )
         object.__setattr__(self, "who", who)
         object.__setattr__(self, "reason", reason)
 
 
 @dataclass(frozen=True, slots=True)
-class Act:
-    """One act as it stands in the books. ``subject`` is an external_id, event id, attention id or switch."""
+class Action:
+    """One recorded action. ``subject`` is an external_id, event id, attention id, batch tag or switch."""
 
     id: int
     at: datetime
@@ -79,149 +68,143 @@ class Act:
 
 def retry_transfer(
     database: Database, external_id: str, by: Operator, policy: ForwardingPolicy, now: datetime
-) -> Act:
+) -> Action:
     """Make a dead transfer pending, due now; make a pending one that waits due now.
 
-    A dead one is looked up by its whole lineage before anything is sent; if it turns out spent at the bank, it gets
-    one replacement beyond REISSUE_MAX, at once. Refused in every other state, when it was abandoned, and when the
-    credit is paid or reversed.
+    All transfers of a dead one's credit are looked up before anything is sent; if it turns out to have failed at the
+    bank, it gets one replacement beyond REISSUE_MAX, immediately. Refused in every other state, when it was
+    abandoned, and when the credit is paid or reversed.
     """
     with open_unit(database, policy, now) as unit:
         lineage, transfer = _find(unit, external_id)
         detail = f"{by.who}: {by.reason}"
-        is_held_up = is_paused(unit.connection, "forwarding")
+        is_held = is_paused(unit.connection, "forwarding")
         if transfer.state == TransferState.PENDING:
             if transfer.due_at <= now:
-                waits_for = (
-                    "forwarding is paused; resume it"
-                    if is_held_up
-                    else "it is sent as soon as a web process runs"
-                )
-                raise ActRefused(f"{transfer.external_id} is pending and due already: {waits_for}")
+                step = "forwarding is paused; resume it" if is_held else "it is sent once a web process runs"
+                raise ActionRefused(f"{transfer.external_id} is queued and due already: {step}")
             lineage.expedite(transfer, detail)
-            result = "it waited, and is due now"
+            result = "it will be tried now"
         elif transfer.state == TransferState.DEAD:
             _refuse_hopeless(lineage, transfer)
             lineage.retry(transfer, detail)
-            result = "it was dead, and is pending; the bank is asked before anything is sent"
+            result = "retry queued; repasse checks with the bank before sending"
         else:
-            raise ActRefused(
-                f"{transfer.external_id} is {transfer.state}: {_WHY_NO_RETRY[TransferState(transfer.state)]}"
-            )
-        if is_held_up:
-            result += "; forwarding is paused, so it waits until that is resumed"
+            why = _WHY_NO_RETRY[TransferState(transfer.state)]
+            raise ActionRefused(f"cannot retry {transfer.external_id}: {why}")
+        if is_held:
+            result += "; forwarding is paused, so it waits until forwarding is resumed"
         save(unit, [lineage])
-        return write_act(unit.connection, "retry", transfer.external_id, result, by, now)
+        return write_action(unit.connection, "retry", transfer.external_id, result, by, now)
 
 
 def abandon_transfer(
     database: Database, external_id: str, by: Operator, policy: ForwardingPolicy, now: datetime
-) -> Act:
-    """Give a dead transfer up for good: it stays dead, its matter is closed, nothing will send it.
+) -> Action:
+    """Abandon a dead transfer: it stays dead, its attention is resolved, nothing will send it.
 
-    For credits that were paid by hand or given back. Refused in every other state, and when abandoned already.
-    Should the bank report success for it later, it settles, and a person is told that it may be paid twice.
+    For credits that were paid by hand or given back. Refused in every other state, and when abandoned already. If
+    the bank reports success for it later, it settles, and an attention says that it may be paid twice.
     """
     with open_unit(database, policy, now) as unit:
         lineage, transfer = _find(unit, external_id)
         if transfer.state != TransferState.DEAD:
-            raise ActRefused(
-                f"{transfer.external_id} is {transfer.state}: only a dead transfer can be abandoned"
+            raise ActionRefused(
+                f"{transfer.external_id} is {transfer.state}: only a blocked (dead) transfer can be abandoned"
             )
         _refuse_abandoned(transfer)
         lineage.abandon(transfer, f"abandoned by {by.who}: {by.reason}")
         save(unit, [lineage])
-        result = "it stays dead; nothing will send it any more"
-        return write_act(unit.connection, "abandon", transfer.external_id, result, by, now)
+        result = "abandoned; it will never be sent"
+        return write_action(unit.connection, "abandon", transfer.external_id, result, by, now)
 
 
-def resolve_attention(database: Database, attention_id: int, by: Operator, now: datetime) -> Act:
-    """Close a matter that a person has dealt with. Refused when it is closed already or unknown."""
+def close_attention(database: Database, attention_id: int, by: Operator, now: datetime) -> Action:
+    """Resolve an attention that a person has dealt with. Refused when it is resolved already or unknown."""
     with database.transaction() as connection:
-        if not 0 < attention_id <= _ID_MAX:
-            raise ActRefused(f"there is no matter {attention_id}")
-        closed = connection.execute(
-            update(attentions)
-            .where(attentions.c.id == attention_id, attentions.c.resolved_at.is_(None))
-            .values(resolved_at=now)
-            .returning(attentions.c.kind, attentions.c.subject)
-        ).one_or_none()
-        if closed is None:
+        found = None
+        if 0 < attention_id <= _ID_MAX:
             found = connection.execute(
                 select(attentions).where(attentions.c.id == attention_id)
             ).one_or_none()
-            if found is None:
-                raise ActRefused(f"there is no matter {attention_id}")
-            raise ActRefused(f"matter {attention_id} was closed at {_moment(found.resolved_at)} already")
-        return write_act(
-            connection, "resolve", str(attention_id), f"closed {closed.kind} of {closed.subject}", by, now
+        if found is None:
+            raise ActionRefused(f"there is no attention {attention_id}")
+        resolved = connection.execute(
+            update(attentions)
+            .where(attentions.c.id == attention_id, attentions.c.resolved_at.is_(None))
+            .values(resolved_at=now)
         )
+        if not resolved.rowcount:
+            raise ActionRefused(
+                f"attention {attention_id} was resolved already, at {_utc(found.resolved_at or now)}"
+            )
+        result = f"resolved: {found.kind} of {found.subject}"
+        return write_action(connection, "resolve", str(attention_id), result, by, now)
 
 
-def pause(database: Database, switch: Pausable, by: Operator, now: datetime) -> Act:
+def pause(database: Database, switch: Pausable, by: Operator, now: datetime) -> Action:
     """Stop claiming transfers, or planning and claiming batches, in every process, until resumed.
 
-    What is claimed already is finished. Events are taken in and reconciliation runs all the while.
+    What is claimed already is finished. Events are accepted and reconciliation runs all the while.
     """
     with database.transaction() as connection:
         insert_new(connection, pauses, [{"name": switch, "paused_at": None}], "name")
-        paused_now = connection.execute(
+        paused = connection.execute(
             update(pauses).where(pauses.c.name == switch, pauses.c.paused_at.is_(None)).values(paused_at=now)
-        ).rowcount
-        if not paused_now:
+        )
+        if not paused.rowcount:
             since = connection.execute(select(pauses.c.paused_at).where(pauses.c.name == switch)).scalar_one()
-            raise ActRefused(f"{switch} is paused already, since {_moment(since)}")
-        return write_act(connection, "pause", switch, f"{switch} is paused", by, now)
+            raise ActionRefused(f"{switch} has been paused since {_utc(since)}")
+        return write_action(connection, "pause", switch, f"{switch} is paused", by, now)
 
 
-def resume(database: Database, switch: Pausable, by: Operator, now: datetime) -> Act:
+def resume(database: Database, switch: Pausable, by: Operator, now: datetime) -> Action:
     """Let it run again. Refused when it is not paused."""
     with database.transaction() as connection:
         resumed = connection.execute(
             update(pauses)
             .where(pauses.c.name == switch, pauses.c.paused_at.is_not(None))
             .values(paused_at=None)
-        ).rowcount
-        if not resumed:
-            raise ActRefused(f"{switch} is not paused")
-        return write_act(connection, "resume", switch, f"{switch} runs again", by, now)
+        )
+        if not resumed.rowcount:
+            raise ActionRefused(f"{switch} is not paused")
+        return write_action(connection, "resume", switch, f"{switch} is running again", by, now)
 
 
-def request_batch(database: Database, tag: str, by: Operator, now: datetime) -> Act:
-    """Ask the worker for a batch outside the window, under a tag that no other has. Refused while issuing is paused."""
+def request_batch(database: Database, tag: str, by: Operator, now: datetime) -> Action:
+    """Request a batch outside the window, under a tag of its own; the worker plans and issues it.
+
+    Refused while issuing is paused.
+    """
     with database.transaction() as connection:
         if is_paused(connection, "issuing"):
-            raise ActRefused("issuing is paused: resume it first")
+            raise ActionRefused("issuing is paused: resume it first")
         batches.request_batch(connection, tag, now)
-        return write_act(connection, "issue", tag, f"asked for: the worker plans batch {tag}", by, now)
+        return write_action(connection, "issue", tag, f"batch {tag} requested; the worker issues it", by, now)
 
 
-def record_act(database: Database, kind: str, subject: str, result: str, by: Operator, now: datetime) -> Act:
-    """Record an act whose work runs elsewhere: reconcile, forward or issue now."""
+def record_action(
+    database: Database, kind: str, subject: str, result: str, by: Operator, now: datetime
+) -> Action:
+    """Record an action whose work runs elsewhere: reconcile, forward or issue now."""
     if kind not in _RUN_ELSEWHERE:
-        raise ValueError(f"{kind!r} is an act with a function of its own")
+        raise ValueError(f"{kind!r} is an action with a function of its own")
     with database.transaction() as connection:
-        return write_act(connection, kind, subject, result, by, now)
+        return write_action(connection, kind, subject, result, by, now)
 
 
-def write_act(
+def write_action(
     connection: Connection, kind: str, subject: str, result: str, by: Operator, now: datetime
-) -> Act:
-    """Record an act in the transaction that does it."""
-    row = {
-        "at": now,
-        "who": by.who,
-        "kind": kind,
-        "subject": subject[:96],
-        "reason": by.reason,
-        "result": result,
-    }
-    return act_from(connection.execute(insert(actions).values(row).returning(*actions.c)).one())
+) -> Action:
+    """Record an action in the transaction that does it."""
+    row = {"at": now, "who": by.who, "kind": kind, "reason": by.reason, "result": result}
+    written = insert(actions).values(**row, subject=subject[:96]).returning(*actions.c)
+    return action_from(connection.execute(written).one())
 
 
-def act_from(row: Row[Any]) -> Act:
-    """An act from its row."""
-    return Act(row.id, row.at, row.who, row.kind, row.subject, row.reason, row.result)
+def action_from(row: Any) -> Action:
+    """An action from its row."""
+    return Action(row.id, row.at, row.who, row.kind, row.subject, row.reason, row.result)
 
 
 def plain_text(text: str) -> str:
@@ -230,24 +213,24 @@ def plain_text(text: str) -> str:
     return " ".join("".join(sign if sign.isprintable() else " " for sign in whole).split())
 
 
-# --- below: what is legal ---
+# --- below: what is allowed ---
 
 _WHY_NO_RETRY = {
-    TransferState.SENDING: "somebody is sending it; it goes on by itself when the lease ends",
-    TransferState.SENT: "the bank has accepted it; its outcome is awaited",
-    TransferState.SETTLED: "it is paid",
-    TransferState.FAILED: "it failed at the bank for good; its replacement carries the money",
-    TransferState.STOPPED: "it was withdrawn; its credit was reversed, or an earlier transfer lives",
+    TransferState.SENDING: "it is being sent; if that fails, it is retried when the lease ends",
+    TransferState.SENT: "the bank has accepted it, and has not reported an outcome yet",
+    TransferState.SETTLED: "already settled",
+    TransferState.FAILED: "it failed at the bank, and its replacement carries the money",
+    TransferState.STOPPED: "it was withdrawn; its credit was reversed, or another transfer of it is live",
 }
 
 
 def _find(unit: Unit, external_id: str) -> tuple[Lineage, Transfer]:
     external_id = plain_text(external_id)
-    reading = read_external_id(external_id)
-    lineage = load_lineages(unit, [reading[0]]).get(reading[0]) if reading else None
+    name = read_external_id(external_id)
+    lineage = load_lineages(unit, [name[0]]).get(name[0]) if name else None
     transfer = lineage.find(external_id) if lineage else None
     if lineage is None or transfer is None:
-        raise ActRefused(
+        raise ActionRefused(
             f"there is no transfer {external_id!r}: give its external_id, such as credit-<invoice id>"
         )
     return lineage, transfer
@@ -255,33 +238,29 @@ def _find(unit: Unit, external_id: str) -> tuple[Lineage, Transfer]:
 
 def _refuse_abandoned(transfer: Transfer) -> None:
     if transfer.abandoned_at is not None:
-        raise ActRefused(f"{transfer.external_id} was given up for good ({transfer.reason})")
+        raise ActionRefused(f"{transfer.external_id} was abandoned ({transfer.reason})")
 
 
 def _refuse_hopeless(lineage: Lineage, transfer: Transfer) -> None:
     """A retry that could only pay twice, pay nobody, or die again is refused with its reason."""
     _refuse_abandoned(transfer)
     if lineage.owed_centavos == 0:
-        raise ActRefused(f"{transfer.external_id}: its credit was reversed, nothing is owed; abandon it")
+        raise ActionRefused(f"{transfer.external_id}: its credit was reversed, nothing is owed; abandon it")
     seen = lineage.sightings.values()
     for there in seen:
         if there.status == BankStatus.SUCCESS:
-            raise ActRefused(
+            raise ActionRefused(
                 f"{transfer.external_id}: the bank reports success for {there.bank_transfer_id} of the same credit; "
-                "look at it in the web bank, then abandon this one"
+                "check it in the bank's web application, then abandon this one"
             )
-    is_spent = any(there.is_lost and there.external_id == transfer.external_id for there in seen)
+    has_failed = any(there.is_lost and there.external_id == transfer.external_id for there in seen)
     latest = lineage.transfers[-1].generation
-    if is_spent and latest >= GENERATIONS_MAX:
-        raise ActRefused(
+    if has_failed and latest >= GENERATIONS_MAX:
+        raise ActionRefused(
             f"{transfer.external_id}: {latest} transfers of this credit have failed, the most that is tried; pay it "
             "by hand and abandon it"
         )
 
 
-def _moment(at: datetime) -> str:
+def _utc(at: datetime) -> str:
     return f"{at:%Y-%m-%d %H:%M:%S} UTC"
-
-
-# The largest number that both databases hold.
-_ID_MAX = 2**63 - 1

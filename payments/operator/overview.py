@@ -1,42 +1,58 @@
-"""The operator's first page, and who is alive. Reads only; sums come from the running totals."""
+"""The operator's first page, and the system page: what is running and when we last asked the bank. Reads only."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, case, func, select, text
+from sqlalchemy import (
+    Column,
+    ColumnElement,
+    Connection,
+    DateTime,
+    Integer,
+    and_,
+    case,
+    column,
+    extract,
+    func,
+    literal_column,
+    select,
+    type_coerce,
+    values,
+)
 
 from payments.ledger.attention import AttentionKind
-from payments.ledger.inbox import Outcome
-from payments.ledger.pauses import Pausable as Switch
-from payments.ledger.pauses import paused_in
-from payments.ledger.totals import SETTLED_WITHIN_SECONDS, read_tallies, settled_within
-from payments.operator.list_rows import AttentionLine, attention_lines
+from payments.ledger.balance import in_state
+from payments.ledger.batches import Slot, slots_in
+from payments.ledger.pauses import Pausable, paused_in
+from payments.operator.lists import AttentionLine
 from payments.operator.processes import ALIVE_WITHIN
-from payments.operator.statement import Statement, read_oldest_unforwarded, read_statement
+from payments.operator.statement import Statement, oldest_unforwarded, statement_within
 from payments.storage.database import Database
 from payments.storage.migrate import NEWEST_REVISION
 from payments.storage.schema import (
+    Instant,
     attentions,
-    invoice_batches,
-    issuing_windows,
-    planned_invoices,
+    credits,
+    inbox_events,
     processes,
     reconciliations,
+    transfers,
 )
+from payments.transfer import TransferState
 
-# How many open matters the first page names; their number is in the statement.
+# How many open attentions the first page shows; their number is in the statement.
 ATTENTIONS_SHOWN = 20
 
-# How many runs of reconciliation are told of.
+# How many reconciliations the system page shows.
 RECONCILIATIONS_SHOWN = 10
 
-# A slot without a batch after so much of its interval is late, as issuing has it (worker/issuing.py LATE_SHARE).
-LATE_SHARE = 10
+# Bounds of "settled within so many seconds of the credit"; the last one is for all that took longer.
+SETTLED_WITHIN_SECONDS = (1.0, 5.0, 15.0, 60.0, 300.0, 1800.0, 7200.0, 43200.0, float("inf"))
 
-# Money that may be lost first, then money that does not move, then what only wants to be read.
-GRAVEST_FIRST = (
+# Money that may be lost first, then money that does not move, then what only needs to be known.
+MOST_URGENT_FIRST = (
     AttentionKind.PAID_TWICE,
     AttentionKind.RETURNED,
     AttentionKind.REVERSED_AFTER_SENDING,
@@ -52,22 +68,8 @@ GRAVEST_FIRST = (
 
 
 @dataclass(frozen=True, slots=True)
-class SlotLine:
-    """One slot of the window, counted from 0: ``state`` is planned, issuing, issued, late, skipped, next or coming.
-
-    ``late`` is one that was issued late, or should have been planned by now; its counts tell which.
-    """
-
-    slot: int
-    begins_at: datetime
-    state: str
-    planned_invoices: int
-    issued_invoices: int
-
-
-@dataclass(frozen=True, slots=True)
-class Tally:
-    """How many of something, and how many centavos, fell into one bar of a chart, which begins at ``at``."""
+class Bar:
+    """How many of something, and how many centavos, fell into the part of a chart that begins at ``at``."""
 
     at: datetime
     number: int
@@ -76,55 +78,61 @@ class Tally:
 
 @dataclass(frozen=True, slots=True)
 class Overview:
-    """All that the first page shows. Charts have one entry a bar."""
+    """Everything that the first page shows. Charts, outcomes and settled_within cover the span that was asked for."""
 
     statement: Statement
-    slots: Sequence[SlotLine]
-    attentions: Sequence[AttentionLine]  # open ones, at most 20, the gravest kinds first
+    slots: Sequence[Slot]
+    attentions: Sequence[AttentionLine]  # open ones, at most 20, most urgent first
     oldest_unforwarded_at: datetime | None
-    credited: Sequence[Tally]
-    settled: Sequence[Tally]
+    credited: Sequence[Bar]  # net
+    settled: Sequence[Bar]
     events_by_outcome: dict[str, int]
-    # (seconds, how many took at most so long and more than the last); the last bound is infinite
+    # (seconds, how many transfers took at most that long and longer than the bound before); the last is infinite
     settled_within: Sequence[tuple[float, int]]
-    paused: dict[Switch, datetime]
+    paused: dict[Pausable, datetime]
 
 
 @dataclass(frozen=True, slots=True)
 class System:
-    """Who is alive and when we last asked the bank."""
+    """What is running, and when we last asked the bank."""
 
     processes: Sequence[dict[str, Any]]  # the columns of the table, and "alive": seen within a minute
     reconciliations: Sequence[dict[str, Any]]  # the last 10: started_at, ended_at, found, failure
     revision: str
-    paused: dict[Switch, datetime]
+    paused: dict[Pausable, datetime]
 
 
 def read_overview(database: Database, now: datetime, span: timedelta, bars: int) -> Overview:
-    """Read the first page; charts cover the last ``span`` in ``bars`` bars, of whole minutes at the least."""
-    statement = read_statement(database)
-    oldest = read_oldest_unforwarded(database)
+    """Read the first page on one snapshot; charts cover the last ``span`` in ``bars`` bars."""
+    since = now - span
+    is_settled = in_state(TransferState.SETTLED)
+    net = credits.c.gross_centavos - credits.c.fee_centavos
     with database.reading() as connection:
-        chart = _read_chart(connection, now, span, bars)
         return Overview(
-            statement=statement,
-            slots=_read_slots(connection, now),
-            attentions=_read_gravest(connection),
-            oldest_unforwarded_at=oldest,
-            credited=chart.bars_of("credited"),
-            settled=chart.bars_of("settled"),
-            events_by_outcome=chart.outcomes(),
-            settled_within=[
-                (bound, chart.number_of(settled_within(bound))) for bound in SETTLED_WITHIN_SECONDS
-            ],
+            statement=statement_within(connection),
+            slots=slots_in(connection, now),
+            attentions=_read_most_urgent(connection),
+            oldest_unforwarded_at=oldest_unforwarded(connection),
+            credited=_read_bars(connection, credits.c.recorded_at, net, [], since, span, bars),
+            settled=_read_bars(
+                connection,
+                transfers.c.settled_at,
+                transfers.c.amount_centavos,
+                is_settled,
+                since,
+                span,
+                bars,
+            ),
+            events_by_outcome=_read_outcomes(connection, since),
+            settled_within=_read_settled_within(connection, since),
             paused=paused_in(connection),
         )
 
 
 def read_system(database: Database, now: datetime) -> System:
-    """Processes, reconciliations, version."""
+    """Processes, reconciliations, schema version, pauses."""
     with database.reading() as connection:
-        living = connection.execute(select(processes).order_by(processes.c.started_at.desc())).mappings()
+        running = connection.execute(select(processes).order_by(processes.c.started_at.desc())).mappings()
         runs = connection.execute(
             select(
                 reconciliations.c.started_at,
@@ -137,11 +145,8 @@ def read_system(database: Database, now: datetime) -> System:
         ).mappings()
         return System(
             processes=[
-                {
-                    **row,
-                    "alive": row["stopped_at"] is None and now - row["seen_at"] <= ALIVE_WITHIN,
-                }
-                for row in living
+                {**row, "alive": row["stopped_at"] is None and now - row["seen_at"] <= ALIVE_WITHIN}
+                for row in running
             ],
             reconciliations=[dict(row) for row in runs],
             revision=NEWEST_REVISION,
@@ -152,86 +157,77 @@ def read_system(database: Database, now: datetime) -> System:
 # --- below: its parts ---
 
 
-@dataclass(frozen=True, slots=True)
-class _Chart:
-    begins_at: datetime
-    bar: timedelta
-    bars: int
-    tallies: Sequence[Any]
-
-    def bars_of(self, name: str) -> list[Tally]:
-        numbers = [[0, 0] for _ in range(self.bars)]
-        for tally in self.tallies:
-            if tally.name == name:
-                # Minutes are whole, bars need not be: the first minute may begin before the first bar.
-                bar = numbers[max(0, min(self.bars - 1, (tally.minute - self.begins_at) // self.bar))]
-                bar[0] += tally.number
-                bar[1] += tally.centavos
-        return [Tally(self.begins_at + each * self.bar, *numbers[each]) for each in range(self.bars)]
-
-    def number_of(self, name: str) -> int:
-        return sum(tally.number for tally in self.tallies if tally.name == name)
-
-    def outcomes(self) -> dict[str, int]:
-        names = sorted({tally.name for tally in self.tallies if tally.name.startswith("events.")})
-        return {name.removeprefix("events."): self.number_of(name) for name in names}
-
-
-def _read_chart(connection: Connection, now: datetime, span: timedelta, bars: int) -> _Chart:
-    if bars < 1 or span < bars * timedelta(minutes=1):
-        raise ValueError(f"{bars} bars in {span}: a bar is a minute at the least")
-    begins_at = now - span
-    names = [
-        *("credited", "settled"),
-        *(settled_within(bound) for bound in SETTLED_WITHIN_SECONDS),
-        *(f"events.{outcome}" for outcome in Outcome),
-    ]
-    since = begins_at.replace(second=0, microsecond=0)
-    return _Chart(begins_at, span / bars, bars, read_tallies(connection, names, since))
+def _read_bars(
+    connection: Connection,
+    at: Column[datetime],
+    centavos: ColumnElement[int],
+    conditions: Sequence[Any],
+    since: datetime,
+    span: timedelta,
+    bars: int,
+) -> list[Bar]:
+    """Count and add up by bar: each bar is a range of the index over ``at``."""
+    begin_at = [since + place * span / bars for place in range(bars)]
+    # The last bar is open for a day: the clock of another machine may be ahead.
+    end_at = [*begin_at[1:], since + span + timedelta(days=1)]
+    ranges = (
+        values(column("place", Integer), column("begins_at", Instant), column("ends_at", Instant))
+        .data([(place, begin_at[place], end_at[place]) for place in range(bars)])
+        .cte("ranges")
+    )
+    is_within = and_(at >= ranges.c.begins_at, at < ranges.c.ends_at, *conditions)
+    rows = connection.execute(
+        select(ranges.c.place, func.count(at).label("number"), func.sum(centavos).label("centavos"))
+        .select_from(ranges.outerjoin(at.table, is_within))
+        .group_by(ranges.c.place)
+        .order_by(ranges.c.place)
+    )
+    return [Bar(begin_at[row.place], row.number, int(row.centavos or 0)) for row in rows]
 
 
-def _read_slots(connection: Connection, now: datetime) -> list[SlotLine]:
-    window = connection.execute(select(issuing_windows)).one_or_none()
-    if window is None:
-        return []
-    batches = {
-        row.slot: row
+def _read_outcomes(connection: Connection, since: datetime) -> dict[str, int]:
+    rows = connection.execute(
+        select(inbox_events.c.outcome, func.count().label("number"))
+        .where(inbox_events.c.received_at >= since)
+        .group_by(inbox_events.c.outcome)
+        .order_by(inbox_events.c.outcome)
+    )
+    return {row.outcome: row.number for row in rows}
+
+
+def _read_settled_within(connection: Connection, since: datetime) -> list[tuple[float, int]]:
+    """How long the transfers that settled since then took from the record of their credit, by bound."""
+    if connection.dialect.name == "postgresql":
+        ends_at, begins_at = (
+            type_coerce(each, DateTime(timezone=True))
+            for each in (transfers.c.settled_at, credits.c.recorded_at)
+        )
+        seconds: ColumnElement[Any] = extract("epoch", ends_at - begins_at)
+    else:
+        days = func.julianday(transfers.c.settled_at) - func.julianday(credits.c.recorded_at)
+        seconds = days * literal_column("86400.0")
+    *bounds, longest = SETTLED_WITHIN_SECONDS
+    place = case(*((seconds <= bound, at) for at, bound in enumerate(bounds)), else_=len(bounds)).label(
+        "place"
+    )
+    counts = {
+        row.place: row.number
         for row in connection.execute(
-            select(
-                invoice_batches.c.slot,
-                invoice_batches.c.state,
-                invoice_batches.c.late,
-                func.count(planned_invoices.c.id).label("planned"),
-                func.count(planned_invoices.c.bank_invoice_id).label("issued"),
-            )
-            .outerjoin(planned_invoices, planned_invoices.c.batch_id == invoice_batches.c.id)
-            .where(invoice_batches.c.slot.is_not(None))
-            .group_by(invoice_batches.c.slot, invoice_batches.c.state, invoice_batches.c.late)
+            select(place, func.count().label("number"))
+            .select_from(transfers.join(credits, credits.c.number == transfers.c.credit_number))
+            .where(*in_state(TransferState.SETTLED), transfers.c.settled_at >= since)
+            .group_by(place)
         )
     }
-    interval = timedelta(seconds=window.interval_seconds)
-    lines: list[SlotLine] = []
-    is_next_found = False
-    for slot in range(window.slots):
-        begins_at = window.opened_at + slot * interval
-        batch = batches.get(slot)
-        if batch is not None:
-            state = "late" if batch.state == "issued" and batch.late else batch.state
-            lines.append(SlotLine(slot, begins_at, state, batch.planned, batch.issued))
-        elif begins_at + interval / LATE_SHARE < now:
-            lines.append(SlotLine(slot, begins_at, "late", 0, 0))
-        else:
-            lines.append(SlotLine(slot, begins_at, "coming" if is_next_found else "next", 0, 0))
-            is_next_found = True
-    return lines
+    return [(bound, counts.get(at, 0)) for at, bound in enumerate((*bounds, longest))]
 
 
-def _read_gravest(connection: Connection) -> list[AttentionLine]:
-    grades = {str(kind): grade for grade, kind in enumerate(GRAVEST_FIRST)}
+def _read_most_urgent(connection: Connection) -> list[AttentionLine]:
+    ranks = {str(kind): rank for rank, kind in enumerate(MOST_URGENT_FIRST)}
     rows = connection.execute(
         select(attentions)
-        .where(text("resolved_at IS NULL"))
-        .order_by(case(grades, value=attentions.c.kind, else_=len(grades)), attentions.c.id)
+        .where(attentions.c.resolved_at.is_(None))
+        .order_by(case(ranks, value=attentions.c.kind, else_=len(ranks)), attentions.c.id)
         .limit(ATTENTIONS_SHOWN)
-    ).all()
-    return attention_lines(connection, rows)
+    )
+    return [AttentionLine.of(row) for row in rows]

@@ -1,23 +1,25 @@
-"""Which of our processes live: each writes a row at its start and a sign of life now and then."""
+"""Which processes use this database: each writes a row at its start and a heartbeat every few seconds."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
-from sqlalchemy import delete, update
+from sqlalchemy import Connection, Select, delete, select, update
 
+from payments.errors import LedgerUnusable
 from payments.storage.database import Database, insert_new
 from payments.storage.schema import processes
 
 # Long enough to see on Monday what died on Friday.
 KEPT_FOR = timedelta(days=7)
 
-# A process that has given no sign for so long is taken for dead; they give one every few seconds.
+# A process without a heartbeat for this long is taken for dead; it writes one every few seconds.
 ALIVE_WITHIN = timedelta(minutes=1)
 
 
 @dataclass(frozen=True, slots=True)
 class Process:
-    """This process, as others see it. ``id`` is made anew at each start."""
+    """This process, as others see it. ``id`` is new at each start."""
 
     id: str
     kind: str  # web or worker
@@ -29,7 +31,7 @@ class Process:
 def record_alive(
     database: Database, process: Process, now: datetime, bank_key_fetched_at: datetime | None = None
 ) -> None:
-    """Write a sign of life; the first one is the start. Rows of processes that ended a week ago are removed.
+    """Write a heartbeat; the first one is the start. Rows of processes that ended a week ago are removed.
 
     ``bank_key_fetched_at`` None leaves what is known of the key as it is.
     """
@@ -48,10 +50,10 @@ def record_alive(
             # Only at a start: there is no need to look every few seconds.
             connection.execute(delete(processes).where(processes.c.seen_at < now - KEPT_FOR))
             return
-        news = {"seen_at": now, "stopped_at": None}
+        changed = {"seen_at": now, "stopped_at": None}
         if bank_key_fetched_at is not None:
-            news["bank_key_fetched_at"] = bank_key_fetched_at
-        connection.execute(update(processes).where(processes.c.id == process.id).values(news))
+            changed["bank_key_fetched_at"] = bank_key_fetched_at
+        connection.execute(update(processes).where(processes.c.id == process.id).values(changed))
 
 
 def record_stopped(database: Database, process: Process, now: datetime) -> None:
@@ -60,3 +62,36 @@ def record_stopped(database: Database, process: Process, now: datetime) -> None:
         connection.execute(
             update(processes).where(processes.c.id == process.id).values(seen_at=now, stopped_at=now)
         )
+
+
+def list_alive(connection: Connection, now: datetime) -> list[str]:
+    """Each process that is alive, in words: its kind, pid and host, and when it was last seen."""
+    return [
+        f"{row.kind} {row.pid} on {row.host} (seen {max(0, int((now - row.seen_at).total_seconds()))} s ago)"
+        for row in connection.execute(_alive(now))
+    ]
+
+
+def refuse_other_hosts(database: Database, host: str, now: datetime) -> None:
+    """Refuse a SQLite file that a process on another machine uses. Call it when a process starts.
+
+    ``host`` is the name under which our own processes write their heartbeats. Raises LedgerUnusable.
+    """
+    if database.is_postgresql:
+        return
+    with database.reading() as connection:
+        other = connection.execute(_alive(now).where(processes.c.host != host[:128]).limit(1)).one_or_none()
+    if other is not None:
+        raise LedgerUnusable(
+            f"DATABASE_URL: {database.name} is in use by {other.kind} {other.pid} on the machine {other.host}, and "
+            f"this is {host}: one SQLite file serves one machine; put postgresql+psycopg://... on both, or stop that "
+            f"one and wait {int(ALIVE_WITHIN.total_seconds())} s"
+        )
+
+
+def _alive(now: datetime) -> Select[Any]:
+    return (
+        select(processes)
+        .where(processes.c.stopped_at.is_(None), processes.c.seen_at > now - ALIVE_WITHIN)
+        .order_by(processes.c.kind, processes.c.id)
+    )

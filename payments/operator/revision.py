@@ -1,6 +1,7 @@
 """Whether anything that an operator sees has changed, at the price of a few index look-ups. Reads only."""
 
 from collections.abc import Hashable
+from typing import Any
 
 from sqlalchemy import func, select
 
@@ -14,27 +15,22 @@ from payments.storage.schema import (
     transfer_history,
 )
 
-# Each of these grows, or moves on, with every fact; signs of life of processes do not count.
-_MARK = select(
-    select(func.max(inbox_events.c.received_at)).scalar_subquery().label("inbox"),
-    select(func.max(transfer_history.c.id)).scalar_subquery().label("transfers"),
-    select(func.max(attentions.c.id)).scalar_subquery().label("attentions"),
-    select(func.count(attentions.c.id))
-    .where(attentions.c.resolved_at.is_(None))
-    .scalar_subquery()
-    .label("open_attentions"),
-    select(func.max(actions.c.id)).scalar_subquery().label("acts"),
-    select(func.max(reconciliations.c.id)).scalar_subquery().label("reconciliations"),
+# Each of these grows, or moves on, with every fact; heartbeats of processes do not count.
+_PARTS: tuple[Any, ...] = (
+    select(func.max(inbox_events.c.received_at)),
+    select(func.max(transfer_history.c.id)),
+    select(func.max(attentions.c.id)),
+    select(func.count(attentions.c.id)).where(attentions.c.resolved_at.is_(None)),
+    select(func.max(actions.c.id)),
+    select(func.max(reconciliations.c.id)),
     # Some eight rows a day.
-    select(func.count() + func.sum(invoice_batches.c.attempt))
-    .select_from(invoice_batches)
-    .scalar_subquery()
-    .label("batches"),
-    select(func.max(invoice_batches.c.issued_at)).scalar_subquery().label("issued"),
+    select(func.count() + func.sum(invoice_batches.c.attempt)).select_from(invoice_batches),
+    select(func.max(invoice_batches.c.issued_at)),
 )
+_MARK = select(*(part.scalar_subquery() for part in _PARTS))
 
 
 def read_mark(database: Database) -> Hashable:
-    """Something that differs whenever the books have changed. Raises LedgerUnavailable."""
+    """A value that differs whenever the database has changed. Raises LedgerUnavailable."""
     with database.reading() as connection:
         return tuple(str(value) for value in connection.execute(_MARK).one())

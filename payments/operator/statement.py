@@ -1,61 +1,30 @@
-"""Where every centavo is, as of one moment. Reads only.
+"""The statement: where every centavo is, as of one moment, or of the credits of a period. Reads only."""
 
-The statement balances when each credit's net is accounted for once: in a live transfer, withheld because it was
-reversed before sending, or not to be forwarded at all.
-"""
-
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, func, literal_column, select
+from sqlalchemy import Connection, func, select
 
-from payments.ledger import totals
 from payments.ledger.attention import count_open
+from payments.ledger.balance import (
+    Balance,
+    in_state,
+    read_balance,
+    read_balance_of,
+    read_unaccounted,
+)
 from payments.storage.database import Database
 from payments.storage.schema import credits, invoice_batches, planned_invoices, reversals, transfers
-from payments.transfer import LIVE_STATES, TransferState
+from payments.transfer import TransferState
+
+# How many credits that are not accounted for are named.
+UNACCOUNTED_MAX = 20
 
 
 @dataclass(frozen=True, slots=True)
-class CreditSums:
-    """What came in and where it is: the part that every statement has. All amounts in centavos."""
-
-    credits: int
-    gross_centavos: int
-    fee_centavos: int
-    net_centavos: int
-    transfers: dict[str, int]
-    settled_centavos: int
-    in_flight_centavos: int
-    unforwarded_centavos: int
-    dead_centavos: int
-    reversed_centavos: int
-    not_forwarded_centavos: int
-    balanced: bool
-
-    def credits_to_json(self) -> dict[str, Any]:
-        """This part as ``scripts/run_job statement --json`` prints it; whether it is balanced comes last of all."""
-        return {
-            "credits": {
-                "count": self.credits,
-                "gross_centavos": self.gross_centavos,
-                "fee_centavos": self.fee_centavos,
-                "net_centavos": self.net_centavos,
-            },
-            "transfers": self.transfers,
-            "settled_centavos": self.settled_centavos,
-            "in_flight_centavos": self.in_flight_centavos,
-            "unforwarded_centavos": self.unforwarded_centavos,
-            "dead_centavos": self.dead_centavos,
-            "reversed_centavos": self.reversed_centavos,
-            "not_forwarded_centavos": self.not_forwarded_centavos,
-        }
-
-
-@dataclass(frozen=True, slots=True)
-class Statement(CreditSums):
-    """All amounts in centavos. Transfers are counted by state; a lineage may count under failed several times."""
+class Statement(Balance):
+    """All credits. Transfers are counted by state; a lineage may count under failed several times."""
 
     batches_planned: int
     batches_issued: int
@@ -83,52 +52,38 @@ class Statement(CreditSums):
                 "skipped": self.batches_skipped,
             },
             "invoices": self.invoices,
-            **self.credits_to_json(),
+            **_to_json(self),
             "claim_back_centavos": self.claim_back_centavos,
             "attention": self.attention,
             "balanced": self.balanced,
         }
 
 
+@dataclass(frozen=True, slots=True)
+class PeriodStatement(Balance):
+    """The credits recorded from ``since`` on and before ``until`` (None: no bound), with their live transfers."""
+
+    since: datetime | None
+    until: datetime | None
+
+    def to_json(self) -> dict[str, Any]:
+        """The object that ``scripts/run_job statement --from ... --json`` prints; names as in Statement."""
+        return {
+            "from": None if self.since is None else self.since.isoformat(),
+            "to": None if self.until is None else self.until.isoformat(),
+            **_to_json(self),
+            "balanced": self.balanced,
+        }
+
+
 def read_statement(database: Database) -> Statement:
-    """Read the statement from the running totals, on one snapshot; it takes as long for millions as for none."""
+    """Read the statement on one snapshot. Raises LedgerUnavailable."""
     with database.reading() as connection:
         return statement_within(connection)
 
 
 def statement_within(connection: Connection) -> Statement:
-    """The same as a transaction sees it, with what it has not committed yet."""
-    return _read(connection, totals.read_totals(connection))
-
-
-def recount_statement(database: Database) -> Statement:
-    """Read the statement from every row; it balances only if each credit does and the running totals agree."""
-    with database.reading() as connection:
-        statement = _read(connection, totals.recount(connection))
-        sound = not _unaccounted(connection) and not totals.disagreements(connection)
-        return replace(statement, balanced=statement.balanced and sound)
-
-
-def read_oldest_unforwarded(database: Database) -> datetime | None:
-    """When the oldest credit was recorded whose transfer the bank has not accepted; None when there is none."""
-    with database.reading() as connection:
-        moments = connection.execute(
-            select(*(_oldest_in(state) for state in (TransferState.PENDING, TransferState.SENDING)))
-        ).one()
-    return min((moment for moment in moments if moment is not None), default=None)
-
-
-def _oldest_in(state: TransferState) -> Any:
-    # one state a query, as text: so the partial index of that state serves
-    return (
-        select(func.min(credits.c.recorded_at))
-        .join(transfers, transfers.c.credit_number == credits.c.number)
-        .where(transfers.c.state == literal_column(f"'{state}'"))
-        .scalar_subquery()
-    )
-
-
-def _read(connection: Connection, kept: dict[str, totals.Sum]) -> Statement:
+    """The statement as a transaction sees it, with what it has not committed yet."""
     batches = {
         row.state: row
         for row in connection.execute(
@@ -136,40 +91,88 @@ def _read(connection: Connection, kept: dict[str, totals.Sum]) -> Statement:
                 invoice_batches.c.state,
                 func.count().label("number"),
                 func.count().filter(invoice_batches.c.late).label("late"),
-            ).group_by(invoice_batches.c.state)
+            )
+            .where(invoice_batches.c.state != "requested")  # not planned yet
+            .group_by(invoice_batches.c.state)
         )
     }
-    invoices = connection.execute(
-        select(func.count()).where(planned_invoices.c.bank_invoice_id.is_not(None))
-    ).scalar_one()
-    sums = {state: kept.get(f"transfers.{state}", _NOTHING) for state in TransferState}
-    net = kept.get("credits.net", _NOTHING)
-    withheld = kept.get("credits.withheld", _NOTHING).centavos
-    not_forwarded = kept.get("credits.not_forwarded", _NOTHING).centavos
-    accounted = sum(sums[state].centavos for state in LIVE_STATES) + withheld + not_forwarded
-    issued = batches.get("issued")
-    skipped = batches.get("skipped")
+    issued, skipped = (batches[state].number if state in batches else 0 for state in ("issued", "skipped"))
     return Statement(
+        **_fields(read_balance(connection)),
         batches_planned=sum(row.number for row in batches.values()),
-        batches_issued=issued.number if issued else 0,
+        batches_issued=issued,
         batches_late=sum(row.late for state, row in batches.items() if state != "skipped"),
-        batches_skipped=skipped.number if skipped else 0,
-        invoices=invoices,
-        credits=net.number,
-        gross_centavos=kept.get("credits.gross", _NOTHING).centavos,
-        fee_centavos=kept.get("credits.fee", _NOTHING).centavos,
-        net_centavos=net.centavos,
-        transfers={str(state): sums[state].number for state in TransferState},
-        settled_centavos=sums[TransferState.SETTLED].centavos,
-        in_flight_centavos=sums[TransferState.SENDING].centavos + sums[TransferState.SENT].centavos,
-        unforwarded_centavos=sums[TransferState.PENDING].centavos + sums[TransferState.DEAD].centavos,
-        dead_centavos=sums[TransferState.DEAD].centavos,
-        reversed_centavos=withheld,
-        not_forwarded_centavos=not_forwarded,
+        batches_skipped=skipped,
+        invoices=connection.execute(select(func.count(planned_invoices.c.bank_invoice_id))).scalar_one(),
         claim_back_centavos=_claim_back(connection),
         attention=count_open(connection),
-        balanced=accounted == net.centavos,
     )
+
+
+def recount_statement(database: Database) -> Statement:
+    """Read the statement, and look at each credit by itself as well: balanced only if every one of them is."""
+    with database.reading() as connection:
+        statement = statement_within(connection)
+        is_sound = statement.balanced and not read_unaccounted(connection, limit=1)
+        return replace(statement, balanced=is_sound)
+
+
+def list_unaccounted(database: Database) -> list[str]:
+    """The invoices of at most 20 credits that are not accounted for. Looks at every credit."""
+    with database.reading() as connection:
+        return read_unaccounted(connection, UNACCOUNTED_MAX)
+
+
+def read_period(database: Database, since: datetime | None, until: datetime | None) -> PeriodStatement:
+    """Add up the credits of a period on one snapshot; takes as long as the period has credits."""
+    with database.reading() as connection:
+        balance = read_balance_of(connection, since, until)
+    return PeriodStatement(**_fields(balance), since=since, until=until)
+
+
+def read_oldest_unforwarded(database: Database) -> datetime | None:
+    """When the oldest credit was recorded whose transfer the bank has not accepted; None when there is none."""
+    with database.reading() as connection:
+        return oldest_unforwarded(connection)
+
+
+def oldest_unforwarded(connection: Connection) -> datetime | None:
+    """The same, as a transaction sees it."""
+    moments = [
+        connection.execute(
+            select(func.min(credits.c.recorded_at))
+            .join(transfers, transfers.c.credit_number == credits.c.number)
+            .where(*in_state(state))
+        ).scalar()
+        for state in (TransferState.PENDING, TransferState.SENDING)
+    ]
+    return min((moment for moment in moments if moment is not None), default=None)
+
+
+# --- below: its parts ---
+
+
+def _fields(balance: Balance) -> dict[str, Any]:
+    return {field.name: getattr(balance, field.name) for field in fields(Balance)}
+
+
+def _to_json(balance: Balance) -> dict[str, Any]:
+    """The part that every statement has; ``balanced`` is printed last."""
+    return {
+        "credits": {
+            "count": balance.credits,
+            "gross_centavos": balance.gross_centavos,
+            "fee_centavos": balance.fee_centavos,
+            "net_centavos": balance.net_centavos,
+        },
+        "transfers": balance.transfers,
+        "settled_centavos": balance.settled_centavos,
+        "in_flight_centavos": balance.in_flight_centavos,
+        "unforwarded_centavos": balance.unforwarded_centavos,
+        "dead_centavos": balance.dead_centavos,
+        "reversed_centavos": balance.reversed_centavos,
+        "not_forwarded_centavos": balance.not_forwarded_centavos,
+    }
 
 
 def _claim_back(connection: Connection) -> int:
@@ -189,23 +192,3 @@ def _claim_back(connection: Connection) -> int:
     return sum(
         max(0, int(row.amount_centavos) - max(0, int(row.remaining) - int(row.fee_centavos))) for row in rows
     )
-
-
-def _unaccounted(connection: Connection) -> int:
-    """Credits whose live transfer and withheld part do not make up their net. Always 0, or there is a bug."""
-    live = (
-        select(transfers.c.credit_number, transfers.c.amount_centavos)
-        .where(transfers.c.state.in_(sorted(LIVE_STATES)))
-        .subquery()
-    )
-    return connection.execute(
-        select(func.count())
-        .select_from(credits.outerjoin(live, live.c.credit_number == credits.c.number))
-        .where(
-            credits.c.disposition == "forward",
-            func.coalesce(live.c.amount_centavos, 0) + credits.c.withheld_centavos != credits.c.net_centavos,
-        )
-    ).scalar_one()
-
-
-_NOTHING = totals.Sum(0, 0)

@@ -1,8 +1,8 @@
-"""One time for all machines on one database: PostgreSQL's, because leases are compared by whoever comes to claim.
+"""One time for all machines on one database: PostgreSQL's, because every process that claims compares leases with it.
 
 Machines' clocks may differ by a minute, and a lease of a minute would be over for one while another holds it. So each
 machine asks the database for the time now and then, and in between counts on from there by its monotonic clock, which
-nobody can set. On SQLite there is one machine, and its clock will do.
+no one can set. On SQLite there is one machine, and its clock will do.
 """
 
 import threading
@@ -32,7 +32,7 @@ def open_clock(
 
 
 class DatabaseClock:
-    """Tells PostgreSQL's time without asking each time. While the database is away, it goes on by itself."""
+    """Returns PostgreSQL's time without asking for it each time. While the database is away, it runs on by itself."""
 
     def __init__(self, database: Database, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._database = database
@@ -50,14 +50,14 @@ class DatabaseClock:
                 self._tried_at = self._monotonic()
                 self._measured = self._measure()
             except LedgerUnavailable:
-                pass  # whoever wanted the time will meet the fault by themselves, if it lasts
+                pass  # the caller will meet the fault itself, if it lasts
             finally:
                 self._measuring.release()
         told_at, reading = self._measured
         return told_at + timedelta(seconds=self._monotonic() - reading)
 
     def _measure(self) -> tuple[datetime, float]:
-        """What the database told, and what the monotonic clock showed in the middle of asking."""
+        """The database's time, and what the monotonic clock showed in the middle of asking."""
         with self._database.reading() as connection:
             # A second time, should the first have been slow.
             for _ in range(2):
@@ -66,4 +66,4 @@ class DatabaseClock:
                 after = self._monotonic()
                 if after - before <= ROUND_TRIP_SECONDS_MAX:
                     return told_at, (before + after) / 2
-        raise LedgerUnavailable("the database does not tell the time within seconds")
+        raise LedgerUnavailable("the database takes seconds to say what time it is")

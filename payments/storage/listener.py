@@ -1,6 +1,6 @@
 """Wakes this process's forwarder when another process has committed transfers that are due.
 
-PostgreSQL's LISTEN and NOTIFY; postgresql.Notifier is the other half. Nobody relies on it: forwarders also look by
+PostgreSQL's LISTEN and NOTIFY; postgresql.Notifier is the other half. Nothing relies on it: forwarders also look by
 themselves, twice a second. On SQLite nothing is to be done; looking is enough there.
 """
 
@@ -20,7 +20,7 @@ _STOP_SECONDS = 0.5
 # After a lost connection, until the next try.
 _PAUSE_SECONDS = 1.0
 
-# Many busy machines notify often. So many wakings a second are enough, and leave whole calls' worth to claim.
+# Many busy machines notify often. Twenty wakings a second are enough, and leave whole calls' worth to claim.
 _REST_SECONDS = 0.05
 
 

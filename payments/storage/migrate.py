@@ -109,8 +109,8 @@ def _refuse_closed(connection: Connection, database: Database) -> None:
     """A database that was copied elsewhere is closed: two open ones would take the same credits for their own."""
     if (address := moved_to(connection)) is not None:
         raise LedgerUnusable(
-            f"the books in {database.name} were moved to {address}; put that in DATABASE_URL. To go back "
-            "to these, which know nothing of what happened since: scripts/books reopen"
+            f"the database {database.name} was moved to {address}; put that in DATABASE_URL. To go back "
+            "to this one, which knows nothing of what happened since: scripts/books reopen"
         )
 
 

@@ -63,7 +63,7 @@ VERSION_MIN = 15
 
 
 def refuse_unfit(connection: Connection, name: str, tables: Sequence[str]) -> None:
-    """Raise LedgerUnusable when this server cannot keep our books, or does not let us: version, encoding, rights.
+    """Raise LedgerUnusable when this server cannot hold our data, or does not let us: version, encoding, rights.
 
     ``tables``: those that are there already.
     """
@@ -93,7 +93,7 @@ _LACKING_RIGHTS = text(
 
 
 class SessionConnection(psycopg.Connection[Any]):
-    """A connection that gives up a server which does not answer, whatever keeps the answer away.
+    """A connection that gives up a server which does not answer, for any reason.
 
     The kernel's time limits end a wait when packets are not acknowledged. Behind a proxy or a pooler they always are,
     and so they are by a server whose process or disk hangs, or whose commit waits for a standby that is gone; the
@@ -157,7 +157,7 @@ def make_engine(url: URL, busy_seconds: float, *, is_unhurried: bool) -> Engine:
         connect_args={
             name: value for name, value in _connect_arguments(url).items() if name not in url.query
         },
-        # Whatever the server's default. Each statement after a lock sees what the lock was waited for.
+        # Not the server's default, which may be another. Each statement after a lock sees what the lock was waited for.
         isolation_level="READ COMMITTED",
         pool_pre_ping=True,  # a connection that died is replaced before it is used
         pool_size=8,

@@ -233,7 +233,7 @@ transfers = Table(
     Column("settled_at", Instant),
     Column(
         "retried_at", Instant
-    ),  # when an operator last retried it: it may be replaced once more, and at once
+    ),  # when an operator last retried it: it may be replaced once more, and immediately
     Column("abandoned_at", Instant),  # when an operator gave it up; it stays dead for good
     ForeignKeyConstraint(
         ["credit_number", "invoice_id"],
@@ -371,7 +371,7 @@ attentions = Table(
     Column("raised_at", Instant, nullable=False),
     Column("resolved_at", Instant),
     Column("notified_at", Instant),  # when an alert of it was taken; NULL: not yet
-    Column("notify_after", Instant),  # not before then: somebody is at it, or it is to be tried again
+    Column("notify_after", Instant),  # not before then: a process is sending it, or it is to be tried again
     Column("notify_attempts", Integer, nullable=False, server_default="0"),
 )
 _open = text("resolved_at IS NULL")

@@ -81,7 +81,7 @@ def _prepare(connection: sqlite3.Connection, _record: object) -> None:
 
 
 def _set_wal(cursor: sqlite3.Cursor) -> None:
-    # Two processes that set WAL at the same moment: one is answered "database is locked" immediately, whatever the
+    # Two processes that set WAL at the same moment: one is answered "database is locked" immediately, despite the
     # busy timeout. The write lock makes them queue; the mode itself can only change outside a transaction.
     for last in (False, False, False, False, True):
         try:
@@ -116,7 +116,7 @@ class _SameFile:
             self._identity = self._look()
 
     def check(self, _connection: object) -> None:
-        if self._look() != self._identity:
+        if self._identity != self._look():
             raise LedgerUnavailable(
                 f"the database file {self._path} was moved, deleted or replaced while this process had it open; "
                 "put it back, or restart this process to use what is there now"

@@ -1,96 +1,231 @@
-"""Copies whole books from one database to another, and proves that both are the same, before anything is kept.
+"""Copies every row to another database, SQLite or PostgreSQL, and closes the old one.
 
-SQLite and PostgreSQL in any pairing. The source is read as of one moment; the target is written in one transaction,
-so a copy that fails or dies leaves it empty. Memory is bounded whatever the books hold.
+Two open databases are two programs that take the same credits for their own. The bank would refuse the second transfer,
+because both give it the same external_id, but each would miss what only the other received. So the old one is closed
+before the first row is copied, and every process refuses to start on it.
 """
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
-from sqlalchemy import Connection, Row, Table, func, insert, select, text
+from sqlalchemy import Connection, Row, Table, delete, func, insert, select, text
 from sqlalchemy.exc import DBAPIError
 
-from payments.errors import BooksRefused
-from payments.ledger.totals import recount
-from payments.operator.statement import Statement, statement_within
+from payments.errors import BooksRefused, LedgerUnavailable, LedgerUnusable, RepasseError
 from payments.storage.database import Database
-from payments.storage.schema import metadata, relocations
+from payments.storage.migrate import NEWEST_REVISION, migrate, moved_to, revision_of
+from payments.storage.schema import actions, metadata, processes, relocations
 
-# What is copied: everything but the row that closes the source.
+# Every table but the one whose row closes the source.
 _TABLES = [table for table in metadata.sorted_tables if table is not relocations]
 
-# Rows in memory at once. The largest possible event is a mebibyte, so this many can never take more than 200 MB;
-# ordinary ones take half a megabyte.
-_ROWS_AT_ONCE = 200
+# Rows in memory together. An event has at most a mebibyte, so they never take more than 200 MB; usually it is half a
+# megabyte.
+_ROWS_TOGETHER = 200
 
-# A writer that stands still holds the whole copy up: say so instead of waiting for ever.
+# How long to wait for a writer of PostgreSQL that holds a table.
 _LOCK_SECONDS = 30
 
-# Told now and then: the table, how many rows of it are done, and how many there are.
-Progress = Callable[[str, int, int], None]
+# What the action that closes a database is called; the copy holds it too.
+_MOVE = "move_books"
+
+# The widths of columns.
+_SUBJECT_LENGTH_MAX = 96
+_ADDRESS_LENGTH_MAX = 200
+
+# Called with what comes next, such as a table's name.
+Progress = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Copy:
-    """What was copied: the rows of each table, and the statement, which is the same on both sides."""
+class Operator:
+    """Who copies or reopens, and why; written into the actions."""
 
-    rows: dict[str, int]
-    statement: Statement
-
-
-@dataclass(slots=True)
-class Digest:
-    """How many rows a table has and what is in them, whatever their order: databases sort text differently."""
-
-    rows: int = 0
-    content: int = 0
-
-    def add(self, row: Row[tuple[object, ...]]) -> None:
-        """Take one row in. Equal rows count each: their hashes are added up, not XORed."""
-        self.rows += 1
-        found = hashlib.sha256(msgspec.msgpack.encode(tuple(row))).digest()
-        self.content = (self.content + int.from_bytes(found, "big")) % 2**256
+    who: str
+    reason: str
 
 
-def copy_books(source: Database, target: Database, progress: Progress, *, lock_source: bool) -> Copy:
-    """Copy every table into the empty, migrated ``target`` in one transaction, compare, and commit.
+def copy_database(
+    source: Database,
+    target: Database,
+    by: Operator,
+    now: datetime,
+    alive_within: timedelta,
+    progress: Progress,
+) -> dict[str, int] | None:
+    """Close the source, copy every row into the empty target, compare, and commit; returns the rows of each table.
 
-    With ``lock_source`` nobody can write to the source until the target is committed; otherwise the copy is a
-    snapshot, and writers go on. Raises BooksRefused when the target is not empty, will not take a row or differs
-    afterwards, and LedgerUnavailable when either does not answer. The target is empty then.
+    None when an earlier run had copied everything and was killed before it could say so. If the copy fails, the source
+    is opened again, unless the target may have been committed. A run that was killed is run again. Raises BooksRefused
+    while a process that was alive ``alive_within`` ago uses the source, when the target is not empty, refuses a row or
+    differs afterwards; LedgerUnusable when either cannot serve; LedgerUnavailable when either does not answer.
     """
-    with _standing_still(source, lock_source) as read, _alone(target) as write:
-        refuse_unless_empty(target, write)
-        digests = {table.name: _copy_table(read, write, table, progress) for table in _TABLES}
-        if target.is_postgresql:
-            _set_sequences(write)
-        return _compare(read, write, digests, progress)
+    if _is_same(source, target):
+        raise BooksRefused(f"{target.name} is where the books are already; name another database")
+    home = _read_home(source)
+    if home not in (None, target.name[:_ADDRESS_LENGTH_MAX]):
+        raise BooksRefused(
+            f"these books were moved to {home} already; to move them from here again: scripts/books reopen"
+        )
+    migrate(target)
+    if not is_empty(target):
+        if home is not None and _holds_the_copy(target):
+            return None
+        raise BooksRefused(f"{target.name} is not empty: books are moved to an empty database; name another")
+    if home is None:
+        _close(source, target, by, now, alive_within)
+    try:
+        return _copy(source, target, progress)
+    except (RepasseError, KeyboardInterrupt):
+        if _is_surely_empty(target):
+            reopen(source, Operator(by.who, "the copy failed"), now)
+        raise
 
 
-def compare_books(one: Database, other: Database, progress: Progress) -> Copy:
-    """Prove that two books are the same, row by row. Raises BooksRefused that names the first difference."""
-    with one.reading() as first, other.reading() as second:
-        _wait_as_long_as_it_takes(one, first)
-        _wait_as_long_as_it_takes(other, second)
-        digests = {table.name: _digest(first, table, progress) for table in _TABLES}
-        return _compare(first, second, digests, progress)
+def reopen(database: Database, by: Operator, now: datetime) -> None:
+    """Open a database again that was closed by copy_database, when the copy is given up. One transaction."""
+    _read_home(database)
+    with database.transaction() as connection:
+        if not connection.execute(delete(relocations)).rowcount:
+            raise BooksRefused(f"the books in {database.name} are not closed; there is nothing to do")
+        _write_action(connection, "reopen_books", database, "these books are open", by, now)
+
+
+def refuse_unknown_revision(database: Database) -> None:
+    """Raises LedgerUnusable unless the database holds this program's version, open or closed."""
+    _read_home(database)
 
 
 def is_empty(database: Database) -> bool:
-    """True when no table of ours has a row. The tables must be there; whoever writes just now is waited for."""
-    with _alone(database) as connection:
+    """True when no table of ours has a row. The tables must exist; a writer that is under way is waited for."""
+    with _locked(database, "SHARE ROW EXCLUSIVE") as connection:
         return not _occupied(connection)
 
 
-def refuse_unless_empty(database: Database, connection: Connection) -> None:
-    """Raises BooksRefused that names the tables which have rows."""
-    if occupied := _occupied(connection):
-        raise BooksRefused(
-            f"{database.name} is not empty: there are rows in {', '.join(occupied[:3])}; name an empty database"
+# --- who may copy where ---
+
+
+def _read_home(database: Database) -> str | None:
+    """Where the database was moved to; None while it is open. Raises LedgerUnusable for another version."""
+    # Connecting to a SQLite file that is not there would make it.
+    is_missing = not database.is_postgresql and not Path(str(database.url.database)).exists()
+    found = None if is_missing else revision_of(database)
+    if found is None:
+        raise LedgerUnusable(f"there are no books in {database.name}; look at DATABASE_URL")
+    if found != NEWEST_REVISION:
+        raise LedgerUnusable(
+            f"the books in {database.name} are at version {found}, this program's are at {NEWEST_REVISION}; use the "
+            "repasse that wrote them, or bring them up to date first: python -m payments.storage.migrate"
         )
+    with database.reading() as connection:
+        return moved_to(connection)
+
+
+def _is_same(source: Database, target: Database) -> bool:
+    one, other = source.url, target.url
+    if one.get_backend_name() != other.get_backend_name():
+        return False
+    if target.is_postgresql:
+        return (one.host, one.port or 5432, one.database) == (other.host, other.port or 5432, other.database)
+    return Path(str(one.database)).resolve() == Path(str(other.database)).resolve()
+
+
+def _holds_the_copy(target: Database) -> bool:
+    # The source was closed by an action that was then copied with everything else, in one transaction.
+    with target.reading() as connection:
+        return (
+            connection.execute(
+                select(1).where(actions.c.kind == _MOVE, actions.c.subject == _subject(target)).limit(1)
+            ).first()
+            is not None
+        )
+
+
+def _is_surely_empty(target: Database) -> bool:
+    # If the answer to the commit was lost, no one knows whether the copy is there.
+    try:
+        return is_empty(target)
+    except LedgerUnavailable:
+        return False
+
+
+def _close(source: Database, target: Database, by: Operator, now: datetime, alive_within: timedelta) -> None:
+    with source.transaction() as connection:
+        alive = [
+            f"{row.kind} {row.pid} on {row.host} (seen {max(0, int((now - row.seen_at).total_seconds()))} s ago)"
+            for row in connection.execute(
+                select(processes)
+                .where(processes.c.stopped_at.is_(None), processes.c.seen_at > now - alive_within)
+                .order_by(processes.c.kind, processes.c.id)
+            )
+        ]
+        if alive:
+            raise BooksRefused(
+                f"{len(alive)} process(es) use these books: {', '.join(alive[:3])}; stop them first (one that was "
+                f"killed counts as alive for {int(alive_within.total_seconds())} s)"
+            )
+        address = target.name[:_ADDRESS_LENGTH_MAX]
+        connection.execute(insert(relocations).values(id=1, moved_to=address, moved_at=now))
+        _write_action(connection, _MOVE, target, "these books are closed", by, now)
+
+
+def _subject(database: Database) -> str:
+    return database.name[:_SUBJECT_LENGTH_MAX]
+
+
+def _write_action(
+    connection: Connection, kind: str, database: Database, result: str, by: Operator, now: datetime
+) -> None:
+    connection.execute(
+        insert(actions).values(
+            at=now, who=by.who, reason=by.reason, kind=kind, subject=_subject(database), result=result
+        )
+    )
+
+
+# --- the copy ---
+
+
+def _copy(source: Database, target: Database, progress: Progress) -> dict[str, int]:
+    with _locked(source, "SHARE") as read, _locked(target, "SHARE ROW EXCLUSIVE") as write:
+        if occupied := _occupied(write):
+            raise BooksRefused(f"{target.name} is not empty: there are rows in {', '.join(occupied[:3])}")
+        for table in _TABLES:
+            progress(table.name)
+            _copy_table(read, write, table)
+        if target.is_postgresql:
+            _set_sequences(write)
+        found: dict[str, int] = {}
+        for table in _TABLES:
+            progress(f"{table.name} (comparing)")
+            ours, theirs = _digest(read, table), _digest(write, table)
+            if ours != theirs:
+                raise BooksRefused(
+                    f"table {table.name}: {ours.rows} rows here and {theirs.rows} in the copy, "
+                    "which differ; nothing was kept"
+                )
+            found[table.name] = ours.rows
+        return found
+
+
+@contextmanager
+def _locked(database: Database, mode: str) -> Iterator[Connection]:
+    """A transaction beside which no one writes: SQLite's holds the only write lock anyway."""
+    with database.transaction() as connection:
+        if database.is_postgresql:
+            # The limits that protect the processes from a slow database would end a long copy.
+            connection.execute(text("SET LOCAL statement_timeout = 0"))
+            connection.execute(text("SET LOCAL idle_in_transaction_session_timeout = 0"))
+            connection.execute(text(f"SET LOCAL lock_timeout = '{_LOCK_SECONDS}s'"))
+            names = ", ".join(table.name for table in _TABLES)
+            connection.execute(text(f"LOCK TABLE {names} IN {mode} MODE"))
+        yield connection
 
 
 def _occupied(connection: Connection) -> list[str]:
@@ -101,97 +236,52 @@ def _occupied(connection: Connection) -> list[str]:
     ]
 
 
-# --- one moment, one writer ---
-
-
-@contextmanager
-def _standing_still(source: Database, is_locked: bool) -> Iterator[Connection]:
-    if not is_locked:
-        with source.reading() as connection:
-            _wait_as_long_as_it_takes(source, connection)
-            yield connection
-        return
-    with source.transaction() as connection:  # on SQLite this is the only write lock
-        _wait_as_long_as_it_takes(source, connection)
-        if source.is_postgresql:
-            _lock_tables(connection, "SHARE")
-        yield connection
-
-
-@contextmanager
-def _alone(target: Database) -> Iterator[Connection]:
-    with target.transaction() as connection:
-        _wait_as_long_as_it_takes(target, connection)
-        if target.is_postgresql:
-            _lock_tables(connection, "SHARE ROW EXCLUSIVE")
-        yield connection
-
-
-def _wait_as_long_as_it_takes(database: Database, connection: Connection) -> None:
-    # The limits that protect the processes from a slow database would end a long copy.
-    if database.is_postgresql:
-        connection.execute(text("SET LOCAL statement_timeout = 0"))
-        connection.execute(text("SET LOCAL idle_in_transaction_session_timeout = 0"))
-
-
-def _lock_tables(connection: Connection, mode: str) -> None:
-    connection.execute(text(f"SET LOCAL lock_timeout = '{_LOCK_SECONDS}s'"))
-    names = ", ".join(table.name for table in _TABLES)
-    connection.execute(text(f"LOCK TABLE {names} IN {mode} MODE"))
-
-
-# --- rows ---
-
-
-def _copy_table(read: Connection, write: Connection, table: Table, progress: Progress) -> Digest:
-    total = _count(read, table)
-    digest = Digest()
-    progress(table.name, 0, total)
-    for rows in _batches(read, table):
-        for row in rows:
-            digest.add(row)
+def _copy_table(read: Connection, write: Connection, table: Table) -> None:
+    for rows in _portions(read, table):
         try:
             write.execute(insert(table), [dict(row._mapping) for row in rows])
         except DBAPIError as error:
-            if error.connection_invalidated or isinstance(
-                error.orig, write.dialect.loaded_dbapi.OperationalError
-            ):
+            is_down = isinstance(error.orig, write.dialect.loaded_dbapi.OperationalError)
+            if error.connection_invalidated or is_down:
                 raise
-            # Such as text with a NUL, which SQLite keeps and PostgreSQL does not. What the row holds stays unsaid.
+            # Such as text with a NUL, which SQLite keeps and PostgreSQL does not. The row is not quoted.
             reason = str(error.orig).splitlines()[0]
             raise BooksRefused(
-                f"table {table.name}: the target will not take a row of rows {digest.rows - len(rows) + 1} to "
-                f"{digest.rows}, in the order of its key: {reason}; nothing was copied"
+                f"table {table.name}: the target refuses a row: {reason}; nothing was kept"
             ) from error
-        progress(table.name, digest.rows, total)
-    return digest
 
 
-def _batches(connection: Connection, table: Table) -> Iterator[list[Row[tuple[object, ...]]]]:
-    # yield_per: PostgreSQL then sends rows as they are asked for, and not all at once
-    with connection.execute(
-        select(table).order_by(*table.primary_key.columns), execution_options={"yield_per": _ROWS_AT_ONCE}
-    ) as found:
+class Digest(NamedTuple):
+    """How many rows a table has and what is in them, in any order, because databases sort text differently."""
+
+    rows: int
+    content: int
+
+
+def _digest(connection: Connection, table: Table) -> Digest:
+    return digest_of(row for rows in _portions(connection, table) for row in rows)
+
+
+def digest_of(rows: Iterable[Sequence[object]]) -> Digest:
+    """Hashes are added up and not XORed, so that a pair of equal rows does not cancel out."""
+    number = content = 0
+    for row in rows:
+        number += 1
+        found = hashlib.sha256(msgspec.msgpack.encode(tuple(row))).digest()
+        content = (content + int.from_bytes(found, "big")) % 2**256
+    return Digest(number, content)
+
+
+def _portions(connection: Connection, table: Table) -> Iterator[list[Row[tuple[object, ...]]]]:
+    # yield_per makes PostgreSQL send rows as they are asked for, and not all together.
+    query = select(table).order_by(*table.primary_key.columns)
+    with connection.execute(query, execution_options={"yield_per": _ROWS_TOGETHER}) as found:
         for rows in found.partitions():
             yield list(rows)
 
 
-def _digest(connection: Connection, table: Table, progress: Progress) -> Digest:
-    total = _count(connection, table)
-    digest = Digest()
-    for rows in _batches(connection, table):
-        for row in rows:
-            digest.add(row)
-        progress(f"{table.name} (comparing)", digest.rows, total)
-    return digest
-
-
-def _count(connection: Connection, table: Table) -> int:
-    return connection.execute(select(func.count()).select_from(table)).scalar_one()
-
-
 def _set_sequences(connection: Connection) -> None:
-    # The next row gets the number after the highest; rows that come with a number do not move the counter.
+    # The next row gets the number after the highest; rows that bring their number do not move the counter.
     for table in _TABLES:
         column = table.autoincrement_column
         if column is not None:
@@ -205,28 +295,3 @@ def _set_sequences(connection: Connection) -> None:
                     "is_used": highest is not None,
                 },
             )
-
-
-# --- both sides ---
-
-
-def _compare(read: Connection, write: Connection, digests: dict[str, Digest], progress: Progress) -> Copy:
-    """Counts, then what the rows hold, then money by state, then the statement: each would show what others hide."""
-    for table in _TABLES:
-        mine, theirs = digests[table.name], _digest(write, table, progress)
-        if mine.rows != theirs.rows:
-            raise BooksRefused(
-                f"table {table.name}: {mine.rows} rows on one side, {theirs.rows} on the other; nothing was kept"
-            )
-        if mine.content != theirs.content:
-            raise BooksRefused(f"table {table.name}: its rows differ between both sides; nothing was kept")
-    ours, copied = recount(read), recount(write)
-    for name in sorted(ours.keys() | copied.keys()):
-        if ours.get(name) != copied.get(name):
-            raise BooksRefused(
-                f"{name}: {ours.get(name)} on one side, {copied.get(name)} on the other; nothing was kept"
-            )
-    statement = statement_within(write)
-    if statement != statement_within(read):
-        raise BooksRefused("the statements of both sides differ; nothing was kept")
-    return Copy({name: digest.rows for name, digest in digests.items()}, statement)

@@ -1,32 +1,24 @@
-"""Recounts everything: what no single constraint can keep, across tables. Reads only, on one snapshot.
+"""Verifies what no single constraint can keep: rules across tables. Reads only, on one snapshot.
 
-Constraints hold row by row, and the running totals are kept with each change; this looks at all of it anew, and takes
-as long as the books are big. A finding is a bug, a damaged disk, or a person's own SQL.
+It takes as long as the database is large. A finding is a bug, a damaged disk, or a person's own SQL.
 """
 
 from collections.abc import Callable
 
 from sqlalchemy import Connection, text
 
-from payments.ledger import totals
-from payments.operator.statement import statement_within
+from payments.ledger.balance import read_balance, read_unaccounted
 from payments.storage.database import Database
-from payments.transfer import LIVE_STATES
 
-# How many of a kind are named.
+# How many rows a finding names.
 _NAMED = 3
 
-_LIVE = ", ".join(f"'{state}'" for state in sorted(LIVE_STATES))
 _HAVE_A_CREDIT = "('credit', 'nothing_to_forward', 'not_ours')"
 
-# What must not be there, each with a query for the keys of what breaks it.
+_UNACCOUNTED = "credits whose live transfer and withheld part do not make up their net"
+
+# The other rules, each with a query for the keys of the rows that break it.
 _RULES: tuple[tuple[str, str], ...] = (
-    (
-        "credits whose live transfer and withheld part do not make up their net",
-        "SELECT c.invoice_id FROM credits c LEFT JOIN transfers t "  # noqa: S608, our own words
-        f"ON t.credit_number = c.number AND t.state IN ({_LIVE}) WHERE c.disposition = 'forward' "
-        "AND coalesce(t.amount_centavos, 0) + c.withheld_centavos <> c.net_centavos",
-    ),
     (
         "transfers of credits that are not to be forwarded",
         "SELECT t.external_id FROM transfers t JOIN credits c ON c.number = t.credit_number "
@@ -49,8 +41,8 @@ _RULES: tuple[tuple[str, str], ...] = (
     ),
     (
         "events that made a credit, and there is none",
-        # A join, and no subquery: SQLite then makes itself an index for the time of the query.
-        "SELECT e.event_id FROM inbox_events e LEFT JOIN credits c ON c.event_id = e.event_id "  # noqa: S608
+        # A join and no subquery, so that SQLite makes an index for the time of the query.
+        "SELECT e.event_id FROM inbox_events e LEFT JOIN credits c ON c.event_id = e.event_id "  # noqa: S608, our words
         f"WHERE e.outcome IN {_HAVE_A_CREDIT} AND c.event_id IS NULL",
     ),
     (
@@ -69,7 +61,7 @@ _RULES: tuple[tuple[str, str], ...] = (
 
 
 def verify(database: Database, progress: Callable[[str], None]) -> list[str]:
-    """Every finding, in words; none when the books are sound. ``progress`` is told what is looked at.
+    """Every finding, in words; none when the database is sound. ``progress`` gets each rule before it is checked.
 
     Raises LedgerUnavailable, also when the database is so damaged that it cannot be read.
     """
@@ -80,26 +72,26 @@ def verify(database: Database, progress: Callable[[str], None]) -> list[str]:
         else:
             progress("the file")
             findings += _damages(connection)
-        progress("running totals")
-        findings += [f"total {each}" for each in totals.disagreements(connection)]
+        progress(_UNACCOUNTED)
+        findings += _named(_UNACCOUNTED, read_unaccounted(connection, _NAMED + 1))
+        if not read_balance(connection).balanced:
+            findings.append("the statement does not balance")
         for rule, query in _RULES:
             progress(rule)
-            findings += _broken(connection, rule, query)
-        if not statement_within(connection).balanced:
-            findings.append("the statement does not balance")
+            keys = connection.execute(text(query)).scalars().fetchmany(_NAMED + 1)
+            findings += _named(rule, [str(key) for key in keys])
     return findings
 
 
 def _damages(connection: Connection) -> list[str]:
-    """What SQLite itself finds: pages, indexes, every constraint; PostgreSQL looks at its own."""
+    """What SQLite itself finds in pages, indexes and constraints; PostgreSQL checks its own."""
     found = [str(row[0]) for row in connection.execute(text("PRAGMA integrity_check(10)"))]
     damages = [f"the file: {line}" for line in found if line != "ok"]
     orphans = connection.execute(text("PRAGMA foreign_key_check")).fetchmany(_NAMED)
     return damages + [f"table {row[0]}: row {row[1]} points to no row of {row[2]}" for row in orphans]
 
 
-def _broken(connection: Connection, rule: str, query: str) -> list[str]:
-    keys = [str(key) for key in connection.execute(text(query)).scalars().fetchmany(_NAMED + 1)]
+def _named(rule: str, keys: list[str]) -> list[str]:
     if not keys:
         return []
     named = ", ".join(keys[:_NAMED])

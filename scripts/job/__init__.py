@@ -1,1 +1,1 @@
-"""The commands of scripts/run_job: reading the books, acting on them, and the job's own pieces of work."""
+"""The commands of scripts/run_job: reading, operator actions, and the job's own pieces of work."""

@@ -1,44 +1,50 @@
-"""What scripts/run_job can be told, and how it says that it was told wrong (status 2)."""
+"""The arguments of scripts/run_job; wrong ones end it with status 2."""
 
 import argparse
 import getpass
 import os
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 from payments.money import parse_brl
 
-# As in operator/actions.py and transfer.py, which take a tenth of a second to import; a test compares.
+# As in ledger/pauses.py and transfer.py, which take a tenth of a second to import; a test compares.
 SWITCHES = ("forwarding", "issuing")
 STATES = ("pending", "sending", "sent", "settled", "failed", "dead", "stopped")
 
 # A screenful or two; --limit asks for more.
 LINES = 50
 
+if TYPE_CHECKING:
+    _Commands = argparse._SubParsersAction[argparse.ArgumentParser]
+
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     """Read the command line; ends the process with status 2 and one line when it is wrong."""
     parser = argparse.ArgumentParser(
         prog="scripts/run_job",
-        description="Read the books, act on them, or do a piece of the job by hand. Times are UTC.",
-        epilog="Exit status: 0 done; 1 something is left, was not found, or is not legal now; 2 wrong arguments or "
+        description="Read the database, act on it, or do a piece of the job by hand. Times are UTC.",
+        epilog="Exit status: 0 done; 1 something is left, was not found, or is not allowed now; 2 wrong arguments or "
         "settings.",
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _add_reads(commands)
-    _add_acts(commands)
+    _add_actions(commands)
     _add_work(commands)
     read = parser.parse_args(arguments)
+    if read.command == "acts":  # its name until 0.2
+        read.command = "actions"
     if read.command == "statement" and read.recount and (read.since or read.until):
         parser.error("--recount is of everything: leave --from and --to out")
     return read
 
 
-def _add_reads(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    attention = commands.add_parser("attention", help="what waits for a person")
-    attention.add_argument("--all", action="store_true", help="closed matters too")
+def _add_reads(commands: "_Commands") -> None:
+    attention = commands.add_parser("attention", help="what needs attention")
+    attention.add_argument("--all", action="store_true", help="resolved items too")
     _add_paging(attention)
 
-    show = commands.add_parser("show", help="the whole story of one credit, event or batch")
+    show = commands.add_parser("show", help="everything about one credit, event or batch")
     show.add_argument(
         "id", metavar="ID", help="of an invoice, transfer (ours or the bank's), event, log or batch"
     )
@@ -53,17 +59,17 @@ def _add_reads(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     _add_period(credits)
     _add_paging(credits)
 
-    acts = commands.add_parser("acts", help="what operators did, newest first")
-    _add_paging(acts)
+    actions = commands.add_parser("actions", aliases=["acts"], help="what operators did, newest first")
+    _add_paging(actions)
 
-    statement = commands.add_parser("statement", help="say where every centavo is")
+    statement = commands.add_parser("statement", help="where every centavo is")
     form = statement.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="as one JSON object")
     form.add_argument("--csv", action="store_true", help="as lines of name, count, centavos")
     statement.add_argument(
         "--recount",
         action="store_true",
-        help="from every row, not from the running totals; names what is wrong",
+        help="check each credit by itself as well, and name those that are not accounted for",
     )
     _add_period(statement)
 
@@ -74,38 +80,40 @@ def _add_reads(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     _add_period(audit)
 
 
-def _add_acts(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+def _add_actions(commands: "_Commands") -> None:
     retry = commands.add_parser(
-        "retry", help="let a dead transfer go on; do now what waits. It is looked up before it is sent"
+        "retry", help="retry a dead transfer, or one that waits; repasse checks with the bank before sending"
     )
     retry.add_argument("external_id", metavar="EXTERNAL_ID")
     abandon = commands.add_parser(
-        "abandon", help="give a dead transfer up for good, such as one paid by hand"
+        "abandon", help="never send a dead transfer, such as one that was paid manually"
     )
     abandon.add_argument("external_id", metavar="EXTERNAL_ID")
-    resolve = commands.add_parser("resolve", help="close a matter that you have dealt with")
+    resolve = commands.add_parser("resolve", help="mark an attention as dealt with")
     resolve.add_argument("attention_id", metavar="NUMBER", type=int, help="as `attention` shows it")
-    replay = commands.add_parser("replay", help="read stored events again; harmless for what had its effect")
+    replay = commands.add_parser(
+        "replay", help="process stored events again; harmless for those that had their effect"
+    )
     which = replay.add_mutually_exclusive_group(required=True)
     which.add_argument("event_id", metavar="EVENT", nargs="?")
     which.add_argument("--since", type=_moment, metavar="TIME", help="every event received since then")
     pause = commands.add_parser("pause", help="stop forwarding or issuing, in every process, until resumed")
-    resume = commands.add_parser("resume", help="let it run again")
+    resume = commands.add_parser("resume", help="run it again")
     for each in (pause, resume):
         each.add_argument("switch", choices=SWITCHES)
     for each in (retry, abandon, resolve, replay, pause, resume):
-        each.add_argument("--reason", required=True, help="why; kept with the act, 3 to 500 characters")
+        each.add_argument("--reason", required=True, help="why; saved in the audit log, 3 to 500 characters")
         _add_who(each)
 
 
-def _add_work(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+def _add_work(commands: "_Commands") -> None:
     for name, says in (
         ("issue", "issue one batch of invoices now, outside the window"),
         ("forward", "send every transfer that is due"),
-        ("reconcile", "ask the bank what we missed, and record it"),
+        ("reconcile", "ask the bank for anything we missed, and record it"),
     ):
         work = commands.add_parser(name, help=says)
-        work.add_argument("--reason", default="started by hand", help="why; kept with the act")
+        work.add_argument("--reason", default="started by hand", help="why; saved in the audit log")
         _add_who(work)
 
 
@@ -124,7 +132,7 @@ def _add_paging(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--limit", type=_limit, default=LINES, metavar="N", help="at most N lines (%(default)s)"
     )
-    parser.add_argument("--after", metavar="CURSOR", help="go on where the last list ended")
+    parser.add_argument("--after", metavar="CURSOR", help="continue where the last list ended")
 
 
 def _add_period(parser: argparse.ArgumentParser) -> None:
@@ -140,7 +148,7 @@ def _moment(text: str) -> datetime:
         return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
     except (ValueError, OverflowError):
         raise argparse.ArgumentTypeError(
-            f"{text!r} is no time: write 2026-03-02 or 2026-03-02T15:00, in UTC, or with an offset like -03:00"
+            f"{text!r} is not a time: write 2026-03-02 or 2026-03-02T15:00, in UTC, or with an offset like -03:00"
         ) from None
 
 

@@ -1,4 +1,4 @@
-"""How the commands write: tables for people, JSON for programs, CSV that no spreadsheet takes for formulas."""
+"""Output: tables for people, JSON for programs, CSV in which no spreadsheet finds a formula."""
 
 import json
 from collections.abc import Iterable, Sequence
@@ -6,25 +6,25 @@ from dataclasses import fields, is_dataclass
 from datetime import datetime
 from typing import Any
 
-# A spreadsheet takes a cell that begins so for a formula, and may run it. (OWASP, CSV injection.)
+# A spreadsheet takes a cell that begins with one of these for a formula, and may run it. (OWASP, CSV injection.)
 _FORMULA_SIGNS = ("=", "+", "-", "@", "\t", "\r")
 
-# The widest that one column of a table gets; the rest is in `show` and in --json.
+# The widest that a column of a table gets; the full text is in `show` and in --json.
 COLUMN_WIDTH_MAX = 60
 
 
 def moment(at: datetime | None) -> str:
-    """A time for people, in UTC with its mark; a dash for none."""
+    """A time for people, in UTC; a dash for none."""
     return "-" if at is None else f"{at:%Y-%m-%d %H:%M:%S}Z"
 
 
 def plain(text: object) -> str:
-    """Text from outside on one line, without signs that a terminal would obey."""
+    """Text from outside on one line, without control characters that a terminal would obey."""
     return "".join(sign if sign.isprintable() else " " for sign in str(text))
 
 
 def table(heads: Sequence[str], rows: Iterable[Sequence[object]], right: Sequence[int] = ()) -> list[str]:
-    """Aligned columns; those numbered in ``right`` are flush right. Cells are made plain, and cut where too wide."""
+    """Aligned columns; those numbered in ``right`` are aligned right. Cells are made plain, and cut where too wide."""
     cells = [list(heads), *([_cell(each) for each in row] for row in rows)]
     widths = [max(len(row[column]) for row in cells) for column in range(len(heads))]
     return [
@@ -62,7 +62,7 @@ def iso(at: datetime) -> str:
 
 
 def csv_cell(value: object) -> object:
-    """A cell that a spreadsheet shows and does not run: text that begins like a formula gets a quote before it."""
+    """A cell that a spreadsheet shows and does not run: text that begins like a formula is prefixed with a quote."""
     if value is None:
         return ""
     if isinstance(value, datetime):

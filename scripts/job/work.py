@@ -1,6 +1,6 @@
-"""The job's own pieces of work, once: issue a batch, forward what is due, reconcile. They need the bank.
+"""One piece of the job, once: issue a batch, forward what is due, reconcile. Each needs the bank.
 
-They do what the worker and the web app do, through the same functions, on the same books; they may run beside them.
+They do what the worker and the web app do, through the same functions, and may run beside them.
 """
 
 import secrets
@@ -9,9 +9,10 @@ from collections.abc import Callable
 from datetime import datetime
 
 from payments.bank.client import Bank, open_bank
-from payments.errors import ActRefused
+from payments.errors import ActionRefused
+from payments.ledger.pauses import Pausable, paused
 from payments.observability.logging import configure_logging
-from payments.operator.actions import Operator, paused, record_act
+from payments.operator.actions import Operator, record_action
 from payments.operator.statement import read_statement
 from payments.settings import Settings
 from payments.storage.database import Database
@@ -23,15 +24,15 @@ Clock = Callable[[], datetime]
 
 def work(database: Database, arguments: Namespace, settings: Settings, by: Operator, clock: Clock) -> int:
     """Do one piece of work and record it. Raises BankError when the bank does not answer or refuses us."""
-    # What the commands print is the result; the log is for what went wrong.
+    # The commands print the result; the log is for what went wrong.
     configure_logging("debug" if settings.log_level == "debug" else "error", settings.log_format, "run_job")
     bank = _open_bank(settings)
-    # Asked first: if the bank refuses our key, project or address, nothing is planned or claimed in vain.
+    # Before anything is planned or claimed: the bank may refuse our key, project or address.
     bank.balance_centavos()
     run = {"issue": _issue, "forward": _forward, "reconcile": _reconcile}[arguments.command]
     status, said = run(database, bank, settings, clock)
     print("\n".join(said))
-    record_act(database, arguments.command, "by hand", "; ".join(said)[:2000], by, clock())
+    record_action(database, arguments.command, "by hand", "; ".join(said)[:2000], by, clock())
     return status
 
 
@@ -82,11 +83,12 @@ def _reconcile(database: Database, bank: Bank, settings: Settings, clock: Clock)
     return LEFT if counts.failures else DONE, said
 
 
-def _refuse_if_paused(database: Database, switch: str) -> None:
-    since = {str(name): at for name, at in paused(database).items()}.get(switch)
+def _refuse_if_paused(database: Database, switch: Pausable) -> None:
+    since = paused(database).get(switch)
     if since is not None:
-        raise ActRefused(
-            f"{switch} is paused since {since:%Y-%m-%d %H:%M:%S} UTC: scripts/run_job resume {switch} --reason ..."
+        raise ActionRefused(
+            f"{switch} has been paused since {since:%Y-%m-%d %H:%M:%S} UTC: "
+            f"scripts/run_job resume {switch} --reason ..."
         )
 
 

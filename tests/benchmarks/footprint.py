@@ -1,4 +1,4 @@
-"""Footprint: how soon the web process is ready, what it takes in memory, and how long a command takes."""
+"""Footprint: how soon the web process and the emulator are ready, what they take in memory, how long a command takes."""
 
 import time
 from collections.abc import Iterator
@@ -21,6 +21,11 @@ def measure(folder: Path, checkout: Path) -> Iterator[tuple[str, str]]:
         began = time.perf_counter()
         stand.start_web(url)
         yield "web process ready after, with its database", f"{time.perf_counter() - began:.2f} s"
+    with Stand(folder, checkout) as stand:
+        began = time.perf_counter()
+        emulator = stand.start_emulator()
+        yield "emulator ready after", f"{time.perf_counter() - began:.2f} s"
+        yield "emulator when ready", f"{Usage(emulator.pid).largest_mb():.0f} MB"
     seconds = []
     for _ in range(5):
         began = time.perf_counter()

@@ -82,6 +82,14 @@ class Stand:
         self._wait_for(process, port, "/health/ready", "the web process")
         return process, port
 
+    def start_emulator(self) -> subprocess.Popen[str]:
+        """Start ``python -m emulator`` of the checkout; the process, once it is ready."""
+        port = free_port()
+        command = ("-m", "emulator", "--port", str(port), "--data", str(self.folder / "emulator"))
+        process = self._start(command, self.checkout, {})
+        self._wait_for(process, port, "/emulator/health/ready", "the emulator")
+        return process
+
     def start_yardstick(self, name: str, workers: int) -> tuple[subprocess.Popen[str], int]:
         """Start a yardstick under uvicorn as it comes; the process and its port."""
         port = free_port()

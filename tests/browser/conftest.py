@@ -1,4 +1,4 @@
-"""A real Chromium before the real console: real processes, and a browser that notes whatever is wrong.
+"""A real Chromium on the real console: real processes, and a browser that notes everything that goes wrong.
 
 Skipped, with the reason, where there is no Chromium (CHROMIUM names one; else /usr/bin/chromium).
 """
@@ -37,7 +37,7 @@ _AXE = ("wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice")
 
 @pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
-    """The browser. Not for the whole session: Playwright's event loop would be in the way of everybody else's."""
+    """The browser. Not for the whole session: Playwright's event loop would block all others."""
     path = os.environ.get("CHROMIUM") or shutil.which("chromium") or "/usr/bin/chromium"
     if not Path(path).exists():
         pytest.skip(f"no Chromium at {path}: apt-get install chromium, or name one in CHROMIUM")
@@ -95,11 +95,11 @@ class Visitor:
         """As a person does; ends on the overview."""
         self.open("/sign-in")
         self.page.get_by_label("Your name").fill(who)
-        self.page.get_by_label("The operator's token").fill(token)
+        self.page.get_by_label("Operator token").fill(token)
         self.page.get_by_role("button", name="Sign in").click()
 
     def act(self, button: str, reason: str) -> None:
-        """Ask for an act on this page, give the reason, and confirm."""
+        """Request an action on this page, give the reason, and confirm."""
         self.page.locator("main").get_by_role("link", name=button, exact=True).first.click()
         self.page.get_by_label("Reason").fill(reason)
         self.page.locator("main form").get_by_role("button").click()
@@ -111,11 +111,11 @@ class Visitor:
             self.page.evaluate(Axe().axe_script)  # half a megabyte: once a page
         run = "options => axe.run(document, options).then(found => found.violations)"
         violations: list[dict[str, Any]] = self.page.evaluate(run, options)
-        told = [
+        found = [
             f"{each['id']}: {each['help']}: {[node['html'][:200] for node in each['nodes'][:3]]}"
             for each in violations
         ]
-        assert not told, f"{self.page.url}: {told}"
+        assert not found, f"{self.page.url}: {found}"
 
     def picture(self, name: str) -> None:
         """Write docs/images/<name>.png, when pictures are asked for."""
@@ -151,7 +151,7 @@ def web(runner: Runner, emulator: EmulatedBank, database: Database) -> WebProces
 
 @pytest.fixture
 def visit(chromium: Browser) -> Iterator[Callable[..., Visitor]]:
-    """Open a window on a console; keyword arguments are the browser's. Whatever went wrong in one fails the test."""
+    """Open a window on a console; keyword arguments are the browser's. Any error in one fails the test."""
     visitors: list[Visitor] = []
 
     def open_window(url: str, **options: Any) -> Visitor:

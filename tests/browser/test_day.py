@@ -1,4 +1,4 @@
-"""A day at the console in a real browser: it goes by live, a transfer dies, and the operator brings it home."""
+"""A day at the console in a real browser: it goes by live, a transfer is blocked, and the operator gets it settled."""
 
 from collections.abc import Callable
 
@@ -27,37 +27,39 @@ def town(runner: Runner, start_emulator_process: Callable[..., EmulatorProcess])
     return town
 
 
-def test_an_operator_watches_a_day_and_brings_a_dead_transfer_home(
+def test_an_operator_watches_a_day_and_settles_a_blocked_transfer(
     town: Town, visit: Callable[..., Visitor]
 ) -> None:
-    """The page changes by itself; the dead transfer is first on it; a retry with a reason settles it, on record."""
+    """The page updates by itself; the blocked transfer is first on it; a retry with a reason settles it, on record."""
     ana = visit(town.url)
     page = ana.page
     ana.sign_in()
     expect(page.get_by_role("heading", level=1)).to_have_text("All is quiet")
     town.start_worker()
-    # Nobody touches the page from here on: it follows the day by itself.
-    expect(page.get_by_role("heading", level=1)).to_have_text("1 matter needs you", timeout=PATIENCE)
-    expect(page.get_by_role("heading", name="A transfer is dead")).to_be_visible()
+    # From here on the page follows the day by itself.
+    expect(page.get_by_role("heading", level=1)).to_have_text("1 item needs attention", timeout=PATIENCE)
+    expect(page.get_by_role("heading", name="Transfer blocked: manual action required")).to_be_visible()
     expect(page.locator("#nav-attention")).to_contain_text("1")
     town.wait_for_slots(5)
 
-    page.get_by_role("link", name="See its story").click()
-    expect(page.get_by_role("heading", level=1)).to_contain_text("dead")
+    page.get_by_role("link", name="View details").click()
+    expect(page.get_by_role("heading", level=1)).to_contain_text("blocked")
     expect(page.locator("main")).to_contain_text("Destination account blocked")
     ana.act("Retry", "the destination is unblocked, says its bank")
-    expect(page.get_by_role("status")).to_contain_text("Retry: it was dead, and is pending")
+    expect(page.get_by_role("status")).to_contain_text(
+        "Retry queued; repasse checks with the bank before sending."
+    )
     expect(page.get_by_role("heading", level=1)).to_contain_text("settled", timeout=PATIENCE)
-    story = page.locator(".timeline")
-    expect(story).to_contain_text("the destination is unblocked, says its bank")
-    expect(story).to_contain_text("Ana Souza")
-    expect(page.get_by_role("heading", name="Needs you")).to_have_count(0)
+    timeline = page.locator(".timeline")
+    expect(timeline).to_contain_text("the destination is unblocked, says its bank")
+    expect(timeline).to_contain_text("Ana Souza")
+    expect(page.get_by_role("heading", name="Needs attention")).to_have_count(0)
     ana.picture("console-credit")
 
-    page.get_by_role("link", name="Acts").click()
+    page.get_by_role("link", name="Audit log").click()
     expect(page.get_by_role("row", name="Ana Souza")).to_contain_text("the destination is unblocked")
     page.get_by_role("link", name="Transfers", exact=True).click()
-    page.get_by_role("link", name="dead 0").click()
+    page.get_by_role("link", name="blocked 0").click()
     expect(page.locator("main")).to_contain_text("That is good news")
     page.get_by_role("link", name="Overview").click()
     town.wait_for_slots(8)

@@ -23,7 +23,7 @@ from tests.running import ROOT, Runner, wait_until
 
 pytestmark = [pytest.mark.process, pytest.mark.timeout(170)]
 
-# If any of this were taken for markup, a dialog or an error of the content policy would tell.
+# If any of this were taken for markup, there would be a dialog or an error of the content policy.
 HOSTILE = "</td></script><script>alert(1)</script><img src=x onerror=alert(2)>\"'>{{7*7}}&lt;"
 
 INVOICE = "5000000000000001"
@@ -125,7 +125,7 @@ def test_every_page_is_accessible_and_takes_nothing_from_outside_for_markup(
     )
     ana.open("/system")
     ana.act("Pause issuing", HOSTILE)
-    expect(ana.page.get_by_role("status")).to_contain_text("issuing is paused")
+    expect(ana.page.get_by_role("status")).to_contain_text("Issuing is paused")
 
     for path in pages(database):
         answer = ana.open(path)
@@ -159,9 +159,9 @@ def test_every_page_says_the_same_without_javascript_and_on_a_phone(
         assert ana.page.evaluate("document.documentElement.scrollWidth") <= 390, path
     ana.open("/system")
     ana.act("Pause forwarding", "the bank asked us to")
-    expect(ana.page.get_by_role("status")).to_contain_text("forwarding is paused")
+    expect(ana.page.get_by_role("status")).to_contain_text("Forwarding is paused")
     ana.act("Resume forwarding", "it is over")
-    expect(ana.page.get_by_role("status")).to_contain_text("forwarding runs again")
+    expect(ana.page.get_by_role("status")).to_contain_text("Forwarding is running again")
 
 
 def test_every_picture_that_is_shown_exists_and_every_one_is_shown() -> None:

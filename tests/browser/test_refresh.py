@@ -1,4 +1,4 @@
-"""Pages that refresh themselves: what the reader typed, opened, marked and focused stays; the process can still end."""
+"""Pages that reload themselves: what was typed, opened, selected and focused stays; the process can still end."""
 
 from collections.abc import Callable
 
@@ -18,10 +18,10 @@ PATIENCE = PATIENCE_SECONDS * 1000
 INVOICE = "5000000000000001"
 
 
-def test_a_refresh_leaves_the_reader_alone(
+def test_a_refresh_does_not_disturb_the_operator(
     web: WebProcess, emulator: EmulatedBank, visit: Callable[..., Visitor]
 ) -> None:
-    """A credit comes in while somebody types, reads an open event, or has marked a text."""
+    """A credit comes in while the operator types, reads an open event, or has selected text."""
 
     def deliver(invoice_id: str) -> None:
         body = invoice_event(invoice_id)
@@ -53,8 +53,8 @@ def test_a_refresh_leaves_the_reader_alone(
 
     ana.open("/credits")
     page.evaluate("document.getSelection().selectAllChildren(document.querySelector('tbody'))")
-    with page.expect_event("console", predicate=lambda said: said.text == "told"):
-        page.evaluate("stream.addEventListener('changed', () => console.log('told'))")
+    with page.expect_event("console", predicate=lambda said: said.text == "changed"):
+        page.evaluate("stream.addEventListener('changed', () => console.log('changed'))")
         deliver("5000000000000002")
     expect(page.get_by_role("link", name="5000000000000002")).to_have_count(0)
     page.evaluate("document.getSelection().removeAllRanges()")
@@ -78,7 +78,7 @@ def test_an_id_is_copied_by_a_button(
 def test_open_pages_do_not_keep_the_process_from_ending(
     web: WebProcess, visit: Callable[..., Visitor]
 ) -> None:
-    """A page that listens for changes is told to go: SIGTERM is obeyed at once, not after a timeout."""
+    """A page that listens for changes is disconnected: SIGTERM ends the process immediately, not after a timeout."""
     ana = visit(web.url)
     with ana.page.expect_request("**/console/changes"):
         ana.sign_in()

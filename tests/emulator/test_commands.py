@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import json
+import re
+import signal
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from emulator.management import commands
-from tests.emulator.conftest import ROOT
+from emulator.__main__ import main
+from tests.emulator.conftest import ROOT, command
 
 Start = Callable[..., Any]
 
@@ -28,7 +29,7 @@ class Shell:
 
     def __call__(self, line: str, status: int = 0) -> str:
         """What a command prints; on stderr if it is not done."""
-        assert commands.main([*line.split(), "--data", str(self._data)]) == status
+        assert main([*line.split(), "--data", str(self._data)]) == status
         out, error = self._capsys.readouterr()
         assert (out == "") == (status != 0)
         assert error.count("\n") == (status != 0), error
@@ -130,44 +131,105 @@ def test_events_are_sent_doubled_and_lost_by_command(
     assert shell("deliveries --clear") == "7 cleared\n"
 
 
+def test_listen_forwards_events_and_prints_each_with_its_answer_until_it_is_ended(
+    start_emulator: Start, receiver: Any, tmp_path: Path
+) -> None:
+    """The webhook is there while the command runs; SIGTERM and Ctrl-C remove it and end with 0."""
+    bank = start_emulator("--paid-share", "0")
+    receiver.status = 503
+    for end in (signal.SIGTERM, signal.SIGINT):
+        listening = subprocess.Popen(
+            command("listen", "--forward", receiver.url, "--events", "invoice", "--url", bank.url),
+            stdout=subprocess.PIPE,
+            text=True,
+            cwd=ROOT,
+        )
+        with listening:
+            assert listening.stdout is not None
+            assert listening.stdout.readline() == f"posting invoice events to {receiver.url} until Ctrl-C\n"
+            bank.post("/emulator/trigger", name="transfer.created")
+            invoice = bank.post("/emulator/trigger", name="invoice.created")["invoice"]
+            event = json.loads(receiver.next()[0])["event"]
+            assert event["log"]["invoice"]["id"] == invoice["id"]
+            line = listening.stdout.readline()
+            assert re.search(
+                rf" 503 invoice\.created +event {event['id']} to {receiver.url} in \d+ ms$", line
+            )
+            listening.send_signal(end)
+            assert f"the webhook is removed; 1 post to {receiver.url}" in listening.stdout.read()
+            assert listening.wait(timeout=20) == 0
+        assert bank.get("/emulator/activity")["webhooks"] == 0
+
+
+def test_listen_ends_in_one_line_when_the_emulator_goes_away(start_emulator: Start) -> None:
+    """An emulator that ends meanwhile is said, and the status is 2."""
+    bank = start_emulator()
+    words = command("listen", "--forward", "http://127.0.0.1:9/", "--url", bank.url)
+    with subprocess.Popen(words, stderr=subprocess.PIPE, text=True, cwd=ROOT) as listening:
+        bank.wait_for(lambda: bank.get("/emulator/activity")["webhooks"] == 1)
+        assert bank.stop() == 0
+        _, error = listening.communicate(timeout=30)
+    assert (listening.returncode, error.count("\n")) == (2, 1)
+    assert f"no emulator answers at {bank.url}" in error
+
+
 @pytest.mark.parametrize(
     ("line", "words"),
     [
-        ("pay", "INVOICE"),
-        ("pay 1 --amount much", "'much'"),
-        ("dance", "'dance'; commands are pay"),
-        ("clock --advance soon", "'soon'"),
-        ("settings paid_share", "NAME=VALUE"),
-        ("faults --url nowhere", "http://127.0.0.1:8900"),
+        ("pay", "INVOICE; see python -m emulator pay --help"),
+        ("pay 1 --amount much", "'much' is not a whole number"),
+        ("dance", "'dance' (choose from"),
+        ("clock --advance soon", "'soon' is not a time"),
+        ("settings paid_share", "'paid_share' is not NAME=VALUE"),
+        ("faults --url nowhere", "'nowhere' is not an http or https address"),
         ("faults --url http://127.0.0.1:9", "no emulator answers at http://127.0.0.1:9; start one"),
         ("faults --data /nowhere", "no emulator has been started from /nowhere"),
+        ("listen", "--forward"),
+        ("listen --forward localhost:8000", "--forward: 'localhost:8000' is not an http or https address"),
+        ("listen --forward http://a:99999/", "--forward: 'http://a:99999/' is not an http or https address"),
+        ("listen --forward http://a/ --url http://127.0.0.1:9", "no emulator answers at http://127.0.0.1:9"),
+        ("run --data nowhere -- true", "there is no nowhere/sdk.env: start an emulator with --proxy-port"),
+        ("run --", "usage: python -m emulator run"),
+        ("run --port 1 -- true", "usage: python -m emulator run"),
     ],
 )
-def test_a_wrong_command_ends_in_one_clear_line(line: str, words: str) -> None:
-    """A wrong command or option prints one line on stderr and exits with 2."""
-    arguments = line.split() if "--" in line else [*line.split(), "--url", "http://127.0.0.1:9"]
-    command = [sys.executable, "-m", "emulator", *arguments]
-    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=30)
-    assert (result.returncode, result.stdout) == (2, "")
-    assert result.stderr.count("\n") == 1
-    assert words in result.stderr
+def test_a_wrong_command_ends_in_one_clear_line(
+    line: str, words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A wrong command or option, or no emulator, prints one line on stderr and ends with status 2."""
+    try:
+        status = main(line.split())
+    except SystemExit as end:
+        status = end.code  # type: ignore[assignment]
+    out, error = capsys.readouterr()
+    assert (status, out, error.count("\n")) == (2, "", 1)
+    assert words in error
 
 
 def test_it_talks_only_to_an_emulator(receiver: Any, capsys: pytest.CaptureFixture[str]) -> None:
     """A command refuses to talk to a server that does not mark its answers as an emulator's."""
     url = receiver.url.rpartition("/webhooks")[0]
     receiver.status = 200
-    assert commands.main(["rotate", "--url", url]) == 2
+    assert main(["rotate", "--url", url]) == 2
     assert "is no emulator" in capsys.readouterr().err
 
 
-def test_help_names_every_switch_and_every_command() -> None:
-    """--help lists each option and each command."""
-    for arguments in (["--help"], ["pay", "--help"], ["fault", "--help"]):
-        command = [sys.executable, "-m", "emulator", *arguments]
-        result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=30)
-        assert result.returncode == 0
-        if arguments == ["--help"]:
-            for word in ("--state", "--preset", "--magic-amounts", "trigger", "redeliver", "save"):
-                assert word in result.stdout
-            assert max(map(len, result.stdout.splitlines())) <= 100
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        (
+            "--help",
+            ("--state", "--preset", "--magic-amounts", "trigger", "redeliver", "listen", "save", "run --"),
+        ),
+        ("fault --help", ("--times", "--at-least", "true|false", "--url")),
+    ],
+)
+def test_help_names_every_switch_and_every_command(
+    line: str, words: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """--help lists options and commands, in lines that fit a screen."""
+    with pytest.raises(SystemExit, match="0"):
+        main(line.split())
+    text = capsys.readouterr().out
+    assert [word for word in words if word not in text] == []
+    assert max(map(len, text.splitlines())) <= 100

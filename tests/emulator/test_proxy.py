@@ -229,26 +229,6 @@ def test_run_sets_the_variables_for_one_command_and_returns_its_status(
     assert dict(os.environ) == before
 
 
-@pytest.mark.parametrize(
-    ("words", "said"),
-    [
-        (
-            ["--data", "nowhere", "--", "true"],
-            "there is no nowhere/sdk.env: start an emulator with --proxy-port",
-        ),
-        (["--"], "usage: python -m emulator run"),
-        (["--port", "1", "--", "true"], "usage: python -m emulator run"),
-    ],
-)
-def test_a_run_that_cannot_begin_ends_with_one_line(
-    words: list[str], said: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """Exit status 2 and what to do, when there is no command or no emulator."""
-    assert main(["run", *words]) == 2
-    (line,) = capsys.readouterr().err.splitlines()
-    assert said in line
-
-
 @pytest.mark.process
 def test_a_client_that_does_not_trust_the_authority_gets_a_clear_error(proxied: tuple[str, Path]) -> None:
     """TLS verification fails on the client's side."""

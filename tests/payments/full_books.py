@@ -7,8 +7,7 @@ from sqlalchemy import select
 
 from payments.invoice import BankInvoice, Payer
 from payments.ledger import batches, reconciliations
-from payments.operator import actions as acts
-from payments.operator import processes
+from payments.operator import actions, processes
 from payments.operator.actions import Operator
 from payments.storage.database import Database
 from payments.storage.schema import metadata
@@ -34,7 +33,7 @@ def fill(database: Database) -> Books:
     )
     batches.skip_slot(database, window.batch_tag(1), 1, NOW, NOW)
     _credits(books)
-    acts.pause(database, "issuing", BY, NOW)
+    actions.pause(database, "issuing", BY, NOW)
     processes.record_alive(database, WEB, NOW, NOW)
     processes.record_stopped(database, WEB, NOW + timedelta(minutes=1))
     reconciliations.record_reconciliation(database, NOW, NOW + timedelta(seconds=2), 3, "transfers: 503")

@@ -78,7 +78,7 @@ def test_a_web_process_says_that_it_is_draining_and_serves_meanwhile(build_town:
     web.process.send_signal(signal.SIGTERM)
     wait_until(lambda: requests.get(ready, timeout=20).status_code == 503, "it says so")
     body = requests.get(ready, timeout=20).json()
-    assert body["reasons"] == {"draining": "this process was told to stop"}
+    assert body["reasons"] == {"draining": "this process is stopping"}
     assert requests.post(f"{town.url}/webhooks/starkbank", data=b"{}", timeout=20).status_code == 401
     assert web.stop() == 0
     assert '"event":"web.draining"' in web.said

@@ -1,4 +1,4 @@
-"""The job by hand: each command does its piece, says what it did, and its status tells whether something is left."""
+"""The command line: each command does its work, prints the result, and its status says whether something is left."""
 
 import csv
 import json
@@ -15,14 +15,14 @@ from payments.bank.client import Bank
 from payments.event import read_event
 from payments.invoice import BankInvoice, Payer
 from payments.ledger import batches, inbox, transfers
-from payments.ledger.pauses import Pausable as Switch
+from payments.ledger.pauses import Pausable
 from payments.ledger.reconciliations import record_reconciliation
 from payments.operator.processes import Process, record_alive
 from payments.policy import ForwardingPolicy
 from payments.storage.database import Database
 from payments.storage.migrate import NEWEST_REVISION
 from payments.transfer import TransferState
-from scripts.job.arguments import STATES, SWITCHES
+from scripts.job.arguments import STATES, SWITCHES, parse
 from tests.conftest import NOW
 from tests.emulated import EmulatedBank
 from tests.events import invoice_event
@@ -140,14 +140,6 @@ def test_a_bank_that_cannot_be_reached_leaves_everything_for_later(script: Scrip
     assert "try again" in ended.stderr
 
 
-@pytest.mark.parametrize("arguments", [[], ["pay"], ["issue", "--json"], ["statement", "--xml"]])
-def test_wrong_arguments_end_with_2(script: Script, arguments: list[str]) -> None:
-    """Before anything is read or asked."""
-    ended = script("run_job", *arguments)
-    assert ended.returncode == 2
-    assert "usage:" in ended.stderr
-
-
 def test_it_starts_from_any_folder_by_its_own_name(environment: dict[str, str]) -> None:
     """What a person types, set-up included."""
     ended = subprocess.run(
@@ -163,7 +155,7 @@ def test_it_starts_from_any_folder_by_its_own_name(environment: dict[str, str]) 
     assert json.loads(ended.stdout)["balanced"] is True
 
 
-# --- reading the books, and acting on them ---
+# --- reading, and operator actions ---
 
 
 HOSTILE = '=HYPERLINK("http://evil")\x1b[2J'
@@ -173,156 +165,157 @@ NO_BANK = {"STARKBANK_PROJECT_ID": "", "STARKBANK_PRIVATE_KEY": "", "STARKBANK_A
 
 
 @pytest.fixture
-def desk(script: Script) -> Script:
-    """The command line of someone who has no key."""
+def offline(script: Script) -> Script:
+    """The command line without the bank's key."""
     return lambda *arguments: script("run_job", *arguments, **NO_BANK)
 
 
 @pytest.fixture
 def dead(database: Database, policy: ForwardingPolicy) -> str:
-    """A transfer that the bank refused, in words that are up to no good; its external_id."""
+    """A transfer that the bank refused, with a hostile message; its external_id."""
     credit(database, policy, 48_712)
     [claim] = transfers.claim(database, "call", policy, 100, NOW)
     transfers.refuse(database, claim, f"{HOSTILE} invalidTaxId 529.982.247-25", policy, NOW)
     return claim.external_id
 
 
-def test_an_operator_finds_a_dead_transfer_retries_it_and_reads_it_in_the_story(
-    desk: Script, dead: str, emulator: EmulatedBank, script: Script
+def test_an_operator_finds_a_dead_transfer_retries_it_and_reads_its_timeline(
+    offline: Script, dead: str, emulator: EmulatedBank, script: Script
 ) -> None:
-    """At night, from the command line alone."""
-    waiting = desk("attention")
+    """From the command line alone."""
+    waiting = offline("attention")
     assert waiting.returncode == 0, waiting.stderr
     assert "transfer_dead" in waiting.stdout
     assert dead in waiting.stdout
-    assert "R$ 487,02" in desk("transfers", "--state", "dead").stdout
+    assert "R$ 487,02" in offline("transfers", "--state", "dead").stdout
 
-    retried = desk("retry", dead, "--reason", "the account is open again", "--who", "ana")
+    retried = offline("retry", dead, "--reason", "the account is open again", "--who", "ana")
     assert retried.returncode == 0, retried.stderr
-    assert retried.stdout.startswith(f"retry {dead}: it was dead, and is pending")
-    assert desk("attention").stdout == "nothing waits for a person\n"
-    again = desk("retry", dead, "--reason", "once more")
+    assert retried.stdout.startswith(f"retry {dead}: retry queued")
+    assert offline("attention").stdout == "nothing needs attention\n"
+    again = offline("retry", dead, "--reason", "once more")
     assert (again.returncode, again.stderr.count("\n")) == (1, 1)
-    assert "is pending and due already" in again.stderr
+    assert "is queued and due already" in again.stderr
 
     assert script("run_job", "forward").returncode == 0
     emulator.advance(120)
     assert script("run_job", "reconcile").returncode == 0
-    told = desk("show", dead).stdout
-    for said in ("ana: retry", "the account is open again", "The bank accepted it", "***.982.247-**"):
-        assert said in told
-    assert "529.982.247-25" not in told
-    assert "\x1b" not in told
-    acts = desk("acts").stdout
-    assert "started by hand" in acts
-    assert "ana" in acts
+    shown = offline("show", dead).stdout
+    for said in ("ana: retry", "the account is open again", "Accepted by the bank", "***.982.247-**"):
+        assert said in shown
+    assert "529.982.247-25" not in shown
+    assert "\x1b" not in shown
+    actions = offline("actions").stdout
+    assert "started by hand" in actions
+    assert "ana" in actions
+    assert offline("acts").stdout == actions
 
 
-def test_an_abandoned_transfer_cannot_be_retried(desk: Script, dead: str) -> None:
+def test_an_abandoned_transfer_cannot_be_retried(offline: Script, dead: str) -> None:
     """Status 1, and the line says why."""
-    assert desk("abandon", dead, "--reason", "paid by hand", "--who", "ana").returncode == 0
-    refused = desk("retry", dead, "--reason", "changed my mind")
+    assert offline("abandon", dead, "--reason", "paid by hand", "--who", "ana").returncode == 0
+    refused = offline("retry", dead, "--reason", "changed my mind")
     assert refused.returncode == 1
-    assert refused.stderr == (
-        f"repasse: refused: {dead} was given up for good (abandoned by ana: paid by hand)\n"
-    )
+    assert refused.stderr == (f"repasse: refused: {dead} was abandoned (abandoned by ana: paid by hand)\n")
 
 
-def test_a_matter_is_closed_by_its_number(desk: Script, dead: str) -> None:
-    """And is among all matters afterwards."""
-    said = json.loads(desk("attention", "--json").stdout)
-    [matter] = said["items"]
-    assert (matter["kind"], matter["subject"], said["next"]) == ("transfer_dead", dead, None)
-    assert desk("resolve", str(matter["id"]), "--reason", "dealt with").returncode == 0
-    assert json.loads(desk("attention", "--json").stdout)["items"] == []
-    assert "transfer_dead" in desk("attention", "--all").stdout
+def test_an_attention_is_resolved_by_its_number(offline: Script, dead: str) -> None:
+    """And is listed with --all afterwards."""
+    said = json.loads(offline("attention", "--json").stdout)
+    [item] = said["items"]
+    assert (item["kind"], item["subject"], said["next"]) == ("transfer_dead", dead, None)
+    assert offline("resolve", str(item["id"]), "--reason", "dealt with").returncode == 0
+    assert json.loads(offline("attention", "--json").stdout)["items"] == []
+    assert "transfer_dead" in offline("attention", "--all").stdout
 
 
-def test_pausing_stops_the_piece_of_work_that_it_names(desk: Script, script: Script, dead: str) -> None:
+def test_pausing_stops_the_piece_of_work_that_it_names(offline: Script, script: Script, dead: str) -> None:
     """It says so and how to go on; the other goes on."""
-    assert desk("pause", "forwarding", "--reason", "the account is blocked").returncode == 0
-    assert desk("pause", "forwarding", "--reason", "the account is blocked").returncode == 1
+    assert offline("pause", "forwarding", "--reason", "the account is blocked").returncode == 0
+    assert offline("pause", "forwarding", "--reason", "the account is blocked").returncode == 1
     refused = script("run_job", "forward")
     assert refused.returncode == 1
     assert "scripts/run_job resume forwarding --reason" in refused.stderr
-    assert desk("resume", "forwarding", "--reason", "it is open").returncode == 0
+    assert offline("resume", "forwarding", "--reason", "it is open").returncode == 0
     assert script("run_job", "forward").returncode == 0
 
 
-def test_an_event_is_replayed(desk: Script, database: Database, policy: ForwardingPolicy) -> None:
+def test_an_event_is_replayed(offline: Script, database: Database, policy: ForwardingPolicy) -> None:
     """One by its id, or all since a moment."""
     body = invoice_event(amount="many")
     inbox.accept(database, [inbox.Arrival(read_event(body))], "webhook", policy, NOW)
-    one = desk("replay", "6000000000000001", "--reason", "the program is newer")
-    assert one.stdout == "replay 6000000000000001: it was unreadable, and is now unreadable\n"
-    every = desk("replay", "--since", "2026-03-02", "--reason", "the program is newer")
-    assert every.stdout.endswith("1 events were read again; something new followed from 0\n")
-    assert desk("replay", "nothing", "--reason", "the program is newer").returncode == 1
-    shown = desk("show", "6000000000000001").stdout
+    one = offline("replay", "6000000000000001", "--reason", "the program is newer")
+    assert one.stdout == "replay 6000000000000001: the event was unreadable, and is now unreadable\n"
+    every = offline("replay", "--since", "2026-03-02", "--reason", "the program is newer")
+    assert every.stdout.endswith("1 events read again; something new followed from 0\n")
+    assert offline("replay", "nothing", "--reason", "the program is newer").returncode == 1
+    shown = offline("show", "6000000000000001").stdout
     assert "outcome    unreadable" in shown
     assert '"amount": "many"' in shown
 
 
 def test_credits_are_listed_by_amount_and_page_by_page(
-    desk: Script, database: Database, policy: ForwardingPolicy
+    offline: Script, database: Database, policy: ForwardingPolicy
 ) -> None:
     """The cursor that ends one list begins the next."""
     credit(database, policy, 20_000, 20_010, 30_000)
-    found = json.loads(desk("credits", "--amount", "200,00", "--json").stdout)["items"]
+    found = json.loads(offline("credits", "--amount", "200,00", "--json").stdout)["items"]
     assert [line["gross_centavos"] for line in found] == [20_010, 20_000]
-    first = json.loads(desk("credits", "--limit", "2", "--json").stdout)
+    first = json.loads(offline("credits", "--limit", "2", "--json").stdout)
     assert len(first["items"]) == 2
-    rest = desk("credits", "--after", first["next"]).stdout
+    rest = offline("credits", "--after", first["next"]).stdout
     assert "R$ 200,00" in rest
     assert "more: --after" not in rest
 
 
 def test_the_statement_of_a_period_says_what_became_of_its_credits(
-    desk: Script, database: Database, policy: ForwardingPolicy
+    offline: Script, database: Database, policy: ForwardingPolicy
 ) -> None:
     """From a moment on, before another; for people, programs and spreadsheets."""
     credit(database, policy, 20_000, 30_000)
-    said = json.loads(desk("statement", "--from", "2026-03-02", "--to", "2026-03-03", "--json").stdout)
+    said = json.loads(offline("statement", "--from", "2026-03-02", "--to", "2026-03-03", "--json").stdout)
     assert said["credits"]["count"] == 2
     assert said["unforwarded_centavos"] == 49_980
     assert said["transfers"]["pending"] == 2
     assert said["balanced"] is True
-    assert json.loads(desk("statement", "--to", "2026-03-02", "--json").stdout)["credits"]["count"] == 0
-    assert "R$ 499,80" in desk("statement", "--from", "2026-03-02T12:00-03:00").stdout
-    assert "net,2,49980" in desk("statement", "--csv").stdout.splitlines()
+    assert json.loads(offline("statement", "--to", "2026-03-02", "--json").stdout)["credits"]["count"] == 0
+    assert "R$ 499,80" in offline("statement", "--from", "2026-03-02T12:00-03:00").stdout
+    assert "net,2,49980" in offline("statement", "--csv").stdout.splitlines()
 
 
 def test_a_recount_names_the_credits_that_are_not_accounted_for(
-    desk: Script, database: Database, policy: ForwardingPolicy
+    offline: Script, database: Database, policy: ForwardingPolicy
 ) -> None:
-    """What the runbook asks for when the statement does not balance: here a hand has been in the books."""
+    """What the runbook asks for when the statement does not balance: here someone has edited the database."""
     credit(database, policy, 20_000, 30_000)
-    assert desk("statement", "--recount").stdout.endswith("\nbalanced\n")
+    assert offline("statement", "--recount").stdout.endswith("\nbalanced\n")
     with sqlite3.connect(str(database.url.database)) as connection:
         connection.execute(
             "UPDATE transfers SET amount_centavos = 1 WHERE external_id = 'credit-5000000000000001'"
         )
     connection.close()
-    ended = desk("statement", "--recount")
+    ended = offline("statement", "--recount")
     assert ended.returncode == 1
     assert "NOT BALANCED" in ended.stdout
     assert ended.stdout.endswith("unaccounted: 5000000000000001\n")
 
 
-def test_the_system_tells_what_lives_and_what_is_paused(desk: Script, database: Database) -> None:
+def test_the_system_command_shows_what_is_running_and_what_is_paused(
+    offline: Script, database: Database
+) -> None:
     """Processes, the last questions to the bank, switches."""
     record_alive(database, Process("p", "web", "h", 17, "1.0"), NOW)
     record_reconciliation(database, NOW, NOW, 3, "undelivered events: throttled")
-    desk("pause", "issuing", "--reason", "on holiday")
-    said = desk("system").stdout
+    offline("pause", "issuing", "--reason", "on holiday")
+    said = offline("system").stdout
     assert "paused     issuing since 20" in said
     for row in (r"web\s+h\s+17\s+1\.0 .* NO", r"2026-03-02 15:00:00Z\s+3\s+undelivered events: throttled"):
         assert re.search(row, said)
-    assert json.loads(desk("system", "--json").stdout)["revision"] == NEWEST_REVISION
+    assert json.loads(offline("system", "--json").stdout)["revision"] == NEWEST_REVISION
 
 
 def test_the_audit_has_every_credit_and_no_formula(
-    desk: Script, database: Database, policy: ForwardingPolicy, dead: str
+    offline: Script, database: Database, policy: ForwardingPolicy, dead: str
 ) -> None:
     """Also where a payer is called like one; whatever a spreadsheet does with it."""
     invoice_id = dead.removeprefix("credit-")
@@ -330,19 +323,23 @@ def test_the_audit_has_every_credit_and_no_formula(
     claim = batches.claim_batch(database, 60, NOW)
     assert claim is not None
     batches.record_issued(database, claim, [BankInvoice(invoice_id, "paid", 1, ("b-01",))], NOW)
-    [line] = csv.DictReader(desk("audit", "--from", "2026-03-02").stdout.splitlines())
+    [line] = csv.DictReader(offline("audit", "--from", "2026-03-02").stdout.splitlines())
     assert line["invoice_id"] == invoice_id
     assert line["payer_name"] == "'" + HOSTILE
     assert line["payer_tax_id"] == "***.982.247-**"
     assert line["transfer_reason"].startswith("'=HYPERLINK")
     assert (line["gross_centavos"], line["net_centavos"]) == ("48712", "48702")
     assert (line["transfer_state"], line["recorded_at"]) == ("dead", "2026-03-02T15:00:00Z")
-    assert desk("audit", "--to", "2026-03-02").stdout.count("\n") == 1
+    assert offline("audit", "--to", "2026-03-02").stdout.count("\n") == 1
 
 
 @pytest.mark.parametrize(
     "arguments",
     [
+        [],
+        ["pay"],
+        ["issue", "--json"],
+        ["statement", "--xml"],
         ["retry", "credit-1"],
         ["replay", "--reason", "no event and no time"],
         ["replay", "1", "--since", "2026-03-02", "--reason", "both"],
@@ -356,38 +353,39 @@ def test_the_audit_has_every_credit_and_no_formula(
         ["resolve", "one", "--reason", "no number"],
     ],
 )
-def test_wrong_arguments_of_the_desk_end_with_2(desk: Script, arguments: list[str]) -> None:
-    """With what is wrong, and nothing done."""
-    ended = desk(*arguments)
-    assert ended.returncode == 2
-    assert "error:" in ended.stderr
+def test_wrong_arguments_end_with_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    """With what is wrong, before anything is read or done."""
+    with pytest.raises(SystemExit) as ended:
+        parse(arguments)
+    assert ended.value.code == 2
+    assert "error:" in capsys.readouterr().err
 
 
-def test_a_cursor_that_no_list_gave_ends_with_2(desk: Script) -> None:
+def test_a_cursor_that_no_list_gave_ends_with_2(offline: Script) -> None:
     """One line."""
-    ended = desk("transfers", "--after", "x")
+    ended = offline("transfers", "--after", "x")
     assert ended.returncode == 2
     assert ended.stderr.startswith("repasse: --after: the cursor 'x' is not one")
     assert ended.stderr.count("\n") == 1
 
 
-def test_an_unknown_id_ends_with_1(desk: Script) -> None:
+def test_an_unknown_id_ends_with_1(offline: Script) -> None:
     """One line, with the id."""
-    ended = desk("show", "nothing")
+    ended = offline("show", "nothing")
     assert (ended.returncode, ended.stderr) == (1, "repasse: nothing has the id 'nothing'\n")
 
 
-def test_a_reason_that_is_none_is_refused(desk: Script, dead: str) -> None:
+def test_a_reason_that_is_too_short_is_refused(offline: Script, dead: str) -> None:
     """Before anything is done."""
-    ended = desk("retry", dead, "--reason", "ok")
+    ended = offline("retry", dead, "--reason", "ok")
     assert ended.returncode == 2
-    assert "the reason has 2 characters: give 3 to 500" in ended.stderr
+    assert "the reason must be 3 to 500 characters long" in ended.stderr
 
 
 def test_the_choices_of_the_command_line_are_those_of_the_program() -> None:
     """Written out there, since importing them takes a tenth of a second."""
     assert set(STATES) == set(TransferState)
-    assert set(SWITCHES) == set(get_args(Switch))
+    assert set(SWITCHES) == set(get_args(Pausable))
 
 
 def test_what_only_reads_imports_neither_the_bank_nor_the_logs(database_url: str) -> None:

@@ -198,7 +198,7 @@ def test_a_stop_is_heard_by_a_hand_that_was_just_about_to_look(
 
     monkeypatch.setattr(threading, "Event", Held)
     work.results = [FULL]
-    loop = Forwarder(work.settle, work.next_due_at, lambda: datetime.now(UTC), hands=2)
+    loop = Forwarder(work.settle, work.next_due_at, lambda: datetime.now(UTC), threads=2)
     loop.start()
     assert is_looking.wait(10)
     stopper = threading.Thread(target=loop.stop, daemon=True)

@@ -15,11 +15,11 @@ from typing import Any, Literal
 import pytest
 
 from payments.bank.client import Bank
-from payments.errors import ActRefused
+from payments.errors import ActionRefused
 from payments.invoice import BankInvoice, InvoiceOrder
 from payments.ledger import batches
 from payments.ledger.batches import IssuingWindow, open_window
-from payments.operator.actions import Operator, pause, resume
+from payments.operator.actions import Operator, pause, request_batch, resume
 from payments.operator.statement import read_statement
 from payments.storage.database import Database, open_database
 from tests.emulated import EmulatedBank
@@ -453,11 +453,11 @@ def test_books_restored_from_an_older_copy_find_what_was_issued_since(
     restored.close()
 
 
-def test_a_batch_that_an_operator_asked_for_is_planned_once_and_issued(desk: Desk) -> None:
-    """The act in the books is the request; two workers that read it make one batch of it."""
+def test_a_batch_that_an_operator_requested_is_planned_once_and_issued(desk: Desk) -> None:
+    """Two workers that read the request make one batch of it."""
     desk.issue()
     before = desk.at_bank()
-    batches.ask_by_hand(desk.database, "by-hand", Operator("Ana", "to show it"), desk.emulator.clock.now())
+    request_batch(desk.database, "by-hand", Operator("Ana", "to show it"), desk.emulator.clock.now())
     desk.issue()
     desk.issue()
     [(slot, state, planned)] = desk.rows(
@@ -468,21 +468,22 @@ def test_a_batch_that_an_operator_asked_for_is_planned_once_and_issued(desk: Des
     assert desk.at_bank() == before + planned
 
 
-def test_a_batch_that_was_asked_for_long_ago_is_not_wanted_any_more(desk: Desk) -> None:
-    """Now meant then: the worker was down for hours."""
-    batches.ask_by_hand(desk.database, "by-hand", Operator("Ana", "to show it"), desk.emulator.clock.now())
+def test_a_batch_that_was_requested_long_ago_is_not_planned_any_more(desk: Desk) -> None:
+    """It was meant for then: the worker was down for hours."""
+    request_batch(desk.database, "by-hand", Operator("Ana", "to show it"), desk.emulator.clock.now())
     desk.emulator.advance(2 * HOUR)
     desk.issue()
-    assert desk.rows("SELECT 1 FROM invoice_batches WHERE tag = 'by-hand'") == []
+    assert desk.rows("SELECT state FROM invoice_batches WHERE tag = 'by-hand'") == [("requested",)]
+    assert read_statement(desk.database).batches_planned == 1
 
 
-def test_nobody_asks_for_a_batch_while_issuing_is_paused(desk: Desk) -> None:
-    """It would come as a surprise when it is resumed; and what was asked before waits."""
+def test_no_batch_can_be_requested_while_issuing_is_paused(desk: Desk) -> None:
+    """It would come as a surprise when issuing is resumed; an earlier request waits."""
     now = desk.emulator.clock.now()
-    batches.ask_by_hand(desk.database, "before", Operator("Ana", "to show it"), now)
+    request_batch(desk.database, "before", Operator("Ana", "to show it"), now)
     pause(desk.database, "issuing", Operator("Ana", "too many"), now)
-    with pytest.raises(ActRefused, match="issuing is paused"):
-        batches.ask_by_hand(desk.database, "after", Operator("Ana", "to show it"), now)
+    with pytest.raises(ActionRefused, match="issuing is paused"):
+        request_batch(desk.database, "after", Operator("Ana", "to show it"), now)
     desk.issue()
-    assert desk.rows("SELECT 1 FROM invoice_batches") == []
-    assert batches.asked_by_hand(desk.database, now) == ["before"]
+    assert desk.rows("SELECT tag, state FROM invoice_batches") == [("before", "requested")]
+    assert batches.requested_batches(desk.database, now) == ["before"]

@@ -1,6 +1,6 @@
-"""Charts as inline SVG, drawn here: no script, no inline style. Each has a sentence and a table that say the same.
+"""Charts as inline SVG: no script, no inline style. Each comes with a sentence and a table that say the same.
 
-The shapes are stretched to the page's width, so all writing stands beside them, in HTML.
+The shapes are stretched to the width of the page, so all text stands beside them, in HTML.
 """
 
 from collections.abc import Sequence
@@ -14,11 +14,11 @@ HEIGHT = 120
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """One place of a chart: how it is called, and one number for each series."""
+    """One place of a chart: its label, and one number for each series."""
 
     label: str
     numbers: tuple[int, ...]
-    hints: tuple[str, ...]  # what is said of each number when it is pointed at
+    hints: tuple[str, ...]  # shown when a number is pointed at
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ class Chart:
 
     @property
     def most(self) -> int:
-        """The longest bar's number."""
+        """The number of the longest bar."""
         return max((number for bar in self.bars for number in bar.numbers), default=0)
 
     @property
@@ -41,7 +41,7 @@ class Chart:
         return self.most == 0
 
     def svg(self) -> Markup:
-        """The shapes. Screen readers are given the summary and the table instead."""
+        """The shapes. Screen readers use the summary and the table instead."""
         width = 10 * len(self.bars)
         wide = 8 / len(self.series)
         shapes = Markup().join(
@@ -56,7 +56,7 @@ class Chart:
         ).format(width, HEIGHT, width, HEIGHT / 2, width, shapes)
 
     def _shape(self, left: float, wide: float, which: int, number: int, hint: str) -> Markup:
-        # What is there at all must be seen beside what is a thousand times more.
+        # A bar of one stays visible beside a bar of a thousand.
         tall = max(2.0, HEIGHT * number / self.most)
         return Markup(
             '<rect class="series-{}" x="{:.2f}" y="{:.1f}" width="{:.2f}" height="{:.1f}"><title>{}</title></rect>'
@@ -64,9 +64,9 @@ class Chart:
 
 
 def bar_of(number: int, most: int) -> Markup:
-    """One lying bar, for a list of numbers that are written beside it."""
+    """One horizontal bar, for a list of numbers that are written beside it."""
     share = 100 * number / most if most else 0
     return Markup(
-        '<svg class="lying" viewBox="0 0 100 10" preserveAspectRatio="none" aria-hidden="true" focusable="false">'
+        '<svg class="horizontal" viewBox="0 0 100 10" preserveAspectRatio="none" aria-hidden="true" focusable="false">'
         '<rect class="track" width="100" height="10"/><rect class="series-1" width="{:.1f}" height="10"/></svg>'
     ).format(max(share, 0.8) if number else 0)

@@ -1,24 +1,26 @@
-"""What the first page says: one sentence on how things stand, where every centavo is, and what the charts draw."""
+"""What the first page says: a headline, where every centavo is, the slots, and the charts."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
+from payments.ledger.batches import Slot, SlotState
 from payments.money import format_brl
 from payments.operator.overview import Overview
 from payments.operator.statement import Statement
-from webhooks.console import words
+from webhooks.console import labels
 from webhooks.console.charts import Bar, Chart
-from webhooks.console.reader import Reader, duration
+from webhooks.console.labels import Label
+from webhooks.console.times import Times, duration
 
-# A credit that was not forwarded within this is worth a word; most are in a second.
+# A credit that is not forwarded within this long is worth mentioning; most are in a second.
 SLOW_SECONDS = 120.0
 
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """How far back the charts look, in how many bars. Bars are whole minutes, as the ledger counts."""
+    """How far back the charts go, and in how many bars."""
 
     name: str
     title: str
@@ -37,7 +39,7 @@ SPANS: Mapping[str, Span] = {
 
 
 class Headline(NamedTuple):
-    """How things stand, in one sentence."""
+    """The state of everything, in one sentence."""
 
     tone: str
     text: str
@@ -45,25 +47,25 @@ class Headline(NamedTuple):
 
 
 def headline_of(overview: Overview, now: datetime) -> Headline:
-    """The worst thing first; when there is none, say so."""
+    """The worst first; all is well when there is nothing bad."""
     statement, oldest = overview.statement, overview.oldest_unforwarded_at
     waits = 0.0 if oldest is None else (now - oldest).total_seconds()
     if not statement.balanced:
         return Headline("bad", "The statement does not balance", "This is a bug: please report it.")
     if statement.attention:
-        several = "matter needs" if statement.attention == 1 else "matters need"
-        return Headline("bad", f"{statement.attention} {several} you", "The gravest is first below.")
+        items = "1 item needs" if statement.attention == 1 else f"{statement.attention} items need"
+        return Headline("bad", f"{items} attention", "Most urgent first.")
     if waits > SLOW_SECONDS:
-        return Headline("wait", f"A credit has waited for {duration(waits)}", "It is still being tried.")
+        return Headline("wait", f"A credit has waited for {duration(waits)}", "repasse keeps trying.")
     if not statement.credits:
         return Headline("good", "All is quiet", "No invoice has been credited yet.")
     if oldest is not None or statement.in_flight_centavos:
-        return Headline("good", "All is well", "What came in just now is on its way.")
+        return Headline("good", "All is well", "The latest credits are being forwarded.")
     return Headline("good", "All is well", "Every credit was forwarded and has arrived.")
 
 
-class Line(NamedTuple):
-    """One line of the statement; ``tone`` marks what is wrong, ``is_sum`` what the others add up to."""
+class StatementLine(NamedTuple):
+    """One line of the statement; ``tone`` marks what is wrong, ``is_sum`` a sum of the lines above it."""
 
     text: str
     centavos: int
@@ -71,76 +73,84 @@ class Line(NamedTuple):
     is_sum: bool = False
 
 
-def statement_lines(statement: Statement) -> list[Line]:
+def statement_lines(statement: Statement) -> list[StatementLine]:
     """Where every centavo of the credited money is; the last line must be zero."""
     waiting = statement.unforwarded_centavos - statement.dead_centavos
+    blocked = "bad" if statement.dead_centavos else "calm"
     parts = [
-        Line("settled at the destination", -statement.settled_centavos, "good"),
-        Line("in flight", -statement.in_flight_centavos),
-        Line("waiting to be sent", -waiting),
-        Line("dead, for a person", -statement.dead_centavos, "bad" if statement.dead_centavos else "calm"),
-        Line("reversed before it was sent", -statement.reversed_centavos),
-        Line("not to be forwarded", -statement.not_forwarded_centavos),
+        StatementLine("settled at the destination", -statement.settled_centavos, "good"),
+        StatementLine("in flight", -statement.in_flight_centavos),
+        StatementLine("queued", -waiting),
+        StatementLine("blocked (needs action)", -statement.dead_centavos, blocked),
+        StatementLine("reversed before it was sent", -statement.reversed_centavos),
+        StatementLine("not to be forwarded", -statement.not_forwarded_centavos),
     ]
     left = statement.net_centavos + sum(line.centavos for line in parts)
     return [
-        Line("credited, gross", statement.gross_centavos),
-        Line("the bank's fees", -statement.fee_centavos),
-        Line("credited, net", statement.net_centavos, is_sum=True),
+        StatementLine("credited, gross", statement.gross_centavos),
+        StatementLine("the bank's fees", -statement.fee_centavos),
+        StatementLine("credited, net", statement.net_centavos, is_sum=True),
         *parts,
-        Line("unaccounted for", left, "good" if left == 0 else "bad", is_sum=True),
+        StatementLine("unaccounted for", left, "good" if left == 0 else "bad", is_sum=True),
     ]
 
 
-def charts_of(overview: Overview, span: Span, reader: Reader) -> dict[str, Chart]:
-    """The charts by name; each says in a sentence what it shows."""
-    credited = sum(tally.number for tally in overview.credited)
-    settled = sum(tally.number for tally in overview.settled)
-    money = [
-        format_brl(sum(t.centavos for t in tallies)) for tallies in (overview.credited, overview.settled)
-    ]
-    label = (
-        reader.clock
-        if span.length <= timedelta(days=1)
-        else lambda at: f"{reader.day(at)} {reader.clock(at)}"
-    )
-    flow = Chart(
-        "Credits and transfers over time",
-        ("credited", "settled"),
-        [
-            Bar(
-                label(came.at),
-                (came.number, went.number),
-                (
-                    f"{label(came.at)}: {came.number} credited, {format_brl(came.centavos)}",
-                    f"{label(came.at)}: {went.number} settled, {format_brl(went.centavos)}",
-                ),
-            )
-            for came, went in zip(overview.credited, overview.settled, strict=True)
-        ],
-        f"In the {span.title}, {credited} credited ({money[0]}) and {settled} settled ({money[1]}).",
-    )
-    return {"flow": flow, "times": _times(overview, span), "events": _events(overview, span)}
+def labelled_slots(slots: Sequence[Slot]) -> list[tuple[Slot, Label]]:
+    """Each slot with its label; the first that is still to come is the next one."""
+    upcoming = next((slot.slot for slot in slots if slot.state == SlotState.COMING), None)
+    names = {
+        slot.slot: "next"
+        if slot.slot == upcoming
+        else "issued_late"
+        if slot.is_late and slot.state == SlotState.ISSUED
+        else slot.state
+        for slot in slots
+    }
+    return [(slot, labels.label(labels.SLOT_STATES, names[slot.slot])) for slot in slots]
 
 
-def _times(overview: Overview, span: Span) -> Chart:
-    within = list(overview.settled_within)
-    total = sum(number for _, number in within)
+def charts_of(overview: Overview, span: Span, times: Times) -> dict[str, Chart]:
+    """The charts by name, each with a sentence that says what it shows."""
+    return {
+        "activity": _activity(overview, span, times),
+        "times": _settlement_times(overview, span),
+        "events": _events(overview, span),
+    }
+
+
+def _activity(overview: Overview, span: Span, times: Times) -> Chart:
+    def label(at: datetime) -> str:
+        return times.clock(at) if span.length <= timedelta(days=1) else f"{times.day(at)} {times.clock(at)}"
+
+    series = {"credited": overview.credited, "settled": overview.settled}
+    bars = []
+    for each in zip(*series.values(), strict=True):
+        at = label(each[0].at)
+        hints = tuple(
+            f"{at}: {bar.number} {name}, {format_brl(bar.centavos)}"
+            for name, bar in zip(series, each, strict=True)
+        )
+        bars.append(Bar(at, tuple(bar.number for bar in each), hints))
+    sums = " and ".join(
+        f"{sum(bar.number for bar in each)} {name} ({format_brl(sum(bar.centavos for bar in each))})"
+        for name, each in series.items()
+    )
+    title = "Credits and transfers over time"
+    return Chart(title, tuple(series), bars, f"In the {span.title}, {sums}.")
+
+
+def _settlement_times(overview: Overview, span: Span) -> Chart:
+    within = overview.settled_within
     bars = [
         Bar(_up_to(seconds), (number,), (f"{number} took {_up_to(seconds)}",)) for seconds, number in within
     ]
-    return Chart("From credit to settled", ("transfers",), bars, _half_within(within, total, span))
-
-
-def _half_within(within: list[tuple[float, int]], total: int, span: Span) -> str:
-    if not total:
-        return f"Nothing has settled in the {span.title}."
-    seen = 0
+    total = sum(number for _, number in within)
+    summary, reached = f"No transfers settled in the {span.title}.", 0
     for seconds, number in within:
-        seen += number
-        if seen * 2 >= total:
-            return f"Of {total} settled in the {span.title}, at least half took {_up_to(seconds)}."
-    return f"{total} settled."
+        if reached * 2 < total <= (reached + number) * 2:
+            summary = f"Median time to settle: {_up_to(seconds)} ({total} transfers in the {span.title})."
+        reached += number
+    return Chart("From credit to settled", ("transfers",), bars, summary)
 
 
 def _up_to(seconds: float) -> str:
@@ -150,6 +160,6 @@ def _up_to(seconds: float) -> str:
 def _events(overview: Overview, span: Span) -> Chart:
     counts = sorted(overview.events_by_outcome.items(), key=lambda item: -item[1])
     total = sum(number for _, number in counts)
-    found = [(words.word(words.OUTCOMES, name), number) for name, number in counts]
-    bars = [Bar(word.text, (number,), (word.meaning,)) for word, number in found]
-    return Chart("Events by what came of them", ("events",), bars, f"{total} events in the {span.title}.")
+    found = [(labels.label(labels.OUTCOMES, name), number) for name, number in counts]
+    bars = [Bar(label.text, (number,), (label.meaning,)) for label, number in found]
+    return Chart("Events by outcome", ("events",), bars, f"{total} events in the {span.title}.")

@@ -1,114 +1,46 @@
 """The pages that are read: overview, lists, one credit, one event, one batch, system, search.
 
-Each reads the ledger and renders in a thread, so that the webhook never waits for an operator. Pages take their
-place in a list from an opaque cursor in the address, never a number of rows to skip.
+A list continues from an opaque cursor in the address, never from a number of rows to skip.
 """
 
-import asyncio
 import re
-from collections.abc import Callable, Mapping
-from datetime import date, datetime, timedelta
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import date, timedelta
 from typing import Any, TypeVar
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, RedirectResponse, Response
+from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
-from payments.errors import LedgerUnavailable
-from payments.operator.actions import paused
-from payments.operator.lists import (
-    list_acts,
-    list_attentions,
-    list_batches,
-    list_credits,
-    list_events,
-    list_transfers,
-)
+from payments.money import parse_brl
+from payments.operator import lists
+from payments.operator.lists import Page
 from payments.operator.overview import read_overview, read_system
 from payments.operator.search import search
 from payments.operator.statement import read_statement
-from payments.operator.timeline import read_batch, read_credit, read_event
-from payments.storage.database import Database
-from webhooks.console import words
-from webhooks.console.bodies import read_body
-from webhooks.console.door import HOME
-from webhooks.console.links import link_to
-from webhooks.console.overview import SPANS, charts_of, headline_of, statement_lines
-from webhooks.console.reader import Reader
-from webhooks.console.rendering import Pages
-from webhooks.console.seals import Seal
+from payments.operator.timeline import read_batch, read_credit, read_stored_event
+from webhooks.console import labels
+from webhooks.console.context import Context
+from webhooks.console.overview import SPANS, charts_of, headline_of, labelled_slots, statement_lines
+from webhooks.console.rendering import readable_body
+from webhooks.console.urls import HOME, link_to
 
-OUTCOME_COOKIE = "repasse_outcome"
-ZONE_COOKIE = "repasse_zone"
-
-# The badge beside "Attention" counts no further.
-MATTERS_MAX = 99
-
-# A story of a thousand attempts is read at its two ends.
+# A timeline of a thousand attempts is read at its two ends.
 ENTRIES_FIRST, ENTRIES_LAST = 20, 60
 
-# The largest number that the databases hold.
-_ID_MAX = 2**63 - 1
+# How many events of a credit are shown whole.
+EVENTS_SHOWN = 10
 
-Listed = TypeVar("Listed")
-
-
-class Desk:
-    """What every page needs: the books, the templates, the time, and what the browser keeps for us."""
-
-    def __init__(
-        self, database: Database, pages: Pages, seal: Seal, clock: Callable[[], datetime], can_issue: bool
-    ) -> None:
-        self.database = database
-        self.clock = clock
-        self.seal = seal
-        self.can_issue = can_issue
-        self._pages = pages
-
-    async def answer(self, request: Request, page: Callable[[Request], Response]) -> Response:
-        """Make a page in a thread; 503 when the database does not answer."""
-        try:
-            return await asyncio.to_thread(page, request)
-        except LedgerUnavailable as error:
-            return self.bare(request, "problem", 503, title="The database does not answer", detail=str(error))
-
-    def reader(self, request: Request) -> Reader:
-        """How whoever asks reads times."""
-        return Reader(self.clock(), request.cookies.get(ZONE_COOKIE))
-
-    def page(self, request: Request, name: str, status: int = 200, **values: Any) -> Response:
-        """Render a page with its frame: what waits, what is paused, what the last act came to."""
-        matters = list_attentions(self.database, True, None, limit=MATTERS_MAX + 1)
-        frame = {"matters": len(matters.items), "paused": paused(self.database)}
-        return self.bare(request, name, status, **{**frame, **values})
-
-    def bare(self, request: Request, name: str, status: int = 200, **values: Any) -> Response:
-        """Render a page that needs nothing of the books."""
-        sealed = request.cookies.get(OUTCOME_COOKIE)
-        frame = {
-            "reader": self.reader(request),
-            "session": request.state.session,
-            "path": request.url.path,
-            "here": request.url.path + (f"?{request.url.query}" if request.url.query else ""),
-            "outcome": self.seal.open_outcome(sealed) if sealed else None,
-            "matters": 0,
-            "matters_max": MATTERS_MAX,
-            "paused": {},
-            "can_issue": self.can_issue,
-        }
-        response = HTMLResponse(self._pages.render(name, **{**frame, **values}), status)
-        if sealed:  # told once
-            response.delete_cookie(OUTCOME_COOKIE, path=HOME)
-        return response
+Value = TypeVar("Value")
 
 
-class Reading:
-    """The pages. ``settings`` is what the system page shows of them, without secrets."""
+class Pages:
+    """``settings`` is the part of the settings that the system page shows, without secrets."""
 
-    def __init__(self, desk: Desk, default_span: str, settings: Mapping[str, str]) -> None:
-        self._desk = desk
-        self._database = desk.database
+    def __init__(self, context: Context, default_span: str, settings: Mapping[str, str]) -> None:
+        self._context = context
+        self._database = context.database
         self._default_span = default_span
         self._settings = settings
 
@@ -125,112 +57,103 @@ class Reading:
             "/batches": self._batches,
             "/batches/{batch_id:int}": self._batch,
             "/attention": self._attention,
-            "/acts": self._acts,
+            "/acts": self._actions,
             "/system": self._system,
             "/search": self._search,
         }
         return [Route(f"{HOME}{path}", self._endpoint(page)) for path, page in pages.items()]
 
-    def _endpoint(self, page: Callable[[Request], Response]) -> Callable[[Request], Any]:
+    def _endpoint(self, page: Callable[[Request], Response]) -> Callable[[Request], Awaitable[Response]]:
         async def endpoint(request: Request) -> Response:
-            return await self._desk.answer(request, page)
+            return await self._context.answer(request, page)
 
         return endpoint
 
     def _overview(self, request: Request) -> Response:
-        reader = self._desk.reader(request)
-        name = request.query_params.get("span", "")
-        span = SPANS.get(name) or SPANS[self._default_span]
-        overview = read_overview(self._database, reader.now, span.length, span.bars)
-        return self._desk.page(
+        times = self._context.times(request)
+        span = SPANS.get(request.query_params.get("span", "")) or SPANS[self._default_span]
+        overview = read_overview(self._database, times.now, span.length, span.bars)
+        return self._context.render(
             request,
             "overview",
             overview=overview,
-            headline=headline_of(overview, reader.now),
+            headline=headline_of(overview, times.now),
             lines=statement_lines(overview.statement),
-            charts=charts_of(overview, span, reader),
+            slots=labelled_slots(overview.slots),
+            charts=charts_of(overview, span, times),
             spans=SPANS.values(),
             span=span,
         )
 
     def _transfers(self, request: Request) -> Response:
-        state = _one_of(request, "state", words.TRANSFER_STATES)
-        page = _listed(lambda: list_transfers(self._database, state, _after(request)))
+        state = _choice(request, "state", labels.TRANSFER_STATES)
+        page = _list(lambda: lists.list_transfers(self._database, state, _after(request)))
         counts = read_statement(self._database).transfers
-        return self._desk.page(request, "transfers", page=page, state=state, counts=counts)
+        return self._context.render(request, "transfers", page=page, state=state, counts=counts)
 
     def _credits(self, request: Request) -> Response:
-        reader = self._desk.reader(request)
         asked = {name: request.query_params.get(name, "").strip() for name in ("amount", "since", "until")}
         wrong: list[str] = []
-        amount = _read(asked["amount"], centavos_in, "an amount such as 1.234,56", wrong)
-        since = _read(asked["since"], day_in, "a first day such as 2026-03-02", wrong)
-        until = _read(asked["until"], day_in, "a last day such as 2026-03-02", wrong)
+        amount = _read(asked["amount"], _amount, "an amount such as 1.234,56", wrong)
+        since = _read(asked["since"], day_in, "a day such as 2026-03-02", wrong)
+        until = _read(asked["until"], day_in, "a day such as 2026-03-02", wrong)
+        bounds = self._context.times(request).bounds
+        begins, ends = bounds(since)[0] if since else None, bounds(until)[1] if until else None
         page = None
         if not wrong:
-            page = _listed(
-                lambda: list_credits(
-                    self._database,
-                    _after(request),
-                    amount,
-                    reader.bounds(since)[0] if since else None,
-                    reader.bounds(until)[1] if until else None,
-                )
-            )
+            page = _list(lambda: lists.list_credits(self._database, _after(request), amount, begins, ends))
         status = 400 if wrong else 200
-        return self._desk.page(request, "credits", status, page=page, asked=asked, wrong=wrong)
+        return self._context.render(request, "credits", status, page=page, asked=asked, wrong=wrong)
 
     def _credit(self, request: Request) -> Response:
-        story = read_credit(self._database, request.path_params["invoice_id"])
-        if story is None:
-            raise HTTPException(404, "there is no credit of this invoice")
-        entries = list(story.entries)
+        timeline = read_credit(self._database, request.path_params["invoice_id"])
+        if timeline is None:
+            raise HTTPException(404, "This invoice has not been credited.")
+        entries = list(timeline.entries)
         hidden = max(0, len(entries) - ENTRIES_FIRST - ENTRIES_LAST)
-        return self._desk.page(
+        return self._context.render(
             request,
             "credit",
-            story=story,
+            timeline=timeline,
             first=entries[:ENTRIES_FIRST] if hidden else entries,
             hidden=hidden,
             last=entries[-ENTRIES_LAST:] if hidden else [],
-            bodies=[(event, read_body(event.body) if event.body else None) for event in story.events[:10]],
+            events=[(event, readable_body(event.body)) for event in timeline.events[:EVENTS_SHOWN]],
         )
 
     def _inbox(self, request: Request) -> Response:
-        outcome = _one_of(request, "outcome", words.OUTCOMES)
-        page = _listed(lambda: list_events(self._database, outcome, _after(request)))
-        return self._desk.page(request, "inbox", page=page, chosen=outcome)
+        outcome = _choice(request, "outcome", labels.OUTCOMES)
+        page = _list(lambda: lists.list_events(self._database, outcome, _after(request)))
+        return self._context.render(request, "inbox", page=page, outcome=outcome)
 
     def _event(self, request: Request) -> Response:
-        event = read_event(self._database, request.path_params["event_id"])
+        event = read_stored_event(self._database, request.path_params["event_id"])
         if event is None:
-            raise HTTPException(404, "there is no such event in the inbox")
-        body = read_body(event.body) if event.body else None
-        return self._desk.page(request, "event", event=event, body=body)
+            raise HTTPException(404, "There is no such event in the inbox.")
+        return self._context.render(request, "event", event=event, body=readable_body(event.body))
 
     def _batches(self, request: Request) -> Response:
-        page = _listed(lambda: list_batches(self._database, _after(request)))
-        return self._desk.page(request, "batches", page=page)
+        page = _list(lambda: lists.list_batches(self._database, _after(request)))
+        return self._context.render(request, "batches", page=page)
 
     def _batch(self, request: Request) -> Response:
-        batch_id = request.path_params["batch_id"]
-        story = read_batch(self._database, batch_id) if batch_id <= _ID_MAX else None
-        if story is None:
-            raise HTTPException(404, "there is no such batch")
-        return self._desk.page(request, "batch", story=story)
+        found = read_batch(self._database, request.path_params["batch_id"])
+        if found is None:
+            raise HTTPException(404, "There is no such batch.")
+        return self._context.render(request, "batch", batch=found.batch, invoices=found.invoices)
 
     def _attention(self, request: Request) -> Response:
         shows_all = request.query_params.get("show") == "all"
-        page = _listed(lambda: list_attentions(self._database, not shows_all, _after(request)))
-        return self._desk.page(request, "attention", page=page, shows_all=shows_all)
+        page = _list(lambda: lists.list_attentions(self._database, _after(request), open_only=not shows_all))
+        return self._context.render(request, "attention", page=page, shows_all=shows_all)
 
-    def _acts(self, request: Request) -> Response:
-        page = _listed(lambda: list_acts(self._database, _after(request)))
-        return self._desk.page(request, "acts", page=page)
+    def _actions(self, request: Request) -> Response:
+        page = _list(lambda: lists.list_actions(self._database, _after(request)))
+        return self._context.render(request, "actions", page=page)
 
     def _system(self, request: Request) -> Response:
-        system = read_system(self._database, self._desk.clock())
-        return self._desk.page(
+        system = read_system(self._database, self._context.clock())
+        return self._context.render(
             request, "system", system=system, database=self._database.name, settings=self._settings
         )
 
@@ -242,22 +165,17 @@ class Reading:
         if (day := day_in(text)) is not None:
             return RedirectResponse(f"{HOME}/credits?since={day}&until={day}", 303)
         found = search(self._database, text) if text else []
-        # A credit's story tells of its events too; only what has no credit is a matter of choice.
+        # The page of a credit has its events too; there is a choice only among things that have no credit.
         links = {link_to(each.kind, each.id) for each in found}
         links = {each for each in links if each.startswith(f"{HOME}/credits/")} or links
         if len(links) == 1:
             return RedirectResponse(links.pop(), 303)
-        return self._desk.page(request, "search", found=found, text=text)
+        return self._context.render(request, "search", found=found, text=text)
 
 
 def centavos_in(text: str) -> int | None:
     """Read ``R$ 1.234,56``, ``1234,56`` or ``R$ 10``; None for anything else, such as an id."""
-    found = re.fullmatch(
-        r"(R\$)?\s*([0-9]{1,3}(?:\.[0-9]{3}){0,5}|[0-9]{1,15})(?:,([0-9]{2}))?", text, re.ASCII | re.I
-    )
-    if found is None or not (found[1] or found[3]):
-        return None
-    return int(found[2].replace(".", "")) * 100 + int(found[3] or 0)
+    return _amount(text) if re.match(r"R\$", text, re.I) or re.search(r",[0-9]{2}\Z", text) else None
 
 
 def day_in(text: str) -> date | None:
@@ -274,14 +192,17 @@ def day_in(text: str) -> date | None:
     return day if timedelta(days=2) < day - date.min and date.max - day > timedelta(days=2) else None
 
 
-def _read(text: str, reading: Callable[[str], Listed | None], what: str, wrong: list[str]) -> Listed | None:
-    if not text:
+def _amount(text: str) -> int | None:
+    try:
+        return parse_brl(text.upper())
+    except ValueError:
         return None
-    found = reading(text)
-    if found is None and reading is centavos_in:
-        found = reading(f"R$ {text}")  # in the field for amounts, 10 means R$ 10,00
-    if found is None:
-        wrong.append(f"{text[:60]!r} is not {what}")
+
+
+def _read(text: str, read: Callable[[str], Value | None], expected: str, wrong: list[str]) -> Value | None:
+    found = read(text) if text else None
+    if text and found is None:
+        wrong.append(f"{text[:60]!r} is not {expected}")
     return found
 
 
@@ -289,14 +210,14 @@ def _after(request: Request) -> str | None:
     return request.query_params.get("after") or None
 
 
-def _one_of(request: Request, name: str, known: Mapping[str, Any]) -> str | None:
+def _choice(request: Request, name: str, known: Mapping[str, Any]) -> str | None:
     value = request.query_params.get(name) or None
     if value is not None and value not in known:
-        raise HTTPException(400, f"{name} is none of {', '.join(known)}")
+        raise HTTPException(400, f"{name} must be one of {', '.join(known)}")
     return value
 
 
-def _listed(read: Callable[[], Listed]) -> Listed:
+def _list(read: Callable[[], Page[Value]]) -> Page[Value]:
     try:
         return read()
     except ValueError as error:  # the cursor is not one of ours

@@ -1,27 +1,32 @@
 """The templates, read and compiled once at the start. Everything is escaped; nothing from outside is ever markup."""
 
 import hashlib
+import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
 from payments.money import format_brl
-from webhooks.console import words
+from payments.tax_id import mask_tax_ids
+from webhooks.console import labels
 from webhooks.console.charts import bar_of
-from webhooks.console.door import HOME, STATIC
-from webhooks.console.links import act_on, link_to, subject_link
-from webhooks.console.reader import ZONES, duration
+from webhooks.console.times import ZONES, duration
+from webhooks.console.urls import HOME, STATIC, action_url, link_to, subject_link
 
 _FOLDER = Path(__file__).parent
 STATIC_FOLDER = _FOLDER / "static"
 
 # Ids and codes are shown whole; what people wrote may be long.
-_TEXT_MAX = 2000
+_TEXT_LENGTH_MAX = 2000
+
+# An event has 1 to 3 kB; a longer one is somebody's mistake, and would make the page slow.
+_BODY_LENGTH_MAX = 12_000
 
 
-class Pages:
+class Templates:
     """Renders pages by name. Safe to use from several threads."""
 
     def __init__(self) -> None:
@@ -34,18 +39,15 @@ class Pages:
             trim_blocks=True,
             lstrip_blocks=True,
         )
-        environment.filters["brl"] = format_brl
-        environment.filters["number"] = _number
-        environment.filters["duration"] = duration
-        environment.filters["cut"] = lambda text: text if len(text) <= _TEXT_MAX else text[:_TEXT_MAX] + " …"
+        environment.filters.update(brl=format_brl, number=_number, duration=duration, cut=_cut)
         environment.globals.update(
             home=HOME,
             asset=_asset,
-            word=words.word,
-            words=words,
+            label=labels.label,
+            labels=labels,
             bar_of=bar_of,
             link_to=link_to,
-            act_on=act_on,
+            action_url=action_url,
             subject_link=subject_link,
             zones=tuple(ZONES),
         )
@@ -58,8 +60,32 @@ class Pages:
         return self._templates[f"{name}.html"].render(**values)
 
 
+@dataclass(frozen=True, slots=True)
+class ReadableBody:
+    """An event's bytes as a page shows them; ``text`` is cut when there was more."""
+
+    text: str
+    is_json: bool
+    is_cut: bool
+
+
+def readable_body(body: bytes) -> ReadableBody:
+    """Indent JSON, mask tax ids and bound the length. The result is text on the page, whatever it contains."""
+    raw = body.decode("utf-8", "replace")
+    try:
+        # JSON may write a digit as an escape: mask the text that is shown.
+        is_json, text = True, mask_tax_ids(json.dumps(json.loads(raw), indent=2, ensure_ascii=False))
+    except (ValueError, RecursionError):
+        is_json, text = False, mask_tax_ids(raw)
+    return ReadableBody(text[:_BODY_LENGTH_MAX], is_json, len(text) > _BODY_LENGTH_MAX)
+
+
 def _number(value: int) -> str:
     return f"{value:,}".replace(",", ".")  # as Brazilians write it
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _TEXT_LENGTH_MAX else f"{text[:_TEXT_LENGTH_MAX]} …"
 
 
 _VERSIONS = {
@@ -68,5 +94,5 @@ _VERSIONS = {
 
 
 def _asset(name: str) -> str:
-    # The name changes with the content, so that it may be kept for ever.
+    # The address changes with the content, so browsers may keep the file forever.
     return f"{STATIC}{name}?v={_VERSIONS[name]}"

@@ -1,4 +1,4 @@
-"""Events that arrive together are recorded as if they had come one by one: reversals, then credits, then the rest."""
+"""Events that arrive together are recorded as if they had come one by one, in one order that is always the same."""
 
 import shutil
 from pathlib import Path
@@ -97,7 +97,7 @@ def test_together_or_one_by_one_the_books_are_the_same(
     together, apart = books
     for group in groups:
         receipts = _accept(together, group)
-        singles = {position: _accept(apart, [group[position]])[0] for position in _in_turn(group)}
+        singles = {position: _accept(apart, [group[position]])[0] for position in _in_turn(apart, group)}
         assert receipts == [singles[position] for position in range(len(group))]
     assert _contents(together) == _contents(apart)
     assert recount_statement(together).balanced
@@ -105,17 +105,22 @@ def test_together_or_one_by_one_the_books_are_the_same(
         database.close()
 
 
-def _in_turn(group: list[bytes]) -> list[int]:
-    """Reversals, credits by their invoice, the rest; and last whatever repeats the id of an earlier one."""
+def _in_turn(database: Database, group: list[bytes]) -> list[int]:
+    """Reversals of what is not credited yet, credits by their invoice, reports and the rest, the other reversals.
+
+    Last comes whatever repeats the id of an earlier event.
+    """
     events = [read_event(body) for body in group]
     ids = [event.event_id for event in events]
+    with database.reading() as connection:
+        credited = set(connection.execute(text("SELECT invoice_id FROM credits")).scalars())
 
     def rank(position: int) -> tuple[int, str]:
         if ids.index(ids[position]) != position:
-            return 3, ""
+            return 4, ""
         match events[position].fact:
-            case Reversal():
-                return 0, ""
+            case Reversal() as reversal:
+                return 3 if reversal.invoice_id in credited else 0, ""
             case Credit() as credit:
                 return 1, credit.invoice_id
         return 2, ""

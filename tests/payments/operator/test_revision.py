@@ -1,4 +1,4 @@
-"""The mark of the books: another one after each fact that an operator sees, the same while nothing happens."""
+"""The change marker: different after each fact that an operator sees, the same while nothing happens."""
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
@@ -8,7 +8,7 @@ from payments.invoice import Payer
 from payments.ledger import batches, inbox, transfers
 from payments.ledger.reconciliations import record_reconciliation
 from payments.operator import processes
-from payments.operator.actions import Operator, pause, resolve_attention
+from payments.operator.actions import Operator, close_attention, pause
 from payments.operator.processes import Process
 from payments.operator.revision import read_mark
 from payments.policy import ForwardingPolicy
@@ -19,10 +19,10 @@ from tests.events import invoice_event
 BY = Operator("Ana", "to see it change")
 
 
-def test_every_fact_changes_the_mark_and_a_sign_of_life_does_not(
+def test_every_fact_changes_the_mark_and_a_heartbeat_does_not(
     database: Database, policy: ForwardingPolicy
 ) -> None:
-    """One after the other, each seen by whoever looks."""
+    """One fact after the other, each noticed."""
 
     def accept(body: bytes, now: datetime) -> None:
         inbox.accept(database, [inbox.Arrival(read_event(body))], "webhook", policy, now)
@@ -34,14 +34,14 @@ def test_every_fact_changes_the_mark_and_a_sign_of_life_does_not(
         "an event": lambda: accept(invoice_event(log_type="created"), NOW),
         "a credit": lambda: accept(invoice_event(event_id="another"), NOW + timedelta(seconds=1)),
         "a claim": lambda: transfers.claim(database, "call-1", policy, 100, NOW + timedelta(seconds=2)),
-        "a matter": lambda: accept(b"what is this", NOW + timedelta(seconds=3)),
-        "its end": lambda: resolve_attention(database, 1, BY, NOW),
+        "an attention": lambda: accept(b"what is this", NOW + timedelta(seconds=3)),
+        "its resolution": lambda: close_attention(database, 1, BY, NOW),
         "a batch": lambda: batches.plan_batch(
             database, "tag", None, [(Payer("Ana", "529.982.247-25"), 100)], NOW, False, NOW
         ),
         "its claim": claim_batch,
         "a reconciliation": lambda: record_reconciliation(database, NOW, NOW, 0, None),
-        "a switch": lambda: pause(database, "issuing", BY, NOW),
+        "a pause": lambda: pause(database, "issuing", BY, NOW),
     }
     seen = [read_mark(database)]
     for name, happens in facts.items():

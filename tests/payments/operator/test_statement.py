@@ -8,8 +8,16 @@ from sqlalchemy import text
 
 from payments.invoice import Payer
 from payments.ledger import batches
-from payments.operator.statement import read_oldest_unforwarded, read_statement, recount_statement
+from payments.operator.audit import read_audit
+from payments.operator.statement import (
+    list_unaccounted,
+    read_oldest_unforwarded,
+    read_period,
+    read_statement,
+    recount_statement,
+)
 from payments.storage.database import Database
+from payments.transfer import LIVE_STATES
 from tests.payments.builders import INVOICE, NOW, at_bank
 from tests.payments.conftest import Books
 
@@ -49,7 +57,7 @@ def bring(books: Books, state: str) -> None:
         ("sending", "in_flight_centavos"),
         ("sent", "in_flight_centavos"),
         ("settled", "settled_centavos"),
-        ("failed", "unforwarded_centavos"),  # its reissue waits
+        ("failed", "unforwarded_centavos"),  # its reissue is queued
         ("dead", "unforwarded_centavos"),
         ("stopped", "reversed_centavos"),
     ],
@@ -97,24 +105,26 @@ def test_a_day_s_mixture_balances(books: Books) -> None:
     ],
 )
 def test_a_lost_or_doubled_centavo_unbalances_it(database: Database, books: Books, damage: str) -> None:
-    """The balance is a test of the books and can fail."""
+    """The balance is a check that can fail."""
     books.credit()
     with database.transaction() as connection:
         connection.execute(text(damage))
-    assert not recount_statement(database).balanced
-    with database.transaction() as connection:  # the fixture asks that the books balance in the end
+    assert not read_statement(database).balanced
+    with database.transaction() as connection:  # the fixture asserts that they balance at the end
         connection.execute(text("UPDATE transfers SET amount_centavos = 48662, state = 'pending'"))
         connection.execute(text("UPDATE credits SET withheld_centavos = 0, disposition = 'forward'"))
 
 
 def test_errors_that_cancel_out_are_seen_too(database: Database, books: Books) -> None:
-    """One credit short of a centavo and another with one too many: the totals agree, the books do not."""
+    """One credit short of a centavo and another with one too many: the sums agree, the credits do not."""
     books.credit("1")
     books.credit("2")
     with database.transaction() as connection:
         connection.execute(text("UPDATE transfers SET amount_centavos = 48661 WHERE invoice_id = '1'"))
         connection.execute(text("UPDATE transfers SET amount_centavos = 48663 WHERE invoice_id = '2'"))
+    assert read_statement(database).balanced
     assert not recount_statement(database).balanced
+    assert list_unaccounted(database) == ["1", "2"]
     with database.transaction() as connection:
         connection.execute(text("UPDATE transfers SET amount_centavos = 48662"))
 
@@ -164,7 +174,7 @@ def test_batches_are_counted_by_what_became_of_them(database: Database) -> None:
 
 
 def test_the_oldest_unforwarded_credit_is_the_one_recorded_first(books: Books) -> None:
-    """The age of the money that waits; what the bank has accepted waits no more."""
+    """Until the bank accepts its transfer."""
     assert read_oldest_unforwarded(books.database) is None
     books.credit("1")
     books.pass_time(30)
@@ -179,8 +189,67 @@ def test_the_oldest_unforwarded_credit_is_the_one_recorded_first(books: Books) -
 
 
 def test_the_age_of_a_credit_survives_its_reissue(books: Books) -> None:
-    """A failed transfer makes the money wait since it came, not since it failed."""
+    """The money has waited since it was credited, not since its transfer failed."""
     bring(books, "failed")
     books.pass_time(1000)
     assert read_oldest_unforwarded(books.database) == NOW
     assert books.states_of(INVOICE) == ["failed", "pending"]
+
+
+# --- of a period ---
+
+
+def a_day(books: Books) -> None:
+    """Credits that are settled, sent, dead, queued, partly reversed, and less than the fee."""
+    books.credit("1", amount=1_050)
+    books.send("A", "1")
+    books.news(at_bank("A", "success", 1_000, "1"))
+    books.credit("2", amount=2_050)
+    books.send("B", "2")
+    books.credit("3", amount=3_050)
+    books.refuse(books.claim())
+    books.credit("4", amount=4_050)
+    books.credit("5", amount=5_050)
+    books.reverse(1_050, "5")
+    books.credit("6", amount=50)
+
+
+def test_a_period_accounts_for_each_of_its_credits(books: Books) -> None:
+    """In the same sums as the statement of everything."""
+    a_day(books)
+    read = read_period(books.database, NOW, NOW + timedelta(seconds=1))
+    whole = books.statement
+    assert read.balanced
+    assert read.transfers == {str(state): whole.transfers[state] for state in LIVE_STATES}
+    for name in (
+        "gross",
+        "fee",
+        "net",
+        "settled",
+        "in_flight",
+        "unforwarded",
+        "dead",
+        "reversed",
+        "not_forwarded",
+    ):
+        assert getattr(read, f"{name}_centavos") == getattr(whole, f"{name}_centavos")
+    assert read.credits == 6
+
+
+def test_a_period_takes_its_first_moment_and_not_its_last(books: Books) -> None:
+    """So that days follow each other without gap or overlap."""
+    books.credit("1")
+    books.pass_time(60)
+    books.credit("2")
+    later = books.now
+    assert read_period(books.database, NOW, later).credits == 1
+    assert read_period(books.database, later, None).credits == 1
+    assert read_period(books.database, None, NOW).credits == 0
+    assert read_period(books.database, None, None).credits == 2
+    assert [line.invoice_id for line in read_audit(books.database, NOW, later)] == ["1"]
+
+
+def test_an_empty_period_balances(books: Books) -> None:
+    """Nothing is nothing."""
+    read = read_period(books.database, NOW, NOW)
+    assert (read.credits, read.net_centavos, read.balanced) == (0, 0, True)

@@ -1,6 +1,8 @@
-"""Backups: whole, compared, private, never written over; restored into empty books only, whichever database."""
+"""Backups: of one moment, sound, private, never written over; restored only where there is no database."""
 
+import os
 import sqlite3
+import threading
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -9,7 +11,7 @@ import pytest
 
 from payments.errors import BooksRefused, LedgerUnusable
 from payments.storage.database import Database, open_database
-from payments.storage.migrate import NEWEST_REVISION, migrate, revision_of
+from payments.storage.migrate import migrate
 from payments.upkeep.backup import back_up, restore
 from payments.upkeep.verify import verify
 from tests.payments.builders import NOW, a_policy
@@ -17,16 +19,22 @@ from tests.payments.conftest import Books
 from tests.payments.full_books import content, fill
 
 
-def silent(table: str, done: int, total: int) -> None:
-    """Nobody looks at the progress."""
+@pytest.fixture
+def database(tmp_path: Path) -> Iterator[Database]:
+    """A SQLite database with rows in every table."""
+    opened = open_database(f"sqlite:///{tmp_path / 'repasse.db'}")
+    migrate(opened)
+    fill(opened)
+    yield opened
+    opened.close()
 
 
 @pytest.fixture
-def empty(tmp_path: Path) -> Iterator[Database]:
+def nowhere(tmp_path: Path) -> Iterator[Database]:
     """A SQLite database that does not exist yet."""
-    database = open_database(f"sqlite:///{tmp_path / 'restored.db'}")
-    yield database
-    database.close()
+    opened = open_database(f"sqlite:///{tmp_path / 'restored' / 'repasse.db'}")
+    yield opened
+    opened.close()
 
 
 @pytest.fixture
@@ -38,74 +46,91 @@ def file(tmp_path: Path) -> Path:
 
 
 def test_a_backup_holds_everything_and_is_restored_whole(
-    database: Database, file: Path, empty: Database
+    database: Database, file: Path, nowhere: Database
 ) -> None:
-    """From either database into one file, and from it into either; nothing is left beside the file."""
-    fill(database)
+    """The restored database goes on, and neither the backup nor the original has changed."""
     before = content(database)
-    backed_up = back_up(database, file, silent)
+    back_up(database, file)
     assert [each.name for each in file.parent.iterdir()] == ["monday.db"]
-    assert restore(file, empty, silent) == backed_up
-    assert content(empty) == before == content(database)
+    backup = file.read_bytes()
+    restore(file, nowhere)
+    assert content(nowhere) == before == content(database)
+    assert verify(nowhere, lambda _: None) == []
+    Books(nowhere, a_policy(), NOW).credit("after", 100, 0)
+    assert file.read_bytes() == backup
     assert [each.name for each in file.parent.iterdir()] == ["monday.db"]
-
-
-@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
-def test_a_backup_is_restored_into_postgresql(database: Database, file: Path, postgresql_url: str) -> None:
-    """And the books go on there."""
-    fill(database)
-    before = content(database)
-    back_up(database, file, silent)
-    restored = open_database(postgresql_url)
-    try:
-        restore(file, restored, silent)
-        assert content(restored) == before
-        Books(restored, a_policy(), NOW).credit("after", 100, 0)
-    finally:
-        restored.close()
 
 
 def test_a_backup_is_of_one_moment_while_events_come_in(
-    database: Database, file: Path, empty: Database
+    database: Database, file: Path, nowhere: Database
 ) -> None:
-    """It needs no stop, and what comes in is not held up by it."""
-    books = fill(database)
-    before = content(database)
+    """Writers are not held up by it, and what it holds obeys every rule."""
+    stopped, written = threading.Event(), threading.Event()
 
-    def receive(table: str, done: int, total: int) -> None:
-        books.credit(f"meanwhile-{table}-{done}", 100, 0)
+    def receive() -> None:
+        books = Books(database, a_policy(), NOW)
+        for number in range(10_000):
+            if stopped.is_set():
+                return
+            books.credit(f"5{number:015d}", 100, 0)
+            written.set()
 
-    back_up(database, file, receive)
-    restore(file, empty, silent)
-    assert content(empty) == before
+    writer = threading.Thread(target=receive)
+    writer.start()
+    assert written.wait(20)
+    back_up(database, file)
+    stopped.set()
+    writer.join()
+    restore(file, nowhere)
+    assert verify(nowhere, lambda _: None) == []
+    assert 0 < len(content(nowhere)["credits"]) <= len(content(database)["credits"])
 
 
-def test_a_backup_is_for_its_owner_alone(database: Database, file: Path) -> None:
-    """It has names and tax ids in it."""
-    back_up(database, file, silent)
+def test_a_backup_and_what_is_restored_from_it_are_for_their_owner_alone(
+    database: Database, file: Path, nowhere: Database
+) -> None:
+    """They have names and tax ids in them."""
+    back_up(database, file)
+    restore(file, nowhere)
     assert file.stat().st_mode & 0o777 == 0o600
+    assert Path(str(nowhere.url.database)).stat().st_mode & 0o777 == 0o600
 
 
 def test_a_backup_is_never_written_over(database: Database, file: Path) -> None:
     """The one that is there may be the only good one."""
     file.write_text("precious")
     with pytest.raises(BooksRefused, match="exists already"):
-        back_up(database, file, silent)
+        back_up(database, file)
     assert file.read_text() == "precious"
 
 
-def test_a_backup_that_fails_leaves_no_file(database: Database, file: Path) -> None:
-    """Neither under its own name nor under another; what a killed run left behind is no hindrance."""
-
-    def fail(table: str, done: int, total: int) -> None:
-        raise ZeroDivisionError
-
-    with pytest.raises(ZeroDivisionError):
-        back_up(database, file, fail)
-    assert list(file.parent.iterdir()) == []
+def test_what_a_killed_run_left_behind_is_no_hindrance(database: Database, file: Path) -> None:
+    """It has another name, and is replaced."""
     file.with_name(".monday.db.partial").write_text("half a backup")
-    back_up(database, file, silent)
+    back_up(database, file)
     assert [each.name for each in file.parent.iterdir()] == ["monday.db"]
+
+
+def test_a_backup_of_a_damaged_database_is_refused_and_leaves_no_file(
+    database: Database, file: Path, tmp_path: Path
+) -> None:
+    """A backup that cannot be restored would be found out too late."""
+    path = Path(str(database.url.database))
+    database.close()
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        [root] = connection.execute(
+            "SELECT rootpage FROM sqlite_schema WHERE name = 'inbox_events'"
+        ).fetchone()
+    with path.open("r+b") as damaged:
+        damaged.seek((root - 1) * 4096)
+        damaged.write(os.urandom(4096))
+    with pytest.raises(
+        BooksRefused,
+        match=r"cannot be backed up to .*monday\.db: database disk image is malformed|monday\.db is damaged",
+    ):
+        back_up(database, file)
+    assert list(file.parent.iterdir()) == []
 
 
 def test_a_backup_into_a_folder_that_is_not_there_is_refused(database: Database, tmp_path: Path) -> None:
@@ -113,72 +138,42 @@ def test_a_backup_into_a_folder_that_is_not_there_is_refused(database: Database,
     with pytest.raises(
         BooksRefused, match=r"nowhere/monday\.db cannot be written: No such file or directory"
     ):
-        back_up(database, tmp_path / "nowhere" / "monday.db", silent)
+        back_up(database, tmp_path / "nowhere" / "monday.db")
 
 
-def test_a_backup_is_not_restored_over_books(database: Database, file: Path) -> None:
-    """Into an empty database only; and the backup itself stays as it is."""
-    fill(database)
-    back_up(database, file, silent)
-    before, backup = content(database), file.read_bytes()
-    with pytest.raises(BooksRefused, match="is not empty"):
-        restore(file, database, silent)
-    assert content(database) == before
-    assert file.read_bytes() == backup
-
-
-def test_a_backup_of_an_older_version_is_brought_up_to_date(
-    database: Database, file: Path, empty: Database
+@pytest.mark.parametrize("there", ["repasse.db", "repasse.db-wal", "repasse.db-journal"])
+def test_a_backup_is_restored_only_where_nothing_is(
+    database: Database, file: Path, nowhere: Database, there: str
 ) -> None:
-    """In a copy: the file stays what it was, for the program that wrote it."""
-    fill(database)
-    statement = back_up(database, file, silent).statement
-    _downgrade(file)
-    backup = file.read_bytes()
-    restored = restore(file, empty, silent)
-    assert restored.statement.net_centavos == statement.net_centavos > 0
-    assert restored.statement.transfers == statement.transfers
-    assert verify(empty, lambda _: None) == []
-    assert revision_of(empty) == NEWEST_REVISION
-    assert file.read_bytes() == backup
+    """Not over a database, and not beside a log of an old one, which would be read into it."""
+    back_up(database, file)
+    other = Path(str(nowhere.url.database)).with_name(there)
+    other.write_text("theirs")
+    with pytest.raises(BooksRefused, match=f"{there} exists: stop every process, and move it"):
+        restore(file, nowhere)
+    assert [each.name for each in other.parent.iterdir()] == [there]
+    assert other.read_text() == "theirs"
 
 
-def _downgrade(file: Path) -> None:
-    from alembic import command
-    from alembic.config import Config
-
-    from payments.storage import migrate as migrate_module
-
-    database = open_database(f"sqlite:///{file}")
-    with database.transaction() as connection:
-        config = Config()
-        config.set_main_option("script_location", str(Path(migrate_module.__file__).parent / "migrations"))
-        config.attributes["connection"] = connection
-        command.downgrade(config, "0001")
-    database.close()
-    with closing(sqlite3.connect(file)) as connection:
-        connection.execute("PRAGMA journal_mode = DELETE")
-
-
-def test_a_backup_of_a_newer_version_is_refused(database: Database, file: Path, empty: Database) -> None:
+def test_a_backup_of_another_version_is_refused(database: Database, file: Path, nowhere: Database) -> None:
     """This program does not know what is in it."""
-    back_up(database, file, silent)
+    back_up(database, file)
     with closing(sqlite3.connect(file)) as connection:
-        connection.execute("UPDATE alembic_version SET version_num = '9999'")
+        connection.execute("UPDATE alembic_version SET version_num = 'v9'")
         connection.commit()
-    with pytest.raises(LedgerUnusable, match=r"at version 9999, newer than this program's"):
-        restore(file, empty, silent)
+    with pytest.raises(BooksRefused, match="is at version v9, this program's are at"):
+        restore(file, nowhere)
 
 
-def test_files_that_are_no_backup_are_refused(tmp_path: Path, empty: Database) -> None:
-    """Not there; not a database; a database of somebody else's; a damaged one."""
+def test_files_that_are_no_backup_are_refused(database: Database, tmp_path: Path, nowhere: Database) -> None:
+    """Not there; not a database; someone else's database; a damaged one."""
     text, strange, cut = tmp_path / "a.txt", tmp_path / "strange.db", tmp_path / "cut.db"
     text.write_text("not a database, and longer than a header of a hundred bytes would be" * 3)
     with closing(sqlite3.connect(strange)) as connection:
         connection.execute("CREATE TABLE theirs (x)")
-    back_up_of(tmp_path, cut)
-    content_of_cut = cut.read_bytes()
-    cut.write_bytes(content_of_cut[: len(content_of_cut) // 2])
+    back_up(database, cut)
+    whole = cut.read_bytes()
+    cut.write_bytes(whole[: len(whole) // 2])
     for file, message in (
         (tmp_path / "nothing", "there is no file"),
         (text, "cannot be read as a database: file is not a database"),
@@ -186,13 +181,26 @@ def test_files_that_are_no_backup_are_refused(tmp_path: Path, empty: Database) -
         (cut, r"cut\.db (is damaged|cannot be read as a database)"),
     ):
         with pytest.raises(BooksRefused, match=message):
-            restore(file, empty, silent)
+            restore(file, nowhere)
+    assert not Path(str(nowhere.url.database)).exists()
 
 
-def back_up_of(tmp_path: Path, file: Path) -> None:
-    """A backup of full books."""
-    database = open_database(f"sqlite:///{tmp_path / 'whole.db'}")
-    migrate(database)
-    fill(database)
-    back_up(database, file, silent)
-    database.close()
+def test_postgresql_is_backed_up_by_its_own_tools(
+    postgresql_url: str, file: Path, database: Database
+) -> None:
+    """The message says which."""
+    large = open_database(postgresql_url)
+    back_up(database, file)
+    with pytest.raises(BooksRefused, match="is PostgreSQL: use pg_dump"):
+        back_up(large, file.with_name("other.db"))
+    with pytest.raises(BooksRefused, match="is PostgreSQL: use pg_restore"):
+        restore(file, large)
+    large.close()
+
+
+def test_a_slip_in_the_address_makes_no_sound_and_empty_backup(nowhere: Database, file: Path) -> None:
+    """Nor a database."""
+    with pytest.raises(LedgerUnusable, match="there are no books in"):
+        back_up(nowhere, file)
+    assert not file.exists()
+    assert not Path(str(nowhere.url.database)).exists()

@@ -31,7 +31,6 @@ DAMAGES = {
         "events without their bytes: unreadable-1"
     ),
     "UPDATE planned_invoices SET bank_invoice_id = NULL": "issued batches without their invoices: repasse-k3-slot-1",
-    "UPDATE totals SET centavos = centavos - 1 WHERE name = 'credits.net'": "total credits.net:",
 }
 
 
@@ -40,7 +39,7 @@ def test_sound_books_have_no_finding(database: Database) -> None:
     fill(database)
     looked_at: list[str] = []
     assert verify(database, looked_at.append) == []
-    assert len(looked_at) >= 11
+    assert len(looked_at) > len(_RULES)
 
 
 @pytest.mark.parametrize("damage", DAMAGES)

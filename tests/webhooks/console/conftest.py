@@ -32,7 +32,7 @@ class Console:
         return answer.text
 
     def act(self, path: str, who: str = "Ana", reason: str = "it must be done") -> Response:
-        """Post an act; the redirect is not followed."""
+        """Post an action; the redirect is not followed."""
         return self.client.post(
             f"/console/act/{path}",
             data={"who": who, "reason": reason},
@@ -40,12 +40,12 @@ class Console:
             follow_redirects=False,
         )
 
-    def outcome(self, path: str, **form: str) -> str:
-        """Post an act that must be done; what the next page says of it."""
+    def flash(self, path: str, **form: str) -> str:
+        """Post an action that must be done; the message on the next page."""
         answer = self.act(path, **form)
         assert answer.status_code == 303, answer.text
-        said = self.client.get(answer.headers["location"], headers=self._key).text
-        return said.partition('id="outcome">')[2].partition("</p>")[0]
+        page = self.client.get(answer.headers["location"], headers=self._key).text
+        return page.partition('id="flash">')[2].partition("</p>")[0]
 
 
 @pytest.fixture

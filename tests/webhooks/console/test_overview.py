@@ -1,4 +1,4 @@
-"""What the first page says: the worst first, every centavo in its place, and charts that a sentence tells too."""
+"""The first page: the worst first, every centavo in its place, slots, and charts with a sentence each."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -6,11 +6,13 @@ from typing import Any
 
 import pytest
 
-from payments.operator.overview import Overview, Tally, read_overview
+from payments.ledger.batches import Slot, SlotState
+from payments.operator.overview import Bar as Count
+from payments.operator.overview import Overview, read_overview
 from payments.storage.database import Database
 from webhooks.console.charts import Bar, Chart, bar_of
-from webhooks.console.overview import SPANS, charts_of, headline_of, statement_lines
-from webhooks.console.reader import Reader
+from webhooks.console.overview import SPANS, charts_of, headline_of, labelled_slots, statement_lines
+from webhooks.console.times import Times
 
 NOW = datetime(2026, 3, 2, 15, 0, tzinfo=UTC)
 DAY = SPANS["day"]
@@ -35,8 +37,8 @@ def with_books(overview: Overview, oldest: datetime | None = None, **changes: An
         ({"credits": 3}, "good", "All is well"),
         ({"credits": 3, "oldest": NOW - timedelta(seconds=2)}, "good", "All is well"),
         ({"credits": 3, "oldest": NOW - timedelta(hours=2)}, "wait", "A credit has waited for 2 h"),
-        ({"attention": 1, "oldest": NOW - timedelta(hours=2)}, "bad", "1 matter needs you"),
-        ({"attention": 2}, "bad", "2 matters need you"),
+        ({"attention": 1, "oldest": NOW - timedelta(hours=2)}, "bad", "1 item needs attention"),
+        ({"attention": 2}, "bad", "2 items need attention"),
         ({"attention": 2, "balanced": False}, "bad", "The statement does not balance"),
     ],
 )
@@ -72,20 +74,20 @@ def test_a_statement_that_does_not_add_up_shows_what_is_left(quiet: Overview) ->
 
 
 def test_the_charts_say_in_a_sentence_what_they_draw(quiet: Overview) -> None:
-    """For whoever does not see them."""
+    """For an operator who does not see them."""
     bars = [NOW - timedelta(hours=1), NOW]
     overview = replace(
         quiet,
-        credited=[Tally(bars[0], 3, 30_000), Tally(bars[1], 1, 5_000)],
-        settled=[Tally(bars[0], 2, 20_000), Tally(bars[1], 0, 0)],
+        credited=[Count(bars[0], 3, 30_000), Count(bars[1], 1, 5_000)],
+        settled=[Count(bars[0], 2, 20_000), Count(bars[1], 0, 0)],
         settled_within=[(1.0, 1), (5.0, 1), (float("inf"), 0)],
         events_by_outcome={"credit": 4, "unheard_of": 9},
     )
-    charts = charts_of(overview, DAY, Reader(NOW, "UTC"))
+    charts = charts_of(overview, DAY, Times(NOW, "UTC"))
     flow = "In the last 24 hours, 4 credited (R$ 350,00) and 2 settled (R$ 200,00)."
-    assert charts["flow"].summary == flow
-    assert [bar.label for bar in charts["flow"].bars] == ["14:00", "15:00"]
-    assert charts["times"].summary == "Of 2 settled in the last 24 hours, at least half took up to 1 s."
+    assert charts["activity"].summary == flow
+    assert [bar.label for bar in charts["activity"].bars] == ["14:00", "15:00"]
+    assert charts["times"].summary == "Median time to settle: up to 1 s (2 transfers in the last 24 hours)."
     assert [bar.label for bar in charts["times"].bars] == ["up to 1 s", "up to 5 s", "longer"]
     assert [bar.label for bar in charts["events"].bars] == ["unheard of", "credit"]
 
@@ -103,7 +105,19 @@ def test_a_chart_draws_each_number_and_marks_nothing_up_from_outside() -> None:
     assert Chart("t", ("a",), [], "s").is_empty
 
 
-def test_a_lying_bar_is_in_proportion() -> None:
+def test_a_horizontal_bar_is_in_proportion() -> None:
     """Of nothing it is empty."""
     assert 'width="50.0"' in bar_of(5, 10)
     assert 'width="0.0"' in bar_of(0, 0).replace('width="0"', 'width="0.0"')
+
+
+def test_slots_are_labelled_and_the_first_to_come_is_next() -> None:
+    """An issued one says whether it was late; one that should have been issued is overdue."""
+
+    def a_slot(number: int, state: str, is_late: bool = False) -> Slot:
+        return Slot(number, NOW, SlotState(state), is_late, 0, 0)
+
+    slots = [a_slot(0, "issued", True), a_slot(1, "issued"), a_slot(2, "overdue", True)]
+    slots += [a_slot(3, "coming"), a_slot(4, "coming")]
+    texts = [label.text for _, label in labelled_slots(slots)]
+    assert texts == ["issued late", "issued", "overdue", "next", "scheduled"]

@@ -1,4 +1,4 @@
-"""Pages: what they say of the books, how they page, and what they answer when they cannot."""
+"""Pages: what they show, how lists continue, and what they answer when they cannot."""
 
 import sqlite3
 from collections.abc import Callable
@@ -11,9 +11,9 @@ from tests.events import event, invoice_event
 from tests.running import wait_until
 from tests.webhooks.conftest import WebApp
 from tests.webhooks.console.conftest import OURS, TOKEN, Console
-from webhooks.console.bodies import CHARACTERS_MAX, read_body
-from webhooks.console.links import invoice_of, link_to, subject_link
 from webhooks.console.pages import centavos_in, day_in
+from webhooks.console.rendering import readable_body
+from webhooks.console.urls import invoice_of, link_to, subject_link
 
 INVOICE = "5000000000000001"
 
@@ -23,28 +23,28 @@ def test_empty_books_are_good_news_on_every_page(console: Console) -> None:
     assert "All is quiet" in console.page()
     assert "No credits yet." in console.page("/credits")
     assert "None. That is good news." in console.page("/transfers?state=dead")
-    assert "Nothing needs you." in console.page("/attention")
-    assert "Nobody had to act." in console.page("/acts")
+    assert "Nothing needs attention." in console.page("/attention")
+    assert "No actions yet." in console.page("/acts")
     assert "No batches yet." in console.page("/batches")
     assert "No events yet." in console.page("/inbox")
 
 
-def test_a_credits_page_tells_its_story_and_its_events(console: Console) -> None:
+def test_the_page_of_a_credit_has_its_timeline_and_events(console: Console) -> None:
     """Money as Brazilians write it, how each event was verified, tax ids masked."""
     console.web.deliver(invoice_event(INVOICE, amount=123_456, fee=50))
     wait_until(lambda: console.web.rows("SELECT 1 FROM transfers WHERE state = 'sent'"), "it is sent")
     page = console.page(f"/credits/{INVOICE}")
     assert "Credit of R$ 1.234,06" in page
     assert f"credit-{INVOICE}" in page
-    assert "its Digital-Signature fits these bytes" in page
+    assert "the Digital-Signature matches these bytes" in page
     assert console.page(f"/inbox/6{INVOICE[1:]}").count("SHA-256") == 1
     assert f"/console/search?q={INVOICE}" in console.page("/inbox")
     for path in ("/credits", "/transfers", "/transfers?state=sent"):
         assert link_to("credit", INVOICE) in console.page(path)
 
 
-def test_a_search_leads_to_what_was_meant(console: Console) -> None:
-    """One hit: its page. An amount or a day: the credits of it. Nothing: what could be asked."""
+def test_a_search_leads_to_its_only_hit(console: Console) -> None:
+    """One hit: its page. An amount or a day: the credits of it. No hit: what can be searched for."""
     console.web.deliver(invoice_event(INVOICE))
     wait_until(lambda: console.web.rows("SELECT 1 FROM transfers WHERE state = 'sent'"), "it is sent")
     [(bank_id,)] = console.web.rows("SELECT bank_transfer_id FROM transfers")
@@ -63,20 +63,20 @@ def test_a_search_leads_to_what_was_meant(console: Console) -> None:
             follow_redirects=False,
         )
         assert (answer.status_code, answer.headers["location"]) == (303, address)
-    assert "Nothing is called" in console.page("/search?q=nobody")
+    assert "No results for" in console.page("/search?q=nobody")
 
 
 def test_credits_are_found_by_amount_and_day(console: Console) -> None:
-    """Gross or net; the day is the reader's."""
+    """Gross or net; the day is that of the operator's time zone."""
     console.web.deliver(invoice_event(INVOICE, amount=20_000, fee=500))
     assert INVOICE in console.page("/credits?amount=195")
     assert INVOICE in console.page("/credits?amount=200,00")
-    assert "None like that." in console.page("/credits?amount=200,01")
-    assert "None like that." in console.page("/credits?since=2020-01-01&until=2020-12-31")
+    assert "No matching credits." in console.page("/credits?amount=200,01")
+    assert "No matching credits." in console.page("/credits?since=2020-01-01&until=2020-12-31")
     wrong = console.get("/credits?amount=lots&since=tomorrow")
     assert wrong.status_code == 400
     assert "is not an amount such as 1.234,56" in wrong.text
-    assert "is not a first day" in wrong.text
+    assert "is not a day such as" in wrong.text
 
 
 @pytest.mark.parametrize(
@@ -106,8 +106,8 @@ def test_a_day_is_read_in_two_ways() -> None:
         assert day_in(text) is None
 
 
-def test_lists_go_on_where_they_stopped_and_refuse_a_cursor_that_is_none(console: Console) -> None:
-    """Fifty to a page; what came meanwhile moves nothing."""
+def test_lists_continue_where_they_stopped_and_refuse_a_cursor_that_is_none(console: Console) -> None:
+    """Fifty to a page, which weighs less than 100 kB; what came meanwhile moves nothing."""
     for number in range(60):
         console.web.deliver(invoice_event(f"50000000000{number:05}"))
     first = console.page("/credits")
@@ -115,6 +115,7 @@ def test_lists_go_on_where_they_stopped_and_refuse_a_cursor_that_is_none(console
     second = console.page(address.removeprefix("/console"))
     shown = [page.count('<th scope="row">') for page in (first, second)]
     assert shown == [50, 10]
+    assert len(first.encode()) < 100_000
     assert 'rel="next"' not in second
     refused = console.get("/credits?after=nonsense")
     assert refused.status_code == 400
@@ -131,24 +132,24 @@ def test_what_is_not_there_is_not_found_in_a_page_of_ours(console: Console, path
     """With a way back."""
     answer = console.get(path)
     assert answer.status_code == 404
-    assert "To the overview" in answer.text
+    assert "Go to the overview" in answer.text
     assert "<script>" not in answer.text
 
 
-def test_a_database_that_does_not_answer_is_told_of(console: Console, database_url: str) -> None:
+def test_a_database_that_is_not_available_is_reported(console: Console, database_url: str) -> None:
     """503 and its reason; the page after it works again."""
     file = database_url.removeprefix("sqlite:///")
     with closing(sqlite3.connect(file)) as other:
-        other.execute("ALTER TABLE acts RENAME TO hidden")
+        other.execute("ALTER TABLE actions RENAME TO hidden")
     answer = console.get("/acts")
     assert answer.status_code in (500, 503)
     assert "Traceback" not in answer.text
     with closing(sqlite3.connect(file)) as other:
-        other.execute("ALTER TABLE hidden RENAME TO acts")
-    assert "Nobody had to act." in console.page("/acts")
+        other.execute("ALTER TABLE hidden RENAME TO actions")
+    assert "No actions yet." in console.page("/acts")
 
 
-def test_the_zone_is_chosen_in_the_page_and_kept(console: Console) -> None:
+def test_the_time_zone_is_chosen_on_the_page_and_kept(console: Console) -> None:
     """One that is not offered changes nothing."""
     key = {"Authorization": f"Bearer {TOKEN}", **OURS}
     form = {"zone": "UTC", "back": "/console/acts"}
@@ -169,17 +170,17 @@ def test_the_system_page_shows_settings_and_no_secret(start_app: Callable[..., W
     assert "**.018.183/****-**" in page
 
 
-def test_bytes_from_outside_are_set_out_masked_and_cut() -> None:
-    """JSON in lines; anything else as it is; never more than a page bears."""
-    pretty = read_body(b'{"name": "Jos\\u00e9", "taxId": "529.982.247-2\\u0035"}')
+def test_bytes_from_outside_are_indented_masked_and_cut() -> None:
+    """JSON is indented; anything else stays as it is; never longer than a page can show."""
+    pretty = readable_body(b'{"name": "Jos\\u00e9", "taxId": "529.982.247-2\\u0035"}')
     assert pretty.is_json
     assert "José" in pretty.text
     assert "529.982.247" not in pretty.text
-    plain = read_body(b"\xff<b> cpf 52998224725")
+    plain = readable_body(b"\xff<b> cpf 52998224725")
     assert not plain.is_json
     assert "52998224725" not in plain.text
-    long = read_body(b"[" * 2_000_000)
-    assert (long.is_cut, len(long.text)) == (True, CHARACTERS_MAX)
+    long = readable_body(b"[" * 2_000_000)
+    assert (long.is_cut, len(long.text)) == (True, 12_000)
 
 
 def test_unreadable_events_are_shown_whole(console: Console) -> None:
@@ -198,10 +199,10 @@ def test_unreadable_events_are_shown_whole(console: Console) -> None:
 
 
 def test_every_page_is_there_on_postgresql_too(start_app: Callable[..., WebApp], postgresql_url: str) -> None:
-    """The same questions, and an act."""
+    """The same pages, and an action."""
     console = Console(start_app(operator_token=TOKEN, database_url=SecretStr(postgresql_url)))
     console.web.deliver(invoice_event(INVOICE))
-    assert console.outcome("pause/issuing") == "Pause: issuing is paused"
+    assert console.flash("pause/issuing") == "Issuing is paused."
     for path in (
         *(
             "",
@@ -219,7 +220,8 @@ def test_every_page_is_there_on_postgresql_too(start_app: Callable[..., WebApp],
 def test_links_lead_to_the_credit_of_a_transfer() -> None:
     """External ids are derived from the invoice."""
     assert invoice_of("credit-123") == invoice_of("credit-123-r12") == "123"
-    assert subject_link("retry", "credit-1/2-r3") == "/console/credits/1%2F2"
+    assert subject_link("retry", "credit-12-r3") == "/console/credits/12"
+    assert subject_link("retry", "<a/b>") == "/console/credits/%3Ca%2Fb%3E"
     assert subject_link("replay", "6") == "/console/inbox/6"
     assert subject_link("replay", "since 2026-01-01T00:00:00Z") is None
     assert subject_link("pause", "forwarding") is None

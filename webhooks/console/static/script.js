@@ -1,16 +1,16 @@
-// Two comforts: pages that refresh themselves when something changed, and buttons that copy. Without it all works.
+// Two conveniences: pages that reload when something has changed, and buttons that copy. All works without them.
 "use strict";
 
 const CHANGES = "/console/changes";
 let stream = null;
-let isLate = false; // something changed while the page could not be touched
+let isLate = false; // something changed while the page could not be swapped
 let isAsking = false;
 
 function main() {
   return document.getElementById("main");
 }
 
-// Whoever marks text is about to copy it: a swap would take it away.
+// Selected text is about to be copied: a swap would take it away.
 function isBeingRead() {
   const marked = document.getSelection();
   return marked !== null && !marked.isCollapsed && main().contains(marked.anchorNode);
@@ -31,7 +31,7 @@ async function refresh() {
     }
     if (answer.ok) swap(new DOMParser().parseFromString(await answer.text(), "text/html"));
   } catch {
-    // the process restarts, or the network is away: the next change, or minute, tries again
+    // the process restarts, or the network is down: the next change, or minute, tries again
   } finally {
     isAsking = false;
   }
@@ -47,15 +47,15 @@ function swap(page) {
     const old = document.getElementById(next.id);
     if (old.innerHTML === next.innerHTML) continue;
     const kept = keep(old);
-    const outcome = old.querySelector("#outcome"); // told once, so the fresh page does not have it
-    if (outcome !== null && next.querySelector("#outcome") === null) next.prepend(outcome);
+    const flash = old.querySelector("#flash"); // sent once, so the fresh page does not have it
+    if (flash !== null && next.querySelector("#flash") === null) next.prepend(flash);
     old.replaceChildren(...next.childNodes);
     restore(old, kept);
   }
   showCopyButtons();
 }
 
-// What the reader did to the page: what is open, typed, scrolled and focused.
+// The state of the page that a swap would lose: what is open, typed, scrolled and focused.
 function keep(element) {
   const kept = { open: [], typed: [], scrolled: [], focus: null };
   for (const each of element.querySelectorAll("details[id][open]")) kept.open.push(each.id);
@@ -105,7 +105,7 @@ function restore(element, kept) {
   }
 }
 
-// Only the page that is looked at listens: a browser has few connections for one host.
+// Only the visible page listens: a browser has few connections for one host.
 function listen() {
   if (document.hidden || !main().hasAttribute("data-live")) {
     stream?.close();
@@ -136,7 +136,7 @@ document.addEventListener("visibilitychange", () => {
   listen();
   if (!document.hidden && main().hasAttribute("data-live")) refresh();
 });
-// "3 min ago" grows old without any change; and a stream that was refused is asked for again.
+// "3 min ago" goes out of date without any change; and a refused stream is requested again.
 setInterval(() => {
   listen();
   if (main().hasAttribute("data-live")) refresh();

@@ -1,0 +1,176 @@
+"""What the operator's sums cost with a year of history: statement, overview, health, period, change marker, lists.
+
+``python -m tests.benchmarks.reads [--credits N] [--postgresql] [--file PATH]`` fills a new database by SQL, reads each
+ten times and prints medians and the slowest in milliseconds. A file that exists is read as it is.
+"""
+
+import argparse
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import psycopg
+from sqlalchemy import text
+
+from payments.operator.health import read_health
+from payments.operator.lists import list_credits, list_transfers
+from payments.operator.overview import read_overview
+from payments.operator.revision import read_mark
+from payments.operator.statement import read_oldest_unforwarded, read_period, read_statement
+from payments.operator.timeline import read_credit
+from payments.storage.database import Database, open_database
+from payments.storage.migrate import migrate
+from tests.postgresql import Server
+
+ROUNDS = 10
+YEAR_SECONDS = 365 * 24 * 3600
+
+
+def main() -> None:
+    """Fill, measure and print."""
+    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.reads")
+    parser.add_argument("--credits", type=int, default=1_000_000)
+    parser.add_argument("--postgresql", action="store_true", help="on a PostgreSQL of its own")
+    parser.add_argument("--file", type=Path, help="where the SQLite file is, or is to be")
+    arguments = parser.parse_args()
+    with ExitStack() as stack:
+        if arguments.postgresql:
+            server = Server(on_disk=True, shared_buffers="512MB")
+            stack.callback(server.close)
+            database, is_new = open_database(server.url(), is_unhurried=True), True
+        else:
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+            path = arguments.file or folder / "reads.db"
+            is_new = not path.exists()
+            database = open_database(f"sqlite:///{path}")
+        if is_new:
+            migrate(database)
+            fill(database, arguments.credits, datetime.now(UTC))
+        for name, milliseconds in measure(database).items():
+            print(
+                f"{name:<28}{statistics.median(milliseconds):10.1f}{max(milliseconds):10.1f} ms", flush=True
+            )
+        database.close()
+
+
+def measure(database: Database) -> dict[str, list[float]]:
+    """Milliseconds of every round, by what was read."""
+    now = datetime.now(UTC)
+    invoice_id = list_credits(database, None, limit=1).items[0].invoice_id
+    reads: dict[str, Callable[[], object]] = {
+        "statement": lambda: read_statement(database),
+        "overview, last hour": lambda: read_overview(database, now, timedelta(hours=1), 30),
+        "overview, last day": lambda: read_overview(database, now, timedelta(days=1), 48),
+        "overview, last week": lambda: read_overview(database, now, timedelta(days=7), 56),
+        "health": lambda: read_health(database, now),
+        "oldest unforwarded": lambda: read_oldest_unforwarded(database),
+        "statement of a month": lambda: read_period(database, now - timedelta(days=30), now),
+        "change marker": lambda: read_mark(database),
+        "list of credits": lambda: list_credits(database, None),
+        "list of settled transfers": lambda: list_transfers(database, "settled", None),
+        "timeline of a credit": lambda: read_credit(database, invoice_id),
+    }
+    taken: dict[str, list[float]] = {name: [] for name in reads}
+    for _ in range(ROUNDS):
+        for name, read in reads.items():
+            began = time.perf_counter()
+            read()
+            taken[name].append((time.perf_counter() - began) * 1000)
+    return taken
+
+
+def fill(database: Database, credits: int, now: datetime) -> None:
+    """Spread credits over the last year: nearly all settled, three events each, and some of every other state."""
+    dialect = "postgresql" if database.is_postgresql else "sqlite"
+    start = f"{now - timedelta(seconds=YEAR_SECONDS):%Y-%m-%d %H:%M:%S}+00:00"
+    blob, false = ("BYTEA", "FALSE") if database.is_postgresql else ("BLOB", "0")
+    with database.transaction() as connection:
+        for each in (*_NUMBERS[dialect], *_FILL):
+            statement = each.replace("{blob}", blob).replace("{false}", false)
+            parameters = {"credits": credits, "start": start} if ":credits" in statement else {}
+            connection.execute(text(statement), parameters)
+    if database.is_postgresql:  # what its own daemon does within minutes
+        url = database.url.set(drivername="postgresql").render_as_string(hide_password=False)
+        with psycopg.connect(url, autocommit=True) as server:
+            server.execute("VACUUM ANALYZE")
+
+
+# A number, an id as random as the bank's, when the credit was recorded, and when its transfer settled.
+_NUMBERS = {
+    "sqlite": (
+        "CREATE TEMP TABLE n (i INTEGER PRIMARY KEY, k TEXT, t TEXT, s TEXT)",
+        "WITH RECURSIVE c(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM c WHERE i < :credits) "
+        "INSERT INTO n SELECT i, 4000000000000000 + abs(random()) % 3000000000000000, "
+        "strftime('%Y-%m-%dT%H:%M:%f000Z', :start, (i * 31535000.0 / :credits) || ' seconds'), "
+        "strftime('%Y-%m-%dT%H:%M:%f000Z', :start, (i * 31535000.0 / :credits + 1 + i % 90) || ' seconds') FROM c",
+    ),
+    "postgresql": (
+        "CREATE TEMP TABLE n (i BIGINT PRIMARY KEY, k TEXT, t TIMESTAMPTZ, s TIMESTAMPTZ)",
+        "INSERT INTO n SELECT i, (4000000000000000 + floor(random() * 3000000000000000))::bigint::text, "
+        "cast(:start AS timestamptz) + i * 31535000.0 / :credits * interval '1 second', "
+        "cast(:start AS timestamptz) + (i * 31535000.0 / :credits + 1 + i % 90) * interval '1 second' "
+        "FROM generate_series(1, :credits) AS c(i)",
+        "ANALYZE n",
+    ),
+}
+
+_LAST = "(SELECT max(i) FROM n)"
+_STATE = (
+    f"CASE WHEN i > {_LAST} - 20 THEN 'pending' WHEN i > {_LAST} - 30 THEN 'sending' WHEN i > {_LAST} - 60 THEN 'sent' "
+    "WHEN i % 50000 = 7 THEN 'dead' ELSE 'settled' END"
+)
+_FILL = (
+    "INSERT INTO destinations (bank_code, branch_code, account_number, account_type, name, tax_id) "
+    "VALUES ('1', '1', '1', 'payment', 'x', 'y')",
+    *(
+        "INSERT INTO inbox_events (event_id, source, subscription, log_type, subject, outcome, digital_signature, "
+        f"body, received_at) SELECT {key}, 'webhook', '{subscription}', '{log_type}', k, '{outcome}', 's', "
+        f"CAST('{'x' * 500}' AS {{blob}}), {moment} FROM n"
+        for key, subscription, log_type, outcome, moment in (
+            ("k", "invoice", "credited", "credit", "t"),
+            ("'a' || k", "transfer", "processing", "transfer_news", "t"),
+            ("'b' || k", "transfer", "success", "transfer_news", "s"),
+        )
+    ),
+    "INSERT INTO credits (number, invoice_id, log_id, event_id, gross_centavos, fee_centavos, net_centavos, "
+    "withheld_centavos, disposition, credited_at, recorded_at) "
+    "SELECT i, k, k, k, 1000, 50, 950, CASE WHEN i % 2000 = 11 THEN 100 ELSE 0 END, "
+    "CASE WHEN i % 3000 = 13 THEN 'not_ours' ELSE 'forward' END, t, t FROM n",
+    "INSERT INTO reversals (log_id, invoice_id, remaining_centavos, reversed_at, recorded_at) "
+    "SELECT k, k, 900, t, t FROM n WHERE i % 2000 = 11",
+    "INSERT INTO bank_transfers (bank_transfer_id, credit_number, external_id, status, amount_centavos, seen_at) "
+    "SELECT k, i, 'credit-' || k, 'success', 950, t FROM n",
+    "INSERT INTO transfers (credit_number, invoice_id, generation, external_id, amount_centavos, destination_id, "
+    "state, attempt, calls, due_at, lease_expires_at, bank_transfer_id, created_at, sent_at, settled_at) "
+    f"SELECT i, k, 1, 'credit-' || k, CASE WHEN i % 2000 = 11 THEN 850 ELSE 950 END, 1, {_STATE}, 1, 1, t, "
+    f"CASE WHEN {_STATE} = 'sending' THEN s END, k, t, t, CASE WHEN {_STATE} = 'settled' THEN s END "
+    "FROM n WHERE i % 3000 <> 13 AND i % 10000 <> 3",
+    # failed, and replaced
+    "INSERT INTO transfers (credit_number, invoice_id, generation, external_id, amount_centavos, destination_id, "
+    "state, attempt, calls, due_at, created_at, sent_at) "
+    "SELECT i, k, 1, 'credit-' || k, 950, 1, 'failed', 1, 1, t, t, t FROM n WHERE i % 10000 = 3",
+    "INSERT INTO transfers (credit_number, invoice_id, generation, external_id, amount_centavos, destination_id, "
+    "state, attempt, calls, due_at, bank_transfer_id, created_at, sent_at, settled_at) "
+    "SELECT i, k, 2, 'credit-' || k || '-r2', 950, 1, 'settled', 1, 1, t, k, t, t, s FROM n WHERE i % 10000 = 3",
+    *(
+        "INSERT INTO transfer_history (transfer_id, at, fact, state, attempt) "
+        f"SELECT id, created_at, '{fact}', '{fact}', 1 FROM transfers"
+        for fact in ("claimed", "sent", "settled")
+    ),
+    "INSERT INTO attentions (kind, subject, invoice_id, detail, raised_at) "
+    "SELECT 'transfer_dead', 'credit-' || k, k, 'blocked', t FROM n WHERE i % 50000 = 7",
+    # a batch of ten invoices for every ten credits
+    "INSERT INTO invoice_batches (id, tag, state, attempt, due_at, next_at, late, planned_at, issued_at) "
+    "SELECT i, 'batch' || i, 'issued', 1, t, t, {false}, t, t FROM n WHERE i % 10 = 1",
+    "INSERT INTO planned_invoices (batch_id, position, tag, amount_centavos, payer_name, payer_tax_id, "
+    "bank_invoice_id) "
+    "SELECT i - (i - 1) % 10, 1 + (i - 1) % 10, 'tag' || i, 1000, 'Ana', '529.982.247-25', k FROM n",
+)
+
+
+if __name__ == "__main__":
+    main()

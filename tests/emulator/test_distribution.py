@@ -1,0 +1,138 @@
+"""The emulator's own distribution: its wheel in a project that has nothing of ours, and its image."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+import tomllib
+import venv
+from collections.abc import Iterator
+from importlib.metadata import Distribution, distribution
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+
+from emulator.options import read_options
+from tests.emulator.conftest import ROOT
+
+PAGE = (ROOT / "emulator/docs/in-your-tests.md").read_text()
+# Beside the page's own test: what the page says of a reset, and of calls that are not for this bank.
+MORE_TESTS = """
+import os, subprocess, sys
+import pytest, requests, starkbank, starkcore.utils.rest
+
+IDS = set()
+
+def issue(user):
+    return starkbank.invoice.create([starkbank.Invoice(amount=5, tax_id="012.345.678-90", name="Ana")], user=user)[0].id
+
+@pytest.mark.parametrize("turn", [1, 2])
+def test_each_test_begins_with_the_same_books(starkbank_emulator, starkbank_project, turn):
+    bank = starkbank_emulator
+    began = bank.call("GET", "clock")["clock"]
+    assert began["planned"] == 0 and began["paused"]
+    assert bank.call("GET", "requests")["requests"] == bank.call("GET", "deliveries")["deliveries"] == []
+    assert bank.call("GET", "settings")["settings"]["invoice_fee_centavos"] == 0
+    IDS.add((began["now"], issue(starkbank_project)))
+    assert len(IDS) == 1
+    bank.listen("http://127.0.0.1:9/")
+    bank.change(invoice_fee_centavos=1)
+    bank.fault("error_500", route="GET balance")
+    with pytest.raises(starkbank.error.InternalServerError):
+        starkbank.balance.get(user=starkbank_project)
+    assert bank.trigger("invoice.credited")["deliveries"] == 3
+    assert {each["code"] for each in bank.call("GET", "deliveries")["deliveries"]} == {"badConnection"}
+    bank.advance(days=1)
+
+def test_other_projects_and_other_code_go_where_they_went_before(starkbank_project, monkeypatch):
+    seen = []
+    monkeypatch.setattr(requests.Session, "send", lambda self, request, **_: seen.append(request.url))
+    other = starkbank.Project(environment="sandbox", id="1", private_key=starkbank_project.pem)
+    with pytest.raises(starkbank.error.UnknownError):
+        starkbank.balance.get(user=other)
+    requests.get("http://127.0.0.1:9/mine")
+    assert seen[0].startswith("https://sandbox.api.starkbank.com/v2/balance")
+    assert seen[1] == "http://127.0.0.1:9/mine"
+    assert not [name for name in os.environ if "proxy" in name.lower() or name.startswith("STARKBANK")]
+
+def test_a_process_of_its_own_reaches_the_bank_by_its_environment(starkbank_emulator, starkbank_project):
+    code = "import os, starkbank as s; e = os.environ; s.user = s.Project(environment='sandbox', "
+    code += "id=e['SANDBOX_ID'], private_key=e['SANDBOX_PRIVATE_KEY']); print(s.invoice.get(e['INVOICE']).status)"
+    environment = {**os.environ, **starkbank_emulator.environment, "INVOICE": issue(starkbank_project)}
+    assert subprocess.check_output([sys.executable, "-c", code], env=environment) == b"created\\n"
+"""
+
+
+@pytest.mark.process
+def test_a_project_that_installs_the_wheel_tests_itself_against_a_bank(tmp_path: Path) -> None:
+    """The page's project passes with the wheel, its declared dependencies, pytest and the SDK, and nothing else."""
+    if subprocess.run([sys.executable, "-c", "import ensurepip"], check=False).returncode != 0:
+        pytest.skip("this Python has no ensurepip, so no environment with pip can be made without a network")
+    wheels, project = tmp_path / "wheels", tmp_path / "project"
+    build = [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", str(wheels)]
+    run(build, ROOT / "emulator")
+    venv.create(project / ".venv", with_pip=True)
+    python = project / ".venv/bin/python"
+    (wheel,) = wheels.iterdir()
+    run([str(python), "-m", "pip", "install", "--no-index", "--no-deps", str(wheel)], project)
+    site = next((project / ".venv/lib").glob("python*/site-packages"))
+    (metadata,) = site.glob("starkbank_emulator-*.dist-info")
+    lend([*(Distribution.at(metadata).requires or ()), "pytest", "starkbank"], site)
+
+    for name, text in re.findall(r"```python\n# (\w+\.py)\n(.*?)```", PAGE, re.DOTALL):
+        (project / name).write_text(text)
+    (project / "test_more.py").write_text(MORE_TESTS)
+    said = run([str(python), "-m", "pytest", "-q", "-W", "error", "-p", "no:cacheprovider"], project)
+    assert "5 passed" in said, said
+    help = run([str(project / ".venv/bin/starkbank-emulator"), "--help"], project)
+    assert help.startswith("usage: starkbank-emulator [switch ...]")
+
+
+def run(words: list[str], folder: Path) -> str:
+    environment = {"PATH": "/usr/bin:/bin", "HOME": str(folder), "PYTHONDONTWRITEBYTECODE": "1"}
+    done = subprocess.run(words, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def lend(requirements: list[str], site: Path) -> None:
+    """Link the distributions that are asked for, and what they ask for, out of our environment: no network."""
+    for found in needed(requirements, set()):
+        for top in {
+            file.parts[0] for file in found.files or () if file.parts[0] not in ("..", "__pycache__")
+        }:
+            if not (site / top).exists():
+                (site / top).symlink_to(Path(str(found.locate_file(top))))
+
+
+def needed(requirements: list[str], seen: set[str]) -> Iterator[Distribution]:
+    for each in map(Requirement, requirements):
+        if each.name not in seen and (each.marker is None or each.marker.evaluate({"extra": ""})):
+            seen.add(each.name)
+            found = distribution(each.name)
+            yield found
+            yield from needed(list(found.requires or ()), seen)
+
+
+def test_what_it_needs_is_what_the_repository_installs() -> None:
+    """Each dependency of the distribution is one of the repository's own, so that one installation serves both."""
+    ours, its = (
+        {Requirement(each).name for each in tomllib.loads(path.read_text())["project"]["dependencies"]}
+        for path in (ROOT / "pyproject.toml", ROOT / "emulator/pyproject.toml")
+    )
+    assert its <= ours
+
+
+def test_the_image_starts_with_switches_that_exist_and_asks_a_path_that_answers(signed: object) -> None:
+    """Docker does not run here: its command line is parsed, and its health check's path is called."""
+    dockerfile = (ROOT / "emulator/Dockerfile").read_text().replace("\\\n", " ")
+    program, *switches = json.loads(re.findall(r"^ENTRYPOINT (.*)$", dockerfile, re.MULTILINE)[0])
+    options = read_options(switches)
+    assert (program, options.host, options.listen_anywhere) == ("starkbank-emulator", "0.0.0.0", True)
+    ports = re.findall(r"127\.0\.0\.1:(\d+):(\d+)", (ROOT / "emulator/compose.yaml").read_text())
+    assert ports == [(str(port), str(port)) for port in (options.port, options.proxy_port)]
+    (path,) = re.findall(r"http://127\.0\.0\.1:8900(/[\w/]+)", dockerfile)
+    assert signed.client.get(path).status_code == 200  # type: ignore[attr-defined]

@@ -1,0 +1,152 @@
+"""The operator's lists: what they hold, page by page, and that a cursor from outside breaks nothing."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sqlalchemy import select
+
+from payments.operator import lists
+from payments.operator.actions import Operator, close_attention
+from payments.operator.lists import list_actions, list_attentions, list_credits, list_events, list_transfers
+from payments.operator.timeline import read_credit
+from payments.storage.database import Database
+from payments.storage.schema import actions
+from payments.transfer import TransferState
+from tests.payments.builders import INVOICE, an_invoice_log, at_bank
+from tests.payments.conftest import Books
+
+ANA = Operator("ana", "the account is open again")
+
+
+def test_the_transfer_that_stands_for_a_credit_is_the_live_one(books: Books) -> None:
+    """Not a later reissue that was stopped because an earlier one succeeded after all."""
+    books.credit()
+    books.send()
+    books.lose()
+    books.news(at_bank("A", "success"))
+    assert books.states == ["settled", "stopped"]
+    [line] = list_credits(books.database, None).items
+    assert (line.transfer_state, line.external_id) == ("settled", f"credit-{INVOICE}")
+
+
+@pytest.mark.parametrize("changes", [{"log_id": "another"}, {"amount": 48_713}])
+def test_the_attention_of_a_second_credit_knows_its_invoice(books: Books, changes: dict[str, Any]) -> None:
+    """Whether the second log is another one or the first with other content."""
+    books.credit(log_id="first")
+    books.tell(an_invoice_log(**({"log_id": "first"} | changes)), event_id="second")
+    [line] = list_attentions(books.database, open_only=True, after=None).items
+    assert (line.kind, line.invoice_id) == ("second_credit", INVOICE)
+    found = read_credit(books.database, INVOICE)
+    assert found is not None
+    assert found.attentions == [line]
+
+
+def test_an_attention_knows_its_credit(books: Books) -> None:
+    """One that is about no credit of ours knows none."""
+    books.credit()
+    books.refuse(books.claim())
+    books.credit("7", amount=50)
+    books.tell({"id": "x", "type": "credited", "invoice": {"id": "9"}})
+    lines = list_attentions(books.database, open_only=True, after=None).items
+    assert [(line.kind, line.invoice_id) for line in lines] == [
+        ("unreadable_event", None),
+        ("nothing_to_forward", "7"),
+        ("transfer_dead", INVOICE),
+    ]
+    close_attention(books.database, lines[0].id, ANA, books.now)
+    assert len(list_attentions(books.database, open_only=True, after=None).items) == 2
+    assert len(list_attentions(books.database, open_only=False, after=None).items) == 3
+    [action] = list_actions(books.database, None).items
+    assert (action.kind, action.subject, action.result) == (
+        "resolve",
+        "3",
+        f"resolved: unreadable_event of {lines[0].subject}",
+    )
+
+
+def test_pages_follow_each_other_without_gap_or_repeat(books: Books) -> None:
+    """However many were recorded at one moment."""
+    for number in range(7):
+        books.credit(f"{number}")
+        if number % 3 == 0:
+            books.pass_time(1)
+    for walk in (
+        lambda after: list_credits(books.database, after, limit=2),
+        lambda after: list_events(books.database, None, after, limit=2),
+        lambda after: list_transfers(books.database, "pending", after, limit=2),
+        lambda after: list_transfers(books.database, None, after, limit=2),
+    ):
+        seen = list(_all(walk))
+        assert len(seen) == len({repr(line) for line in seen}) == 7
+
+
+def _all(walk: Callable[[str | None], Any]) -> Iterator[Any]:
+    after = None
+    while True:
+        page = walk(after)
+        yield from page.items
+        after = page.next
+        if after is None:
+            return
+
+
+def test_credits_are_found_by_amount_and_time(books: Books) -> None:
+    """Gross or net; from since on, before until."""
+    books.credit("1", amount=1000)
+    books.pass_time(60)
+    books.credit("2", amount=1050)
+    books.credit("3", amount=2000)
+    by_amount = list_credits(books.database, None, amount_centavos=1000).items
+    assert [line.invoice_id for line in by_amount] == ["2", "1"]
+    later = list_credits(books.database, None, since=books.now).items
+    assert [line.invoice_id for line in later] == ["3", "2"]
+    earlier = list_credits(books.database, None, until=books.now).items
+    assert [line.invoice_id for line in earlier] == ["1"]
+
+
+@pytest.mark.parametrize("state", [None, *TransferState])
+def test_transfers_are_listed_by_state(books: Books, state: str | None) -> None:
+    """Each state has its list, even when it is empty."""
+    books.credit()
+    books.credit("7")
+    books.claim_all(limit=1)
+    found = list_transfers(books.database, state, None).items
+    expected = {None: 2, "pending": 1, "sending": 1}
+    assert len(found) == expected.get(state, 0)
+
+
+def test_an_unknown_state_is_refused(database: Database) -> None:
+    """The refusal names those that there are."""
+    with pytest.raises(ValueError, match="'lost' is no state of a transfer: put one of pending"):
+        list_transfers(database, "lost", None)
+
+
+@pytest.mark.parametrize(
+    "cursor",
+    ["", "x", "bm9uc2Vuc2U", "W10", "é", "WyJjcmVkaXRzIiwgMSwgMl0", "=" * 9, "[" * 100_000, "\udc80"],
+)
+def test_a_malformed_cursor_is_refused_in_one_clear_line(database: Database, cursor: str) -> None:
+    """It comes back from outside."""
+    with pytest.raises(ValueError, match="is not one that this list gave: leave it out"):
+        list_credits(database, cursor)
+
+
+def test_a_cursor_of_another_list_is_refused(books: Books) -> None:
+    """It would begin at a random place."""
+    books.credit()
+    books.credit("7")
+    cursor = list_credits(books.database, None, limit=1).next
+    assert cursor is not None
+    with pytest.raises(ValueError, match="is not one that this list gave"):
+        list_events(books.database, None, cursor)
+
+
+@given(st.text())
+def test_no_text_is_a_cursor_by_accident(text: str) -> None:
+    """Nor does any raise another error."""
+    walk = lists._Walk("x", (actions.c.id,), select(actions), [])
+    with pytest.raises(ValueError, match="is not one that this list gave"):
+        walk._decode(text)

@@ -1,0 +1,56 @@
+"""Search: one id, whatever it names, leads to its page."""
+
+import pytest
+
+from payments.invoice import Payer
+from payments.ledger import batches
+from payments.operator.search import search
+from payments.operator.timeline import read_credit
+from tests.payments.builders import INVOICE, NOW
+from tests.payments.conftest import Books
+
+
+@pytest.mark.parametrize(
+    ("wanted", "kinds"),
+    [
+        (INVOICE, ["credit", "event"]),
+        (f"credited-{INVOICE}", ["credit"]),
+        (f"invoice-log-credited-{INVOICE}", ["credit"]),
+        (f"  credit-{INVOICE} ", ["transfer"]),
+        (f"credit-{INVOICE}-r2", ["transfer"]),
+        ("A", ["transfer", "event"]),
+        (f"event-of-credited-{INVOICE}", ["event"]),
+        ("repasse-x-slot-1", ["batch"]),
+        ("repasse-x-slot-1-01", ["batch"]),
+        ("5'; DROP TABLE credits; --", []),
+        ("x" * 5000, []),
+        ("\udc80\x00", []),
+        ("", []),
+    ],
+)
+def test_search_finds_whatever_an_id_names(books: Books, wanted: str, kinds: list[str]) -> None:
+    """Exactly that id, wherever it was copied from."""
+    books.credit()
+    books.send()
+    books.lose("A", "no funds")
+    batches.plan_batch(
+        books.database,
+        "repasse-x-slot-1",
+        0,
+        [(Payer("Ana", "529.982.247-25"), 100)],
+        NOW,
+        late=False,
+        now=NOW,
+    )
+    found = search(books.database, wanted)
+    assert sorted({hit.kind for hit in found}) == sorted(set(kinds))
+
+
+def test_a_hit_leads_to_its_page(books: Books) -> None:
+    """A transfer leads to its credit, and is found by the bank's id too."""
+    books.credit()
+    books.send()
+    [hit] = [hit for hit in search(books.database, "A") if hit.kind == "transfer"][:1]
+    assert hit.id == INVOICE
+    assert hit.title == f"credit-{INVOICE}, R$ 486,62, sent"
+    assert read_credit(books.database, hit.id) is not None

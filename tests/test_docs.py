@@ -1,0 +1,228 @@
+"""What the pages say of the code, compared with the code: files, functions, threads, numbers, tables, names, links."""
+
+import ast
+import importlib
+import re
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from payments.ledger.attention import AttentionKind
+from payments.settings import Settings
+from payments.storage.schema import metadata
+
+ROOT = Path(__file__).parents[1]
+DOCS = ROOT / "docs"
+PAGES = sorted([*ROOT.glob("*.md"), *DOCS.rglob("*.md"), ROOT / "scripts" / "README.md"])
+DECISIONS = sorted((DOCS / "decisions").glob("*.md"))
+ARCHITECTURE = (DOCS / "architecture.md").read_text("utf-8")
+PRODUCT = [
+    path for folder in ("payments", "webhooks", "worker") for path in sorted((ROOT / folder).rglob("*.py"))
+]
+
+
+def rows(page: str, heading: str) -> list[list[str]]:
+    """The cells of the table under a heading, without the table's first line."""
+    section = page.partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
+    lines = [line for line in section.splitlines() if line.startswith("|")]
+    assert len(lines) > 2, f"no table under {heading}"
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[2:]]
+
+
+def quoted(cell: str) -> list[str]:
+    """The words of a cell that stand in backticks."""
+    return re.findall(r"`([^`]+)`", cell)
+
+
+# --- docs/architecture.md ---
+
+
+def test_the_rooms_name_every_file() -> None:
+    """None is missing, none is left over; __init__.py and migrations are no files that a reader looks for."""
+    named = set()
+    folder = ""
+    for cells in rows(ARCHITECTURE, "Rooms"):
+        folder = (quoted(cells[0]) or [folder])[0]
+        named |= {folder + name for name in quoted(cells[2])}
+    there = {
+        str(path.relative_to(ROOT))
+        for path in PRODUCT
+        if path.name != "__init__.py" and "migrations" not in path.parts
+    }
+    assert named == there
+
+
+def test_the_path_of_a_credit_names_functions_that_exist() -> None:
+    """Each function is defined in the file beside it."""
+    for cells in rows(ARCHITECTURE, "One credit, followed file by file"):
+        [file] = quoted(cells[1])
+        tree = ast.parse((ROOT / file).read_text("utf-8"))
+        defined = {
+            node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        }
+        assert set(quoted(cells[2])) <= defined, file
+
+
+def test_the_threads_are_those_that_the_code_starts() -> None:
+    """Every thread and pool that is made anywhere is in the table, by its name."""
+    named = {name for cells in rows(ARCHITECTURE, "Processes and threads") for name in quoted(cells[1])}
+    started = {name for path in PRODUCT for name in thread_names(ast.parse(path.read_text("utf-8")))}
+    assert named == started
+
+
+def test_the_forwarders_are_as_many_as_the_table_says() -> None:
+    """The number beside `forwarder` is the constant."""
+    from webhooks.forwarder import THREADS
+
+    [number] = [
+        cells[2] for cells in rows(ARCHITECTURE, "Processes and threads") if "`forwarder`" in cells[1]
+    ]
+    assert number == str(THREADS)
+
+
+def test_the_numbers_are_those_of_the_code() -> None:
+    """Each constant has the value that the page gives."""
+    for name, value, _ in rows(ARCHITECTURE, "Numbers"):
+        module, _, constant = quoted(name)[0].rpartition(".")
+        assert getattr(importlib.import_module(module), constant) == float(value.replace(",", "")), constant
+
+
+def test_the_tables_are_those_of_the_schema() -> None:
+    """Every table, each with the names of its constraints and unique indexes."""
+    said = {quoted(name)[0]: set(quoted(invariants)) for name, _, invariants in rows(ARCHITECTURE, "Tables")}
+    assert said == {
+        table.name: {str(each.name) for each in table.constraints if each.name}
+        | {str(index.name) for index in table.indexes if index.unique}
+        for table in metadata.sorted_tables
+    }
+
+
+def thread_names(tree: ast.Module) -> Iterator[str]:
+    """The names under which a module starts threads; of a name with a number in it, the part before."""
+    tickers = {"Ticker"}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ClassDef) and any(ast.unparse(base) == "Ticker" for base in node.bases):
+            tickers.add("super().__init__")
+    for call in (node for node in ast.walk(tree) if isinstance(node, ast.Call)):
+        function = ast.unparse(call.func)
+        if function == "threading.Thread":
+            name = next(each.value for each in call.keywords if each.arg == "name")
+        elif function in tickers:
+            name = call.args[0]
+        elif function.endswith(("ThreadPoolExecutor", "add_executor")) and len(call.args) > 1:
+            name = call.args[1]
+        elif function == "BackgroundScheduler":
+            yield "APScheduler"  # Read: APScheduler 3.11.3 schedulers/background.py
+            continue
+        else:
+            continue
+        if isinstance(name, ast.JoinedStr):
+            name = name.values[0]
+        if isinstance(name, ast.Constant):  # Ticker hands its own name on
+            yield str(name.value).rstrip("- ")
+
+
+# --- docs/configuration.md ---
+
+
+def test_every_setting_is_described_with_its_default() -> None:
+    """None is missing, none is left over, and the defaults are those of the code."""
+    said: dict[str, str] = {}
+    for cells in rows((DOCS / "configuration.md").read_text("utf-8"), "Settings"):
+        names, defaults = quoted(cells[0]), quoted(cells[1])
+        said |= dict(zip(names, defaults or [cells[1]] * len(names), strict=True))
+    defaults = {}
+    for name, field in Settings.model_fields.items():
+        value = (
+            field.default.get_secret_value() if hasattr(field.default, "get_secret_value") else field.default
+        )
+        defaults[name.upper()] = "unset" if value is None else str(value)
+    required = {"STARKBANK_PROJECT_ID", "STARKBANK_PRIVATE_KEY", "STARKBANK_PRIVATE_KEY_PATH"}
+    assert {name for name, default in said.items() if "required" in default} == required
+    assert {name: default for name, default in said.items() if name not in required} == {
+        name: default for name, default in defaults.items() if name not in required
+    }
+
+
+# --- the runbook ---
+
+
+def test_every_kind_of_attention_has_its_section() -> None:
+    """An alert links to docs/runbook.md#<kind>."""
+    headings = set(re.findall(r"^### ([a-z_]+)$", (DOCS / "runbook.md").read_text("utf-8"), re.MULTILINE))
+    assert headings == {str(kind) for kind in AttentionKind}
+
+
+# --- decisions ---
+
+
+@pytest.mark.parametrize("page", DECISIONS, ids=lambda page: page.name[:4])
+def test_a_decision_has_number_date_and_status(page: Path) -> None:
+    """One heading style; a superseded one names a decision that exists."""
+    first, _, second = page.read_text("utf-8").splitlines()[:3]
+    assert re.fullmatch(rf"# {page.name[:4]}\. .+[^.]", first)
+    found = re.fullmatch(
+        r"\*\*Date:\*\* \d{4}-\d\d-\d\d · \*\*Status:\*\* (accepted|superseded by|in part).*", second
+    )
+    assert found is not None, second
+    assert found[1] == "accepted" or re.search(r"\]\(\d{4}-", second)  # the link itself is checked below
+
+
+# --- every page ---
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_a_link_leads_somewhere(page: Path) -> None:
+    """Files and headings that a page links to exist."""
+    for target in re.findall(r"\]\(([^)\s]+)\)", prose(page)):
+        if re.match(r"[a-z]+:", target):
+            continue
+        path, _, anchor = target.partition("#")
+        file = (page.parent / path).resolve() if path else page
+        assert file.exists(), target
+        if anchor:
+            assert anchor in anchors(file), target
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_a_file_that_is_named_exists(page: Path) -> None:
+    """Paths in backticks, but those of superseded decisions and of the changelog, which speak of their time."""
+    text = page.read_text("utf-8")
+    if page.name == "CHANGELOG.md" or (page in DECISIONS and "**Status:** accepted" not in text):
+        return
+    known = subprocess.run(["git", "ls-files"], cwd=ROOT, check=True, capture_output=True, text=True)
+    files = known.stdout.split()
+    for named in re.findall(r"`([\w./-]+\.(?:py|md|yml|yaml|json|service|timer|txt))`", text):
+        found = any(f"/{file}".endswith(f"/{named.removeprefix('./')}") for file in files)
+        assert found or named in NOT_IN_GIT, named
+
+
+# What the processes or a user makes.
+NOT_IN_GIT = {"repasse.yml"}
+
+
+@pytest.mark.parametrize("name", ["observability.md", "reliability.md", "runbook.md"])
+def test_a_log_event_that_is_named_is_written(name: str) -> None:
+    """Names such as `transfer.sent` are in the code, word for word."""
+    source = "\n".join(path.read_text("utf-8") for path in PRODUCT)
+    # guarded() writes these for a name that it is given.
+    built = {f"heartbeat.{verb}" for verb in ("ledger_unavailable", "failed") if f"{{name}}.{verb}" in source}
+    nouns = (
+        "access|alert|bank_key|batch|event|heartbeat|reconciliation|setting|slot|transfers?|web|window|worker"
+    )
+    named = set(re.findall(rf"`((?:{nouns})\.[a-z_]+)`", (DOCS / name).read_text("utf-8")))
+    assert named
+    assert {each for each in named - built if f'"{each}"' not in source} == set()
+
+
+def prose(page: Path) -> str:
+    """A page without its blocks of code, where brackets mean something else."""
+    return re.sub(r"^```.*?^```", "", page.read_text("utf-8"), flags=re.MULTILINE | re.DOTALL)
+
+
+def anchors(page: Path) -> set[str]:
+    """The headings of a page as GitHub links them."""
+    headings = re.findall(r"^#+ (.+)$", prose(page), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}

@@ -1,0 +1,189 @@
+"""The pages that do something: each asks first, on a page of its own, for a reason and a name, and then does it once.
+
+What is allowed is decided by payments/operator alone; a refusal is shown with its reason, and what was typed stays.
+"""
+
+import asyncio
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import get_args
+
+import structlog
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+from starlette.routing import Route
+
+from payments.errors import ActionRefused, LedgerUnavailable
+from payments.ledger.pauses import Pausable, paused
+from payments.operator import actions
+from payments.operator.actions import Operator
+from payments.operator.lists import TransferLine
+from payments.operator.replay import replay_event
+from payments.operator.timeline import read_credit
+from payments.policy import ForwardingPolicy
+from webhooks.console import labels
+from webhooks.console.context import Context, read_form
+from webhooks.console.urls import HOME, action_url, invoice_of, is_console_url, subject_link
+
+log = structlog.get_logger()
+
+# How long a browser waits for a reconciliation, which continues by itself afterwards.
+PATIENCE_SECONDS = 20.0
+
+SWITCHES: dict[str, Pausable] = {switch: switch for switch in get_args(Pausable)}
+
+# The subjects that these actions take; every other takes an id.
+_SUBJECTS: dict[str, tuple[str, ...]] = {
+    "pause": tuple(SWITCHES),
+    "resume": tuple(SWITCHES),
+    "reconcile": ("now",),
+    "forward": ("now",),
+    "issue": ("now",),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """The work that needs the bank; handed in, since only the web app knows the bank.
+
+    ``forward`` and ``reconcile`` block and return a sentence on what they did. ``new_batch_tag`` is None where no
+    batch may be issued by hand: anywhere but with an emulator.
+    """
+
+    wake_forwarder: Callable[[], None]
+    forward: Callable[[], str]
+    reconcile: Callable[[], str]
+    new_batch_tag: Callable[[], str] | None
+
+
+class ActionPages:
+    """Confirms actions and does them."""
+
+    def __init__(
+        self, context: Context, policy: ForwardingPolicy, work: Work, clock: Callable[[], datetime]
+    ) -> None:
+        self._context = context
+        self._database = context.database
+        self._policy = policy
+        self._work = work
+        self._clock = clock
+        self._busy = {"forward": threading.Lock(), "reconcile": threading.Lock()}
+        self._running: set[asyncio.Task[str]] = set()
+
+    @property
+    def routes(self) -> list[Route]:
+        """One page to ask, and the same address to do it."""
+        path = f"{HOME}/act/{{kind}}/{{subject:path}}"
+        return [Route(path, self.ask, methods=["GET"]), Route(path, self.do, methods=["POST"])]
+
+    async def ask(self, request: Request) -> Response:
+        """Ask for the reason."""
+        who = request.state.session.who if request.state.session else ""
+        return await self._context.answer(request, lambda each: self._form(each, 200, who, "", None))
+
+    async def do(self, request: Request) -> Response:
+        """Do it, and lead back to where its effect is seen."""
+        kind, subject = _requested(request)
+        form = await read_form(request)
+        who, reason = form.get("who", ""), form.get("reason", "")
+        task = asyncio.create_task(asyncio.to_thread(self._do, kind, subject, who, reason))
+        self._running.add(task)
+        task.add_done_callback(self._ended)
+        await asyncio.wait({task}, timeout=PATIENCE_SECONDS)
+        try:
+            result = task.result() if task.done() else "still running; it continues in the background"
+        except (ActionRefused, LedgerUnavailable) as error:
+            status, problem = 409 if isinstance(error, ActionRefused) else 503, str(error)
+            return await self._context.answer(
+                request, lambda each: self._form(each, status, who, reason, problem)
+            )
+        response = RedirectResponse(_back(kind, subject, form.get("back", "")), 303)
+        self._context.flash(response, request, f"{result[:1].upper()}{result[1:]}.")
+        return response
+
+    def _ended(self, task: asyncio.Task[str]) -> None:
+        self._running.discard(task)
+        error = None if task.cancelled() else task.exception()
+        if error is not None and not isinstance(error, ActionRefused | LedgerUnavailable):
+            log.error("console.action_failed", error=repr(error))
+
+    def _form(self, request: Request, status: int, who: str, reason: str, problem: str | None) -> Response:
+        kind, subject = _requested(request)
+        return self._context.render(
+            request,
+            "action",
+            status,
+            kind=kind,
+            subject=subject,
+            action=labels.label(labels.ACTIONS, kind),
+            transfer=self._transfer(subject) if kind in ("retry", "abandon") else None,
+            who=who,
+            reason=reason,
+            problem=problem,
+            back=_back(kind, subject, ""),
+            url=action_url(kind, subject),
+        )
+
+    def _transfer(self, external_id: str) -> TransferLine | None:
+        timeline = read_credit(self._database, invoice_of(external_id))
+        transfers = timeline.transfers if timeline else ()
+        return next((each for each in transfers if each.external_id == external_id), None)
+
+    def _do(self, kind: str, subject: str, who: str, reason: str) -> str:
+        by, now, database = Operator(who, reason), self._clock(), self._database
+        match kind:
+            case "retry":
+                result = actions.retry_transfer(database, subject, by, self._policy, now).result
+            case "abandon":
+                result = actions.abandon_transfer(database, subject, by, self._policy, now).result
+            case "resolve":
+                number = int(subject) if subject.isascii() and subject.isdigit() else 0
+                result = actions.close_attention(database, number, by, now).result
+            case "replay":
+                result = replay_event(database, subject, by, self._policy, now)[0].result
+            case "pause":
+                result = actions.pause(database, SWITCHES[subject], by, now).result
+            case "resume":
+                result = actions.resume(database, SWITCHES[subject], by, now).result
+            case "issue":
+                result = self._request_batch(by, now)
+            case _:
+                result = self._run(kind, by, now)
+        if kind in ("retry", "replay", "resume"):
+            self._work.wake_forwarder()
+        log.info("console.action_done", kind=kind, subject=subject, who=by.who, result=result)
+        return result
+
+    def _request_batch(self, by: Operator, now: datetime) -> str:
+        if self._work.new_batch_tag is None:
+            raise ActionRefused("a batch can be issued by hand only with an emulator")
+        return actions.request_batch(self._database, self._work.new_batch_tag(), by, now).result
+
+    def _run(self, kind: str, by: Operator, now: datetime) -> str:
+        if kind == "forward" and "forwarding" in paused(self._database):
+            raise ActionRefused("forwarding is paused: resume it first")
+        if not self._busy[kind].acquire(blocking=False):
+            raise ActionRefused("it is running already: wait until it ends")
+        try:
+            # Recorded before it begins, so that it is on record however it ends.
+            actions.record_action(self._database, kind, "now", "started", by, now)
+            return self._work.forward() if kind == "forward" else self._work.reconcile()
+        finally:
+            self._busy[kind].release()
+
+
+def _requested(request: Request) -> tuple[str, str]:
+    kind, subject = request.path_params["kind"], request.path_params["subject"]
+    if kind not in labels.ACTIONS or subject not in _SUBJECTS.get(kind, (subject,)):
+        raise HTTPException(404, "there is no such action")
+    return kind, subject
+
+
+def _back(kind: str, subject: str, asked: str) -> str:
+    if is_console_url(asked):
+        return asked
+    pages = {"resolve": f"{HOME}/attention", "issue": f"{HOME}/batches"}
+    return subject_link(kind, subject) or pages.get(kind, f"{HOME}/system")

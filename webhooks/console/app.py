@@ -1,0 +1,108 @@
+"""Puts the console together: authentication around the pages, the actions, the sign-in and the live updates."""
+
+import json
+from collections.abc import Callable, Mapping
+from datetime import datetime
+
+from pydantic import SecretStr
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import FileResponse, Response
+from starlette.routing import Route
+
+from payments.observability.logging import redact
+from payments.operator.revision import read_mark
+from payments.settings import Settings
+from payments.storage.database import Database
+from webhooks.access import Gate
+from webhooks.console.actions import ActionPages, Work
+from webhooks.console.auth import AuthMiddleware
+from webhooks.console.context import Context
+from webhooks.console.cookies import SignedCookies
+from webhooks.console.live_updates import LiveUpdates
+from webhooks.console.pages import Pages
+from webhooks.console.rendering import STATIC_FOLDER
+from webhooks.console.sign_in import SignIn
+from webhooks.console.urls import HOME, STATIC
+
+_FILES = {file.name: file for file in STATIC_FOLDER.iterdir()}
+
+
+class Console:
+    """The operator's pages, ready to be mounted; call ``end`` before the server waits for its open streams."""
+
+    def __init__(
+        self,
+        database: Database,
+        settings: Settings,
+        token: str,
+        gate: Gate,
+        work: Work,
+        clock: Callable[[], datetime],
+        machine_clock: Callable[[], datetime],
+    ) -> None:
+        # The database's clock may have to ask the database, so only actions, which run in threads, use it; sessions
+        # and ages use the machine's.
+        cookies = SignedCookies(token)
+        self._context = Context(database, cookies, machine_clock, can_issue=work.new_batch_tag is not None)
+        self._live_updates = LiveUpdates(lambda: read_mark(database))
+        span = "hour" if settings.invoice_window_seconds <= 3600 else "day"
+        app = Starlette(
+            routes=[
+                *Pages(self._context, span, _shown(settings, database)).routes,
+                *ActionPages(self._context, settings.forwarding_policy, work, clock).routes,
+                *SignIn(self._context, gate).routes,
+                Route(f"{HOME}/changes", self._live_updates.answer),
+                Route(STATIC + "{name}", _static),
+            ],
+            exception_handlers={HTTPException: self._problem, Exception: self._problem},
+        )
+        self._app = AuthMiddleware(app, gate, cookies, machine_clock)
+
+    @property
+    def routes(self) -> list[Route]:
+        """Everything under /console."""
+        return [Route(HOME, self._app), Route(HOME + "/{path:path}", self._app)]
+
+    def end(self) -> None:
+        """End the open streams; called on the event loop when the process is about to end."""
+        self._live_updates.end()
+
+    async def _problem(self, request: Request, error: Exception) -> Response:
+        if not isinstance(error, HTTPException):
+            detail = "This is a bug. The log of the web process has the details."
+            return self._context.render_bare(
+                request, "problem", 500, title="Something went wrong", detail=detail
+            )
+        title = "Not found" if error.status_code == 404 else "Invalid request"
+        page = self._context.render_bare(
+            request, "problem", error.status_code, title=title, detail=error.detail
+        )
+        page.headers.update(error.headers or {})
+        return page
+
+
+async def _static(request: Request) -> Response:
+    file = _FILES.get(request.path_params["name"])
+    if file is None:
+        raise HTTPException(404, "There is no such file.")
+    # Its address changes with its content.
+    return FileResponse(file, headers={"Cache-Control": "public, max-age=31536000, immutable"})
+
+
+def _shown(settings: Settings, database: Database) -> Mapping[str, str]:
+    """The settings as the system page shows them: secrets never, tax ids masked."""
+    shown = {}
+    for name in type(settings).model_fields:
+        value = getattr(settings, name)
+        if name == "database_url":
+            text = database.name
+        elif isinstance(value, SecretStr):
+            text = "set, not shown"
+        elif value is None:
+            text = "not set"
+        else:
+            text = value if isinstance(value, str) else json.dumps(value)
+        shown[name.upper()] = str(redact(None, "", {name: text})[name]) if "tax_id" in name else text
+    return shown

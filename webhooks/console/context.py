@@ -1,0 +1,94 @@
+"""What every page needs: the database, the templates, the time, and what the browser keeps for us."""
+
+import asyncio
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+from urllib.parse import parse_qs
+
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, Response
+
+from payments.errors import LedgerUnavailable
+from payments.ledger.pauses import paused
+from payments.operator.lists import list_attentions
+from payments.storage.database import Database
+from webhooks.console.cookies import FLASH_COOKIE, FLASH_SECONDS, ZONE_COOKIE, SignedCookies, set_cookie
+from webhooks.console.rendering import Templates
+from webhooks.console.times import Times
+from webhooks.console.urls import HOME
+
+# The badge beside "Attention" counts no further.
+OPEN_ATTENTIONS_MAX = 99
+
+# A reason has at most 500 characters; a form of more bytes is none of ours.
+FORM_BYTES_MAX = 16_384
+
+
+class Context:
+    """Renders pages in a thread, so that the webhook never waits for an operator."""
+
+    def __init__(
+        self, database: Database, cookies: SignedCookies, clock: Callable[[], datetime], *, can_issue: bool
+    ) -> None:
+        self.database = database
+        self.cookies = cookies
+        self.clock = clock
+        self._can_issue = can_issue
+        self._templates = Templates()
+
+    async def answer(self, request: Request, page: Callable[[Request], Response]) -> Response:
+        """Make a page in a thread; 503 when the database does not answer."""
+        try:
+            return await asyncio.to_thread(page, request)
+        except LedgerUnavailable as error:
+            title = "The database is not available"
+            return self.render_bare(request, "problem", 503, title=title, detail=str(error))
+
+    def times(self, request: Request) -> Times:
+        """How the operator who asks reads times."""
+        return Times(self.clock(), request.cookies.get(ZONE_COOKIE))
+
+    def render(self, request: Request, name: str, status: int = 200, **values: Any) -> Response:
+        """Render a page with its frame: what needs attention, what is paused, the result of the last action."""
+        found = list_attentions(self.database, None, OPEN_ATTENTIONS_MAX + 1, open_only=True)
+        frame = {"open_attentions": len(found.items), "paused": paused(self.database)}
+        return self.render_bare(request, name, status, **frame | values)
+
+    def render_bare(self, request: Request, name: str, status: int = 200, **values: Any) -> Response:
+        """Render a page without reading the database."""
+        flash = request.cookies.get(FLASH_COOKIE)
+        frame = {
+            "times": self.times(request),
+            "session": request.state.session,
+            "path": request.url.path,
+            "here": request.url.path + (f"?{request.url.query}" if request.url.query else ""),
+            "flash": self.cookies.read_flash(flash) if flash else None,
+            "open_attentions": 0,
+            "open_attentions_max": OPEN_ATTENTIONS_MAX,
+            "paused": {},
+            "can_issue": self._can_issue,
+        }
+        response = HTMLResponse(self._templates.render(name, **frame | values), status)
+        if flash:  # shown once
+            response.delete_cookie(FLASH_COOKIE, path=HOME)
+        return response
+
+    def flash(self, response: Response, request: Request, text: str) -> None:
+        """Have the next page show a message, once."""
+        set_cookie(response, request, FLASH_COOKIE, self.cookies.sign_flash(text), FLASH_SECONDS, HOME)
+
+
+async def read_form(request: Request) -> dict[str, str]:
+    """The fields of a form, the first of each name. 413 for a form that is larger than any of ours."""
+    body = b""
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > FORM_BYTES_MAX:
+            raise HTTPException(413, "the form is too large")
+    try:
+        fields = parse_qs(body.decode(), keep_blank_values=True, max_num_fields=20)
+    except ValueError:
+        raise HTTPException(400, "the form cannot be read") from None
+    return {name: values[0] for name, values in fields.items()}

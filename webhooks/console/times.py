@@ -1,0 +1,91 @@
+"""How one operator reads times: in the zone that the operator chose, with UTC in the title, and how long ago."""
+
+from datetime import UTC, date, datetime, timedelta
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from markupsafe import Markup
+
+DEFAULT_ZONE = "America/Sao_Paulo"
+
+# Brazil's, and where its operators may sit.
+_OFFERED = (
+    *("America/Sao_Paulo", "America/Noronha", "America/Fortaleza", "America/Manaus", "America/Rio_Branco"),
+    *("America/New_York", "Europe/Lisbon", "Europe/Berlin", "UTC"),
+)
+
+_UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))
+
+
+def _load(name: str) -> ZoneInfo | None:
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError):  # a machine without the time zones' files has only UTC
+        return None
+
+
+ZONES = {name: zone for name in _OFFERED if (zone := _load(name)) is not None}
+
+
+class Times:
+    """Writes times for one request. ``zone_name`` that is not offered means the default."""
+
+    def __init__(self, now: datetime, zone_name: str | None) -> None:
+        self.now = now
+        self.zone_name = zone_name if zone_name in ZONES else DEFAULT_ZONE if DEFAULT_ZONE in ZONES else "UTC"
+        self._zone = ZONES.get(self.zone_name, UTC)
+
+    def when(self, at: datetime | None) -> Markup:
+        """Day and time; UTC in the title. A dash for None."""
+        if at is None:
+            return Markup('<span class="soft">—</span>')
+        local = at.astimezone(self._zone)
+        day = "" if local.date() == self.now.astimezone(self._zone).date() else f"{local:%d %b} "
+        if day and local.year != self.now.year:
+            day = f"{local:%d %b %Y} "
+        return self._time(at, f"{day}{local:%H:%M:%S}")
+
+    def ago(self, at: datetime | None) -> Markup:
+        """``3 min ago``, ``in 2 h``; UTC in the title."""
+        if at is None:
+            return Markup('<span class="soft">—</span>')
+        passed = round((self.now - at).total_seconds())
+        if not passed:
+            return self._time(at, "now")
+        return self._time(at, f"{duration(passed)} ago" if passed > 0 else f"in {duration(-passed)}")
+
+    def clock(self, at: datetime) -> str:
+        """Hour and minute; for axes."""
+        return f"{at.astimezone(self._zone):%H:%M}"
+
+    def day(self, at: datetime) -> str:
+        """The day, as in ``02 Mar``; for axes."""
+        return f"{at.astimezone(self._zone):%d %b}"
+
+    def bounds(self, day: date) -> tuple[datetime, datetime]:
+        """When a day begins and ends in this zone, in UTC."""
+        begins = datetime(day.year, day.month, day.day, tzinfo=self._zone)
+        following = day + timedelta(days=1)
+        ends = datetime(following.year, following.month, following.day, tzinfo=self._zone)
+        return begins.astimezone(UTC), ends.astimezone(UTC)
+
+    def _time(self, at: datetime, text: str) -> Markup:
+        utc = at.astimezone(UTC)
+        return Markup('<time datetime="{}" title="{} UTC">{}</time>').format(
+            utc.isoformat(timespec="milliseconds"), f"{utc:%Y-%m-%d %H:%M:%S.%f}"[:-3], text
+        )
+
+
+def duration(seconds: float) -> str:
+    """How long, in its two largest units: ``2 h 5 min``, ``0.4 s``."""
+    if seconds < 10:
+        return f"{seconds:.3g} s"
+    rest = int(seconds)
+    for index, (size, name) in enumerate(_UNITS):
+        if rest >= size:
+            number, left = divmod(rest, size)
+            if index + 1 < len(_UNITS) and size > 60:
+                smaller, smaller_name = _UNITS[index + 1]
+                if more := left // smaller:
+                    return f"{number} {name} {more} {smaller_name}"
+            return f"{number} {name}"
+    return "0 s"
