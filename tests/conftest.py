@@ -21,6 +21,18 @@ from tests.running import Runner
 
 _configure_structlog = structlog.configure
 
+_ON_POSTGRESQL = {"postgresql", "postgresql_url", "own_server"}
+
+
+@pytest.hookimpl(tryfirst=True)  # before -m chooses by markers
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark each test that needs PostgreSQL: by a fixture of it, or as the case ``postgresql`` of a test for both."""
+    for item in items:
+        names = set(getattr(item, "fixturenames", ()))
+        parameters = getattr(item, "callspec", None)
+        if names & _ON_POSTGRESQL or (parameters and "postgresql" in parameters.params.values()):
+            item.add_marker(pytest.mark.postgresql)
+
 
 @pytest.fixture(autouse=True)
 def _fresh_logging(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:

@@ -13,6 +13,7 @@ from dataclasses import replace
 from typing import Any, TypeVar
 
 import pytest
+from payments.ledger.totals import disagreements
 from sqlalchemy import event, select
 
 from payments.invoice import Payer
