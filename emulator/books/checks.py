@@ -63,7 +63,7 @@ def centavos(at_least: int) -> Field:
     """Whole centavos."""
     # Observed in the official tests: a string, a negative, an object or an absurd value is invalidAmount.
     words = f"amount must be an integer of centavos, at least {at_least}"
-    return whole("invalidAmount", words, at_least, MOST_CENTAVOS)
+    return whole("invalidAmount", words, at_least, MOST_CENTAVOS).such_as(10_000)
 
 
 def tax_id(value: Any) -> str:
@@ -103,7 +103,7 @@ def percentage(code: str, *, above_zero: bool = False) -> Field:
     return typed(Annotated[float, least], code, "a percentage must be a number from 0 to 100")
 
 
-NAME = _name("name", "invalidName")
+NAME = _name("name", "invalidName").such_as("Marina Tavares")
 TAX_ID = typed(
     Annotated[str, Meta(description="A CPF or CNPJ with valid check digits, with or without punctuation.")],
     "invalidTaxId", "taxId must be a valid CPF or CNPJ", tax_id_text,
@@ -118,9 +118,10 @@ DUE = moment("due")
 EXPIRATION = whole("invalidExpiration", "expiration must be an integer of seconds, zero or more", 0, 10**9)
 ACCOUNT: Fields = {
     # Documented: eight digits of ISPB for Pix, one to three for TED.
-    "bankCode": pattern("[0-9]{1,3}|[0-9]{8}", "invalidBankCode", "bankCode must be 8 digits (ISPB) or 1 to 3 digits"),
-    "branchCode": _account_code("branchCode", "invalidBranchCode"),
-    "accountNumber": _account_code("accountNumber", "invalidAccountNumber"),
+    "bankCode": pattern("[0-9]{1,3}|[0-9]{8}", "invalidBankCode", "bankCode must be 8 digits (ISPB) or 1 to 3 digits")
+    .such_as("20018183"),
+    "branchCode": _account_code("branchCode", "invalidBranchCode").such_as("0001"),
+    "accountNumber": _account_code("accountNumber", "invalidAccountNumber").such_as("6341320293482496"),
     # Documented: checking by default.
     "accountType": one_of(
         ("", *ACCOUNT_TYPES), "accountType", "invalidAccountType", lambda given: given or "checking"
@@ -206,8 +207,10 @@ WEBHOOK: Fields = {
     # is accepted.
     "url": pattern(
         r"https?://[^\s/?#@]+([/?][^\s#]*)?", "invalidUrl", "url must be an http or https address", 2_000
-    ).needed,
-    "subscriptions": some_of(SUBSCRIPTIONS, "subscriptions", "invalidSubscription").needed,
+    ).such_as("http://127.0.0.1:8000/webhooks").needed,
+    "subscriptions": some_of(SUBSCRIPTIONS, "subscriptions", "invalidSubscription")
+    .such_as(["invoice", "transfer"])
+    .needed,
 }  # fmt: skip
 
 

@@ -36,6 +36,10 @@ class Field:
         """The same field where it must not be left out."""
         return replace(self, required=True)
 
+    def such_as(self, example: Any) -> Field:
+        """The same field with a value to try it with."""
+        return replace(self, schema={**self.schema, "examples": [example]})
+
     def defaulting(self, default: Any) -> Field:
         """The same field with what is meant when it is left out."""
         return replace(self, default=default)

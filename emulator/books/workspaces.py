@@ -28,7 +28,9 @@ STATUSES = (*SETTABLE, "closed", "frozen")
 WORKSPACE: Fields = {
     "username": pattern(
         "[A-Za-z0-9._~-]{1,100}", "invalidUsername", "username must be 1 to 100 URL-safe characters"
-    ).needed,
+    )
+    .such_as("my-workspace")
+    .needed,
     "name": checks.NAME.needed,
     "allowedTaxIds": typed(
         list[str],

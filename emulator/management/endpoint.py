@@ -82,7 +82,7 @@ class Endpoints:
             is_form = False
             status, back = 200, ""
             try:
-                _refuse_other_sites(request)
+                refuse_other_sites(request)
                 raw = await request.body()
                 is_form = _is_form(request, raw)
                 body = _form(raw, call.body) if is_form else _body(raw)
@@ -95,17 +95,20 @@ class Endpoints:
                 self._bank.step(self._clock.now())
             except Refusal as refusal:
                 status, answer = 400, refusal.to_json()
-            except _OtherSite as refused:
-                return _json(Refusal.of("forbidden", str(refused)).to_json(), 403)
+            except OtherSite as refused:
+                return json_answer(Refusal.of("forbidden", str(refused)).to_json(), 403)
             except NotReady as reason:
-                return _json({"status": str(reason)}, 503)
+                return json_answer({"status": str(reason)}, 503)
             except (ValueError, RecursionError) as error:
                 status, answer = 400, Refusal.of("invalidRequest", str(error)).to_json()
             except Exception:
                 log.exception("%s %s failed inside the emulator", request.method, request.url.path)
-                status, answer = 500, Refusal.of("internalServerError", "See the emulator's log").to_json()
+                status, answer = (
+                    500,
+                    Refusal.of("internalServerError", "See the emulator's log").to_json(),
+                )
             if not is_form:
-                return _json(answer, status)
+                return json_answer(answer, status)
             self._notes.add(self._clock.now(), sentence(answer), is_good=status == 200)
             return RedirectResponse(_place(back), 303)
 
@@ -119,17 +122,17 @@ def _place(back: str) -> str:
     return f"/emulator/#{back if re.fullmatch(r'[a-z]{1,20}', back) else ''}"
 
 
-class _OtherSite(Exception):
+class OtherSite(Exception):
     """A browser sends this for a page of another site."""
 
 
-def _refuse_other_sites(request: Request) -> None:
+def refuse_other_sites(request: Request) -> None:
     """Refuse a request that another site made a browser send; programs send no Origin."""
     origin = request.headers.get("origin")
     if origin is not None and urlsplit(origin).netloc != request.headers.get("host"):
-        raise _OtherSite(f"the management API does not answer pages of {origin[:200]}")
+        raise OtherSite(f"the management API does not answer pages of {origin[:200]}")
     if request.method != "GET" and request.headers.get("sec-fetch-site") in ("cross-site", "same-site"):
-        raise _OtherSite("the management API does not answer pages of other sites")
+        raise OtherSite("the management API does not answer pages of other sites")
 
 
 def _is_form(request: Request, raw: bytes) -> bool:
@@ -141,7 +144,7 @@ def _is_form(request: Request, raw: bytes) -> bool:
 def _body(raw: bytes) -> Body:
     if len(raw) > MOST_BODY_BYTES:
         raise ValueError(f"the body is longer than {MOST_BODY_BYTES} bytes")
-    body = msgspec.json.decode(raw) if raw.strip() else {}
+    body = msgspec.json.decode(raw) if raw else {}
     if not isinstance(body, dict):
         raise ValueError("the body must be a JSON object")
     return body
@@ -167,5 +170,6 @@ def _types(schema: Schema) -> set[str]:
     return set([types] if isinstance(types, str) else types).union(*map(_types, schema.get("anyOf", ())))
 
 
-def _json(body: Body, status: int = 200) -> Response:
+def json_answer(body: Body, status: int = 200) -> Response:
+    """An answer in JSON."""
     return Response(msgspec.json.encode(body), status, media_type="application/json")

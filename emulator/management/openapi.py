@@ -34,7 +34,7 @@ _HEADERS = {
         "bytes of the body as sent and empty for a call without one.",
     ),
 }
-_SIGNED = [{name: [] for name in _HEADERS}]
+_SIGNED: list[dict[str, list[str]]] = [{name: [] for name in _HEADERS}]
 _PDF_PATH = "invoice/{uuid}.pdf"
 
 
@@ -62,8 +62,10 @@ def document(calls: Iterable[Call], *, origin: str = "/") -> dict[str, Any]:
 
 def _operation(method: str, path: str, operation: routes.Operation) -> dict[str, Any]:
     """One call of /v2."""
-    # Documented: the language of error messages.
-    language = {"in": "header", "name": "Accept-Language", "schema": {"enum": ["en-US", "pt-BR"]}}
+    words = "The language of error messages; Portuguese for the few texts of the bank that are known."
+    language = {
+        "in": "header", "name": "Accept-Language", "description": words, "schema": {"enum": ["en-US", "pt-BR"]},
+    }  # fmt: skip
     is_public = routes.is_public(method, tuple(path.split("/")))
     return {
         "operationId": _id(method, f"v2/{path}"),
@@ -135,12 +137,20 @@ def _query_parameters(parameters: Mapping[str, Parameter]) -> list[dict[str, Any
 def _request_body(schema: Schema | None) -> dict[str, Any]:
     if schema is None:
         return {}
-    return {
-        "requestBody": {
-            "required": bool(schema.get("required")),
-            "content": {"application/json": {"schema": schema}},
-        }
-    }
+    content = {"application/json": {"schema": schema, "example": _example(schema)}}
+    return {"requestBody": {"required": bool(schema.get("required")), "content": content}}
+
+
+def _example(schema: Schema) -> Any:
+    """The shortest value that fits: of an object what is required, of a list one element."""
+    if schema.get("type") == "object":
+        return {name: _example(schema["properties"][name]) for name in schema.get("required", ())}
+    for values in (schema.get("examples"), schema.get("enum")):
+        if values:
+            return values[0]
+    if "const" in schema:
+        return schema["const"]
+    return [_example(schema["items"])] if "items" in schema else None
 
 
 def _answer(media_type: str, properties: Mapping[str, Schema]) -> dict[str, Any]:

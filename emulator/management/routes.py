@@ -7,7 +7,6 @@ rules of its own; the bank decides, and `endpoint` reads requests and writes ans
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from datetime import datetime
 from typing import Annotated, Any
 from urllib.parse import quote
 
@@ -22,7 +21,7 @@ from emulator.books.checks import WEBHOOK
 from emulator.books.deposits import DEPOSIT
 from emulator.books.fields import Fields, Schema, flag, object_schema, one_of, pattern, text, typed, whole
 from emulator.books.formats import time_text
-from emulator.books.table import Row, Table
+from emulator.books.table import Table
 from emulator.clock import Clock
 from emulator.management import actions, state
 from emulator.management.endpoint import Body, Call, Endpoints, Handler, NotReady
@@ -300,7 +299,6 @@ class ManagementApi:
         table: Table,
         act: Callable[..., Any],
         fields: Fields | None = None,
-        method: str = "POST",
     ) -> Call:
         """A call that does something to the row in the path, with the arguments in its body."""
 
@@ -311,7 +309,7 @@ class ManagementApi:
             return {key: act(self._bank, _id_of(table, request), self._clock.now(), **arguments)}
 
         shown = reference(key.capitalize()) if table.name == key else {"type": "integer"}
-        return Call(method, path, words, handler, {key: shown}, fields or {})
+        return Call("POST", path, words, handler, {key: shown}, fields or {})
 
     def _reverse(self, request: Request, body: Body) -> Body:
         invoice_id = _id_of(self._bank.invoices.rows, request)
@@ -378,8 +376,8 @@ class ManagementApi:
         return [
             Call("POST", "webhooks", "Register a webhook.", self._add_webhook, {"webhook": reference("Webhook")},
                  schema=object_schema(WEBHOOK)),
-            self._act("webhooks/{id}", "Remove a webhook.", "webhook", self._bank.events.webhooks, _remove_webhook,
-                      method="DELETE"),
+            Call("DELETE", "webhooks/{id}", "Remove a webhook.", self._remove_webhook,
+                 {"webhook": reference("Webhook")}),
             Call("POST", "events/{id}/redeliver", "Post an event again to all its webhooks.", self._redeliver,
                  _named("deliveries"),
                  {"count": copies.defaulting(1), "forged": forged, "seconds": seconds.defaulting(0.0)}),
@@ -398,6 +396,9 @@ class ManagementApi:
         if isinstance(body.get("subscriptions"), str):
             body = {**body, "subscriptions": body["subscriptions"].replace(" ", "").split(",")}
         return {"webhook": self._bank.events.register(body, self._clock.now())}
+
+    def _remove_webhook(self, request: Request, body: Body) -> Body:
+        return {"webhook": self._bank.events.unregister(_id_of(self._bank.events.webhooks, request))}
 
     def _redeliver(self, request: Request, body: Body) -> Body:
         planned = self._bank.events.redeliver(
@@ -493,10 +494,6 @@ def _entry_of(history: History, request: Request) -> Entry:
     if found is None:
         raise ValueError(f"there is no entry {number[:20]}, or no longer")
     return found
-
-
-def _remove_webhook(bank: Bank, webhook_id: str, now: datetime) -> Row:
-    return bank.events.unregister(webhook_id)
 
 
 def _id_of(table: Table, request: Request) -> str:

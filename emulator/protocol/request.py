@@ -55,4 +55,4 @@ class Call:
 
     def elements(self, plural: str) -> Any:
         """The list under the resource's plural in the body."""
-        return checks.body(self.json(), "the body", {plural: ANYTHING.needed})[plural]
+        return checks.body(self.json(), "body", {plural: ANYTHING.needed})[plural]

@@ -70,7 +70,9 @@ def test_what_makes_no_sense_is_refused_and_changes_nothing(signed: Any) -> None
     for act in ("pay", "credit", "overdue", "expire"):
         assert invoice_id in refused(signed, f"invoices/{invoice_id}/{act}") or act == "credit"
     assert log_types(signed, invoice_id) == ["created", "paid", "credited"]
-    assert "Unknown parameters in the body: colour" in refused(signed, f"invoices/{invoice_id}/expire", colour="red")
+    assert "Unknown parameters in the body: colour" in refused(
+        signed, f"invoices/{invoice_id}/expire", colour="red"
+    )
     assert "no transfer yet" in refused(signed, "transfers/last/settle")
 
 
