@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from emulator.behaviour.faults import Faults, Matter
+from emulator.behaviour.faults import Faults, Subject
 from emulator.books import checks
 from emulator.books.fields import Fields, only_true
 from emulator.books.formats import Ids, time_text
@@ -144,7 +144,7 @@ class Events:
                 self._schedule(at, event_id, webhook_id)
 
     def _schedule(self, at: datetime, event_id: str, webhook_id: str) -> None:
-        subject = self._matter(event_id)
+        subject = self._subject(event_id)
         if self._faults.loses_event(subject):
             return
         delay_seconds = self._faults.reorder_delay_seconds(subject)
@@ -156,13 +156,13 @@ class Events:
         if self._faults.forges(subject):
             self._agenda.push(at, "event.deliver", event_id, webhook_id, None, True)
 
-    def _matter(self, event_id: str) -> Matter:
+    def _subject(self, event_id: str) -> Subject:
         row = self.rows.get(event_id)
         if row is None:
-            return Matter("")
+            return Subject("")
         entity: Row = row["log"].get(row["subscription"], {})
         amounts = (entity["amount"],) if "amount" in entity else ()
-        return Matter(
+        return Subject(
             f"{row['subscription']} {row['log']['type']}", amounts, (event_id, entity.get("id", ""))
         )
 
@@ -171,7 +171,7 @@ class Events:
         if row is None or webhook is None:
             return
         delivery = Delivery(row, webhook_id, webhook["url"], attempt, forged)
-        if not forged and self._faults.drops_delivery(self._matter(event_id)):
+        if not forged and self._faults.drops_delivery(self._subject(event_id)):
             self.record(delivery, at, BAD_CONNECTION, "HTTP POST request could not connect")
             return
         self.posts += 1

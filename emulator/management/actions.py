@@ -75,6 +75,12 @@ def reverse(bank: Bank, invoice_id: str, now: datetime, centavos: int = 0) -> Ro
     return bank.invoices.begin_reversal(invoice_id, centavos, now, forced=True)
 
 
+def reversed_centavos(bank: Bank, invoice: Row) -> int:
+    """What a credited invoice's payer gets back, or got; 0 for any other invoice."""
+    credited = bank.invoices.credited.get(invoice["id"])
+    return 0 if credited is None else credited.gross_centavos - int(invoice["amount"])
+
+
 def credit_deposit(bank: Bank, deposit_id: str, now: datetime) -> Row:
     """The money of a deposit arrives now."""
     row = bank.deposits.get(deposit_id)

@@ -110,11 +110,16 @@ class Endpoints:
             if not is_form:
                 return json_answer(answer, status)
             self._notes.add(self._clock.now(), sentence(answer), is_good=status == 200)
-            # `back` leads to a section of the page and nowhere else.
-            place = back if re.fullmatch(r"[a-z]{1,20}", back) else ""
-            return RedirectResponse(f"/emulator/#{place}", 303)
+            return RedirectResponse(_place(back), 303)
 
         return endpoint
+
+
+def _place(back: str) -> str:
+    """Where a form leads back to: a section of the page, or the page of one entry, and nowhere else."""
+    if re.fullmatch(r"view/(event|request|delivery)/\d{1,20}", back, re.ASCII):
+        return f"/emulator/{back}"
+    return f"/emulator/#{back if re.fullmatch(r'[a-z]{1,20}', back) else ''}"
 
 
 class OtherSite(Exception):

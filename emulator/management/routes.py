@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any
+from urllib.parse import quote
 
 from msgspec import Meta
 from starlette.requests import Request
@@ -32,7 +33,8 @@ from emulator.management.triggers import DEFAULT_CENTAVOS, TRIGGERS, trigger
 from emulator.protocol.credentials import PROJECT, PROJECT_KEY, Credentials, Project
 from emulator.protocol.deliveries import Deliveries
 from emulator.protocol.entities import reference
-from emulator.protocol.history import History, shown
+from emulator.protocol.history import Entry, History, shown
+from emulator.protocol.repeats import repeat_delivery, repeat_request
 
 REQUEST_FILTERS = ("method", "path", "status", "fault", "project")
 DELIVERY_FILTERS = (
@@ -48,6 +50,7 @@ YEAR_SECONDS = 31_622_400
 
 # The code of every refusal of an argument here.
 _WRONG = "invalidRequest"
+_URL = pattern(r"https?://[^\s#@]+", _WRONG, "url must be an http or https address", 2_000)
 _STATUS: Mapping[str, Schema] = {"status": {"type": "string"}}
 _HEALTH: Mapping[str, Schema] = {
     **_STATUS, "emulated_now": {"type": "string"}, "project_id": {"type": "string"}, "seed": {"type": "integer"},
@@ -60,6 +63,7 @@ _STATE: Mapping[str, Schema] = {
 _STORY: Mapping[str, Schema] = {
     "story": {"enum": list(TRIGGERS)},
     "deliveries": {"type": "integer"},
+    "reversed_centavos": {"type": "integer"},
     **{kind: reference(kind.capitalize()) for kind in ("invoice", "transfer", "deposit")},
 }
 _CLOCK: Mapping[str, Schema] = {
@@ -74,6 +78,16 @@ _CLOCK: Mapping[str, Schema] = {
         },
         "additionalProperties": False,
     }
+}
+_REPEAT: Schema = {
+    "type": "object",
+    "properties": {
+        **{name: {"type": "string"} for name in ("at", "method", "url", "message", "answer")},
+        "number": {"type": "integer"},
+        "status": {"type": ["integer", "null"]},
+        "ms": {"type": "number"},
+    },
+    "additionalProperties": False,
 }
 _PROJECT: Schema = {
     "type": "object",
@@ -237,10 +251,10 @@ class ManagementApi:
         return state.save(self._bank, self._clock, self._credentials, self._deliveries)
 
     def _load(self, request: Request, body: Body) -> Body:
-        state.check(body)
-        # The outcome of a delivery from the old books must not be recorded in the new ones.
-        self._deliveries.abandon()
         state.load(body, self._bank, self._clock, self._credentials)
+        # The outcome of a delivery from the old books must not be recorded in the new ones; none can be before the
+        # next `await`.
+        self._deliveries.abandon()
         return self._shown_clock()
 
     # --- invoices, transfers, deposits --------------------------------------------------------------------
@@ -262,7 +276,8 @@ class ManagementApi:
             invoice("overdue", "The due date passes.", actions.overdue),
             invoice("expire", "The due date and the expiration pass.", actions.expire),
             invoice("cancel", "As its owner could.", actions.cancel_invoice),
-            invoice("reverse", "The payer gets the money back, except what remains.", actions.reverse, _amount(0)),
+            Call("POST", "invoices/{id}/reverse", "The payer gets the money back, except what remains.", self._reverse,
+                 {"invoice": reference("Invoice"), "reversed_centavos": {"type": "integer"}}, _amount(0)),
             transfer("settle", "It is judged and arrives now.", actions.settle),
             transfer("fail", "It ends; money that was taken comes back.", actions.fail, {"reason": reason}),
             transfer("cancel", "As its owner could: only before it is processed.", actions.cancel_transfer),
@@ -295,6 +310,11 @@ class ManagementApi:
 
         shown = reference(key.capitalize()) if table.name == key else {"type": "integer"}
         return Call("POST", path, words, handler, {key: shown}, fields or {})
+
+    def _reverse(self, request: Request, body: Body) -> Body:
+        invoice_id = _id_of(self._bank.invoices.rows, request)
+        row = actions.reverse(self._bank, invoice_id, self._clock.now(), _one_amount(body) or 0)
+        return {"invoice": row, "reversed_centavos": actions.reversed_centavos(self._bank, row)}
 
     def _deposit(self, request: Request, body: Body) -> Body:
         return {"deposit": self._bank.deposits.receive(body, self._clock.now())}
@@ -353,7 +373,6 @@ class ManagementApi:
         )
         forged = flag(_WRONG, "forged must be true or false").defaulting(False)
         copies = whole(_WRONG, f"count must be a whole number from 1 to {COPIES_MAX}", 1, COPIES_MAX)
-        url = pattern(r"https?://[^\s#@]+", _WRONG, "url must be an http or https address", 2_000)
         return [
             Call("POST", "webhooks", "Register a webhook.", self._add_webhook, {"webhook": reference("Webhook")},
                  schema=object_schema(WEBHOOK)),
@@ -363,12 +382,14 @@ class ManagementApi:
                  _named("deliveries"),
                  {"count": copies.defaulting(1), "forged": forged, "seconds": seconds.defaulting(0.0)}),
             Call("POST", "events/{id}/send", "Post an event to one address now, and show the answer.", self._send,
-                 _named("delivery"), {"webhook": text("webhook", _WRONG, 100), "url": url, "forged": forged}),
+                 _named("delivery"), {"webhook": text("webhook", _WRONG, 100), "url": _URL, "forged": forged}),
             self._act("events/{id}/delay", "Hold back what is planned of an event.", "delayed", events, actions.delay,
                       {"seconds": seconds.defaulting(3600.0)}),
             self._act("events/{id}/drop", "Never make the posts of an event that are planned.", "dropped", events,
                       actions.drop),
             *_history_calls("deliveries", "delivery", self._deliveries.history, DELIVERY_FILTERS),
+            Call("POST", "deliveries/{number}/repeat", "Post the same bytes again, to its URL or another.",
+                 self._repeat_delivery, {"repeat": _REPEAT}, {"url": _URL}),
         ]  # fmt: skip
 
     def _add_webhook(self, request: Request, body: Body) -> Body:
@@ -394,6 +415,10 @@ class ManagementApi:
         delivery = actions.delivery(self._bank, event_id, body["webhook"], body["url"], forged=body["forged"])
         return {"delivery": shown(await self._deliveries.send(delivery))}
 
+    async def _repeat_delivery(self, request: Request, body: Body) -> Body:
+        entry = _entry_of(self._deliveries.history, request)
+        return {"repeat": await repeat_delivery(entry, body["url"] or entry["url"], self._now())}
+
     # --- keys, projects, requests -------------------------------------------------------------------------
 
     def _caller_calls(self) -> list[Call]:
@@ -412,7 +437,16 @@ class ManagementApi:
             Call("POST", "projects/{id}/key", "Give a project a new key.", self._replace_key, project,
                  schema=object_schema(PROJECT_KEY)),
             *_history_calls("requests", "request", self._requests, REQUEST_FILTERS),
+            Call("POST", "requests/{number}/repeat", "Send the same request again, to this emulator or another URL.",
+                 self._repeat_request, {"repeat": _REPEAT}, {"url": _URL}),
         ]  # fmt: skip
+
+    async def _repeat_request(self, request: Request, body: Body) -> Body:
+        entry = _entry_of(self._requests, request)
+        return {"repeat": await repeat_request(entry, body["url"] or own_url(request, entry), self._now())}
+
+    def _now(self) -> str:
+        return time_text(self._clock.now())
 
     def _rotate(self, request: Request, body: Body) -> Body:
         return {"public_key": self._credentials.rotate(self._clock.now())}
@@ -446,6 +480,22 @@ def _one_amount(given: Body) -> int | None:
     return amounts[0] if amounts else None
 
 
+def own_url(request: Request, entry: Entry) -> str:
+    """Where a request of the history came in, by the address that this process listens on."""
+    host, port = request.scope["server"]
+    query = f"?{entry['query']}" if entry["query"] else ""
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}{quote(entry['path'])}{query}"
+
+
+def _entry_of(history: History, request: Request) -> Entry:
+    """The entry of the number in the path."""
+    number = request.path_params["number"]
+    found = history.get(int(number)) if number.isascii() and number.isdigit() else None
+    if found is None:
+        raise ValueError(f"there is no entry {number[:20]}, or no longer")
+    return found
+
+
 def _id_of(table: Table, request: Request) -> str:
     """The id in the path; `last` stands for the newest row."""
     given: str = request.path_params["id"]
@@ -469,11 +519,7 @@ def _history_calls(plural: str, single: str, history: History, filters: tuple[st
     """The calls that list, clear and show the entries of a history."""
 
     def entry(request: Request, body: Body) -> Body:
-        number = request.path_params["number"]
-        found = history.get(int(number)) if number.isascii() and number.isdigit() else None
-        if found is None:
-            raise ValueError(f"there is no entry {number[:20]}, or no longer")
-        return {single: shown(found)}
+        return {single: shown(_entry_of(history, request))}
 
     asked: dict[str, Schema] = {
         **{name: {"type": "string"} for name in filters},

@@ -113,7 +113,7 @@ class Credentials:
         self._seed = seed
         self._folder = folder
         self._signer = _signer(bank_keys[0])
-        self._stranger = coincurve.PrivateKey(hashlib.sha256(f"{seed}:stranger".encode()).digest())
+        self._forger = coincurve.PrivateKey(hashlib.sha256(f"{seed}:forger".encode()).digest())
 
     @property
     def project(self) -> Project:
@@ -233,7 +233,7 @@ class Credentials:
 
     def sign(self, body: bytes, event_id: str, *, forged: bool = False) -> str:
         """The Digital-Signature of a body: about half have a high S, the same event always the same."""
-        der = (self._stranger if forged else self._signer).sign(body)
+        der = (self._forger if forged else self._signer).sign(body)
         # Observed (6.4): about half of the real signatures have a high S.
         if hashlib.sha256(f"{self._seed}:signature:{event_id}".encode()).digest()[0] & 1:
             r, s = decode_dss_signature(der)

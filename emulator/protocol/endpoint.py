@@ -19,7 +19,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from emulator.behaviour.bank import Bank
-from emulator.behaviour.faults import Fault, Matter
+from emulator.behaviour.faults import Fault, Subject
 from emulator.books.formats import time_text
 from emulator.books.refusal import Refusal
 from emulator.clock import Clock
@@ -38,6 +38,11 @@ MOST_BODY_BYTES = 5_000_000
 HANG_SECONDS = 60.0
 # Long enough to be noticed and shorter than the SDKs' timeout of 15 s.
 SLOW_SECONDS = 5.0
+
+# What a request needs to be repeated as it was; the rest is between the client's HTTP library and ours.
+_KEPT_HEADERS = (
+    "Access-Id", "Access-Time", "Access-Signature", "User-Agent", "Content-Type", "Accept-Language",
+)  # fmt: skip
 
 log = logging.getLogger("emulator.protocol")
 
@@ -88,14 +93,16 @@ class ProtocolEndpoint:
             "fault": None,
             "project": None,
             "errors": [],
+            "headers": {name: value for name in _KEPT_HEADERS if (value := request.headers.get(name))},
             "body": body[:MOST_KEPT_BYTES],
             "answer": b"",
+            "repeats": [],
         }
 
     def _fault(self, request: Request, segments: tuple[str, ...], body: bytes) -> Fault | None:
         faults = self._bank.faults
         amounts = _amounts(body) if faults.look_at_amounts else ()
-        return faults.for_request(Matter(routes.subject_of(request.method, segments), amounts, segments))
+        return faults.for_request(Subject(routes.subject_of(request.method, segments), amounts, segments))
 
     async def _body(self, request: Request) -> bytes:
         chunks = bytearray()

@@ -26,7 +26,7 @@ class AuditLine(Line):
     """One credit, its current transfer (the live one, or else the newest), and when each thing happened.
 
     Amounts in centavos; None where there is no such thing. ``transfers`` counts all transfers of the credit. The
-    payer is known of invoices that we issued.
+    payer is known of invoices that we issued. Tax ids are masked.
     """
 
     invoice_id: str
@@ -51,6 +51,12 @@ class AuditLine(Line):
     transfer_sent_at: datetime | None
     transfer_settled_at: datetime | None
     transfer_reason: str | None
+    destination_bank_code: str | None
+    destination_branch_code: str | None
+    destination_account_number: str | None
+    destination_account_type: str | None
+    destination_name: str | None
+    destination_tax_id: str | None
 
 
 def read_audit(
@@ -91,6 +97,7 @@ def _page(conditions: Sequence[ColumnElement[bool]]) -> Select[Any]:
 
 
 def _audit_line(row: Any, transfer: TransferLine | None) -> AuditLine:
+    there = transfer and transfer.destination
     return AuditLine.of(
         row,
         payer_tax_id=None if row.payer_tax_id is None else mask_tax_id(row.payer_tax_id),
@@ -102,4 +109,10 @@ def _audit_line(row: Any, transfer: TransferLine | None) -> AuditLine:
         transfer_sent_at=transfer and transfer.sent_at,
         transfer_settled_at=transfer and transfer.settled_at,
         transfer_reason=transfer and transfer.reason,
+        destination_bank_code=there and there.bank_code,
+        destination_branch_code=there and there.branch_code,
+        destination_account_number=there and there.account_number,
+        destination_account_type=there and there.account_type,
+        destination_name=there and there.name,
+        destination_tax_id=there and there.tax_id,
     )

@@ -22,12 +22,13 @@ from payments.storage.schema import (
     actions,
     attentions,
     credits,
+    destinations,
     inbox_events,
     invoice_batches,
     planned_invoices,
     transfers,
 )
-from payments.tax_id import mask_tax_ids
+from payments.tax_id import mask_tax_id, mask_tax_ids
 from payments.transfer import LIVE_STATES, TransferState
 
 # How many rows one page of a filtered list looks at: some milliseconds' worth.
@@ -67,8 +68,30 @@ class Line:
 
 
 @dataclass(frozen=True, slots=True)
+class DestinationLine(Line):
+    """The account that a transfer is sent to. Tax id masked."""
+
+    bank_code: str
+    branch_code: str
+    account_number: str
+    account_type: str
+    name: str
+    tax_id: str
+
+    def __str__(self) -> str:
+        """In one line, for people."""
+        return (
+            f"{self.name} ({self.tax_id}), bank {self.bank_code}, branch {self.branch_code}, "
+            f"{self.account_type} account {self.account_number}"
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class TransferLine(Line):
-    """One transfer. ``reason`` is why it is where it is, in the bank's words or ours, or None."""
+    """One transfer. ``reason`` is why it is where it is, in the bank's words or ours, or None.
+
+    ``destination`` is the account that it was made with, whatever the settings are today.
+    """
 
     external_id: str
     invoice_id: str
@@ -83,6 +106,7 @@ class TransferLine(Line):
     sent_at: datetime | None
     settled_at: datetime | None
     abandoned_at: datetime | None
+    destination: DestinationLine
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +182,7 @@ def list_transfers(
     key = (transfers.c.id,) if sorted_by is None else (transfers.c[sorted_by], transfers.c.id)
     conditions = in_state(TransferState(state)) if state else []
     walk = _Walk(name, key, select(transfers), conditions)
-    return walk.read(database, after, limit, lambda _, rows: [transfer_line(row) for row in rows])
+    return walk.read(database, after, limit, transfer_lines)
 
 
 def list_credits(
@@ -227,9 +251,21 @@ def list_actions(database: Database, after: str | None, limit: int = 50) -> Page
 # --- lines, for the timeline, search and audit too ---
 
 
-def transfer_line(row: Any) -> TransferLine:
-    """A line from a row of transfers."""
-    return TransferLine.of(row, due_at=row.due_at if row.state == TransferState.PENDING else None)
+def transfer_lines(connection: Connection, rows: Sequence[Any]) -> list[TransferLine]:
+    """Lines from rows of transfers, each with its destination."""
+    ids = {row.destination_id for row in rows}
+    accounts = {
+        row.id: DestinationLine.of(row, tax_id=mask_tax_id(row.tax_id))
+        for row in connection.execute(select(destinations).where(destinations.c.id.in_(ids)))
+    }
+    return [
+        TransferLine.of(
+            row,
+            due_at=row.due_at if row.state == TransferState.PENDING else None,
+            destination=accounts[row.destination_id],
+        )
+        for row in rows
+    ]
 
 
 def credit_lines(connection: Connection, rows: Sequence[Any]) -> list[CreditLine]:
@@ -256,7 +292,8 @@ def current_transfers(connection: Connection, credit_numbers: Sequence[int]) -> 
     ).all()
     newest = {row.credit_number: row for row in rows}
     live = {row.credit_number: row for row in rows if row.state in LIVE_STATES}
-    return {number: transfer_line(row) for number, row in (newest | live).items()}
+    current = newest | live
+    return dict(zip(current, transfer_lines(connection, list(current.values())), strict=True))
 
 
 def batch_lines(connection: Connection, rows: Sequence[Any]) -> list[BatchLine]:

@@ -419,7 +419,13 @@ pauses = Table(
     metadata,
     Column("name", String(16), nullable=False),
     Column("paused_at", Instant),  # NULL: running
+    Column("paused_by", String(64)),
+    Column("reason", Text),
     PrimaryKeyConstraint("name", name="a_pause_once"),
+    CheckConstraint(
+        "(paused_at IS NULL) = (paused_by IS NULL) AND (paused_at IS NULL) = (reason IS NULL)",
+        name="a_pause_says_who_and_why",
+    ),
     CheckConstraint(_one_of("name", ("forwarding", "issuing")), name="pause_known"),
 )
 

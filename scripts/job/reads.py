@@ -161,9 +161,11 @@ def _write_credit(found: CreditTimeline) -> list[str]:
         f"credit    {plain(credit.invoice_id)}, recorded {moment(credit.recorded_at)}",
         f"money     {format_brl(credit.gross_centavos)} gross, {format_brl(credit.fee_centavos)} fee, "
         f"{format_brl(credit.net_centavos)} net; {format_brl(found.owed_centavos)} to forward",
+        *([f"payer     Pix {found.payer_end_to_end_id}"] if found.payer_end_to_end_id else []),
         *(
             f"transfer  {plain(each.external_id)}: {format_brl(each.amount_centavos)}, {each.state}"
             + (f", bank id {plain(each.bank_transfer_id)}" if each.bank_transfer_id else "")
+            + f"\n          to {plain(each.destination)}"
             for each in found.transfers
         ),
         "",
@@ -285,8 +287,13 @@ def system(database: Database, arguments: Namespace) -> int:
     if arguments.json:
         print(to_json(read))
         return DONE
-    print(f"database   version {read.revision}")
-    paused = ", ".join(f"{switch} since {moment(at)}" for switch, at in read.paused.items())
+    for finding in (read.headline, *read.headline.others):
+        print(f"{finding.text}. {plain(finding.detail)}")
+    print(f"\ndatabase   version {read.revision}")
+    paused = ", ".join(
+        f"{switch} since {moment(pause.since)} by {plain(pause.who)} ({plain(pause.reason)})"
+        for switch, pause in read.paused.items()
+    )
     print(f"paused     {paused or 'nothing'}\n")
     processes = [
         (

@@ -15,12 +15,7 @@ from emulator.behaviour.faults import (
     TRANSFER_FAULTS,
     Faults,
 )
-
-INVOICE = {"amount": 48_712, "name": "Marina Tavares", "taxId": "529.982.247-25"}
-TRANSFER = {
-    "amount": 1_000, "name": "Stark Bank S.A.", "taxId": "20.018.183/0001-80", "bankCode": "20018183",
-    "branchCode": "0001", "accountNumber": "6341320293482496", "externalId": "one", "tags": ["one"],
-}  # fmt: skip
+from tests.emulator.conftest import INVOICE, TAGGED_TRANSFER
 
 
 def post(signed: Any, path: str, body: Any = None) -> Any:
@@ -49,7 +44,7 @@ def test_paying_and_reversing_by_hand_show_in_the_statement(signed: Any) -> None
 
 def test_a_transfer_failed_by_hand_says_why(signed: Any) -> None:
     """The reason is in the log of the failed transfer."""
-    _, answer = signed.call("POST", "/v2/transfer", {"transfers": [TRANSFER]})
+    _, answer = signed.call("POST", "/v2/transfer", {"transfers": [TAGGED_TRANSFER]})
     transfer_id = answer["transfers"][0]["id"]
     assert (
         post(signed, f"transfers/{transfer_id}/fail", {"reason": "Closed"})["transfer"]["status"] == "failed"
@@ -84,7 +79,7 @@ def test_a_request_fault_spoils_one_answer_before_or_after_acceptance(
 ) -> None:
     """`accepted` decides whether the spoiled request took effect."""
     post(signed, "faults", {**fault, "route": "POST transfer", "times": 1})
-    raw = json.dumps({"transfers": [TRANSFER]}).encode()
+    raw = json.dumps({"transfers": [TAGGED_TRANSFER]}).encode()
     assert signed.get("/v2/transfer")["transfers"] == [], "another route is not struck"
     response = signed.client.post("/v2/transfer", content=raw, headers=signed.headers(raw))
     assert response.status_code == status
@@ -99,7 +94,7 @@ def test_a_request_fault_spoils_one_answer_before_or_after_acceptance(
 
 def test_an_empty_page_hides_rows_and_a_cleared_fault_strikes_no_more(signed: Any) -> None:
     """A fault ends when it is cleared."""
-    signed.call("POST", "/v2/transfer", {"transfers": [TRANSFER]})
+    signed.call("POST", "/v2/transfer", {"transfers": [TAGGED_TRANSFER]})
     post(signed, "faults", {"name": "empty_page", "route": "GET transfer"})
     for _ in range(2):
         assert signed.get("/v2/transfer?tags=one") == {"transfers": [], "cursor": None}

@@ -121,12 +121,13 @@ def _ids(bank: Process, signing: Signing, path: str) -> list[str]:
 
 
 def _call_nowhere(part: Any) -> None:
-    """Give every address in the description the one value of an address where nothing listens."""
+    """Give every address that a body may hold the one value of an address where nothing listens."""
     if isinstance(part, dict):
         if "url" in part.get("properties", {}):
             part["properties"]["url"] = {"enum": [NOWHERE]}
-        for each in part.values():
-            _call_nowhere(each)
+        for key, each in part.items():
+            if key != "responses":
+                _call_nowhere(each)
     elif isinstance(part, list):
         for each in part:
             _call_nowhere(each)

@@ -14,7 +14,7 @@ import pytest
 import requests
 import starkbank
 
-from tests.emulator.conftest import ROOT
+from tests.emulator.conftest import ROOT, assert_refused_here
 
 Start = Callable[..., Any]
 
@@ -120,38 +120,52 @@ def test_a_name_that_was_made_to_mean_this_machine_opens_no_page(start_emulator:
 
 
 @pytest.mark.parametrize(
-    ("switches", "words"),
+    ("line", "words"),
     [
-        (["--port", "http"], ["--port", "'http'"]),
-        (["--speed", "0"], ["--speed", "'0'"]),
-        (["--speed", "nan"], ["--speed", "'nan'"]),
-        (["--paid-share", "1.5"], ["--paid-share", "1.5"]),
-        (["--fee", "-1"], ["--fee", "-1"]),
-        (["--fast"], ["--fast"]),
-        (["--log-level", "loud"], ["--log-level", "loud"]),
-        (["--host", "0.0.0.0"], ["0.0.0.0", "--listen-anywhere"]),
-        (["--data", "/dev/null/x"], ["/dev/null/x", "--data"]),
-        (["--env-file", "/dev/null/app.env"], ["/dev/null/app.env", "--env-file"]),
-        (["--preset", "kind"], ["--preset", "kind"]),
-        (["--set", "paid_share"], ["--set", "paid_share", "NAME=VALUE"]),
-        (["--set", "paid_share=2"], ["--set", "paid_share", "0 to 1"]),
-        (["--set", "colour=red"], ["--set", "colour"]),
-        (["--fault", "earthquake"], ["--fault", "earthquake"]),
-        (["--fault", "hang:seconds"], ["--fault", "hang:seconds"]),
-        (["--rate-limit", "many"], ["--rate-limit", "many"]),
-        (["--state", "/nowhere/state.json"], ["/nowhere/state.json", "--state"]),
-        (["--state", "/"], ["cannot read /", "--state"]),
-        (["--see", "3"], ["--see"]),
+        ("--port http", "--port: 'http' is not a port from 0 to 65535"),
+        ("--speed 0", "--speed: '0' is not a number above 0"),
+        ("--speed nan", "--speed: 'nan'"),
+        ("--paid-share 1.5", "--paid-share: '1.5'"),
+        ("--fee -1", "--fee"),
+        ("--fast", "--fast; see python -m emulator --help"),
+        ("--see 3", "--see"),
+        ("--log-level loud", "--log-level"),
+        ("--host 0.0.0.0", "0.0.0.0 is not a loopback address: add --listen-anywhere"),
+        ("--preset kind", "--preset"),
+        ("--set paid_share", "--set: 'paid_share' is not NAME=VALUE"),
+        ("--set paid_share=2", "--set: paid_share must be a number from 0 to 1"),
+        ("--set colour=red", "--set: unknown setting colour"),
+        ("--fault hang:seconds", "--fault: 'hang:seconds' is not NAME"),
+        ("--rate-limit many", "--rate-limit: 'many'"),
+        ("--state /nowhere/state.json", "cannot write /nowhere/state.json"),
+        ("--state /", "cannot read /: "),
     ],
 )
 def test_a_bad_switch_ends_in_one_line_and_status_2(
+    line: str, words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A wrong option prints one line on stderr and ends with status 2."""
+    assert_refused_here(line.split(), [words], capsys)
+
+
+@pytest.mark.parametrize(
+    ("switches", "words"),
+    [
+        (["--data", "/dev/null/x"], ["/dev/null/x", "--data"]),
+        (["--env-file", "/dev/null/app.env"], ["/dev/null/app.env", "--env-file"]),
+        (["--fault", "earthquake"], ["--fault", "earthquake"]),
+    ],
+)
+def test_what_shows_only_when_files_and_ports_are_open_ends_in_one_line_too(
     switches: list[str], words: list[str], tmp_path: Path
 ) -> None:
-    """A wrong option prints one line on stderr and exits with 2."""
+    """The process prints one line on stderr and exits with 2."""
     assert_refused(["--data", str(tmp_path), *switches], words)
 
 
-def test_a_bad_state_file_ends_in_one_line_and_is_left_as_it_was(tmp_path: Path) -> None:
+def test_a_bad_state_file_ends_in_one_line_and_is_left_as_it_was(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """A broken state file prints one line and is not overwritten."""
     file = tmp_path / "state.json"
     for text, word in (
@@ -160,15 +174,17 @@ def test_a_bad_state_file_ends_in_one_line_and_is_left_as_it_was(tmp_path: Path)
         ('{"emulator_state": 7}', "version 7"),
     ):
         file.write_text(text)
-        assert_refused(["--data", str(tmp_path), "--state", str(file)], [str(file), word, "--state"])
+        assert_refused_here(["--state", str(file)], [str(file), word, "--state"], capsys)
         assert file.read_text() == text
 
 
-def test_a_state_of_another_seed_is_not_taken_by_mistake(start_emulator: Start, tmp_path: Path) -> None:
+def test_a_state_of_another_seed_is_not_taken_by_mistake(
+    start_emulator: Start, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """Another --seed than the state's is refused."""
     file = tmp_path / "state.json"
     assert start_emulator("--seed", "3", "--state", str(file)).stop() == 0
-    assert_refused(["--data", str(tmp_path), "--state", str(file), "--seed", "4"], ["seed 3", "--seed"])
+    assert_refused_here(["--state", str(file), "--seed", "4"], ["seed 3", "--seed"], capsys)
 
 
 def test_a_second_emulator_on_one_port_ends_in_one_line(start_emulator: Start, tmp_path: Path) -> None:

@@ -19,6 +19,11 @@ DESTINATION = Destination(
     "20018183", "0001", "6341320293482496", "payment", "Stark Bank S.A.", "20.018.183/0001-80"
 )
 INVOICE = "5713348842127360"
+NET = 48_662  # of the invoice below
+
+# Reasons for which the bank fails a transfer.
+DUPLICATED = "Duplicated transfer"
+EMPTY = "Insufficient balance"
 
 
 def a_policy(**changes: Any) -> ForwardingPolicy:

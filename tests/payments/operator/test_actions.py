@@ -9,7 +9,7 @@ from payments.errors import ActionRefused
 from payments.invoice import Payer
 from payments.ledger import batches, transfers
 from payments.ledger.lineages import GENERATIONS_MAX
-from payments.ledger.pauses import paused
+from payments.ledger.pauses import Pause, paused
 from payments.operator import actions
 from payments.operator.actions import Action, Operator
 from payments.operator.lists import list_actions
@@ -364,7 +364,7 @@ def test_paused_forwarding_claims_nothing_in_any_process_or_after_any_restart(bo
         assert transfers.next_due_at(database) is None
     restarted.close()
     assert books.states == ["pending"]
-    assert paused(books.database) == {"forwarding": books.now}
+    assert paused(books.database) == {"forwarding": Pause(books.now, ANA.who, ANA.reason)}
     actions.resume(books.database, "forwarding", ANA, books.now)
     assert paused(books.database) == {}
     assert books.claim().is_fresh
@@ -410,7 +410,7 @@ def test_pausing_twice_and_resuming_what_runs_are_refused(books: Books) -> None:
     actions.pause(database, "issuing", ANA, NOW)
     assert_refused(
         lambda: actions.pause(database, "issuing", ANA, NOW),
-        "issuing has been paused since 2026-03-02 15:00:00 UTC",
+        "issuing has been paused since 2026-03-02 15:00:00 UTC by ana: the account is open again",
         books,
     )
     actions.resume(database, "issuing", ANA, NOW)

@@ -75,7 +75,7 @@ ROWS: dict[str, dict[str, Any]] = {
         "id": 1, "at": "'t'", "who": "'ana'", "kind": "'retry'", "subject": "'credit-i'",
         "reason": "'the account is open again'", "result": "'pending'",
     },
-    "pauses": {"name": "'forwarding'", "paused_at": "NULL"},
+    "pauses": {"name": "'forwarding'", "paused_at": "NULL", "paused_by": "NULL", "reason": "NULL"},
     "relocations": {"id": 1, "moved_to": "'sqlite:///other.db'", "moved_at": "'t'"},
     "processes": {
         "id": "'p'", "kind": "'web'", "host": "'h'", "pid": 1, "version": "'1'", "started_at": "'t'",
@@ -180,6 +180,7 @@ REFUSED: list[tuple[str, str, dict[str, Any]]] = [
     ("an_action_has_its_reason", "actions", {"id": 2, "who": "''"}),
     ("a_pause_once: name", "pauses", {}),
     ("pause_known", "pauses", {"name": "'everything'"}),
+    ("a_pause_says_who_and_why", "pauses", {"name": "'issuing'", "paused_at": "'t'", "reason": "'r'"}),
     ("one_relocation", "relocations", {"id": 2}),
     ("a_process_once: id", "processes", {}),
 ]
