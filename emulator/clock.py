@@ -12,7 +12,7 @@ import math
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from typing import Any, Protocol
+from typing import Any
 
 Act = Callable[..., None]
 
@@ -23,59 +23,70 @@ FASTEST = 1_000_000
 LONGEST_JUMP_SECONDS = 10 * 366 * 86_400.0
 
 
-class Clock(Protocol):
-    """A clock of the bank: it gives the time in aware UTC and can be moved forward."""
+class Clock:
+    """A clock that stands still until its owner moves it: for tests and simulations. `ScaledClock` runs by itself.
 
-    on_change: Callable[[], None] | None
+    Times are aware UTC. A clock that runs calls `on_change` when it is moved or changes its pace; this one is looked at
+    again by itself, since a test moves it from another thread than that of the loop.
+    """
 
-    @property
-    def speed(self) -> float: ...
-
-    @property
-    def paused(self) -> bool: ...
-
-    def now(self) -> datetime: ...
-
-    def client_now(self) -> datetime: ...
-
-    def real_seconds_until(self, at: datetime) -> float: ...
-
-    def set_pace(self, speed: float | None = None, paused: bool | None = None) -> None: ...
-
-    def move_to(self, at: datetime) -> None: ...
-
-    def set_back_to(self, at: datetime) -> None: ...
-
-
-class ScaledClock:
-    """Starts at the real time and runs `speed` times as fast, until it is paused or moved."""
-
-    def __init__(self, speed: float = 1.0, start: datetime | None = None) -> None:
-        self._speed = speed
-        self._paused = False
-        self._known_at = start or datetime.now(UTC)
-        self._known_seconds = time.monotonic()
+    def __init__(self, start: datetime) -> None:
+        self._known_at = start
+        self.speed = 1.0
+        self.paused = True
         self.on_change: Callable[[], None] | None = None
-
-    @property
-    def speed(self) -> float:
-        """Emulated seconds per real second."""
-        return self._speed
-
-    @property
-    def paused(self) -> bool:
-        """Whether it stands still."""
-        return self._paused
 
     def now(self) -> datetime:
         """The emulated time."""
-        if self._paused:
+        return self._known_at
+
+    def client_now(self) -> datetime:
+        """What a caller takes for now; callers of a clock that stands still live in its time as well."""
+        return self.now()
+
+    def real_seconds_until(self, at: datetime) -> float:
+        """How many real seconds pass before the emulated time is `at`; zero or more.
+
+        Here nothing comes by waiting: a short pause, after which the owner looks again.
+        """
+        return 0.0 if at <= self.now() else 0.05
+
+    def set_pace(self, speed: float | None = None, paused: bool | None = None) -> None:
+        """Change the speed, pause or go on. Refused here: this clock has no pace of its own."""
+        raise ValueError("this clock stands still; it can only be moved")
+
+    def move_to(self, at: datetime) -> None:
+        """Jump forward to `at`; ValueError when that has passed."""
+        _check_jump(self.now(), at)
+        self.set_back_to(at)
+
+    def advance(self, seconds: float) -> None:
+        """Jump forward by `seconds`."""
+        self.move_to(self.now() + timedelta(seconds=seconds))
+
+    def set_back_to(self, at: datetime) -> None:
+        """Stand at `at`, earlier or later: for loading a state, whose books are of that time."""
+        self._known_at = at
+
+
+class ScaledClock(Clock):
+    """Starts at the real time and runs `speed` times as fast, until it is paused or moved."""
+
+    def __init__(self, speed: float = 1.0, start: datetime | None = None) -> None:
+        super().__init__(start or datetime.now(UTC))
+        self.speed = speed
+        self.paused = False
+        self._known_seconds = time.monotonic()
+
+    def now(self) -> datetime:
+        """The emulated time."""
+        if self.paused:
             return self._known_at
-        elapsed_seconds = (time.monotonic() - self._known_seconds) * self._speed
+        elapsed_seconds = (time.monotonic() - self._known_seconds) * self.speed
         return self._known_at + timedelta(seconds=elapsed_seconds)
 
     def client_now(self) -> datetime:
-        """What a caller takes for now: dates that it sends are compared with this, not with a later time."""
+        """The real time, when the emulated one is ahead: dates that a caller sends are compared with this."""
         return min(self.now(), datetime.now(UTC))
 
     def real_seconds_until(self, at: datetime) -> float:
@@ -83,75 +94,22 @@ class ScaledClock:
         wait_seconds = (at - self.now()).total_seconds()
         if wait_seconds <= 0:
             return 0.0
-        return math.inf if self._paused else wait_seconds / self._speed
+        return math.inf if self.paused else wait_seconds / self.speed
 
     def set_pace(self, speed: float | None = None, paused: bool | None = None) -> None:
         """Change the speed, pause or go on, from this instant."""
         if speed is not None and not 0 < speed <= FASTEST:
             raise ValueError(f"speed must be a number above 0 and at most {FASTEST}")
-        self._set(self.now())
-        self._speed = self._speed if speed is None else speed
-        self._paused = self._paused if paused is None else paused
-        self._tell()
-
-    def move_to(self, at: datetime) -> None:
-        """Jump forward to `at`; ValueError when that has passed."""
-        now = self.now()
-        _check_jump(now, at)
-        self._set(at)
-        self._tell()
+        stood = self.now()
+        self.speed = self.speed if speed is None else speed
+        self.paused = self.paused if paused is None else paused
+        self.set_back_to(stood)
 
     def set_back_to(self, at: datetime) -> None:
-        """Stand at `at`, earlier or later: for loading a state, whose books are of that time."""
-        self._set(at)
-        self._tell()
-
-    def _set(self, at: datetime) -> None:
+        """Go on from `at`, earlier or later."""
         self._known_at, self._known_seconds = at, time.monotonic()
-
-    def _tell(self) -> None:
         if self.on_change is not None:
             self.on_change()
-
-
-class VirtualClock:
-    """Stands still until a test or a simulation moves it."""
-
-    speed = 1.0
-    paused = True
-
-    def __init__(self, start: datetime) -> None:
-        self._now = start
-        self.on_change: Callable[[], None] | None = None
-
-    def now(self) -> datetime:
-        """The emulated time."""
-        return self._now
-
-    def client_now(self) -> datetime:
-        """The emulated time: callers live in it as well."""
-        return self._now
-
-    def real_seconds_until(self, at: datetime) -> float:
-        """Standing still, nothing comes by waiting: a short pause, after which the owner looks again."""
-        return 0.0 if at <= self._now else 0.05
-
-    def set_pace(self, speed: float | None = None, paused: bool | None = None) -> None:
-        """Refused: it has no pace of its own."""
-        raise ValueError("this clock stands still; it can only be moved")
-
-    def move_to(self, at: datetime) -> None:
-        """Go forward to `at`; going back is a mistake of the caller."""
-        _check_jump(self._now, at)
-        self._now = at
-
-    def set_back_to(self, at: datetime) -> None:
-        """Stand at `at`, earlier or later."""
-        self._now = at
-
-    def advance(self, seconds: float) -> None:
-        """Go forward by `seconds`."""
-        self.move_to(self._now + timedelta(seconds=seconds))
 
 
 def _check_jump(now: datetime, at: datetime) -> None:

@@ -3,13 +3,20 @@
 One emulator process serves a session (each worker of pytest-xdist has its own); before each test it goes back to its
 start. Nothing of the process is changed for other code: no environment variable is set, and only calls of the Stark
 Bank SDK that are signed for this bank's project are sent to it; all other calls go where they went before.
+
+In the wheel this file is the module `starkbank_emulator`. It imports nothing of the package `emulator`, so that a
+project may have a folder of that name; the process is started where the wheel's own package lies.
 """
 
 from __future__ import annotations
 
+import json
+import shlex
 import subprocess
 import sys
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -17,15 +24,16 @@ from typing import Any
 
 import pytest
 
-from emulator.management.remote import Remote
-from emulator.proxy.sdk_env import FILE_NAME, read_sdk_env
-
 SDK_HOST = "https://sandbox.api.starkbank.com"
 # Read: starkcore 0.8.0 utils/rest.py calls these functions of requests, as globals of the module.
 SDK_VERBS = ("get", "post", "put", "patch", "delete")
 # The clock stands still, no payer pays unless the test says so, and ids repeat.
 SWITCHES = ("--port", "0", "--proxy-port", "0", "--paused", "--paid-share", "0", "--seed", "1")
 POLL_SECONDS = 0.002
+
+
+class Refused(Exception):
+    """The bank said no to a call of its management API; the text is its own."""
 
 
 @pytest.fixture
@@ -49,17 +57,17 @@ class StarkbankEmulator:
 
     `url` is its address; `project_id` and `private_key` (PEM) are those of its project; `environment` holds the
     variables for a process of its own that is to reach this bank. Each method returns once the receivers have
-    answered every event that it caused, and raises `emulator.management.remote.Refused` when the bank refuses.
+    answered every event that it caused, and raises `Refused` when the bank refuses.
     """
 
     def __init__(self, folder: Path) -> None:
-        app_env = dict(line.split("=", 1) for line in _lines(folder / "app.env"))
+        app_env, sdk_env = (_variables(folder / name) for name in ("app.env", "sdk.env"))
         self.url = app_env["STARKBANK_API_URL"]
         self.project_id = app_env["STARKBANK_PROJECT_ID"]
         self.private_key = Path(app_env["STARKBANK_PRIVATE_KEY_PATH"]).read_text()
-        self.environment = {**app_env, **read_sdk_env(folder / FILE_NAME)}
-        self._remote = Remote(self.url, "")
-        self._start = self._remote.call("GET", "state")
+        self.environment = {**app_env, **sdk_env}
+        self._opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        self._start = self._call("GET", "state")
 
     def advance(self, **duration: float) -> None:
         """Let time pass, as in `advance(minutes=5)`: everything that falls due is done."""
@@ -96,16 +104,28 @@ class StarkbankEmulator:
     ) -> dict[str, Any]:
         """Any call of the management API, such as `call("POST", "invoices/last/reverse")`."""
         given = {name: value for name, value in fields.items() if value is not None}
-        answer = self._remote.call(method, path, {**(body or {}), **given} if method != "GET" else None)
-        while method != "GET" and self._remote.call("GET", "activity")["deliveries"]["under_way"]:
+        answer = self._call(method, path, {**(body or {}), **given})
+        while method != "GET" and self._call("GET", "activity")["deliveries"]["under_way"]:
             time.sleep(POLL_SECONDS)
         return answer
 
     def reset(self) -> None:
         """Go back to the start: books, settings, faults, clock and the ids to come; both histories are empty."""
-        self._remote.call("PUT", "state", self._start)
+        self._call("PUT", "state", self._start)
         for history in ("deliveries", "requests"):
-            self._remote.call("DELETE", history)
+            self._call("DELETE", history)
+
+    def _call(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+        data = None if method == "GET" else json.dumps(body or {}).encode()
+        request = urllib.request.Request(f"{self.url}/emulator/{path}", data, method=method)  # noqa: S310
+        try:
+            with self._opener.open(request) as answer:
+                found: dict[str, Any] = json.load(answer)
+                return found
+        except urllib.error.HTTPError as error:
+            with error:
+                errors = json.load(error)["errors"]
+            raise Refused("; ".join(each["message"] for each in errors)) from None
 
 
 @pytest.fixture(scope="session")
@@ -113,8 +133,8 @@ def _starkbank_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sta
     folder = tmp_path_factory.mktemp("starkbank")
     process = subprocess.Popen(
         [sys.executable, "-m", "emulator", "--data", str(folder), "--log-level", "warning", *SWITCHES],
-        # Where the package is found, so that a folder of the same name in the tested project is not taken for it.
-        cwd=Path(__file__).parents[1],
+        # A module is looked for here first.
+        cwd=Path(__file__).parent,
         stdout=subprocess.PIPE,
         text=True,
     )
@@ -156,5 +176,6 @@ def _led(verb: str, usual: Callable[..., Any], bank: StarkbankEmulator) -> Calla
     return send
 
 
-def _lines(path: Path) -> list[str]:
-    return [line for line in path.read_text().splitlines() if not line.startswith("#")]
+def _variables(path: Path) -> dict[str, str]:
+    pairs = shlex.split(path.read_text(), comments=True)
+    return dict(pair.split("=", 1) for pair in pairs)

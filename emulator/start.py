@@ -55,6 +55,7 @@ def start(arguments: list[str]) -> None:
     clock = ScaledClock(options.speed or 1.0)
     bank = _open_bank(options, seed, settings, saved, credentials, clock)
     print(environment, flush=True)
+    print(f"# page on {url}/emulator/", flush=True)
     print(f"# seed {seed}, speed {clock.speed:g}{_about_state(options, saved)}", flush=True)
 
     def on_stop(deliveries: Deliveries) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import structlog
 
-from emulator.clock import VirtualClock
+from emulator.clock import Clock
 from payments.bank.client import Bank, open_bank
 from payments.policy import ForwardingPolicy
 from payments.storage.database import Database, open_database
@@ -20,6 +20,18 @@ from tests.postgresql import Databases, Server, any_server
 from tests.running import Runner
 
 _configure_structlog = structlog.configure
+
+_ON_POSTGRESQL = {"postgresql", "postgresql_url", "own_server"}
+
+
+@pytest.hookimpl(tryfirst=True)  # before -m chooses by markers
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark each test that needs PostgreSQL: by a fixture of it, or as the case ``postgresql`` of a test for both."""
+    for item in items:
+        names = set(getattr(item, "fixturenames", ()))
+        parameters = getattr(item, "callspec", None)
+        if names & _ON_POSTGRESQL or (parameters and "postgresql" in parameters.params.values()):
+            item.add_marker(pytest.mark.postgresql)
 
 
 @pytest.fixture(autouse=True)
@@ -37,7 +49,7 @@ def _fresh_logging(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 @pytest.fixture
 def emulator() -> Iterator[EmulatedBank]:
     """A bank on virtual time, with no money in the account, where no one pays unless told to."""
-    bank = EmulatedBank(VirtualClock(NOW))
+    bank = EmulatedBank(Clock(NOW))
     yield bank
     bank.close()
 

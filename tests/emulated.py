@@ -19,7 +19,7 @@ import uvicorn
 from emulator.app import create_app
 from emulator.behaviour.bank import Bank
 from emulator.books.preset import Preset
-from emulator.clock import ScaledClock, VirtualClock
+from emulator.clock import Clock, ScaledClock
 from emulator.protocol import credentials as emulator_credentials
 from emulator.server import Protocol
 from tests.running import Runner, plain_environment, wait_until
@@ -72,7 +72,7 @@ class Control:
 class EmulatedBank(Control):
     """A bank in a thread. Nobody pays by themselves unless ``paid_share`` says so."""
 
-    def __init__(self, clock: VirtualClock | ScaledClock, opening: int = 0, **habits: Any) -> None:
+    def __init__(self, clock: Clock | ScaledClock, opening: int = 0, **habits: Any) -> None:
         self.clock = clock
         self.credentials, self.private_key_pem = emulator_credentials.in_memory(seed=1)
         self.project_id = self.credentials.project.project_id
@@ -98,7 +98,7 @@ class EmulatedBank(Control):
 
     def advance(self, seconds: float) -> datetime:
         """Let time pass at the bank, and do what fell due; returns the new time."""
-        assert isinstance(self.clock, VirtualClock)
+        assert isinstance(self.clock, Clock)
         self.clock.advance(seconds)
         self.ask("GET", "health")
         return self.clock.now()

@@ -10,7 +10,6 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from functools import partial
-from typing import Protocol
 
 import structlog
 from prometheus_client import CollectorRegistry
@@ -28,6 +27,7 @@ from payments.observability.heartbeat import Heartbeat, guarded
 from payments.observability.logging import configure_logging
 from payments.observability.metrics import Metrics, metrics_page
 from payments.operator.processes import Process
+from payments.parts import Part
 from payments.reconciliation import reconcile_once
 from payments.settings import Settings, load_settings, misspelt_settings
 from payments.settlement import Settlement, settle_once
@@ -37,7 +37,7 @@ from payments.storage.listener import Listener
 from payments.storage.migrate import migrate
 from payments.version import VERSION
 from webhooks.access import Gate
-from webhooks.console.actions import Work
+from webhooks.console.actions import Result, Work
 from webhooks.console.app import Console
 from webhooks.draining import Draining
 from webhooks.forwarder import Forwarder
@@ -49,18 +49,6 @@ log = structlog.get_logger()
 
 # An operator's "forward now" ends even while credits come in fast: after ten thousand transfers.
 _CALLS_MAX = 100
-
-
-class Part(Protocol):
-    """Something that runs beside the requests, in threads of its own."""
-
-    def start(self) -> None:
-        """Begin; returns immediately."""
-        ...
-
-    def stop(self) -> None:
-        """End, and wait for the end. May be called when it never started."""
-        ...
 
 
 class Web:
@@ -120,7 +108,7 @@ class Web:
         self.metrics.count_transfers(settlement.outcomes)
         return settlement
 
-    def settle_all(self) -> str:
+    def settle_all(self) -> Result:
         """Settle what is due, as ``run_job forward`` does; returns how it went, for the operator."""
         sent = found = 0
         for _ in range(_CALLS_MAX):
@@ -129,21 +117,20 @@ class Web:
                 break
             sent += counts.sent
             found += counts.found
-        return f"sent {sent}, found {found} at the bank already"
+        return Result(f"sent {sent}, found {found} at the bank already")
 
-    def reconcile(self) -> str:
+    def reconcile(self) -> Result:
         """Ask the bank what was missed; returns how it went, for the operator."""
         run = reconcile_once(self.aside, self.bank, self.policy, self.clock)
         if run.failures:
-            return f"reconciliation incomplete, {run.found} new: {'; '.join(run.failures)}"
-        return f"reconciled: {run.found or 'nothing'} new"
+            return Result(f"reconciliation incomplete, {run.found} new: {'; '.join(run.failures)}", "bad")
+        return Result(f"reconciled: {run.found or 'nothing'} new")
 
     def fetch_key(self) -> None:
         """Ask for the bank's public key, so that the first event need not wait for it."""
         if self.keys.refresh():
-            guarded(
-                "heartbeat", self.heartbeat.beat
-            )  # or the process counts as one without a key until the next beat
+            # Now, or the process counts as one without a key until the next beat.
+            guarded("heartbeat", self.heartbeat.beat)
         else:
             log.warning("bank_key.not_fetched", reason=self.keys.failure)
 

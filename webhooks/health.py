@@ -67,7 +67,7 @@ class Ready:
             if found != NEWEST_REVISION:
                 wrong = f"the database is at version {found or 'none'}, this program needs {NEWEST_REVISION}"
                 return None, wrong, {}
-            return None, None, {str(name): since for name, since in paused(self._database).items()}
+            return None, None, {str(name): pause.since for name, pause in paused(self._database).items()}
         except LedgerUnavailable as error:
             return str(error), "the database does not answer", {}
 

@@ -8,7 +8,6 @@ import socket
 import sys
 from collections.abc import Callable
 from datetime import datetime
-from typing import Protocol
 
 import structlog
 
@@ -18,6 +17,7 @@ from payments.observability.alerts import open_alerts
 from payments.observability.heartbeat import Heartbeat
 from payments.observability.logging import configure_logging
 from payments.operator.processes import Process, refuse_other_hosts
+from payments.parts import Part
 from payments.settings import Settings, load_settings, misspelt_settings
 from payments.storage.clock import open_clock
 from payments.storage.database import Database, open_database
@@ -31,16 +31,6 @@ log = structlog.get_logger()
 # What ends the worker. Blocked in every thread and taken by run(), so that neither interrupts anything and neither is
 # lost: one that comes while the parts start ends the worker once they have started, and further ones change nothing.
 ENDING = {signal.SIGTERM, signal.SIGINT}
-
-
-class Part(Protocol):
-    """Something that the worker runs, in threads of its own."""
-
-    def start(self) -> None:
-        """Begin."""
-
-    def stop(self) -> None:
-        """Finish what is under way, and end."""
 
 
 class Worker:

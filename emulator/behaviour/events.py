@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from emulator.behaviour.faults import Faults, Matter
+from emulator.behaviour.faults import Faults, Subject
 from emulator.books import checks
+from emulator.books.fields import Fields, only_true
 from emulator.books.formats import Ids, time_text
 from emulator.books.preset import Preset
 from emulator.books.refusal import Refusal
@@ -24,6 +25,11 @@ from emulator.clock import Agenda
 BAD_STATUS = "badHttpStatus"
 BAD_CONNECTION = "badConnection"
 TIMEOUT = "timeout"
+
+# Documented: only to true. Guess: the code for anything else.
+CHANGES: Fields = {
+    "isDelivered": only_true("invalidIsDelivered", "isDelivered can only be set to true").needed,
+}
 
 
 @dataclass(frozen=True)
@@ -86,11 +92,10 @@ class Events:
 
     def register(self, body: Any, now: datetime) -> Row:
         """Register a webhook; the same URL may be registered again."""
-        body = checks.body(body)
         # Observed: the newest Postman collection wraps the object, the SDKs do not.
-        if set(body) == {"webhook"} and isinstance(body["webhook"], dict):
+        if isinstance(body, dict) and set(body) == {"webhook"}:
             body = body["webhook"]
-        row = {"id": self._ids.entity(), **checks.webhook(body)}
+        row = {"id": self._ids.entity(), **checks.body(body, "webhook", checks.WEBHOOK)}
         self.webhooks.add(row, now)
         return row
 
@@ -139,7 +144,7 @@ class Events:
                 self._schedule(at, event_id, webhook_id)
 
     def _schedule(self, at: datetime, event_id: str, webhook_id: str) -> None:
-        subject = self._matter(event_id)
+        subject = self._subject(event_id)
         if self._faults.loses_event(subject):
             return
         delay_seconds = self._faults.reorder_delay_seconds(subject)
@@ -151,13 +156,13 @@ class Events:
         if self._faults.forges(subject):
             self._agenda.push(at, "event.deliver", event_id, webhook_id, None, True)
 
-    def _matter(self, event_id: str) -> Matter:
+    def _subject(self, event_id: str) -> Subject:
         row = self.rows.get(event_id)
         if row is None:
-            return Matter("")
+            return Subject("")
         entity: Row = row["log"].get(row["subscription"], {})
         amounts = (entity["amount"],) if "amount" in entity else ()
-        return Matter(
+        return Subject(
             f"{row['subscription']} {row['log']['type']}", amounts, (event_id, entity.get("id", ""))
         )
 
@@ -166,7 +171,7 @@ class Events:
         if row is None or webhook is None:
             return
         delivery = Delivery(row, webhook_id, webhook["url"], attempt, forged)
-        if not forged and self._faults.drops_delivery(self._matter(event_id)):
+        if not forged and self._faults.drops_delivery(self._subject(event_id)):
             self.record(delivery, at, BAD_CONNECTION, "HTTP POST request could not connect")
             return
         self.posts += 1
@@ -212,11 +217,7 @@ class Events:
     def patch(self, event_id: str, changes: Any) -> Row:
         """Mark an event delivered."""
         row = self.event(event_id)
-        changes = checks.body(changes)
-        checks.keys(changes, "event", {"isDelivered"}, ("isDelivered",))
-        # Documented: only to true. Guess: the code for anything else.
-        if changes["isDelivered"] is not True:
-            raise Refusal.of("invalidIsDelivered", "isDelivered can only be set to true")
+        checks.body(changes, "event", CHANGES)
         self._set_delivered(row)
         return row
 

@@ -12,6 +12,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
+
+from emulator.books.fields import Schema
+
 REQUEST_FAULTS = {
     "drop_answer": "the connection is closed without an answer",
     "hang": "no answer comes; the connection is closed after `seconds` (default 60)",
@@ -115,11 +119,34 @@ _OPTIONS: dict[str, tuple[type, ...]] = {
 }
 # Limits: a year, as many copies as a machine can take, and the ranges of a percentage and of two digits.
 _MOST = {"seconds": 31_622_400, "retry_after": 31_622_400, "count": 1_000, "percent": 100, "ends_in": 99}
+# What switches a fault, a scenario or a pack on, as `Faults.add` checks it.
+FAULT_SCHEMA: Schema = {
+    "type": "object",
+    "properties": {
+        "name": {"enum": [*SCENARIOS, *PACKS, *FAULTS]},
+        "route": {
+            "type": "string",
+            "pattern": r"^(\*|\S+ \S+)$",
+            "default": "*",
+            "examples": ["POST transfer"],
+        },
+        "times": {"type": ["integer", "null"], "minimum": 1},
+        "rate": {"type": "number", "minimum": 0, "maximum": 1, "default": 1},
+        **{
+            option: {**msgspec.json.schema(types[-1]), "minimum": 0, "maximum": _MOST.get(option, 10**15)}
+            if types[-1] in (int, float)
+            else msgspec.json.schema(types[-1])
+            for option, types in _OPTIONS.items()
+        },
+    },
+    "required": ["name"],
+    "additionalProperties": False,
+}
 _AMOUNT_RULES = {"at_least_centavos", "at_most_centavos", "ends_in"}
 
 
 @dataclass(frozen=True)
-class Matter:
+class Subject:
     """What a fault may strike: a request, a delivery, a transfer or a payment.
 
     `words` name it ("POST transfer", "invoice credited"); `amounts_centavos` and `ids` are those it is about.
@@ -158,12 +185,12 @@ class Fault:
         """Whether amounts decide."""
         return not _AMOUNT_RULES.isdisjoint(self.options)
 
-    def matches(self, matter: Matter) -> bool:
-        """Whether this fault applies to the matter."""
+    def matches(self, subject: Subject) -> bool:
+        """Whether this fault applies to the subject."""
         return (
-            self._is_on_route(matter.words)
-            and ("only" not in self.options or self.options["only"] in matter.ids)
-            and (not self.has_amount_rule or any(map(self._is_meant_for, matter.amounts_centavos)))
+            self._is_on_route(subject.words)
+            and ("only" not in self.options or self.options["only"] in subject.ids)
+            and (not self.has_amount_rule or any(map(self._is_meant_for, subject.amounts_centavos)))
         )
 
     def _is_on_route(self, words: str) -> bool:
@@ -258,31 +285,31 @@ class Faults:
         """Whether a fault for requests has a rule on amount, so that bodies are worth reading for it."""
         return any(fault.name in REQUEST_FAULTS and fault.has_amount_rule for fault in self._active)
 
-    def for_request(self, matter: Matter | str) -> Fault | None:
+    def for_request(self, subject: Subject | str) -> Fault | None:
         """The first fault that strikes a request such as `POST transfer`, if any."""
-        return self._strike(REQUEST_FAULTS, matter)
+        return self._strike(REQUEST_FAULTS, subject)
 
-    def duplicate_count(self, matter: Matter) -> int:
+    def duplicate_count(self, subject: Subject) -> int:
         """How many extra copies of a delivery are sent."""
-        fault = self._strike(("duplicate_delivery",), matter)
+        fault = self._strike(("duplicate_delivery",), subject)
         return 0 if fault is None else int(fault.options.get("count", 1))
 
-    def reorder_delay_seconds(self, matter: Matter) -> float:
+    def reorder_delay_seconds(self, subject: Subject) -> float:
         """How long a first delivery is held back."""
-        fault = self._strike(("reorder",), matter)
+        fault = self._strike(("reorder",), subject)
         return 0.0 if fault is None else self._random.uniform(0, float(fault.options.get("seconds", 60)))
 
-    def forges(self, matter: Matter) -> bool:
+    def forges(self, subject: Subject) -> bool:
         """Whether a forged copy goes out as well."""
-        return self._strike(("forge_signature",), matter) is not None
+        return self._strike(("forge_signature",), subject) is not None
 
-    def drops_delivery(self, matter: Matter) -> bool:
+    def drops_delivery(self, subject: Subject) -> bool:
         """Whether a delivery is lost on the way."""
-        return self._strike(("drop_delivery",), matter) is not None
+        return self._strike(("drop_delivery",), subject) is not None
 
-    def loses_event(self, matter: Matter) -> bool:
+    def loses_event(self, subject: Subject) -> bool:
         """Whether an event is never posted at all."""
-        return self._strike(("lose_event",), matter) is not None
+        return self._strike(("lose_event",), subject) is not None
 
     def refuses_transfer(self, transfer: dict[str, Any]) -> str | None:
         """Why this transfer fails late, if it does."""
@@ -316,12 +343,12 @@ class Faults:
         fault = self._strike(("taken_back",), _about("invoice", invoice))
         return None if fault is None else float(fault.options.get("seconds", 60))
 
-    def _strike(self, names: Iterable[str], matter: Matter | str) -> Fault | None:
+    def _strike(self, names: Iterable[str], subject: Subject | str) -> Fault | None:
         if not self._active:
             return None
-        matter = Matter(matter) if isinstance(matter, str) else matter
+        subject = Subject(subject) if isinstance(subject, str) else subject
         for fault in self._active:
-            if fault.name in names and fault.matches(matter) and self._chance(fault):
+            if fault.name in names and fault.matches(subject) and self._chance(fault):
                 return fault
         return None
 
@@ -335,9 +362,9 @@ class Faults:
         return True
 
 
-def _about(words: str, row: dict[str, Any]) -> Matter:
+def _about(words: str, row: dict[str, Any]) -> Subject:
     # The amount that was asked for: an invoice that was paid by another amount keeps its magic.
-    return Matter(words, (row.get("nominalAmount", row["amount"]),), (row["id"],))
+    return Subject(words, (row.get("nominalAmount", row["amount"]),), (row["id"],))
 
 
 def _check_options(given: dict[str, Any]) -> None:

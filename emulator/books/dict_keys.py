@@ -60,9 +60,9 @@ class DictKeys:
         # owner, so that a client can see that case too.
         if kind is None or "unknown" in key:
             raise Refusal.of("invalidPixKey", f"{key[:100]} is not a registered Pix key")
-        return self._stranger(key, kind)
+        return self._invented_key(key, kind)
 
-    def _stranger(self, key: str, kind: str) -> Row:
+    def _invented_key(self, key: str, kind: str) -> Row:
         chance = random.Random(f"{self._seed}:dict-key:{key}")
         is_company = kind == "cnpj"
         person = f"{chance.choice(_FIRST)} {chance.choice(_LAST)}"

@@ -73,6 +73,11 @@ class Table:
         """Every row, oldest first."""
         return (row for row in self._rows if row is not None)
 
+    def between(self, start: datetime, end: datetime) -> Iterable[Row]:
+        """Rows created from `start` until just before `end`, oldest first."""
+        places = range(bisect_left(self._created, start), bisect_left(self._created, end))
+        return (row for place in places if (row := self._rows[place]) is not None)
+
     def having(self, index: str, value: str) -> list[Row]:
         """Rows with this index entry, oldest first."""
         return [

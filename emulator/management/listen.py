@@ -29,8 +29,9 @@ def listen(remote: Remote, options: argparse.Namespace) -> dict[str, Any]:
         while True:
             query = {"webhook": webhook["id"], "since": str(number), "bodies": "true"}
             for entry in remote.call("GET", "deliveries", query=query)["deliveries"]:
-                print(json.dumps(entry) if options.json else command_output.delivery(entry), flush=True)
+                # Counted first: Ctrl-C may come as soon as the line is there.
                 number, count = entry["number"], count + 1
+                print(json.dumps(entry) if options.json else command_output.delivery(entry), flush=True)
             time.sleep(POLL_SECONDS)
     except KeyboardInterrupt:
         return {"webhook": webhook, "posts": count}

@@ -38,6 +38,9 @@ class Notes:
 
 def sentence(answer: dict[str, Any]) -> str:
     """What an answer of the management API says, in words."""
+    if "reversed_centavos" in answer:
+        row, back = answer["invoice"], money(answer["reversed_centavos"])
+        return f"invoice {row['id']}: {back} goes back to the payer, {money(row['amount'])} remains"
     for kind, say in _SAYINGS.items():
         if kind in answer:
             return str(say(answer[kind]))
@@ -75,6 +78,11 @@ def _delivery(entry: dict[str, Any]) -> str:
     return f"event {entry['event']} to {entry['url']}: {outcome} in {entry['ms']:.0f} ms"
 
 
+def _repeat(made: dict[str, Any]) -> str:
+    outcome = f"answered {made['status']}" if made["status"] is not None else made["message"]
+    return f"{made['method']} {made['url']}: {outcome} in {made['ms']:.0f} ms"
+
+
 def _deliveries(found: Any) -> str:
     count = found if isinstance(found, int) else len(found)
     return "1 delivery is on its way" if count == 1 else f"{count} deliveries are on their way"
@@ -96,6 +104,7 @@ _SAYINGS: dict[str, Any] = {
     "faults": lambda faults: f"{len(faults)} faults are on",
     "cleared": lambda count: f"{count} cleared",
     "delivery": _delivery,
+    "repeat": _repeat,
     "deliveries": _deliveries,
     "dropped": lambda count: f"{count} planned deliveries dropped",
     "delayed": lambda count: f"{count} planned deliveries delayed",

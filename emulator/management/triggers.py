@@ -62,7 +62,10 @@ def trigger(bank: Bank, name: str, now: datetime, amount_centavos: int = DEFAULT
         row = _deposit(bank, now, amount_centavos)
     actions.announce(bank, row["id"], now)
     bank.step(now)
-    return {"story": name, kind: row, "deliveries": bank.events.posts - posts}
+    answer = {"story": name, kind: row, "deliveries": bank.events.posts - posts}
+    if name == "invoice.reversed":
+        answer["reversed_centavos"] = actions.reversed_centavos(bank, row)
+    return answer
 
 
 def _invoice(bank: Bank, step: str, now: datetime, amount_centavos: int) -> Row:

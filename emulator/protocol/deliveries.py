@@ -1,17 +1,15 @@
 """Posts events to webhooks: signed, many in parallel, over kept connections.
 
 It carries out what `events` decided and reports each outcome back; retries and attempts are decided there.
-Redirects are not followed and only 200 counts. It uses asyncio streams and uvicorn's own parser, so the
-emulator needs no HTTP client of its own at run time.
+Redirects are not followed and only 200 counts.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import ssl
 import time
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import urlsplit
 
 import httptools
 
@@ -21,13 +19,12 @@ from emulator.books.formats import time_text
 from emulator.clock import Clock
 from emulator.protocol.credentials import Credentials
 from emulator.protocol.history import MOST_BODY_BYTES, Entry, History
+from emulator.protocol.http_client import Answer, Connection, Origin, head, origin_of
 
 # Unknown at the bank. Generous, and in real seconds at any speed, so that a slow machine fails no test.
 TIMEOUT_SECONDS = 10.0
 # How many deliveries are under way in parallel; the rest wait their turn.
 MOST_AT_ONCE = 64
-# An answer's body is read only to keep the connection; a longer one costs the connection instead.
-MOST_ANSWER_BYTES = 1_000_000
 
 log = logging.getLogger("emulator.deliveries")
 
@@ -41,7 +38,7 @@ class Deliveries:
         self._clock = clock
         self._posts = asyncio.Semaphore(MOST_AT_ONCE)
         self._tasks: set[asyncio.Task[Entry]] = set()
-        self._idle: dict[tuple[str, str, int], list[_Connection]] = {}
+        self._idle: dict[Origin, list[Connection]] = {}
         self._under_way: dict[int, Delivery] = {}
         self.history = History()
 
@@ -121,31 +118,29 @@ class Deliveries:
         self._bank.record_delivery(delivery, self._clock.now(), code, message)
         return entry
 
-    async def _post(self, url: str, body: bytes, signature: str) -> _AnswerReader:
+    async def _post(self, url: str, body: bytes, signature: str) -> Answer:
         parts = urlsplit(url)
-        head = _head(parts, len(body), signature)
-        key = (parts.scheme, parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80))
-        idle = self._idle.setdefault(key, [])
+        request = head("POST", parts, headers_of(signature), len(body)) + body
+        origin = origin_of(parts)
+        idle = self._idle.setdefault(origin, [])
         while idle:
             connection = idle.pop()
             try:
-                return await self._exchange(connection, key, head + body)
+                return await self._exchange(connection, origin, request)
             except (ConnectionError, asyncio.IncompleteReadError):
                 # A kept connection may have been closed by the other side meanwhile. Posting again is safe:
                 # an event may arrive twice at any time (documented).
                 continue
-        return await self._exchange(await _Connection.open(*key), key, head + body)
+        return await self._exchange(await Connection.open(origin), origin, request)
 
-    async def _exchange(
-        self, connection: _Connection, key: tuple[str, str, int], request: bytes
-    ) -> _AnswerReader:
+    async def _exchange(self, connection: Connection, origin: Origin, request: bytes) -> Answer:
         try:
             answer = await connection.exchange(request)
         except BaseException:
             connection.close()
             raise
         if answer.is_reusable:
-            self._idle[key].append(connection)
+            self._idle[origin].append(connection)
         else:
             connection.close()
         return answer
@@ -171,80 +166,15 @@ def _entry(delivery: Delivery, at: str) -> Entry:
         "signature": "",
         "body": delivery.body[:MOST_BODY_BYTES],
         "answer": b"",
+        "repeats": [],
     }
 
 
-def _head(parts: SplitResult, length: int, signature: str) -> bytes:
-    target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+def headers_of(signature: str) -> dict[str, str]:
+    """The headers of a post to a webhook."""
     # Observed: no other header of the bank's own is documented.
-    return (
-        f"POST {target} HTTP/1.1\r\nHost: {parts.netloc}\r\nUser-Agent: stark-bank-emulator\r\n"
-        f"Content-Type: application/json\r\nContent-Length: {length}\r\n"
-        f"Digital-Signature: {signature}\r\n\r\n"
-    ).encode("ascii", "strict")
-
-
-class _Connection:
-    """One connection to one receiver."""
-
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._reader = reader
-        self._writer = writer
-
-    @classmethod
-    async def open(cls, scheme: str, host: str, port: int) -> _Connection:
-        context = ssl.create_default_context() if scheme == "https" else None
-        return cls(*await asyncio.open_connection(host, port, ssl=context))
-
-    async def exchange(self, request: bytes) -> _AnswerReader:
-        """Send a request and read its answer."""
-        answer = _AnswerReader()
-        parser = answer.parser
-        self._writer.write(request)
-        await self._writer.drain()
-        received = 0
-        while not answer.is_complete:
-            data = await self._reader.read(65_536)
-            if not data:
-                if answer.ends_with_connection:
-                    break
-                raise asyncio.IncompleteReadError(b"", None)
-            received += len(data)
-            parser.feed_data(data)
-            if answer.has_headers and received > MOST_ANSWER_BYTES:
-                answer.is_reusable = False
-                break
-        return answer
-
-    def close(self) -> None:
-        self._writer.close()
-
-
-class _AnswerReader:
-    """Receives the parser's calls and knows how much of the answer has arrived."""
-
-    def __init__(self) -> None:
-        self.parser = httptools.HttpResponseParser(self)
-        self.has_headers = False
-        self.is_complete = False
-        self.is_reusable = False
-        self.body = b""
-        self.ends_with_connection = False
-
-    @property
-    def status(self) -> int:
-        """The status of the answer."""
-        status: int = self.parser.get_status_code()
-        return status
-
-    def on_body(self, data: bytes) -> None:
-        self.body = (self.body + data)[:MOST_BODY_BYTES]
-
-    def on_headers_complete(self) -> None:
-        self.has_headers = True
-        # The parser answers this only while it is inside the message.
-        self.ends_with_connection = not self.parser.should_keep_alive()
-
-    def on_message_complete(self) -> None:
-        self.is_complete = True
-        self.is_reusable = not self.ends_with_connection
+    return {
+        "User-Agent": "stark-bank-emulator",
+        "Content-Type": "application/json",
+        "Digital-Signature": signature,
+    }

@@ -13,12 +13,13 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 import msgspec
+from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from emulator.behaviour.bank import Bank
-from emulator.behaviour.faults import Fault, Matter
+from emulator.behaviour.faults import Fault, Subject
 from emulator.books.formats import time_text
 from emulator.books.refusal import Refusal
 from emulator.clock import Clock
@@ -27,6 +28,7 @@ from emulator.protocol.credentials import Credentials
 from emulator.protocol.documents import Document
 from emulator.protocol.history import MOST_BODY_BYTES as MOST_KEPT_BYTES
 from emulator.protocol.history import Entry, History
+from emulator.protocol.language import in_language
 from emulator.protocol.limits import Limits
 from emulator.protocol.request import Call
 
@@ -36,6 +38,11 @@ MOST_BODY_BYTES = 5_000_000
 HANG_SECONDS = 60.0
 # Long enough to be noticed and shorter than the SDKs' timeout of 15 s.
 SLOW_SECONDS = 5.0
+
+# What a request needs to be repeated as it was; the rest is between the client's HTTP library and ours.
+_KEPT_HEADERS = (
+    "Access-Id", "Access-Time", "Access-Signature", "User-Agent", "Content-Type", "Accept-Language",
+)  # fmt: skip
 
 log = logging.getLogger("emulator.protocol")
 
@@ -86,14 +93,16 @@ class ProtocolEndpoint:
             "fault": None,
             "project": None,
             "errors": [],
+            "headers": {name: value for name in _KEPT_HEADERS if (value := request.headers.get(name))},
             "body": body[:MOST_KEPT_BYTES],
             "answer": b"",
+            "repeats": [],
         }
 
     def _fault(self, request: Request, segments: tuple[str, ...], body: bytes) -> Fault | None:
         faults = self._bank.faults
         amounts = _amounts(body) if faults.look_at_amounts else ()
-        return faults.for_request(Matter(routes.subject_of(request.method, segments), amounts, segments))
+        return faults.for_request(Subject(routes.subject_of(request.method, segments), amounts, segments))
 
     async def _body(self, request: Request) -> bytes:
         chunks = bytearray()
@@ -130,7 +139,7 @@ class ProtocolEndpoint:
             return _json(found)
         except Refusal as refusal:
             entry["errors"] = [code for code, _ in refusal.errors]
-            return _json(refusal.to_json(), 400)
+            return _json(in_language(request.headers, refusal.to_json()), 400)
         except routes.NoSuchRoute as missing:
             # Guess: the facts do not say what an unknown path gets.
             return _json(Refusal.of("routeNotFound", f"There is no route {missing}").to_json(), 404)
@@ -202,7 +211,8 @@ async def _strike(fault: Fault, answer: Response, scope: Scope, receive: Receive
         await _throttled(fault.options.get("retry_after"))(scope, receive, send)
     else:
         body = Refusal.of("internalServerError", "Houston, we have a problem").to_json()
-        await _json(body, _STATUS_OF[name])(scope, receive, send)
+        said = in_language(Headers(scope=scope), body)
+        await _json(said, _STATUS_OF[name])(scope, receive, send)
 
 
 def _throttled(retry_after: int | None) -> Response:

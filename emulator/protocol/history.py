@@ -1,7 +1,7 @@
 """Requests that came in and deliveries that went out, for tests and people to read, filter and clear.
 
-The newest entries of requests or deliveries, with bodies cut to a readable length. It is no part of the
-bank's books and is not saved with them.
+The newest entries of requests or deliveries, with their bodies, so that a person can read, compare and repeat
+them. It is no part of the bank's books and is not saved with them.
 """
 
 from __future__ import annotations
@@ -15,17 +15,22 @@ Entry = dict[str, Any]
 
 # Enough for a whole day of a test; the oldest are dropped.
 MOST_ENTRIES = 10_000
-# Of each body: enough to read any single invoice, event or refusal, and 10,000 of them stay below 100 MB.
-MOST_BODY_BYTES = 4_000
+# Of all bodies together; the oldest entries are dropped. 10,000 events with their answers take about 20 MB.
+MOST_TOTAL_BYTES = 64_000_000
+# Of each body: room for 100 full invoices many times over, so that nearly all can be repeated as they were.
+MOST_BODY_BYTES = 1_000_000
+# Of each body in a list: enough to read any single invoice, event or refusal.
+MOST_LISTED_BYTES = 4_000
 # What an answer shows of an entry only when it is asked for.
-LONG = ("body", "answer")
+LONG = ("headers", "body", "answer", "repeats")
 
 
 class History:
     """The newest entries, numbered from 1 in order of arrival."""
 
     def __init__(self) -> None:
-        self._entries: deque[Entry] = deque(maxlen=MOST_ENTRIES)
+        self._entries: deque[Entry] = deque()
+        self._bytes = 0
         self.count = 0
 
     def __len__(self) -> int:
@@ -36,6 +41,11 @@ class History:
         self.count += 1
         entry["number"] = self.count
         self._entries.append(entry)
+        self._bytes += _bytes_of(entry)
+        while len(self._entries) > MOST_ENTRIES or (
+            self._bytes > MOST_TOTAL_BYTES and len(self._entries) > 1
+        ):
+            self._bytes -= _bytes_of(self._entries.popleft())
         return entry
 
     def get(self, number: int) -> Entry | None:
@@ -50,6 +60,7 @@ class History:
         """Forget all entries; numbers go on. Returns how many there were."""
         cleared = len(self._entries)
         self._entries.clear()
+        self._bytes = 0
         return cleared
 
     def find(self, query: Mapping[str, str], filters: tuple[str, ...]) -> list[Entry]:
@@ -71,16 +82,20 @@ class History:
         ]
         found = found[max(0, len(found) - limit) :]
         if query.get("bodies", "false").lower() == "true":
-            return [shown(entry) for entry in found]
+            return [shown(entry, MOST_LISTED_BYTES) for entry in found]
         return [{key: value for key, value in entry.items() if key not in LONG} for entry in found]
 
 
-def shown(entry: Entry) -> Entry:
-    """An entry with its bodies as text, cut where they are long."""
+def shown(entry: Entry, bytes_max: int = MOST_BODY_BYTES) -> Entry:
+    """An entry with its bodies as text, each cut after `bytes_max` bytes."""
     return {
-        key: value[:MOST_BODY_BYTES].decode("utf-8", "replace") if isinstance(value, bytes) else value
+        key: value[:bytes_max].decode("utf-8", "replace") if isinstance(value, bytes) else value
         for key, value in entry.items()
     }
+
+
+def _bytes_of(entry: Entry) -> int:
+    return len(entry.get("body", b"")) + len(entry.get("answer", b""))
 
 
 def _text(value: Any) -> str:

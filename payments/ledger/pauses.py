@@ -4,6 +4,7 @@ They are read inside the transactions that claim or plan, so a pause holds for e
 every process and after every restart. What was claimed before is finished.
 """
 
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
@@ -13,6 +14,15 @@ from payments.storage.database import Database
 from payments.storage.schema import pauses
 
 Pausable = Literal["forwarding", "issuing"]
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """Since when something is paused, who paused it, and why."""
+
+    since: datetime
+    who: str
+    reason: str
 
 
 # A condition of the statements that claim transfers: nothing is claimed while forwarding is paused.
@@ -25,13 +35,13 @@ def is_paused(connection: Connection, name: Pausable) -> bool:
     return connection.execute(query).first() is not None
 
 
-def paused(database: Database) -> dict[Pausable, datetime]:
-    """What is paused, and since when."""
+def paused(database: Database) -> dict[Pausable, Pause]:
+    """What is paused."""
     with database.reading() as connection:
         return paused_in(connection)
 
 
-def paused_in(connection: Connection) -> dict[Pausable, datetime]:
+def paused_in(connection: Connection) -> dict[Pausable, Pause]:
     """The same, as this transaction sees it."""
-    query = select(pauses.c.name, pauses.c.paused_at).where(pauses.c.paused_at.is_not(None))
-    return {row.name: row.paused_at for row in connection.execute(query)}
+    rows = connection.execute(select(pauses).where(pauses.c.paused_at.is_not(None)))
+    return {row.name: Pause(row.paused_at, row.paused_by, row.reason) for row in rows}

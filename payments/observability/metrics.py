@@ -19,8 +19,8 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from payments.errors import LedgerUnavailable
 from payments.ledger.inbox import Outcome, Receipt
 from payments.ledger.reconciliations import read_reconciliations
-from payments.operator.health import Health, read_health
-from payments.operator.statement import Statement, read_oldest_unforwarded, read_statement
+from payments.operator.health import SWITCHES, Health, read_health
+from payments.operator.statement import Statement
 from payments.storage.database import Database
 from payments.version import VERSION
 
@@ -147,15 +147,14 @@ class DatabaseCollector:
         yield _gauges("repasse_build_info", "The release that answers.", "version", {VERSION: 1})
         now = self._clock()
         try:
-            statement = read_statement(self._database)
-            oldest = read_oldest_unforwarded(self._database)
             health = read_health(self._database, now)
             reconciliations = read_reconciliations(self._database)
         except LedgerUnavailable:
             yield _gauge("repasse_database_up", "1 when the database could be read, else 0.", 0)
             return
         yield _gauge("repasse_database_up", "1 when the database could be read, else 0.", 1)
-        yield from _money(statement)
+        yield from _money(health.statement)
+        oldest = health.oldest_unforwarded_at
         yield _gauge(
             "repasse_oldest_unforwarded_credit_seconds",
             "Age of the oldest credit that has not been forwarded; 0 when there is none.",
@@ -261,7 +260,8 @@ def _health(health: Health) -> Iterator[Metric]:
         "Living web processes that have no key of the bank and answer 503 to every event.",
         health.bank_keys_missing,
     )
-    yield _gauges("repasse_paused", "1 when an operator has paused it, else 0.", "switch", health.paused)
+    is_paused = {str(switch): float(switch in health.pauses) for switch in SWITCHES}
+    yield _gauges("repasse_paused", "1 when an operator has paused it, else 0.", "switch", is_paused)
     yield _gauge(
         "repasse_notifications_undelivered",
         "Open attentions whose alert was tried and not taken.",

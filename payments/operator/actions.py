@@ -14,7 +14,7 @@ from sqlalchemy import Connection, insert, select, update
 from payments.errors import ActionRefused
 from payments.ledger import batches
 from payments.ledger.lineages import GENERATIONS_MAX, Lineage, Transfer, load_lineages, save
-from payments.ledger.pauses import Pausable, is_paused
+from payments.ledger.pauses import Pausable, is_paused, paused_in
 from payments.ledger.unit import Unit, open_unit
 from payments.policy import ForwardingPolicy
 from payments.storage.database import Database, insert_new
@@ -55,12 +55,12 @@ class Operator:
 
 @dataclass(frozen=True, slots=True)
 class Action:
-    """One recorded action. ``subject`` is an external_id, event id, attention id, batch tag or switch."""
+    """One recorded action. ``subject`` is an external_id, invoice id, event id, attention id, batch tag or switch."""
 
     id: int
     at: datetime
     who: str
-    kind: str  # retry, abandon, replay, resolve, pause, resume, reconcile, forward, issue
+    kind: str  # retry, abandon, recover, replay, resolve, pause, resume, reconcile, forward, issue
     subject: str
     reason: str
     result: str
@@ -150,11 +150,15 @@ def pause(database: Database, switch: Pausable, by: Operator, now: datetime) -> 
     with database.transaction() as connection:
         insert_new(connection, pauses, [{"name": switch, "paused_at": None}], "name")
         paused = connection.execute(
-            update(pauses).where(pauses.c.name == switch, pauses.c.paused_at.is_(None)).values(paused_at=now)
+            update(pauses)
+            .where(pauses.c.name == switch, pauses.c.paused_at.is_(None))
+            .values(paused_at=now, paused_by=by.who, reason=by.reason)
         )
         if not paused.rowcount:
-            since = connection.execute(select(pauses.c.paused_at).where(pauses.c.name == switch)).scalar_one()
-            raise ActionRefused(f"{switch} has been paused since {_utc(since)}")
+            found = paused_in(connection)[switch]
+            raise ActionRefused(
+                f"{switch} has been paused since {_utc(found.since)} by {found.who}: {found.reason}"
+            )
         return write_action(connection, "pause", switch, f"{switch} is paused", by, now)
 
 
@@ -164,7 +168,7 @@ def resume(database: Database, switch: Pausable, by: Operator, now: datetime) ->
         resumed = connection.execute(
             update(pauses)
             .where(pauses.c.name == switch, pauses.c.paused_at.is_not(None))
-            .values(paused_at=None)
+            .values(paused_at=None, paused_by=None, reason=None)
         )
         if not resumed.rowcount:
             raise ActionRefused(f"{switch} is not paused")
@@ -191,6 +195,12 @@ def record_action(
         raise ValueError(f"{kind!r} is an action with a function of its own")
     with database.transaction() as connection:
         return write_action(connection, kind, subject, result, by, now)
+
+
+def record_result(database: Database, action: Action, result: str) -> None:
+    """Record what the work of a recorded action came to, in place of what was known when it began."""
+    with database.transaction() as connection:
+        connection.execute(update(actions).where(actions.c.id == action.id).values(result=result[:2000]))
 
 
 def write_action(

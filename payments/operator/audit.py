@@ -26,7 +26,7 @@ class AuditLine(Line):
     """One credit, its current transfer (the live one, or else the newest), and when each thing happened.
 
     Amounts in centavos; None where there is no such thing. ``transfers`` counts all transfers of the credit. The
-    payer is known of invoices that we issued.
+    payer is known of invoices that we issued. Tax ids are masked.
     """
 
     invoice_id: str
@@ -41,6 +41,7 @@ class AuditLine(Line):
     fee_centavos: int
     net_centavos: int
     withheld_centavos: int
+    recovered_centavos: int
     disposition: str
     transfers: int
     external_id: str | None
@@ -51,6 +52,12 @@ class AuditLine(Line):
     transfer_sent_at: datetime | None
     transfer_settled_at: datetime | None
     transfer_reason: str | None
+    destination_bank_code: str | None
+    destination_branch_code: str | None
+    destination_account_number: str | None
+    destination_account_type: str | None
+    destination_name: str | None
+    destination_tax_id: str | None
 
 
 def read_audit(
@@ -91,15 +98,22 @@ def _page(conditions: Sequence[ColumnElement[bool]]) -> Select[Any]:
 
 
 def _audit_line(row: Any, transfer: TransferLine | None) -> AuditLine:
+    there = transfer and transfer.destination
     return AuditLine.of(
         row,
         payer_tax_id=None if row.payer_tax_id is None else mask_tax_id(row.payer_tax_id),
         external_id=transfer and transfer.external_id,
         bank_transfer_id=transfer and transfer.bank_transfer_id,
-        transfer_state=transfer and transfer.state,
+        transfer_state=transfer and transfer.shown_state,
         transfer_centavos=transfer and transfer.amount_centavos,
         transfer_created_at=transfer and transfer.created_at,
         transfer_sent_at=transfer and transfer.sent_at,
         transfer_settled_at=transfer and transfer.settled_at,
         transfer_reason=transfer and transfer.reason,
+        destination_bank_code=there and there.bank_code,
+        destination_branch_code=there and there.branch_code,
+        destination_account_number=there and there.account_number,
+        destination_account_type=there and there.account_type,
+        destination_name=there and there.name,
+        destination_tax_id=there and there.tax_id,
     )

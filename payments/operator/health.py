@@ -1,63 +1,244 @@
-"""What machines watch in the database, beside the statement: ages, states and counts as of one moment. Reads only."""
+"""How the system is as of one moment: what machines watch, and the headline that people read. Reads only."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy import Connection, func, select
 
 from payments.ledger.attention import AttentionKind
+from payments.ledger.balance import in_state
 from payments.ledger.batches import Slot, SlotState, slots_in
-from payments.ledger.pauses import Pausable, paused_in
+from payments.ledger.pauses import Pausable, Pause, paused_in
+from payments.money import format_brl
 from payments.operator.processes import ALIVE_WITHIN
+from payments.operator.statement import Statement, oldest_unforwarded, statement_within
+from payments.operator.times import duration
 from payments.storage.database import Database
-from payments.storage.schema import attentions, processes, reconciliations
+from payments.storage.schema import attentions, processes, reconciliations, transfers
+from payments.tax_id import mask_tax_ids
+from payments.transfer import TransferState
 
 PROCESS_KINDS = ("web", "worker")
 SWITCHES: tuple[Pausable, ...] = ("forwarding", "issuing")
+
+# A credit that is not forwarded within this long is worth mentioning; most take a second.
+SLOW_SECONDS = 120.0
+
+# The worker reconciles every five minutes; the alert RepasseReconciliationMissing waits as long.
+RECONCILIATION_AGE_SECONDS_MAX = 1800.0
+
+# The bank's words in a headline; the pages have them whole.
+_WORDS_LENGTH_MAX = 300
 
 
 @dataclass(frozen=True, slots=True)
 class Health:
     """Ages are in seconds, None when there is nothing that could have one. Every known name is a key."""
 
+    at: datetime  # the moment that all this is of
+    statement: Statement
+    oldest_unforwarded_at: datetime | None
     attention_by_kind: Mapping[str, int]  # open ones
-    slots_by_state: Mapping[str, int]  # empty until a window is open
+    slots: Sequence[Slot]  # empty until a window is open
+    slots_by_state: Mapping[str, int]
     slots_late: int  # issued late, or overdue now
     # since the last run in which every question was answered, or since the window was opened
     reconciliation_age_seconds: float | None
+    reconciliation_failure: str | None  # of the last run; None when the bank answered every question
+    transfers_unanswered: int  # pending or sending ones that were tried without a conclusive answer
+    unanswered_reason: str | None  # why, of one that was tried last
     processes_by_kind: Mapping[str, int]  # alive ones
     bank_key_age_seconds: float | None  # the longest of the web processes that are alive
     bank_keys_missing: int  # web processes that are alive and have none
-    paused: Mapping[str, bool]
+    pauses: Mapping[Pausable, Pause]  # only of what is paused
     alerts_undelivered: int  # open attentions whose alert was tried at least once and not delivered
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that is not as it should be, or that all is: ``tone`` is bad, wait or good."""
+
+    tone: str
+    text: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Headline(Finding):
+    """The worst that was found, or that all is well; ``others`` is everything else that is not as it should be."""
+
+    others: Sequence[Finding]
 
 
 def read_health(database: Database, now: datetime) -> Health:
     """Read it on one snapshot. Raises LedgerUnavailable."""
     with database.reading() as connection:
-        slots = slots_in(connection, now)
-        alive = connection.execute(
-            select(processes.c.kind, processes.c.bank_key_fetched_at).where(
-                processes.c.stopped_at.is_(None), processes.c.seen_at >= now - ALIVE_WITHIN
-            )
-        ).all()
-        key_times = [row.bank_key_fetched_at for row in alive if row.kind == "web"]
-        known_times = [moment for moment in key_times if moment is not None]
-        paused = paused_in(connection)
-        return Health(
-            attention_by_kind=_attention_by_kind(connection),
-            slots_by_state={
-                str(state): sum(slot.state == state for slot in slots) for state in SlotState if slots
-            },
-            slots_late=sum(slot.is_late for slot in slots),
-            reconciliation_age_seconds=_age(_last_reconciliation(connection, slots), now),
-            processes_by_kind={kind: sum(row.kind == kind for row in alive) for kind in PROCESS_KINDS},
-            bank_key_age_seconds=_age(min(known_times, default=None), now),
-            bank_keys_missing=len(key_times) - len(known_times),
-            paused={switch: switch in paused for switch in SWITCHES},
-            alerts_undelivered=_alerts_undelivered(connection),
+        return health_within(connection, now)
+
+
+def health_within(connection: Connection, now: datetime) -> Health:
+    """The same, as a transaction sees it."""
+    slots = slots_in(connection, now)
+    alive = connection.execute(
+        select(processes.c.kind, processes.c.bank_key_fetched_at).where(
+            processes.c.stopped_at.is_(None), processes.c.seen_at >= now - ALIVE_WITHIN
         )
+    ).all()
+    key_times = [row.bank_key_fetched_at for row in alive if row.kind == "web"]
+    known_times = [moment for moment in key_times if moment is not None]
+    unanswered, reason = _unanswered(connection)
+    return Health(
+        at=now,
+        statement=statement_within(connection),
+        oldest_unforwarded_at=oldest_unforwarded(connection),
+        attention_by_kind=_attention_by_kind(connection),
+        slots=slots,
+        slots_by_state={
+            str(state): sum(slot.state == state for slot in slots) for state in SlotState if slots
+        },
+        slots_late=sum(slot.is_late for slot in slots),
+        reconciliation_age_seconds=_age(_last_reconciliation(connection, slots), now),
+        reconciliation_failure=_last_failure(connection),
+        transfers_unanswered=unanswered,
+        unanswered_reason=reason,
+        processes_by_kind={kind: sum(row.kind == kind for row in alive) for kind in PROCESS_KINDS},
+        bank_key_age_seconds=_age(min(known_times, default=None), now),
+        bank_keys_missing=len(key_times) - len(known_times),
+        pauses=paused_in(connection),
+        alerts_undelivered=_alerts_undelivered(connection),
+    )
+
+
+def headline_of(health: Health) -> Headline:
+    """The worst first. Good only when nothing at all is wrong, late, paused or unanswered. Pure."""
+    # Sorting keeps the order of _findings among those of one tone.
+    worst, *others = sorted(
+        [*_findings(health), _good_news(health)], key=lambda each: _TONES.index(each.tone)
+    )
+    return Headline(
+        worst.tone, worst.text, worst.detail, tuple(each for each in others if each.tone != "good")
+    )
+
+
+_TONES = ("bad", "wait", "good")
+
+
+# --- below: what is found ---
+
+
+def _findings(health: Health) -> Iterator[Finding]:
+    statement = health.statement
+    if not statement.balanced:
+        yield Finding("bad", "The statement does not balance", "This is a bug: please report it.")
+    if not health.processes_by_kind["web"]:
+        yield Finding(
+            "bad",
+            "No web process is running",
+            "No event is received and no credit is forwarded until one starts.",
+        )
+    if not health.processes_by_kind["worker"]:
+        yield Finding(
+            "bad",
+            "No worker is running",
+            "No invoices are issued and nothing is reconciled until one starts.",
+        )
+    if statement.attention:
+        items = "1 item needs" if statement.attention == 1 else f"{statement.attention} items need"
+        yield Finding("bad", f"{items} attention", "Most urgent first, below.")
+    yield from _pauses(health)
+    yield from _bank_trouble(health)
+    yield from _late(health)
+    if health.alerts_undelivered:
+        yield Finding(
+            "wait",
+            f"{_counted(health.alerts_undelivered, 'notification')} not delivered",
+            "repasse keeps trying; check ALERT_URLS.",
+        )
+
+
+def _pauses(health: Health) -> Iterator[Finding]:
+    for switch in SWITCHES:
+        pause = health.pauses.get(switch)
+        if pause is None:
+            continue
+        ago = duration(max(0, round((health.at - pause.since).total_seconds())))
+        detail = f"Paused {ago} ago by {pause.who}: {pause.reason}"
+        waiting = _waiting(health.statement)
+        if switch == "forwarding" and waiting:
+            money = format_brl(health.statement.unforwarded_centavos - health.statement.dead_centavos)
+            text = f"Forwarding is paused, and {_counted(waiting, 'credit')} ({money}) must wait"
+        else:
+            text = f"{switch.capitalize()} is paused"
+        yield Finding("wait", text, detail)
+
+
+def _bank_trouble(health: Health) -> Iterator[Finding]:
+    if health.transfers_unanswered:
+        yield Finding(
+            "wait",
+            "1 transfer waits for another attempt"
+            if health.transfers_unanswered == 1
+            else f"{health.transfers_unanswered} transfers wait for another attempt",
+            f"repasse keeps trying. The last answer: {_words(health.unanswered_reason)}",
+        )
+    if health.reconciliation_failure is not None:
+        yield Finding(
+            "wait",
+            "The bank did not answer the last reconciliation",
+            f"repasse asks again. The answer: {_words(health.reconciliation_failure)}",
+        )
+    if health.bank_keys_missing:
+        yield Finding(
+            "wait",
+            f"{_counted(health.bank_keys_missing, 'web process', 'web processes')} without the bank's public key",
+            "Events are answered with 503, and the bank sends them again, until the key can be fetched.",
+        )
+
+
+def _late(health: Health) -> Iterator[Finding]:
+    age = health.reconciliation_age_seconds
+    if age is not None and age > RECONCILIATION_AGE_SECONDS_MAX:
+        yield Finding(
+            "wait",
+            f"No complete reconciliation for {duration(age)}",
+            "A credit whose webhook was lost has not been found since.",
+        )
+    if overdue := health.slots_by_state.get(SlotState.OVERDUE, 0):
+        yield Finding(
+            "wait",
+            f"{_counted(overdue, 'batch', 'batches')} of invoices overdue",
+            "The worker issues them as soon as it can.",
+        )
+    oldest = health.oldest_unforwarded_at
+    waits = 0.0 if oldest is None else (health.at - oldest).total_seconds()
+    if waits > SLOW_SECONDS:
+        yield Finding("wait", f"A credit has waited for {duration(waits)}", "repasse keeps trying.")
+
+
+def _good_news(health: Health) -> Finding:
+    statement = health.statement
+    if not statement.credits:
+        return Finding("good", "All is quiet", "No invoice has been credited yet.")
+    if _waiting(statement) or statement.in_flight_centavos:
+        return Finding("good", "All is well", "The latest credits are being forwarded.")
+    return Finding("good", "All is well", "Every credit was forwarded and has arrived.")
+
+
+def _waiting(statement: Statement) -> int:
+    return statement.transfers[TransferState.PENDING] + statement.transfers[TransferState.SENDING]
+
+
+def _counted(number: int, one: str, many: str | None = None) -> str:
+    return f"{number} {one if number == 1 else many or one + 's'}"
+
+
+def _words(text: str | None) -> str:
+    words = mask_tax_ids(text or "none")
+    return words if len(words) <= _WORDS_LENGTH_MAX else f"{words[:_WORDS_LENGTH_MAX]} …"
+
+
+# --- below: reading ---
 
 
 def _attention_by_kind(connection: Connection) -> dict[str, int]:
@@ -70,7 +251,7 @@ def _attention_by_kind(connection: Connection) -> dict[str, int]:
     return {str(kind): found.get(kind, 0) for kind in AttentionKind}
 
 
-def _last_reconciliation(connection: Connection, slots: list[Slot]) -> datetime | None:
+def _last_reconciliation(connection: Connection, slots: Sequence[Slot]) -> datetime | None:
     last: datetime | None = connection.execute(
         select(reconciliations.c.started_at)
         .where(reconciliations.c.failure.is_(None))
@@ -78,6 +259,27 @@ def _last_reconciliation(connection: Connection, slots: list[Slot]) -> datetime 
         .limit(1)
     ).scalar()
     return last if last is not None or not slots else slots[0].begins_at
+
+
+def _last_failure(connection: Connection) -> str | None:
+    failure: str | None = connection.execute(
+        select(reconciliations.c.failure).order_by(reconciliations.c.started_at.desc()).limit(1)
+    ).scalar()
+    return failure
+
+
+def _unanswered(connection: Connection) -> tuple[int, str | None]:
+    """How many transfers were tried without a conclusive answer, which leaves its reason; and the last reason."""
+    number, reason = 0, None
+    # Sorted by the columns of the indexes over these states.
+    for state, moment in ((TransferState.PENDING, "due_at"), (TransferState.SENDING, "lease_expires_at")):
+        has_reason = [*in_state(state), transfers.c.reason.is_not(None)]
+        number += connection.execute(
+            select(func.count()).select_from(transfers).where(*has_reason)
+        ).scalar_one()
+        newest = select(transfers.c.reason).where(*has_reason).order_by(transfers.c[moment].desc())
+        reason = connection.execute(newest.limit(1)).scalar() or reason
+    return number, reason
 
 
 def _alerts_undelivered(connection: Connection) -> int:

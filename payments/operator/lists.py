@@ -17,17 +17,19 @@ from sqlalchemy import Column, ColumnElement, Connection, Select, TextClause, fu
 
 from payments.ledger.balance import in_state, recorded_within
 from payments.operator.actions import Action, action_from, plain_text
+from payments.operator.recovery import read_claim_back
 from payments.storage.database import Database
 from payments.storage.schema import (
     actions,
     attentions,
     credits,
+    destinations,
     inbox_events,
     invoice_batches,
     planned_invoices,
     transfers,
 )
-from payments.tax_id import mask_tax_ids
+from payments.tax_id import mask_tax_id, mask_tax_ids
 from payments.transfer import LIVE_STATES, TransferState
 
 # How many rows one page of a filtered list looks at: some milliseconds' worth.
@@ -38,6 +40,9 @@ LIMIT_MAX = 500
 
 Item = TypeVar("Item")
 _Condition = ColumnElement[bool] | TextClause
+
+# The states by which transfers are listed.
+SHOWN_STATES = (*TransferState, "abandoned")
 
 # Columns that hold text from outside, in which a tax id may stand.
 _FREE_TEXT = ("reason", "detail")
@@ -67,8 +72,30 @@ class Line:
 
 
 @dataclass(frozen=True, slots=True)
+class DestinationLine(Line):
+    """The account that a transfer is sent to. Tax id masked."""
+
+    bank_code: str
+    branch_code: str
+    account_number: str
+    account_type: str
+    name: str
+    tax_id: str
+
+    def __str__(self) -> str:
+        """In one line, for people."""
+        return (
+            f"{self.name} ({self.tax_id}), bank {self.bank_code}, branch {self.branch_code}, "
+            f"{self.account_type} account {self.account_number}"
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class TransferLine(Line):
-    """One transfer. ``reason`` is why it is where it is, in the bank's words or ours, or None."""
+    """One transfer. ``reason`` is why it is where it is, in the bank's words or ours, or None.
+
+    ``destination`` is the account that it was made with, whatever the settings are today.
+    """
 
     external_id: str
     invoice_id: str
@@ -83,11 +110,21 @@ class TransferLine(Line):
     sent_at: datetime | None
     settled_at: datetime | None
     abandoned_at: datetime | None
+    destination: DestinationLine
+
+    @property
+    def shown_state(self) -> str:
+        """Its state, or ``abandoned``: a dead one that an operator gave up, so that it waits for no one."""
+        return "abandoned" if self.state == TransferState.DEAD and self.abandoned_at else self.state
 
 
 @dataclass(frozen=True, slots=True)
 class CreditLine(Line):
-    """One credit with its live transfer, or the newest if none is live (None when it has none)."""
+    """One credit with its live transfer, or the newest if none is live (None when it has none).
+
+    ``transfer_state`` is ``abandoned`` for a dead transfer that an operator gave up. ``claim_back_centavos`` were
+    forwarded and then reversed, and have not come back; ``recovered_centavos`` have.
+    """
 
     invoice_id: str
     gross_centavos: int
@@ -97,6 +134,8 @@ class CreditLine(Line):
     recorded_at: datetime
     transfer_state: str | None
     external_id: str | None
+    claim_back_centavos: int
+    recovered_centavos: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,16 +188,22 @@ def list_transfers(
 ) -> Page[TransferLine]:
     """Transfers of a state (None: all), newest first by the time that matters in it: due, lease, sent or settled.
 
+    ``abandoned`` are the dead ones that operators gave up; ``dead`` are the others.
+
     Raises ValueError for an unknown state or a cursor of another list.
     """
-    if state is not None and state not in tuple(TransferState):
-        raise ValueError(f"{state!r} is no state of a transfer: put one of {', '.join(TransferState)}")
+    if state is not None and state not in SHOWN_STATES:
+        raise ValueError(f"{state!r} is no state of a transfer: put one of {', '.join(SHOWN_STATES)}")
     name = f"transfers {state}" if state else "transfers"
-    sorted_by = _TIME_OF_STATE.get(TransferState(state)) if state else None
+    stored = TransferState.DEAD if state == "abandoned" else TransferState(state) if state else None
+    sorted_by = _TIME_OF_STATE.get(stored) if stored else None
     key = (transfers.c.id,) if sorted_by is None else (transfers.c[sorted_by], transfers.c.id)
-    conditions = in_state(TransferState(state)) if state else []
+    conditions: list[_Condition] = [*in_state(stored)] if stored else []
+    if stored == TransferState.DEAD:
+        is_abandoned = transfers.c.abandoned_at.is_not(None)
+        conditions.append(is_abandoned if state == "abandoned" else ~is_abandoned)
     walk = _Walk(name, key, select(transfers), conditions)
-    return walk.read(database, after, limit, lambda _, rows: [transfer_line(row) for row in rows])
+    return walk.read(database, after, limit, transfer_lines)
 
 
 def list_credits(
@@ -227,18 +272,32 @@ def list_actions(database: Database, after: str | None, limit: int = 50) -> Page
 # --- lines, for the timeline, search and audit too ---
 
 
-def transfer_line(row: Any) -> TransferLine:
-    """A line from a row of transfers."""
-    return TransferLine.of(row, due_at=row.due_at if row.state == TransferState.PENDING else None)
+def transfer_lines(connection: Connection, rows: Sequence[Any]) -> list[TransferLine]:
+    """Lines from rows of transfers, each with its destination."""
+    ids = {row.destination_id for row in rows}
+    accounts = {
+        row.id: DestinationLine.of(row, tax_id=mask_tax_id(row.tax_id))
+        for row in connection.execute(select(destinations).where(destinations.c.id.in_(ids)))
+    }
+    return [
+        TransferLine.of(
+            row,
+            due_at=row.due_at if row.state == TransferState.PENDING else None,
+            destination=accounts[row.destination_id],
+        )
+        for row in rows
+    ]
 
 
 def credit_lines(connection: Connection, rows: Sequence[Any]) -> list[CreditLine]:
     """Lines from rows of credits, each with its transfer."""
     current = current_transfers(connection, [row.number for row in rows])
+    claim_back = read_claim_back(connection, [row.invoice_id for row in rows])
     return [
         CreditLine.of(
             row,
-            transfer_state=current[row.number].state if row.number in current else None,
+            claim_back_centavos=claim_back.get(row.invoice_id, 0),
+            transfer_state=current[row.number].shown_state if row.number in current else None,
             external_id=current[row.number].external_id if row.number in current else None,
         )
         for row in rows
@@ -256,7 +315,8 @@ def current_transfers(connection: Connection, credit_numbers: Sequence[int]) -> 
     ).all()
     newest = {row.credit_number: row for row in rows}
     live = {row.credit_number: row for row in rows if row.state in LIVE_STATES}
-    return {number: transfer_line(row) for number, row in (newest | live).items()}
+    current = newest | live
+    return dict(zip(current, transfer_lines(connection, list(current.values())), strict=True))
 
 
 def batch_lines(connection: Connection, rows: Sequence[Any]) -> list[BatchLine]:

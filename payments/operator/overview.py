@@ -1,6 +1,6 @@
 """The operator's first page, and the system page: what is running and when we last asked the bank. Reads only."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -24,11 +24,10 @@ from sqlalchemy import (
 
 from payments.ledger.attention import AttentionKind
 from payments.ledger.balance import in_state
-from payments.ledger.batches import Slot, slots_in
-from payments.ledger.pauses import Pausable, paused_in
+from payments.ledger.pauses import Pausable, Pause
+from payments.operator.health import Headline, Health, headline_of, health_within
 from payments.operator.lists import AttentionLine
 from payments.operator.processes import ALIVE_WITHIN
-from payments.operator.statement import Statement, oldest_unforwarded, statement_within
 from payments.storage.database import Database
 from payments.storage.migrate import NEWEST_REVISION
 from payments.storage.schema import (
@@ -80,16 +79,13 @@ class Bar:
 class Overview:
     """Everything that the first page shows. Charts, outcomes and settled_within cover the span that was asked for."""
 
-    statement: Statement
-    slots: Sequence[Slot]
+    health: Health
     attentions: Sequence[AttentionLine]  # open ones, at most 20, most urgent first
-    oldest_unforwarded_at: datetime | None
     credited: Sequence[Bar]  # net
     settled: Sequence[Bar]
     events_by_outcome: dict[str, int]
     # (seconds, how many transfers took at most that long and longer than the bound before); the last is infinite
     settled_within: Sequence[tuple[float, int]]
-    paused: dict[Pausable, datetime]
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +95,8 @@ class System:
     processes: Sequence[dict[str, Any]]  # the columns of the table, and "alive": seen within a minute
     reconciliations: Sequence[dict[str, Any]]  # the last 10: started_at, ended_at, found, failure
     revision: str
-    paused: dict[Pausable, datetime]
+    headline: Headline
+    paused: Mapping[Pausable, Pause]
 
 
 def read_overview(database: Database, now: datetime, span: timedelta, bars: int) -> Overview:
@@ -109,10 +106,8 @@ def read_overview(database: Database, now: datetime, span: timedelta, bars: int)
     net = credits.c.gross_centavos - credits.c.fee_centavos
     with database.reading() as connection:
         return Overview(
-            statement=statement_within(connection),
-            slots=slots_in(connection, now),
+            health=health_within(connection, now),
             attentions=_read_most_urgent(connection),
-            oldest_unforwarded_at=oldest_unforwarded(connection),
             credited=_read_bars(connection, credits.c.recorded_at, net, [], since, span, bars),
             settled=_read_bars(
                 connection,
@@ -125,13 +120,13 @@ def read_overview(database: Database, now: datetime, span: timedelta, bars: int)
             ),
             events_by_outcome=_read_outcomes(connection, since),
             settled_within=_read_settled_within(connection, since),
-            paused=paused_in(connection),
         )
 
 
 def read_system(database: Database, now: datetime) -> System:
-    """Processes, reconciliations, schema version, pauses."""
+    """The headline, processes, reconciliations, schema version, pauses."""
     with database.reading() as connection:
+        health = health_within(connection, now)
         running = connection.execute(select(processes).order_by(processes.c.started_at.desc())).mappings()
         runs = connection.execute(
             select(
@@ -150,7 +145,8 @@ def read_system(database: Database, now: datetime) -> System:
             ],
             reconciliations=[dict(row) for row in runs],
             revision=NEWEST_REVISION,
-            paused=paused_in(connection),
+            headline=headline_of(health),
+            paused=health.pauses,
         )
 
 

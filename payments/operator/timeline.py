@@ -5,6 +5,7 @@ ids are masked, in the bank's words and in the bytes of events too.
 """
 
 import json
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -28,7 +29,7 @@ from payments.operator.lists import (
     credit_lines,
     current_transfers,
     masked,
-    transfer_line,
+    transfer_lines,
 )
 from payments.storage.database import Database
 from payments.storage.schema import (
@@ -85,9 +86,14 @@ class StoredEvent:
 
 @dataclass(frozen=True, slots=True)
 class CreditTimeline:
-    """Everything that is known of one credit; ``entries`` in the order in which it happened."""
+    """Everything that is known of one credit; ``entries`` in the order in which it happened.
+
+    ``payer_end_to_end_id`` is that of the Pix by which the invoice was paid, where the bank told it. Of our own
+    transfers the bank tells none: their id at the bank is in ``transfers``.
+    """
 
     credit: CreditLine
+    payer_end_to_end_id: str | None
     owed_centavos: int
     transfers: Sequence[TransferLine]
     events: Sequence[StoredEvent]
@@ -183,7 +189,9 @@ def _read_credit(connection: Connection, row: Any) -> CreditTimeline:
     external_ids = [external_id_for(row.invoice_id, each) for each in range(1, GENERATIONS_MAX + 1)]
     done = [
         action_from(each)
-        for each in rows(_actions_about([*external_ids, *event_ids], [str(each.id) for each in raised]))
+        for each in rows(
+            _actions_about([row.invoice_id, *external_ids, *event_ids], [str(each.id) for each in raised])
+        )
     ]
     [credit] = credit_lines(connection, [row])
     found = [
@@ -198,14 +206,24 @@ def _read_credit(connection: Connection, row: Any) -> CreditTimeline:
     ]
     return CreditTimeline(
         credit=credit,
+        payer_end_to_end_id=_payer_end_to_end_id(events),
         owed_centavos=owed_centavos(row.net_centavos, row.fee_centavos, remaining) if is_forwarded else 0,
-        transfers=[transfer_line(each) for each in lineage],
+        transfers=transfer_lines(connection, lineage),
         events=[_stored(each) for each in events],
         # Sorting keeps the order above among facts of one moment, and attempts keep their own.
         entries=sorted(found, key=lambda entry: entry.at),
         attentions=[AttentionLine.of(each) for each in raised],
         actions=done,
     )
+
+
+# Observed: a paid invoice carries it as a tag, in lower case: "e", the payer's bank (8 digits), the time, 11 signs.
+_END_TO_END_ID = re.compile(rb'"(e[0-9]{8}[0-9]{12}[0-9a-z]{11})"')
+
+
+def _payer_end_to_end_id(events: Sequence[Any]) -> str | None:
+    found = (_END_TO_END_ID.search(bytes(row.body)) for row in events if row.subscription == "invoice")
+    return next((each[1].decode().upper() for each in found if each), None)
 
 
 def _actions_about(subjects: Sequence[str], attention_ids: Sequence[str]) -> Any:
@@ -390,4 +408,4 @@ def _became(row: Any, transfer: TransferLine | None) -> str:
         return "planned"
     if row.credit_number is None:
         return "at_bank"
-    return transfer.state if transfer else "credited"
+    return transfer.shown_state if transfer else "credited"

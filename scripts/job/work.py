@@ -84,10 +84,10 @@ def _reconcile(database: Database, bank: Bank, settings: Settings, clock: Clock)
 
 
 def _refuse_if_paused(database: Database, switch: Pausable) -> None:
-    since = paused(database).get(switch)
-    if since is not None:
+    pause = paused(database).get(switch)
+    if pause is not None:
         raise ActionRefused(
-            f"{switch} has been paused since {since:%Y-%m-%d %H:%M:%S} UTC: "
+            f"{switch} has been paused since {pause.since:%Y-%m-%d %H:%M:%S} UTC by {pause.who} ({pause.reason}): "
             f"scripts/run_job resume {switch} --reason ..."
         )
 

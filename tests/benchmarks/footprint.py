@@ -1,4 +1,4 @@
-"""Footprint: how soon the web process and the emulator are ready, what they take in memory, how long a command takes."""
+"""Footprint: how soon the web process and the emulator are ready and what they take; how long a command takes."""
 
 import time
 from collections.abc import Iterator

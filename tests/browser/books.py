@@ -3,7 +3,7 @@
 from datetime import UTC, datetime, timedelta
 from random import Random
 
-from emulator.clock import VirtualClock
+from emulator.clock import Clock
 from payments.bank.client import open_bank
 from payments.ledger.batches import IssuingWindow, open_window
 from payments.policy import ForwardingPolicy
@@ -23,7 +23,7 @@ class Afternoon:
         self.database = database
         self.policy = policy
         opened_at = datetime.now(UTC) - timedelta(hours=hours)
-        self.bank = EmulatedBank(VirtualClock(opened_at), paid_share=0.8, invoice_fee_centavos=50)
+        self.bank = EmulatedBank(Clock(opened_at), paid_share=0.8, invoice_fee_centavos=50)
         self._client = open_bank(
             environment="sandbox",
             project_id=self.bank.project_id,

@@ -65,7 +65,7 @@ def test_another_site_can_make_the_operators_browser_do_nothing(
     """Signed in, and lured to a stranger's page that posts an action: refused, and the books do not change."""
     ana = visit(web.url)
     ana.sign_in()
-    expect(ana.page.get_by_role("heading", level=1)).to_have_text("All is quiet")
+    expect(ana.page.get_by_role("heading", level=1)).to_have_text("No worker is running")
     ana.page.route(
         "http://prize.test/**",
         lambda route: route.fulfill(body=ATTACK.format(url=web.url), content_type="text/html"),
@@ -77,4 +77,4 @@ def test_another_site_can_make_the_operators_browser_do_nothing(
     assert '"event":"console.cross_site"' in web.running.said
     ana.wrong.clear()  # it was elsewhere, and was refused
     ana.open()
-    expect(ana.page.get_by_role("heading", level=1)).to_have_text("All is quiet")
+    expect(ana.page.get_by_role("heading", level=1)).to_have_text("No worker is running")

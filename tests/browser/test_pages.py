@@ -13,6 +13,7 @@ from playwright.sync_api import expect
 from payments.invoice import Payer
 from payments.ledger.batches import plan_batch
 from payments.operator.lists import list_batches, list_credits, list_events
+from payments.operator.processes import Process, record_alive
 from payments.operator.statement import read_statement
 from payments.policy import ForwardingPolicy
 from payments.storage.database import Database
@@ -95,6 +96,7 @@ def test_every_page_is_accessible_and_takes_nothing_from_outside_for_markup(
     """Payer names, tags, the bank's errors, unreadable bytes, reasons, searches and addresses: all of it is text."""
     database, bank = afternoon.database, afternoon.bank
     web = WebProcess(runner, {**afternoon.environment, "REISSUE_MAX": "0"})
+    record_alive(database, Process("w", "worker", "h", 1, "1"), datetime.now(UTC))
     ana = visit(web.url)
     ana.sign_in()
     expect(ana.page.get_by_role("heading", level=1)).to_have_text("All is well")

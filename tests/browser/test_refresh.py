@@ -1,10 +1,13 @@
 """Pages that reload themselves: what was typed, opened, selected and focused stays; the process can still end."""
 
 from collections.abc import Callable
+from datetime import UTC, datetime
 
 import pytest
 from playwright.sync_api import expect
 
+from payments.operator.processes import Process, record_alive
+from payments.storage.database import Database
 from tests.browser.conftest import Visitor, WebProcess
 from tests.emulated import EmulatedBank
 from tests.events import invoice_event
@@ -59,6 +62,26 @@ def test_a_refresh_does_not_disturb_the_operator(
     expect(page.get_by_role("link", name="5000000000000002")).to_have_count(0)
     page.evaluate("document.getSelection().removeAllRanges()")
     expect(page.get_by_role("link", name="5000000000000002")).to_be_visible(timeout=PATIENCE)
+
+
+def test_a_page_whose_connection_is_lost_says_so_and_no_longer_that_all_is_well(
+    web: WebProcess, database: Database, visit: Callable[..., Visitor]
+) -> None:
+    """The web process ends while the page is open; every page says as of when it is."""
+    record_alive(database, Process("w", "worker", "h", 1, "1"), datetime.now(UTC))
+    ana = visit(web.url)
+    ana.sign_in()
+    page = ana.page
+    expect(page.get_by_role("heading", level=1)).to_have_text("All is quiet")
+    expect(page.locator("#as-of")).to_contain_text("As of ")
+    expect(page.locator("#lost")).to_be_hidden()
+    web.running.stop()
+    expect(page.get_by_role("alert")).to_contain_text("Connection lost", timeout=PATIENCE)
+    expect(page.get_by_role("heading", level=1)).to_have_text("State unknown")
+    expect(page.locator(".headline.good")).to_have_count(0)
+    ana.assert_accessible()
+    page.goto("about:blank")
+    ana.wrong.clear()  # the page asked in vain for a while
 
 
 def test_an_id_is_copied_by_a_button(

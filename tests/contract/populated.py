@@ -19,6 +19,8 @@ class Populated:
 
     url: str
     environment: dict[str, str]
+    # Empty without --tls-port.
+    tls_url: str = ""
 
     def ask(self, method: str, path: str, **body: Any) -> Any:
         """Call the management face."""
@@ -45,7 +47,8 @@ def populated_emulator(folder: Path, *switches: str) -> Iterator[Populated]:
         # The file is for a shell, and so is read as one would.
         pairs = dict(line.split("=", 1) for line in shlex.split((data / "sdk.env").read_text()))
         kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
-        populated = Populated(url, {**kept, **pairs, "TZ": "UTC"})
+        tls_url = running.said.partition("# TLS for the bank's host names on ")[2].partition(";")[0]
+        populated = Populated(url, {**kept, **pairs, "TZ": "UTC"}, tls_url)
         yield populated
         statement = populated.ask("GET", "statement?details=false")
         assert statement["balanced"], statement

@@ -15,21 +15,24 @@ pytestmark = [pytest.mark.process, pytest.mark.timeout(300)]
 
 # The version that the emulator is proved with; the README names it.
 VERSION = "2.42.0"
+# Its HTTP library, which npm chooses: the one of the SDK's own lock file, which sends the whole URL to the proxy
+# instead of CONNECT (as all do up to 1.16.0), and a new one.
+AXIOS_VERSIONS = ("1.6.2", "1.21.1")
 JOB = Path(__file__).with_name("node_job.cjs")
 
 
-@pytest.fixture(scope="module")
-def node_modules() -> Path:
+@pytest.fixture(scope="module", params=AXIOS_VERSIONS, ids="axios {}".format)
+def node_modules(request: pytest.FixtureRequest) -> Path:
     """The SDK from npm, installed once for this machine; skips when that is not possible."""
     npm = shutil.which("npm")
     if npm is None or shutil.which("node") is None:
         pytest.skip("node and npm are not installed")
-    folder = Path(tempfile.gettempdir()) / f"repasse-node-sdk-{VERSION}"
+    folder = Path(tempfile.gettempdir()) / f"repasse-node-sdk-{VERSION}-axios-{request.param}"
     if not (folder / "node_modules/starkbank/package.json").exists():
         folder.mkdir(exist_ok=True)
         command = [npm, "install", "--no-audit", "--no-fund", "--no-save", "--ignore-scripts"]
         ended = subprocess.run(
-            [*command, f"starkbank@{VERSION}"],
+            [*command, f"starkbank@{VERSION}", f"axios@{request.param}"],
             cwd=folder,
             capture_output=True,
             text=True,
@@ -38,6 +41,8 @@ def node_modules() -> Path:
         )
         if ended.returncode:
             pytest.skip(f"npm could not install starkbank {VERSION}: {ended.stderr.strip()[-200:]}")
+    axios = json.loads((folder / "node_modules/axios/package.json").read_text())
+    assert axios["version"] == request.param
     return folder / "node_modules"
 
 

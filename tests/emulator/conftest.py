@@ -28,11 +28,12 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from starkcore.utils.cache import cache as SDK_CACHE
 from starlette.testclient import TestClient
 
+from emulator.__main__ import main
 from emulator.app import create_app
 from emulator.behaviour.bank import Bank
 from emulator.behaviour.events import Delivery
 from emulator.books.preset import Preset
-from emulator.clock import VirtualClock
+from emulator.clock import Clock
 from emulator.protocol import credentials as emulator_credentials
 from emulator.protocol.credentials import Credentials
 
@@ -49,6 +50,7 @@ TRANSFER = {
     "accountNumber": "6341320293482496",
     "accountType": "payment",
 }
+TAGGED_TRANSFER = {**TRANSFER, "externalId": "one", "tags": ["one"]}
 
 
 @dataclass
@@ -120,7 +122,7 @@ class Signed:
 
     client: TestClient
     bank: Bank
-    clock: VirtualClock
+    clock: Clock
     credentials: Credentials
     key: coincurve.PrivateKey
     project_id: str = "5656565656565656"
@@ -165,7 +167,7 @@ def signed() -> Iterator[Signed]:
     assert isinstance(key, ec.EllipticCurvePrivateKey)
     secret = key.private_numbers().private_value.to_bytes(32, "big")
     bank = Bank(seed=1, opened_at=NOW, preset=Preset(paid_share=0.0), opening_balance_centavos=100_000)
-    clock = VirtualClock(NOW)
+    clock = Clock(NOW)
     with TestClient(create_app(bank, made, clock)) as client:
         yield Signed(client, bank, clock, made, coincurve.PrivateKey(secret))
 
@@ -244,6 +246,17 @@ class Process:
         if self.process.stdout is not None:
             self.process.stdout.close()
         return status
+
+
+def assert_refused_here(line: list[str], words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    """The command line ends in this process with status 2, nothing on stdout and one line on stderr."""
+    try:
+        status: Any = main(line)
+    except SystemExit as end:
+        status = end.code
+    out, error = capsys.readouterr()
+    assert (status, out, error.count("\n")) == (2, "", 1), error
+    assert [word for word in words if word not in error] == [], error
 
 
 def command(*switches: str) -> list[str]:

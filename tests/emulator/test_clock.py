@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 import pytest
 
-from emulator.clock import Agenda, ScaledClock, VirtualClock
-
-NOW = datetime(2026, 3, 2, 15, tzinfo=UTC)
+from emulator.clock import Agenda, Clock, ScaledClock
+from tests.emulator.conftest import NOW
 
 
 def test_the_agenda_runs_in_order_of_time_then_of_entry_each_at_its_own_time() -> None:
@@ -59,7 +58,7 @@ def test_a_scaled_clock_runs_ahead_and_a_client_is_judged_by_the_earlier_time() 
 
 def test_a_virtual_clock_goes_forward_only() -> None:
     """Moving the clock back is an error of the caller."""
-    clock = VirtualClock(NOW)
+    clock = Clock(NOW)
     clock.advance(5)
     assert clock.now() == clock.client_now() == NOW + timedelta(seconds=5)
     with pytest.raises(ValueError, match="cannot go back"):

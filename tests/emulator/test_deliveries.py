@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from emulator.clock import VirtualClock
+from emulator.clock import Clock
 from emulator.protocol import deliveries
 from emulator.protocol.credentials import in_memory
 from emulator.protocol.deliveries import Deliveries
@@ -36,7 +36,7 @@ async def _deliver(make_day: Any, talk: Talk, invoices: int, preset: dict[str, A
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
     day.bank.register_webhook(f"http://127.0.0.1:{port}/hook?x=1", ["invoice"], day.now)
-    posts = Deliveries(day.bank, in_memory(seed=1)[0], VirtualClock(day.now))
+    posts = Deliveries(day.bank, in_memory(seed=1)[0], Clock(day.now))
     day.bank.events.deliver = posts.deliver
     for _ in range(invoices):
         day.invoice()
@@ -130,7 +130,7 @@ def test_nobody_listening_is_a_bad_connection(make_day: Any) -> None:
     async def run() -> Any:
         day = make_day(paid_share=0.0)
         day.bank.register_webhook("http://127.0.0.1:1/", ["invoice"], day.now)
-        posts = Deliveries(day.bank, in_memory(seed=1)[0], VirtualClock(day.now))
+        posts = Deliveries(day.bank, in_memory(seed=1)[0], Clock(day.now))
         day.bank.events.deliver = posts.deliver
         day.invoice()
         day.run(minutes=2)

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tomllib
 import venv
+import zipfile
 from collections.abc import Iterator
 from importlib.metadata import Distribution, distribution
 from pathlib import Path
@@ -22,7 +23,8 @@ PAGE = (ROOT / "emulator/docs/in-your-tests.md").read_text()
 # Beside the page's own test: what the page says of a reset, and of calls that are not for this bank.
 MORE_TESTS = """
 import os, subprocess, sys
-import pytest, requests, starkbank, starkcore.utils.rest
+import pytest, requests, starkbank
+import starkbank_emulator as plugin
 
 IDS = set()
 
@@ -46,6 +48,8 @@ def test_each_test_begins_with_the_same_books(starkbank_emulator, starkbank_proj
     assert bank.trigger("invoice.credited")["deliveries"] == 3
     assert {each["code"] for each in bank.call("GET", "deliveries")["deliveries"]} == {"badConnection"}
     bank.advance(days=1)
+    with pytest.raises(plugin.Refused, match="earthquake"):
+        bank.fault("earthquake")
 
 def test_other_projects_and_other_code_go_where_they_went_before(starkbank_project, monkeypatch):
     seen = []
@@ -77,6 +81,7 @@ def test_a_project_that_installs_the_wheel_tests_itself_against_a_bank(tmp_path:
     venv.create(project / ".venv", with_pip=True)
     python = project / ".venv/bin/python"
     (wheel,) = wheels.iterdir()
+    assert_whole(wheel)
     run([str(python), "-m", "pip", "install", "--no-index", "--no-deps", str(wheel)], project)
     site = next((project / ".venv/lib").glob("python*/site-packages"))
     (metadata,) = site.glob("starkbank_emulator-*.dist-info")
@@ -85,10 +90,24 @@ def test_a_project_that_installs_the_wheel_tests_itself_against_a_bank(tmp_path:
     for name, text in re.findall(r"```python\n# (\w+\.py)\n(.*?)```", PAGE, re.DOTALL):
         (project / name).write_text(text)
     (project / "test_more.py").write_text(MORE_TESTS)
+    # A package of the project that happens to bear the same name is not taken for ours.
+    (project / "emulator").mkdir()
+    (project / "emulator/__init__.py").touch()
     said = run([str(python), "-m", "pytest", "-q", "-W", "error", "-p", "no:cacheprovider"], project)
     assert "5 passed" in said, said
     help = run([str(project / ".venv/bin/starkbank-emulator"), "--help"], project)
     assert help.startswith("usage: starkbank-emulator [switch ...]")
+
+
+def assert_whole(wheel: Path) -> None:
+    """Every file that the emulator may need at run time is in the wheel, under its name."""
+    folder = ROOT / "emulator"
+    tree = {path.relative_to(ROOT).as_posix() for path in folder.rglob("*.py")} - {
+        "emulator/pytest_plugin.py"
+    }
+    for kind in ("static", "templates"):
+        tree |= {path.relative_to(ROOT).as_posix() for path in folder.rglob(f"{kind}/*")}
+    assert tree - set(zipfile.ZipFile(wheel).namelist()) == set()
 
 
 def run(words: list[str], folder: Path) -> str:
@@ -129,9 +148,14 @@ def test_what_it_needs_is_what_the_repository_installs() -> None:
 def test_the_image_starts_with_switches_that_exist_and_asks_a_path_that_answers(signed: object) -> None:
     """Docker does not run here: its command line is parsed, and its health check's path is called."""
     dockerfile = (ROOT / "emulator/Dockerfile").read_text().replace("\\\n", " ")
-    program, *switches = json.loads(re.findall(r"^ENTRYPOINT (.*)$", dockerfile, re.MULTILINE)[0])
+    program, *switches = (
+        word
+        for line in re.findall(r"^(?:ENTRYPOINT|CMD) (.*)$", dockerfile, re.MULTILINE)
+        for word in json.loads(line)
+    )
     options = read_options(switches)
     assert (program, options.host, options.listen_anywhere) == ("starkbank-emulator", "0.0.0.0", True)
+    assert f"install -d -o emulator {options.data}\n" in dockerfile
     ports = re.findall(r"127\.0\.0\.1:(\d+):(\d+)", (ROOT / "emulator/compose.yaml").read_text())
     assert ports == [(str(port), str(port)) for port in (options.port, options.proxy_port)]
     (path,) = re.findall(r"http://127\.0\.0\.1:8900(/[\w/]+)", dockerfile)

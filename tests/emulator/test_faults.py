@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from emulator.behaviour.faults import FAULTS, PACKS, SCENARIOS, Faults, Matter
+from emulator.behaviour.faults import FAULTS, PACKS, SCENARIOS, Faults, Subject
+from tests.emulator.conftest import INVOICE
 
-INVOICE = {"amount": 48_712, "name": "Marina Tavares", "taxId": "529.982.247-25"}
 Make = Callable[..., Any]
 
 
@@ -57,8 +57,8 @@ def test_a_fault_can_be_meant_for_one_id_alone() -> None:
     """`only` limits a fault to one entity."""
     faults = Faults(1)
     faults.add({"name": "drop_delivery", "only": "42"})
-    assert not faults.drops_delivery(Matter("invoice paid", (), ("41", "9")))
-    assert faults.drops_delivery(Matter("invoice paid", (), ("7", "42")))
+    assert not faults.drops_delivery(Subject("invoice paid", (), ("41", "9")))
+    assert faults.drops_delivery(Subject("invoice paid", (), ("7", "42")))
 
 
 @pytest.mark.parametrize(

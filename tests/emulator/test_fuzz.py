@@ -23,7 +23,7 @@ from emulator.app import create_app
 from emulator.behaviour.bank import Bank
 from emulator.books import checks
 from emulator.books.preset import Preset
-from emulator.clock import VirtualClock
+from emulator.clock import Clock
 from emulator.management.statement import statement
 from emulator.protocol import credentials as emulator_credentials
 from emulator.protocol import routes
@@ -172,8 +172,8 @@ def bodies(draw: st.DrawFn, resource: str, method: str) -> bytes:
 
 EXTRA = sorted(FITTING)
 ALLOWED: dict[str, set[str]] = {
-    "invoice": checks.INVOICE_KEYS,
-    "transfer": checks.TRANSFER_KEYS - {"rules"},
+    "invoice": set(checks.INVOICE),
+    "transfer": set(checks.TRANSFER) - {"rules"},
     "split-profile": {"interval", "delay", "tags"},
     "webhook": set(),
     "workspace": {"username", "name", "allowedTaxIds"},
@@ -210,7 +210,7 @@ class Bench:
         self.key = coincurve.PrivateKey(key.private_numbers().private_value.to_bytes(32, "big"))
         preset = Preset(paid_share=0.7, invoice_fee_centavos=3, transfer_fee_centavos=2)
         self.bank = Bank(seed=1, opened_at=NOW, preset=preset, opening_balance_centavos=50_000)
-        self.clock = VirtualClock(NOW)
+        self.clock = Clock(NOW)
         self.client = TestClient(create_app(self.bank, made, self.clock))
         self.ids: dict[str, list[str]] = {}
         self.cursor = ""

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
 
-from emulator.protocol.history import MOST_BODY_BYTES, MOST_ENTRIES, History
-
-INVOICE = {"amount": 48_712, "name": "Marina Tavares", "taxId": "529.982.247-25"}
+from emulator.protocol.history import MOST_ENTRIES, MOST_LISTED_BYTES, MOST_TOTAL_BYTES, History
+from tests.emulator.conftest import INVOICE
 
 
 def test_entries_are_numbered_filtered_and_forgotten_oldest_first() -> None:
@@ -56,7 +56,21 @@ def test_a_request_is_kept_with_who_what_and_why(signed: Any) -> None:
     big = {"invoices": [INVOICE] * 90}
     signed.call("POST", "/v2/invoice", big)
     kept = ask("/emulator/requests?limit=1&bodies=true").json()["requests"][0]
-    assert len(kept["body"]) == len(kept["answer"]) == MOST_BODY_BYTES
+    assert len(kept["body"]) == len(kept["answer"]) == MOST_LISTED_BYTES
+    whole = ask(f"/emulator/requests/{kept['number']}").json()["request"]
+    assert len(json.loads(whole["body"])["invoices"]) == len(json.loads(whole["answer"])["invoices"]) == 90
+
+
+def test_the_oldest_entries_go_when_all_bodies_together_are_too_long() -> None:
+    """Long bodies take the place of more entries than short ones."""
+    history = History()
+    for _ in range(5):
+        history.add({"body": b"x" * (MOST_TOTAL_BYTES // 4), "answer": b"y"})
+    assert [each["number"] for each in history.newest(9)] == [5, 4, 3]
+    history.clear()
+    history.add({"body": b"x" * (MOST_TOTAL_BYTES // 4), "answer": b"y"})
+    history.add({"body": b"x" * (MOST_TOTAL_BYTES // 2), "answer": b"y"})
+    assert len(history) == 2, "what was cleared no longer counts"
 
 
 def test_a_delivery_is_kept_with_its_answer(signed: Any, receiver: Any) -> None:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import re
 from html.parser import HTMLParser
+from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
+from ellipticcurve import Ecdsa, PrivateKey
 
 HOSTILE = "<script>alert('x')</script>\"><img src=x onerror=alert(1)>"
 INVOICE = {"amount": 48_712, "name": "Marina Tavares", "taxId": "529.982.247-25"}
@@ -200,6 +204,109 @@ def test_readiness_is_told_apart_from_life(signed: Any) -> None:
     """The two health calls answer separately."""
     assert signed.client.get("/emulator/health/live").json()["status"] == "ok"
     assert signed.client.get("/emulator/health/ready").json() == {"status": "ready"}
+
+
+def test_a_delivery_is_repeated_to_any_url_and_its_answers_are_compared(signed: Any, receiver: Any) -> None:
+    """The same bytes with the same signature go out again; the page shows where the answers differ."""
+    press(signed, "/emulator/webhooks", url=receiver.url, subscriptions="invoice")
+    press(signed, "/emulator/trigger", name="invoice.created", amount="1000")
+    first = receiver.next()
+    elsewhere = receiver.url.replace("/webhooks/starkbank", "/elsewhere?x=1")
+    receiver.status = 418
+    place = press(signed, "/emulator/deliveries/1/repeat", url=elsewhere, back="view/delivery/1")
+    assert place == "/emulator/view/delivery/1"
+    assert receiver.next() == first
+    shape = page(signed, place)
+    assert f"Repeated to {elsewhere}" in shape.text
+    assert f"POST {elsewhere}: answered 418" in shape.text
+    assert "The same answer as the first time." in shape.text
+    (event,) = signed.get("/v2/event")["events"]
+    assert event["isDelivered"], "a repeat is no part of the bank's books"
+    assert len(signed.client.get("/emulator/deliveries").json()["deliveries"]) == 1
+    press(signed, "/emulator/deliveries/1/repeat", url="http://127.0.0.1:1/")
+    assert "could not connect" in page(signed, place).text
+    for path, url in (("1", "ftp://x"), ("1", "http://a b"), ("9", ""), ("x", "")):
+        answer = signed.client.post(f"/emulator/deliveries/{path}/repeat", json={"url": url})
+        assert answer.status_code == 400
+
+
+@pytest.mark.process
+def test_a_request_is_repeated_to_the_emulator_itself(start_emulator: Any) -> None:
+    """Without a URL it goes where it came in, with the signature that it had, and takes effect again."""
+    process = start_emulator()
+    key = Path(process.environment["STARKBANK_PRIVATE_KEY_PATH"]).read_text()
+    project_id = process.environment["STARKBANK_PROJECT_ID"]
+    raw = json.dumps({"invoices": [INVOICE]}).encode()
+    signer = PrivateKey.fromPem(key)
+    headers = {"Access-Id": f"project/{project_id}", "Access-Time": "1795233431"}
+    message = f"{headers['Access-Id']}:{headers['Access-Time']}:{raw.decode()}"
+    headers["Access-Signature"] = Ecdsa.sign(message, signer).toBase64()
+    answer = requests.post(f"{process.url}/v2/invoice?x=1", data=raw, headers=headers, timeout=20)
+    assert answer.status_code == 200, answer.text
+    repeat = process.post("/emulator/requests/1/repeat")["repeat"]
+    assert (repeat["status"], repeat["url"]) == (200, f"{process.url}/v2/invoice?x=1")
+    first, second = (json.loads(each)["invoices"][0]["id"] for each in (answer.text, repeat["answer"]))
+    assert first != second
+    assert process.get("/emulator/activity")["invoices"] == {"created": 2}
+
+
+def test_two_requests_are_compared(signed: Any) -> None:
+    """Lines that only one of them has are marked; a number that is none is said to be none."""
+    for amount in (100, 200):
+        signed.call("POST", "/v2/invoice", {"invoices": [{**INVOICE, "amount": amount}]})
+    text = page(signed, "/emulator/view/request/1?with=2").text
+    assert '-      "amount": 100,' in text
+    assert '+      "amount": 200,' in text
+    assert "The same was sent." in page(signed, "/emulator/view/request/1?with=1").text
+    assert "There is no request 7" in page(signed, "/emulator/view/request/1?with=7").text
+    for odd in ("0", "-1", "x", "9" * 30, HOSTILE):
+        page(signed, f"/emulator/view/request/1?with={odd}")
+
+
+def test_a_file_is_described_and_not_shown(signed: Any) -> None:
+    """An answer that is no text is named by its length."""
+    _, answer = signed.call("POST", "/v2/invoice", {"invoices": [INVOICE]})
+    path = f"/v2/invoice/{answer['invoices'][0]['id']}/qrcode"
+    content = signed.client.get(path, headers=signed.headers()).content
+    assert f"{len(content)} bytes that are no text" in page(signed, "/emulator/view/request/2").text
+
+
+def test_a_day_is_drawn_hour_by_hour(signed: Any, receiver: Any) -> None:
+    """Each chart counts what the bank, the callers and the receiver did in each hour of that day."""
+    signed.client.post("/emulator/webhooks", json={"url": receiver.url, "subscriptions": ["invoice"]})
+    press(signed, "/emulator/trigger", name="invoice.credited", amount="1000")
+    for _ in range(3):
+        receiver.next()
+    signed.get("/v2/balance")
+    signed.call("GET", "/v2/invoice/1")
+    signed.advance(3600)
+    press(signed, "/emulator/trigger", name="invoice.paid", amount="1000")
+    press(signed, "/emulator/trigger", name="transfer.created", amount="10")
+    drawn = page(signed, "/emulator/day/2026-03-02").text
+    for words in (
+        "02/03 15:00 UTC: invoices: 1",
+        "02/03 16:00 UTC: payments: 1",
+        "02/03 16:00 UTC: transfers: 1",
+        "02/03 15:00 UTC: answered 200: 1",
+        "02/03 15:00 UTC: answered 4xx: 1",
+        "02/03 15:00 UTC: answered 200: 3",
+    ):
+        assert words in drawn
+    assert re.search(r"02/03 15:00 UTC: median [\d.]+ ms, slowest [\d.]+ ms of 3", drawn)
+    assert "02/03 16:00 UTC: payments: 1" in page(signed).text, "the last 24 hours are on the first page"
+    assert "Nothing happened on this day." in page(signed, "/emulator/day/2026-03-01").text
+    assert "Nothing happened on this day." in page(signed, "/emulator/day/2026-03-03").text
+    for odd in ("2026-02-30", "0001-01-01", "9999-12-31", "x"):
+        assert signed.client.get(f"/emulator/day/{odd}").status_code == 404
+
+
+def test_a_reversal_says_what_goes_back(signed: Any) -> None:
+    """The note and the list name the money that goes back, not an invoice over nothing."""
+    press(signed, "/emulator/trigger", name="invoice.reversed", amount="48712")
+    shape = page(signed)
+    assert "R$ 487,12 goes back to the payer, R$ 0,00 remains" in shape.text
+    assert "R$ 487,12 given back" in shape.text
+    assert "over R$ 0,00" not in shape.text
 
 
 def test_a_preset_is_changed_while_running(signed: Any) -> None:

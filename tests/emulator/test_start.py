@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import socket
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ import pytest
 import requests
 import starkbank
 
-from tests.emulator.conftest import ROOT
+from tests.emulator.conftest import ROOT, assert_refused_here, command
 
 Start = Callable[..., Any]
 
@@ -120,38 +119,52 @@ def test_a_name_that_was_made_to_mean_this_machine_opens_no_page(start_emulator:
 
 
 @pytest.mark.parametrize(
-    ("switches", "words"),
+    ("line", "words"),
     [
-        (["--port", "http"], ["--port", "'http'"]),
-        (["--speed", "0"], ["--speed", "'0'"]),
-        (["--speed", "nan"], ["--speed", "'nan'"]),
-        (["--paid-share", "1.5"], ["--paid-share", "1.5"]),
-        (["--fee", "-1"], ["--fee", "-1"]),
-        (["--fast"], ["--fast"]),
-        (["--log-level", "loud"], ["--log-level", "loud"]),
-        (["--host", "0.0.0.0"], ["0.0.0.0", "--listen-anywhere"]),
-        (["--data", "/dev/null/x"], ["/dev/null/x", "--data"]),
-        (["--env-file", "/dev/null/app.env"], ["/dev/null/app.env", "--env-file"]),
-        (["--preset", "kind"], ["--preset", "kind"]),
-        (["--set", "paid_share"], ["--set", "paid_share", "NAME=VALUE"]),
-        (["--set", "paid_share=2"], ["--set", "paid_share", "0 to 1"]),
-        (["--set", "colour=red"], ["--set", "colour"]),
-        (["--fault", "earthquake"], ["--fault", "earthquake"]),
-        (["--fault", "hang:seconds"], ["--fault", "hang:seconds"]),
-        (["--rate-limit", "many"], ["--rate-limit", "many"]),
-        (["--state", "/nowhere/state.json"], ["/nowhere/state.json", "--state"]),
-        (["--state", "/"], ["cannot read /", "--state"]),
-        (["--see", "3"], ["--see"]),
+        ("--port http", "--port: 'http' is not a port from 0 to 65535"),
+        ("--speed 0", "--speed: '0' is not a number above 0"),
+        ("--speed nan", "--speed: 'nan'"),
+        ("--paid-share 1.5", "--paid-share: '1.5'"),
+        ("--fee -1", "--fee"),
+        ("--fast", "--fast; see python -m emulator --help"),
+        ("--see 3", "--see"),
+        ("--log-level loud", "--log-level"),
+        ("--host 0.0.0.0", "0.0.0.0 is not a loopback address: add --listen-anywhere"),
+        ("--preset kind", "--preset"),
+        ("--set paid_share", "--set: 'paid_share' is not NAME=VALUE"),
+        ("--set paid_share=2", "--set: paid_share must be a number from 0 to 1"),
+        ("--set colour=red", "--set: unknown setting colour"),
+        ("--fault hang:seconds", "--fault: 'hang:seconds' is not NAME"),
+        ("--rate-limit many", "--rate-limit: 'many'"),
+        ("--data /dev/null/x", "cannot use the data folder /dev/null/x: "),
+        ("--state /nowhere/state.json", "cannot write /nowhere/state.json"),
+        ("--state /", "cannot read /: "),
     ],
 )
 def test_a_bad_switch_ends_in_one_line_and_status_2(
+    line: str, words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A wrong option prints one line on stderr and ends with status 2."""
+    assert_refused_here(line.split(), [words], capsys)
+
+
+@pytest.mark.parametrize(
+    ("switches", "words"),
+    [
+        (["--env-file", "/dev/null/app.env"], ["/dev/null/app.env", "--env-file"]),
+        (["--fault", "earthquake"], ["--fault", "earthquake"]),
+    ],
+)
+def test_what_shows_only_when_files_and_ports_are_open_ends_in_one_line_too(
     switches: list[str], words: list[str], tmp_path: Path
 ) -> None:
-    """A wrong option prints one line on stderr and exits with 2."""
-    assert_refused(["--data", str(tmp_path), *switches], words)
+    """The process prints one line on stderr and exits with 2."""
+    assert_refused(["--port", "0", "--data", str(tmp_path), *switches], words)
 
 
-def test_a_bad_state_file_ends_in_one_line_and_is_left_as_it_was(tmp_path: Path) -> None:
+def test_a_bad_state_file_ends_in_one_line_and_is_left_as_it_was(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """A broken state file prints one line and is not overwritten."""
     file = tmp_path / "state.json"
     for text, word in (
@@ -160,42 +173,39 @@ def test_a_bad_state_file_ends_in_one_line_and_is_left_as_it_was(tmp_path: Path)
         ('{"emulator_state": 7}', "version 7"),
     ):
         file.write_text(text)
-        assert_refused(["--data", str(tmp_path), "--state", str(file)], [str(file), word, "--state"])
+        assert_refused_here(["--state", str(file)], [str(file), word, "--state"], capsys)
         assert file.read_text() == text
 
 
-def test_a_state_of_another_seed_is_not_taken_by_mistake(start_emulator: Start, tmp_path: Path) -> None:
+def test_a_state_of_another_seed_is_not_taken_by_mistake(
+    start_emulator: Start, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """Another --seed than the state's is refused."""
     file = tmp_path / "state.json"
     assert start_emulator("--seed", "3", "--state", str(file)).stop() == 0
-    assert_refused(["--data", str(tmp_path), "--state", str(file), "--seed", "4"], ["seed 3", "--seed"])
-
-
-def test_a_second_emulator_on_one_port_ends_in_one_line(start_emulator: Start, tmp_path: Path) -> None:
-    """The second process says which port is taken."""
-    port = start_emulator().url.rpartition(":")[2]
-    assert_refused(["--data", str(tmp_path), "--port", port], [port, "--port", "in use"], port=None)
+    assert_refused_here(["--state", str(file), "--seed", "4"], ["seed 3", "--seed"], capsys)
 
 
 @pytest.mark.parametrize("name", ["bank-key.pem", "project-key.pem", "project.json"])
-def test_a_corrupt_file_in_the_data_folder_is_named_with_the_remedy(name: str, tmp_path: Path) -> None:
+def test_a_corrupt_file_in_the_data_folder_is_named_with_the_remedy(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """A broken key file prints one line with the path and what to do."""
     (tmp_path / name).write_text("not a key")
-    assert_refused(["--data", str(tmp_path)], [name, "remove it"])
+    assert_refused_here(["--data", str(tmp_path)], [name, "remove it"], capsys)
 
 
-@pytest.mark.parametrize("switch", ["--proxy-port", "--tls-port"])
-def test_a_busy_proxy_port_ends_in_one_line_that_names_its_option(switch: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("switch", ["--port", "--proxy-port", "--tls-port"])
+def test_a_busy_port_ends_in_one_line_that_names_its_option(switch: str, tmp_path: Path) -> None:
     """A port in use prints one line with the address and the option to change."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
-        assert_refused(["--data", str(tmp_path), switch, port], [f"127.0.0.1:{port}", switch])
+        words = [f"127.0.0.1:{port}", f"choose another {switch} ", "in use"]
+        assert_refused(["--port", "0", "--data", str(tmp_path), switch, port], words)
 
 
-def assert_refused(switches: list[str], words: list[str], port: str | None = "0") -> None:
-    given = switches if port is None else ["--port", port, *switches]
-    command = [sys.executable, "-m", "emulator", *given]
-    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=30)
+def assert_refused(switches: list[str], words: list[str]) -> None:
+    result = subprocess.run(command(*switches), cwd=ROOT, capture_output=True, text=True, timeout=30)
     assert result.returncode == 2
     assert result.stderr.count("\n") == 1, result.stderr
     for word in words:

@@ -6,7 +6,7 @@ import copy
 import json
 import stat
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -15,17 +15,12 @@ import pytest
 from emulator.behaviour.bank import Bank
 from emulator.behaviour.events import Delivery
 from emulator.behaviour.populate import populate, starts_at
-from emulator.clock import ScaledClock, VirtualClock
+from emulator.clock import Clock, ScaledClock
 from emulator.management import state
 from emulator.protocol.credentials import in_memory
 from emulator.protocol.deliveries import Deliveries
+from tests.emulator.conftest import INVOICE, NOW, TAGGED_TRANSFER
 
-NOW = datetime(2026, 3, 2, 15, tzinfo=UTC)
-INVOICE = {"amount": 48_712, "name": "Marina Tavares", "taxId": "529.982.247-25"}
-TRANSFER = {
-    "amount": 1_000, "name": "Stark Bank S.A.", "taxId": "20.018.183/0001-80", "bankCode": "20018183",
-    "branchCode": "0001", "accountNumber": "6341320293482496", "externalId": "one", "tags": ["one"],
-}  # fmt: skip
 Make = Callable[..., Any]
 
 
@@ -34,7 +29,7 @@ def saved(bank: Bank, clock: Any) -> Any:
     return json.loads(json.dumps(state.save(bank, clock, credentials, None)["books"]))
 
 
-def live(bank: Bank, clock: VirtualClock, hours: int) -> list[str]:
+def live(bank: Bank, clock: Clock, hours: int) -> list[str]:
     """Some ordinary and some hostile hours; returns what was posted."""
     posted = []
 
@@ -46,7 +41,7 @@ def live(bank: Bank, clock: VirtualClock, hours: int) -> list[str]:
     bank.events.deliver = deliver
     for hour in range(hours * 4):
         bank.create_invoices([{**INVOICE, "tags": ["$same", "é"]}] * 3, clock.now())
-        bank.create_transfers([{**TRANSFER, "externalId": f"{len(bank.transfers.rows)}"}], clock.now())
+        bank.create_transfers([{**TAGGED_TRANSFER, "externalId": f"{len(bank.transfers.rows)}"}], clock.now())
         bank.deposits.receive({"amount": 100 + hour}, clock.now())
         for _ in range(15):
             clock.advance(60)
@@ -56,14 +51,14 @@ def live(bank: Bank, clock: VirtualClock, hours: int) -> list[str]:
 
 def test_a_bank_that_is_saved_and_loaded_goes_on_exactly_as_the_one_that_was_not() -> None:
     """After loading, the same calls give the same ids, chances and posts."""
-    one, clock = Bank(seed=5, opened_at=NOW, opening_balance_centavos=9_000), VirtualClock(NOW)
+    one, clock = Bank(seed=5, opened_at=NOW, opening_balance_centavos=9_000), Clock(NOW)
     one.register_webhook("http://receiver.test/hook", ["invoice", "transfer", "deposit"], NOW)
     one.faults.add_pack("hostile")
     one.faults.add({"name": "no_balance", "rate": 0.3, "ends_in": 12})
     live(one, clock, hours=2)
 
     text = json.dumps(state.save(one, clock, in_memory(1)[0], None))
-    other, other_clock = Bank(seed=99, opened_at=NOW), VirtualClock(NOW)
+    other, other_clock = Bank(seed=99, opened_at=NOW), Clock(NOW)
     state.load(json.loads(text), other, other_clock, in_memory(1)[0])
     assert other_clock.now() == clock.now()
     assert saved(other, other_clock) == saved(one, clock)
@@ -75,7 +70,7 @@ def test_a_bank_that_is_saved_and_loaded_goes_on_exactly_as_the_one_that_was_not
 
 def test_a_row_that_two_books_hold_is_still_one_row_after_loading() -> None:
     """A log in its book and in its event is one object again."""
-    bank, clock = Bank(seed=1, opened_at=NOW), VirtualClock(NOW)
+    bank, clock = Bank(seed=1, opened_at=NOW), Clock(NOW)
     bank.register_webhook("http://receiver.test/hook", ["invoice"], NOW)
     live(bank, clock, hours=1)
     other = Bank(seed=1, opened_at=NOW)
@@ -86,7 +81,7 @@ def test_a_row_that_two_books_hold_is_still_one_row_after_loading() -> None:
 
 def test_a_bank_with_a_past_can_be_saved() -> None:
     """A populated bank is the same after saving and loading."""
-    bank, clock = Bank(seed=1, opened_at=starts_at(NOW)), VirtualClock(NOW)
+    bank, clock = Bank(seed=1, opened_at=starts_at(NOW)), Clock(NOW)
     populate(bank, NOW)
     other = Bank(seed=2, opened_at=NOW)
     state.load(state.save(bank, clock, in_memory(1)[0], None), other, clock, in_memory(1)[0])
@@ -95,7 +90,7 @@ def test_a_bank_with_a_past_can_be_saved() -> None:
 
 def test_what_was_being_posted_is_posted_again() -> None:
     """A delivery without an outcome is made again after loading."""
-    bank, clock = Bank(seed=1, opened_at=NOW), VirtualClock(NOW)
+    bank, clock = Bank(seed=1, opened_at=NOW), Clock(NOW)
     credentials, _ = in_memory(1)
     bank.register_webhook("http://receiver.test/hook", ["invoice"], NOW)
     opened: list[Delivery] = []
@@ -170,7 +165,7 @@ def test_a_bad_state_is_refused_in_one_line_and_changes_nothing(
     spoiled: Callable[[Any], Any], words: str
 ) -> None:
     """Each kind of damage is named, and the running bank stays as it was."""
-    bank, clock = Bank(seed=1, opened_at=NOW, opening_balance_centavos=100), VirtualClock(NOW)
+    bank, clock = Bank(seed=1, opened_at=NOW, opening_balance_centavos=100), Clock(NOW)
     credentials, _ = in_memory(1)
     found = json.loads(json.dumps(state.save(bank, clock, credentials, None)))
     clock.advance(5)
@@ -188,7 +183,7 @@ def test_a_value_that_cannot_be_saved_is_a_bug_that_shows_at_once() -> None:
     bank = Bank(seed=1, opened_at=NOW)
     bank.invoices.credited["1"] = object()  # type: ignore[assignment]
     with pytest.raises(TypeError, match="object cannot be saved"):
-        state.save(bank, VirtualClock(NOW), in_memory(1)[0], None)
+        state.save(bank, Clock(NOW), in_memory(1)[0], None)
 
 
 def test_keys_of_clients_that_look_like_ours_come_back_as_they_were(signed: Any) -> None:
@@ -220,7 +215,7 @@ def test_a_running_bank_goes_back_to_a_saved_state(signed: Any) -> None:
 
 def test_a_file_is_written_whole_for_its_owner_alone(tmp_path: Path) -> None:
     """The file has mode 0600, leaves no draft, and a cut one is refused."""
-    bank, clock = Bank(seed=7, opened_at=NOW), VirtualClock(NOW)
+    bank, clock = Bank(seed=7, opened_at=NOW), Clock(NOW)
     path = tmp_path / "state.json"
     state.write(path, state.save(bank, clock, in_memory(1)[0], None))
     assert stat.S_IMODE(path.stat().st_mode) == 0o600

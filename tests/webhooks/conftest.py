@@ -14,6 +14,7 @@ from starlette.testclient import TestClient
 
 from payments.settings import Settings
 from tests.emulated import EmulatedBank
+from tests.running import wait_until
 from webhooks.app import create_app
 
 
@@ -38,6 +39,19 @@ class WebApp:
     def count(self, table: str) -> int:
         """How many rows are committed."""
         return int(self.rows(f"SELECT count(*) FROM {table}")[0][0])
+
+    def last_event(self) -> tuple[str, bytes]:
+        """Outcome and body of the event that was stored last."""
+        [(outcome, body)] = self.rows("SELECT outcome, body FROM inbox_events ORDER BY rowid DESC LIMIT 1")
+        return outcome, body
+
+    def attention(self) -> list[str]:
+        """The kinds of what a person should look at."""
+        return [kind for (kind,) in self.rows("SELECT kind FROM attentions WHERE resolved_at IS NULL")]
+
+    def wait_for_sent(self) -> None:
+        """Wait until the only transfer was sent."""
+        wait_until(lambda: self.rows("SELECT 1 FROM transfers WHERE state = 'sent'"), "it is sent")
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""What the first page says: a headline, where every centavo is, the slots, and the charts."""
+"""What the first page shows: where every centavo is, the slots, and the charts."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -9,13 +9,11 @@ from payments.ledger.batches import Slot, SlotState
 from payments.money import format_brl
 from payments.operator.overview import Overview
 from payments.operator.statement import Statement
+from payments.operator.times import duration
 from webhooks.console import labels
 from webhooks.console.charts import Bar, Chart
 from webhooks.console.labels import Label
-from webhooks.console.times import Times, duration
-
-# A credit that is not forwarded within this long is worth mentioning; most are in a second.
-SLOW_SECONDS = 120.0
+from webhooks.console.times import Times
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,32 +36,6 @@ SPANS: Mapping[str, Span] = {
 }
 
 
-class Headline(NamedTuple):
-    """The state of everything, in one sentence."""
-
-    tone: str
-    text: str
-    detail: str
-
-
-def headline_of(overview: Overview, now: datetime) -> Headline:
-    """The worst first; all is well when there is nothing bad."""
-    statement, oldest = overview.statement, overview.oldest_unforwarded_at
-    waits = 0.0 if oldest is None else (now - oldest).total_seconds()
-    if not statement.balanced:
-        return Headline("bad", "The statement does not balance", "This is a bug: please report it.")
-    if statement.attention:
-        items = "1 item needs" if statement.attention == 1 else f"{statement.attention} items need"
-        return Headline("bad", f"{items} attention", "Most urgent first.")
-    if waits > SLOW_SECONDS:
-        return Headline("wait", f"A credit has waited for {duration(waits)}", "repasse keeps trying.")
-    if not statement.credits:
-        return Headline("good", "All is quiet", "No invoice has been credited yet.")
-    if oldest is not None or statement.in_flight_centavos:
-        return Headline("good", "All is well", "The latest credits are being forwarded.")
-    return Headline("good", "All is well", "Every credit was forwarded and has arrived.")
-
-
 class StatementLine(NamedTuple):
     """One line of the statement; ``tone`` marks what is wrong, ``is_sum`` a sum of the lines above it."""
 
@@ -76,12 +48,13 @@ class StatementLine(NamedTuple):
 def statement_lines(statement: Statement) -> list[StatementLine]:
     """Where every centavo of the credited money is; the last line must be zero."""
     waiting = statement.unforwarded_centavos - statement.dead_centavos
-    blocked = "bad" if statement.dead_centavos else "calm"
+    blocked = statement.dead_centavos - statement.abandoned_centavos
     parts = [
         StatementLine("settled at the destination", -statement.settled_centavos, "good"),
         StatementLine("in flight", -statement.in_flight_centavos),
         StatementLine("queued", -waiting),
-        StatementLine("blocked (needs action)", -statement.dead_centavos, blocked),
+        StatementLine("blocked (needs action)", -blocked, "bad" if blocked else "calm"),
+        StatementLine("abandoned", -statement.abandoned_centavos),
         StatementLine("reversed before it was sent", -statement.reversed_centavos),
         StatementLine("not to be forwarded", -statement.not_forwarded_centavos),
     ]

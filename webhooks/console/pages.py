@@ -15,6 +15,7 @@ from starlette.routing import Route
 
 from payments.money import parse_brl
 from payments.operator import lists
+from payments.operator.health import headline_of
 from payments.operator.lists import Page
 from payments.operator.overview import read_overview, read_system
 from payments.operator.search import search
@@ -22,7 +23,7 @@ from payments.operator.statement import read_statement
 from payments.operator.timeline import read_batch, read_credit, read_stored_event
 from webhooks.console import labels
 from webhooks.console.context import Context
-from webhooks.console.overview import SPANS, charts_of, headline_of, labelled_slots, statement_lines
+from webhooks.console.overview import SPANS, charts_of, labelled_slots, statement_lines
 from webhooks.console.rendering import readable_body
 from webhooks.console.urls import HOME, link_to
 
@@ -77,9 +78,9 @@ class Pages:
             request,
             "overview",
             overview=overview,
-            headline=headline_of(overview, times.now),
-            lines=statement_lines(overview.statement),
-            slots=labelled_slots(overview.slots),
+            headline=headline_of(overview.health),
+            lines=statement_lines(overview.health.statement),
+            slots=labelled_slots(overview.health.slots),
             charts=charts_of(overview, span, times),
             spans=SPANS.values(),
             span=span,
@@ -88,7 +89,11 @@ class Pages:
     def _transfers(self, request: Request) -> Response:
         state = _choice(request, "state", labels.TRANSFER_STATES)
         page = _list(lambda: lists.list_transfers(self._database, state, _after(request)))
-        counts = read_statement(self._database).transfers
+        statement = read_statement(self._database)
+        counts = statement.transfers | {
+            "dead": statement.transfers["dead"] - statement.abandoned,
+            "abandoned": statement.abandoned,
+        }
         return self._context.render(request, "transfers", page=page, state=state, counts=counts)
 
     def _credits(self, request: Request) -> Response:

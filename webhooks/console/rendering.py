@@ -10,10 +10,11 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
 from payments.money import format_brl
+from payments.operator.times import duration
 from payments.tax_id import mask_tax_ids
 from webhooks.console import labels
 from webhooks.console.charts import bar_of
-from webhooks.console.times import ZONES, duration
+from webhooks.console.times import ZONES
 from webhooks.console.urls import HOME, STATIC, action_url, link_to, subject_link
 
 _FOLDER = Path(__file__).parent

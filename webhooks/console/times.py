@@ -5,6 +5,8 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from markupsafe import Markup
 
+from payments.operator.times import duration
+
 DEFAULT_ZONE = "America/Sao_Paulo"
 
 # Brazil's, and where its operators may sit.
@@ -12,8 +14,6 @@ _OFFERED = (
     *("America/Sao_Paulo", "America/Noronha", "America/Fortaleza", "America/Manaus", "America/Rio_Branco"),
     *("America/New_York", "Europe/Lisbon", "Europe/Berlin", "UTC"),
 )
-
-_UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))
 
 
 def _load(name: str) -> ZoneInfo | None:
@@ -57,6 +57,10 @@ class Times:
         """Hour and minute; for axes."""
         return f"{at.astimezone(self._zone):%H:%M}"
 
+    def clock_seconds(self, at: datetime) -> Markup:
+        """Hour, minute and second of today; UTC in the title."""
+        return self._time(at, f"{at.astimezone(self._zone):%H:%M:%S}")
+
     def day(self, at: datetime) -> str:
         """The day, as in ``02 Mar``; for axes."""
         return f"{at.astimezone(self._zone):%d %b}"
@@ -73,19 +77,3 @@ class Times:
         return Markup('<time datetime="{}" title="{} UTC">{}</time>').format(
             utc.isoformat(timespec="milliseconds"), f"{utc:%Y-%m-%d %H:%M:%S.%f}"[:-3], text
         )
-
-
-def duration(seconds: float) -> str:
-    """How long, in its two largest units: ``2 h 5 min``, ``0.4 s``."""
-    if seconds < 10:
-        return f"{seconds:.3g} s"
-    rest = int(seconds)
-    for index, (size, name) in enumerate(_UNITS):
-        if rest >= size:
-            number, left = divmod(rest, size)
-            if index + 1 < len(_UNITS) and size > 60:
-                smaller, smaller_name = _UNITS[index + 1]
-                if more := left // smaller:
-                    return f"{number} {name} {more} {smaller_name}"
-            return f"{number} {name}"
-    return "0 s"

@@ -9,10 +9,10 @@ from payments.errors import ActionRefused
 from payments.invoice import Payer
 from payments.ledger import batches, transfers
 from payments.ledger.lineages import GENERATIONS_MAX
-from payments.ledger.pauses import paused
+from payments.ledger.pauses import Pause, paused
 from payments.operator import actions
 from payments.operator.actions import Action, Operator
-from payments.operator.lists import list_actions
+from payments.operator.lists import list_actions, list_credits, list_transfers
 from payments.storage.database import Database, open_database
 from payments.transfer import external_id_for
 from tests.payments.builders import INVOICE, NOW, a_policy, at_bank
@@ -290,6 +290,13 @@ def test_an_abandoned_transfer_stays_dead_and_is_closed(books: Books) -> None:
     assert books.row().reason == "abandoned by ana: the account is open again"
     assert_refused(lambda: retry(books), "was abandoned", books)
     assert_refused(lambda: abandon(books), "was abandoned", books)
+    statement = books.statement
+    assert (statement.dead_centavos, statement.abandoned, statement.abandoned_centavos) == (48_662, 1, 48_662)
+    assert list_transfers(books.database, "dead", None).items == []
+    [line] = list_transfers(books.database, "abandoned", None).items
+    assert (line.state, line.shown_state) == ("dead", "abandoned")
+    [credit] = list_credits(books.database, None).items
+    assert credit.transfer_state == "abandoned"
 
 
 @pytest.mark.parametrize("state", ["pending", "sending", "sent", "settled"])
@@ -364,7 +371,7 @@ def test_paused_forwarding_claims_nothing_in_any_process_or_after_any_restart(bo
         assert transfers.next_due_at(database) is None
     restarted.close()
     assert books.states == ["pending"]
-    assert paused(books.database) == {"forwarding": books.now}
+    assert paused(books.database) == {"forwarding": Pause(books.now, ANA.who, ANA.reason)}
     actions.resume(books.database, "forwarding", ANA, books.now)
     assert paused(books.database) == {}
     assert books.claim().is_fresh
@@ -410,7 +417,7 @@ def test_pausing_twice_and_resuming_what_runs_are_refused(books: Books) -> None:
     actions.pause(database, "issuing", ANA, NOW)
     assert_refused(
         lambda: actions.pause(database, "issuing", ANA, NOW),
-        "issuing has been paused since 2026-03-02 15:00:00 UTC",
+        "issuing has been paused since 2026-03-02 15:00:00 UTC by ana: the account is open again",
         books,
     )
     actions.resume(database, "issuing", ANA, NOW)

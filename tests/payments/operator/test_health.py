@@ -1,15 +1,22 @@
 """What machines watch: ages, states and counts as of one moment."""
 
+from dataclasses import fields, replace
 from datetime import timedelta
+from typing import Any
 
-from payments.ledger import batches
+import pytest
+
+from payments.ledger import batches, transfers
 from payments.ledger.attention import AttentionKind
+from payments.ledger.pauses import Pause
 from payments.ledger.reconciliations import record_reconciliation
 from payments.operator.actions import Operator, pause
-from payments.operator.health import read_health
+from payments.operator.health import Health, headline_of, read_health
 from payments.operator.processes import Process, record_alive, record_stopped
 from payments.storage.database import Database
+from payments.transfer import TransferState
 from tests.payments.builders import NOW
+from tests.payments.conftest import Books
 from tests.payments.ledger.test_batches import PLAN, claimed, created
 
 MINUTE = timedelta(minutes=1)
@@ -25,7 +32,7 @@ def test_empty_books_have_every_name_and_no_age(database: Database) -> None:
     health = read_health(database, NOW)
     assert health.attention_by_kind == dict.fromkeys(AttentionKind, 0)
     assert health.processes_by_kind == {"web": 0, "worker": 0}
-    assert health.paused == {"forwarding": False, "issuing": False}
+    assert health.pauses == {}
     assert (health.slots_by_state, health.slots_late) == ({}, 0)
     assert (health.reconciliation_age_seconds, health.bank_key_age_seconds) == (None, None)
 
@@ -81,4 +88,120 @@ def test_only_processes_that_are_alive_count_and_the_oldest_key_among_them(datab
 def test_a_pause_is_reported(database: Database) -> None:
     """So that an alert that follows from it can be understood."""
     pause(database, "forwarding", Operator("ana", "the destination asked for it"), NOW)
-    assert read_health(database, NOW).paused == {"forwarding": True, "issuing": False}
+    pauses = read_health(database, NOW).pauses
+    assert pauses == {"forwarding": Pause(NOW, "ana", "the destination asked for it")}
+
+
+def test_a_failed_reconciliation_is_known_until_one_is_answered(database: Database) -> None:
+    """A bank that answers nothing is noticed without any credit in hand."""
+    record_reconciliation(database, NOW, NOW, 0, "invoice logs: 503")
+    assert read_health(database, NOW).reconciliation_failure == "invoice logs: 503"
+    record_reconciliation(database, NOW + MINUTE, NOW + MINUTE, 0, None)
+    assert read_health(database, NOW + MINUTE).reconciliation_failure is None
+
+
+def test_transfers_that_were_tried_in_vain_are_counted_with_the_last_answer(books: Books) -> None:
+    """Given back or unclear; one that nobody has tried is not counted."""
+    books.credit("7")
+    books.credit("8")
+    first, second = books.claim_all()
+    transfers.release(books.database, [first], "the bank answered 503", books.policy, books.now)
+    books.credit("9")
+    health = read_health(books.database, books.now)
+    assert (health.transfers_unanswered, health.unanswered_reason) == (1, "the bank answered 503")
+    transfers.record_unclear(books.database, [second], "no answer in 15 s", books.policy, books.now)
+    health = read_health(books.database, books.now)
+    assert (health.transfers_unanswered, health.unanswered_reason) == (2, "no answer in 15 s")
+
+
+# --- the headline ---
+
+
+@pytest.fixture
+def fine(database: Database) -> Health:
+    """Everything runs and nothing has happened yet."""
+    record_alive(database, a_process("web"), NOW, NOW)
+    record_alive(database, a_process("worker"), NOW)
+    return read_health(database, NOW)
+
+
+def changed(health: Health, **changes: Any) -> Health:
+    """The same with other values; names that Health does not have are the statement's."""
+    own = {name: value for name, value in changes.items() if name in {each.name for each in fields(Health)}}
+    of_statement = {name: value for name, value in changes.items() if name not in own}
+    return replace(health, statement=replace(health.statement, **of_statement), **own)
+
+
+NO_TRANSFERS = dict.fromkeys(TransferState, 0)
+WAITING = {"transfers": NO_TRANSFERS | {"pending": 3}, "unforwarded_centavos": 123_456, "dead_centavos": 0}
+PAUSED = Pause(NOW - timedelta(hours=2), "ana", "the bank asked for it")
+
+
+@pytest.mark.parametrize(
+    ("changes", "tone", "text"),
+    [
+        ({}, "good", "All is quiet"),
+        ({"credits": 3}, "good", "All is well"),
+        (
+            {"credits": 3, **WAITING, "oldest_unforwarded_at": NOW - timedelta(seconds=2)},
+            "good",
+            "All is well",
+        ),
+        ({"oldest_unforwarded_at": NOW - timedelta(hours=2)}, "wait", "A credit has waited for 2 h"),
+        ({"pauses": {"issuing": PAUSED}}, "wait", "Issuing is paused"),
+        ({"pauses": {"forwarding": PAUSED}}, "wait", "Forwarding is paused"),
+        (
+            {"pauses": {"forwarding": PAUSED}, **WAITING},
+            "wait",
+            "Forwarding is paused, and 3 credits (R$ 1.234,56) must wait",
+        ),
+        (
+            {"transfers_unanswered": 1, "unanswered_reason": "503"},
+            "wait",
+            "1 transfer waits for another attempt",
+        ),
+        (
+            {"transfers_unanswered": 2, "unanswered_reason": "503"},
+            "wait",
+            "2 transfers wait for another attempt",
+        ),
+        ({"reconciliation_failure": "503"}, "wait", "The bank did not answer the last reconciliation"),
+        ({"reconciliation_age_seconds": 1801.0}, "wait", "No complete reconciliation for 30 min"),
+        ({"reconciliation_age_seconds": 1800.0}, "good", "All is quiet"),
+        ({"bank_keys_missing": 1}, "wait", "1 web process without the bank's public key"),
+        ({"slots_by_state": {"overdue": 2}}, "wait", "2 batches of invoices overdue"),
+        ({"alerts_undelivered": 1}, "wait", "1 notification not delivered"),
+        ({"attention": 1}, "bad", "1 item needs attention"),
+        ({"attention": 2}, "bad", "2 items need attention"),
+        ({"processes_by_kind": {"web": 1, "worker": 0}, "attention": 2}, "bad", "No worker is running"),
+        ({"processes_by_kind": {"web": 0, "worker": 0}}, "bad", "No web process is running"),
+        ({"balanced": False, "attention": 2}, "bad", "The statement does not balance"),
+    ],
+)
+def test_the_headline_is_the_worst_that_was_found(
+    fine: Health, changes: dict[str, Any], tone: str, text: str
+) -> None:
+    """And good only when nothing at all was found."""
+    headline = headline_of(changed(fine, **changes))
+    assert (headline.tone, headline.text) == (tone, text)
+    assert all(each.tone != "good" for each in headline.others)
+
+
+def test_the_headline_is_followed_by_everything_else_that_is_wrong(fine: Health) -> None:
+    """The bad before what only waits, each with its reason; a pause with who and why."""
+    health = changed(
+        fine,
+        pauses={"forwarding": PAUSED},
+        attention=1,
+        reconciliation_failure="tax id 529.982.247-25 unknown",
+        processes_by_kind={"web": 1, "worker": 0},
+    )
+    headline = headline_of(health)
+    assert headline.text == "No worker is running"
+    assert [each.text for each in headline.others] == [
+        "1 item needs attention",
+        "Forwarding is paused",
+        "The bank did not answer the last reconciliation",
+    ]
+    assert headline.others[1].detail == "Paused 2 h ago by ana: the bank asked for it"
+    assert "529.982.247-25" not in headline.others[2].detail

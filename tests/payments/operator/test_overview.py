@@ -7,6 +7,7 @@ from payments.ledger import batches
 from payments.ledger.attention import AttentionKind
 from payments.operator import overview
 from payments.operator.actions import Operator, pause
+from payments.operator.health import read_health
 from payments.operator.processes import Process, record_alive
 from payments.storage.database import Database
 from tests.payments.builders import NOW, at_bank
@@ -27,7 +28,7 @@ def test_the_overview_shows_the_slots_the_charts_and_the_most_urgent(books: Book
     books.news(at_bank("A", "failed"))
     pause(books.database, "issuing", ANA, books.now)
     page = overview.read_overview(books.database, books.now, timedelta(hours=1), bars=4)
-    assert [slot.state for slot in page.slots] == ["overdue", "overdue", "coming", "coming"]
+    assert [slot.state for slot in page.health.slots] == ["overdue", "overdue", "coming", "coming"]
     assert [attention.kind for attention in page.attentions] == [
         "returned_after_settlement",
         "nothing_to_forward",
@@ -36,9 +37,8 @@ def test_the_overview_shows_the_slots_the_charts_and_the_most_urgent(books: Book
     assert sum(bar.number for bar in page.credited) == 2
     assert page.events_by_outcome == {"credit": 1, "nothing_to_forward": 1, "transfer_news": 2}
     assert dict(page.settled_within)[300.0] == 1
-    assert page.paused == {"issuing": books.now}
-    assert page.oldest_unforwarded_at is None
-    assert page.statement == books.statement
+    assert page.health == read_health(books.database, books.now)
+    assert page.health.statement == books.statement
 
 
 def test_every_kind_of_attention_has_its_rank() -> None:

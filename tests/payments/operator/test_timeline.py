@@ -1,6 +1,7 @@
 """The timeline of a credit, an event and a batch: everything that happened, in order, without whole tax ids."""
 
 import json
+from dataclasses import replace
 from hashlib import sha256
 
 from sqlalchemy import update
@@ -12,7 +13,7 @@ from payments.operator.lists import list_attentions, list_batches, list_transfer
 from payments.operator.timeline import read_batch, read_credit, read_stored_event
 from payments.storage.database import Database
 from payments.storage.schema import planned_invoices
-from tests.payments.builders import INVOICE, NOW, at_bank
+from tests.payments.builders import DESTINATION, INVOICE, NOW, a_policy, at_bank
 from tests.payments.conftest import Books
 
 ANA = Operator("ana", "the account is open again")
@@ -59,6 +60,21 @@ def test_the_timeline_has_everything_in_the_order_in_which_it_happened(books: Bo
     assert [action.reason for action in found.actions] == [ANA.reason]
     assert [event.line.outcome for event in found.events] == ["credit", "transfer_news"]
     assert found.entries[4].detail == "invalidAccount: no such account"
+
+
+def test_a_transfer_shows_the_account_that_it_was_made_with_and_the_payers_pix(books: Books) -> None:
+    """Not the one of today's settings; its tax id masked. The payer's end-to-end id is a tag of the paid invoice."""
+    books.credit()
+    books.policy = a_policy(destination=replace(DESTINATION, account_number="1"))
+    books.credit("8")
+    found, other = read_credit(books.database, INVOICE), read_credit(books.database, "8")
+    assert found is not None
+    assert other is not None
+    assert str(found.transfers[0].destination) == (
+        "Stark Bank S.A. (**.018.183/****-**), bank 20018183, branch 0001, payment account 6341320293482496"
+    )
+    assert other.transfers[0].destination.account_number == "1"
+    assert found.payer_end_to_end_id == "E20018183202603021510KQ3VZ81MAPT"
 
 
 def test_the_timeline_has_reversals_and_reissues(books: Books) -> None:

@@ -9,9 +9,10 @@ import pytest
 from payments.ledger.batches import Slot, SlotState
 from payments.operator.overview import Bar as Count
 from payments.operator.overview import Overview, read_overview
+from payments.operator.statement import Statement
 from payments.storage.database import Database
 from webhooks.console.charts import Bar, Chart, bar_of
-from webhooks.console.overview import SPANS, charts_of, headline_of, labelled_slots, statement_lines
+from webhooks.console.overview import SPANS, charts_of, labelled_slots, statement_lines
 from webhooks.console.times import Times
 
 NOW = datetime(2026, 3, 2, 15, 0, tzinfo=UTC)
@@ -24,33 +25,14 @@ def quiet(database: Database) -> Overview:
     return read_overview(database, NOW, DAY.length, DAY.bars)
 
 
-def with_books(overview: Overview, oldest: datetime | None = None, **changes: Any) -> Overview:
-    """The same page with other numbers in its statement."""
-    statement = replace(overview.statement, **changes)
-    return replace(overview, statement=statement, oldest_unforwarded_at=oldest)
-
-
-@pytest.mark.parametrize(
-    ("changes", "tone", "text"),
-    [
-        ({}, "good", "All is quiet"),
-        ({"credits": 3}, "good", "All is well"),
-        ({"credits": 3, "oldest": NOW - timedelta(seconds=2)}, "good", "All is well"),
-        ({"credits": 3, "oldest": NOW - timedelta(hours=2)}, "wait", "A credit has waited for 2 h"),
-        ({"attention": 1, "oldest": NOW - timedelta(hours=2)}, "bad", "1 item needs attention"),
-        ({"attention": 2}, "bad", "2 items need attention"),
-        ({"attention": 2, "balanced": False}, "bad", "The statement does not balance"),
-    ],
-)
-def test_the_headline_says_the_worst(quiet: Overview, changes: dict[str, Any], tone: str, text: str) -> None:
-    """And good news when there is nothing bad."""
-    headline = headline_of(with_books(quiet, **changes), NOW)
-    assert (headline.tone, headline.text) == (tone, text)
+def a_statement(overview: Overview, **changes: Any) -> Statement:
+    """The page's statement with other numbers."""
+    return replace(overview.health.statement, **changes)
 
 
 def test_the_statement_takes_each_part_off_until_nothing_is_left(quiet: Overview) -> None:
     """Gross less fee is net; net less where the money is, is zero."""
-    books = with_books(
+    statement = a_statement(
         quiet,
         gross_centavos=1_000,
         fee_centavos=50,
@@ -59,17 +41,19 @@ def test_the_statement_takes_each_part_off_until_nothing_is_left(quiet: Overview
         in_flight_centavos=100,
         unforwarded_centavos=200,
         dead_centavos=150,
+        abandoned=1,
+        abandoned_centavos=30,
         reversed_centavos=90,
         not_forwarded_centavos=60,
     )
-    lines = statement_lines(books.statement)
-    assert [line.centavos for line in lines] == [1_000, -50, 950, -500, -100, -50, -150, -90, -60, 0]
+    lines = statement_lines(statement)
+    assert [line.centavos for line in lines] == [1_000, -50, 950, -500, -100, -50, -120, -30, -90, -60, 0]
     assert lines[-1].tone == "good"
 
 
 def test_a_statement_that_does_not_add_up_shows_what_is_left(quiet: Overview) -> None:
     """In red, to the centavo."""
-    last = statement_lines(with_books(quiet, net_centavos=1).statement)[-1]
+    last = statement_lines(a_statement(quiet, net_centavos=1))[-1]
     assert (last.text, last.centavos, last.tone) == ("unaccounted for", 1, "bad")
 
 

@@ -18,9 +18,21 @@ from webhooks.console.urls import invoice_of, link_to, subject_link
 INVOICE = "5000000000000001"
 
 
+def test_the_headline_is_not_green_while_forwarding_is_paused_with_a_credit_waiting(console: Console) -> None:
+    """Every page says who paused it and why, and as of when it is."""
+    console.act("pause/forwarding", "Ana", "the bank asked for it")
+    console.web.deliver(invoice_event(INVOICE, amount=123_456, fee=0))
+    page = console.page()
+    assert 'class="headline good"' not in page
+    assert "Forwarding is paused, and 1 credit (R$ 1.234,56) must wait" in page
+    banner = console.page("/credits").partition("<strong>Forwarding is paused</strong>")[2]
+    assert "by Ana: the bank asked for it" in banner.partition("</p>")[0]
+    assert 'id="as-of">As of <time' in page
+
+
 def test_empty_books_are_good_news_on_every_page(console: Console) -> None:
     """Nothing is missing: nothing has happened."""
-    assert "All is quiet" in console.page()
+    assert "No worker is running" in console.page()
     assert "No credits yet." in console.page("/credits")
     assert "None. That is good news." in console.page("/transfers?state=dead")
     assert "Nothing needs attention." in console.page("/attention")

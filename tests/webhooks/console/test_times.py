@@ -4,7 +4,8 @@ from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
-from webhooks.console.times import DEFAULT_ZONE, Times, duration
+from payments.operator.times import duration
+from webhooks.console.times import DEFAULT_ZONE, Times
 
 NOW = datetime(2026, 3, 2, 15, 0, tzinfo=UTC)
 

@@ -5,6 +5,15 @@ const CHANGES = "/console/changes";
 let stream = null;
 let isLate = false; // something changed while the page could not be swapped
 let isAsking = false;
+let seenAt = Date.now(); // when this page's content came
+let isLost = false; // the last attempt to reload it failed
+let retry; // of the next attempt, after one that failed
+
+// A process that has died changes no row; and "3 min ago" goes out of date.
+const RELOAD_SECONDS = 15;
+const RETRY_SECONDS = 3;
+// Longer than any page takes; a connection that hangs is lost.
+const PATIENCE_SECONDS = 10;
 
 function main() {
   return document.getElementById("main");
@@ -24,18 +33,51 @@ async function refresh() {
   isLate = false;
   isAsking = true;
   try {
-    const answer = await fetch(location.href, { headers: { Accept: "text/html" }, credentials: "same-origin" });
+    const answer = await fetch(location.href, {
+      headers: { Accept: "text/html" },
+      credentials: "same-origin",
+      signal: AbortSignal.timeout(PATIENCE_SECONDS * 1000),
+    });
     if (answer.redirected) {
       location.reload(); // the session is over
       return;
     }
     if (answer.ok) swap(new DOMParser().parseFromString(await answer.text(), "text/html"));
+    showLost(answer.ok ? null : `repasse answers with an error (${answer.status})`);
   } catch {
-    // the process restarts, or the network is down: the next change, or minute, tries again
+    showLost("repasse cannot be reached");
   } finally {
     isAsking = false;
   }
+  if (isLost) askSoon();
   if (isLate) setTimeout(refresh, 500);
+}
+
+// Nothing that an old page says may be taken for how things are now, least of all that all is well.
+function showLost(why) {
+  isLost = why !== null;
+  const notice = document.getElementById("lost");
+  notice.hidden = !isLost;
+  if (!isLost) return;
+  const asOf = document.getElementById("as-of").textContent;
+  const says = `Connection lost: ${why}. What is shown below is old (${asOf.toLowerCase()}).`;
+  if (notice.textContent !== says) notice.textContent = says; // said once by a screen reader, not every few seconds
+  document.title = "Connection lost · repasse";
+  const headline = document.querySelector(".headline");
+  if (headline === null) return;
+  headline.className = "headline bad";
+  headline.querySelector("h1").textContent = "State unknown";
+}
+
+function askSoon() {
+  clearTimeout(retry);
+  retry = setTimeout(refresh, RETRY_SECONDS * 1000);
+}
+
+function showAge() {
+  const passed = Math.round((Date.now() - seenAt) / 1000);
+  const text = passed < 120 ? `${passed} s` : `${Math.floor(passed / 60)} min`;
+  document.getElementById("age")?.replaceChildren(passed < 5 ? "" : ` · ${text} ago`);
 }
 
 function swap(page) {
@@ -43,6 +85,9 @@ function swap(page) {
   const nav = page.getElementById("nav");
   if (fresh === null || nav === null || isBeingRead()) return;
   document.title = page.title;
+  seenAt = Date.now();
+  document.getElementById("as-of")?.replaceChildren(...page.getElementById("as-of").childNodes);
+  showAge();
   for (const next of [nav, fresh]) {
     const old = document.getElementById(next.id);
     if (old.innerHTML === next.innerHTML) continue;
@@ -115,6 +160,8 @@ function listen() {
   if (stream !== null && stream.readyState !== EventSource.CLOSED) return;
   stream = new EventSource(CHANGES);
   stream.addEventListener("changed", refresh);
+  // A stream ends every few minutes; only a page that cannot be had says that the connection is lost.
+  stream.addEventListener("error", askSoon);
 }
 
 function showCopyButtons() {
@@ -136,11 +183,12 @@ document.addEventListener("visibilitychange", () => {
   listen();
   if (!document.hidden && main().hasAttribute("data-live")) refresh();
 });
-// "3 min ago" goes out of date without any change; and a refused stream is requested again.
+// A refused stream is requested again.
 setInterval(() => {
   listen();
   if (main().hasAttribute("data-live")) refresh();
-}, 60000);
+}, RELOAD_SECONDS * 1000);
+setInterval(showAge, 1000);
 addEventListener("pagehide", () => stream?.close());
 listen();
 showCopyButtons();

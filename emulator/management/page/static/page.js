@@ -5,8 +5,8 @@ const EVERY_MS = 1500;
 
 async function refresh() {
   if (document.hidden || !document.querySelector("[data-live]")) return;
-  if (String(getSelection())) return; // somebody is copying
-  const answer = await fetch(location.pathname, { cache: "no-store" });
+  if (String(getSelection())) return; // text is being selected to copy
+  const answer = await fetch(location.pathname + location.search, { cache: "no-store" });
   if (!answer.ok) return;
   const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
   for (const old of document.querySelectorAll("[data-live]")) {

@@ -1,4 +1,4 @@
-"""What the emulator's README tells people to type works as it stands there."""
+"""The lines that the emulator's page of SDKs asks a reader to type work as they stand there."""
 
 import re
 import shutil
@@ -13,20 +13,20 @@ from tests.contract.populated import Populated, populated_emulator
 from tests.running import ROOT
 
 pytestmark = pytest.mark.process
-README = (ROOT / "emulator/README.md").read_text()
+PAGE = (ROOT / "emulator/docs/sdks.md").read_text()
 
 
 def snippet(language: str, about: str) -> str:
     """The block of code in this language that has this in it."""
-    blocks: list[str] = re.findall(rf"```{language}\n(.*?)```", README, re.S)
+    blocks: list[str] = re.findall(rf"```{language}\n(.*?)```", PAGE, re.S)
     (found,) = (block for block in blocks if about in block)
     return found
 
 
 @pytest.fixture(scope="module")
 def populated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Populated, Path]]:
-    """An emulator, and a folder where its data is where the README says."""
-    folder = tmp_path_factory.mktemp("readme")
+    """An emulator, and a folder where its data is where the page says."""
+    folder = tmp_path_factory.mktemp("sdks")
     with populated_emulator(folder) as running:
         (folder / "data").mkdir()
         (folder / "data/emulator").symlink_to(folder / "bank")

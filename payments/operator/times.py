@@ -1,0 +1,19 @@
+"""How long something takes or took, as a person reads it."""
+
+_UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))
+
+
+def duration(seconds: float) -> str:
+    """How long, in its two largest units: ``2 h 5 min``, ``0.4 s``."""
+    if seconds < 10:
+        return f"{seconds:.3g} s"
+    rest = int(seconds)
+    for index, (size, name) in enumerate(_UNITS):
+        if rest >= size:
+            number, left = divmod(rest, size)
+            if index + 1 < len(_UNITS) and size > 60:
+                smaller, smaller_name = _UNITS[index + 1]
+                if more := left // smaller:
+                    return f"{number} {name} {more} {smaller_name}"
+            return f"{number} {name}"
+    return "0 s"
