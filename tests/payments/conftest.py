@@ -1,4 +1,4 @@
-"""The ledger on a real SQLite file and on a real PostgreSQL, and hands that act on it at a time of their own."""
+"""The ledger on a real SQLite file and on a real PostgreSQL, and a ledger that tests drive step by step."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -97,7 +97,7 @@ class Books:
         return receipt
 
     def claim_all(self, call_tag: str = "call-1", limit: int = 100) -> list[Claim]:
-        """Claim whatever is due."""
+        """Claim all that is due."""
         return transfers.claim(self.database, call_tag, self.policy, limit, self.now)
 
     def claim(self, call_tag: str = "call-1") -> Claim:

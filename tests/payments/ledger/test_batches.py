@@ -61,7 +61,7 @@ def test_the_slots_of_a_window_begin_at_its_steps(database: Database) -> None:
 
 @pytest.mark.parametrize("tag", ["repasse-k3-slot-1", "another-tag"])
 def test_a_slot_is_planned_once(database: Database, tag: str) -> None:
-    """Whoever comes second is told so, and nothing of its plan is stored."""
+    """The second one gets False, and nothing of its plan is stored."""
     assert plan(database)
     assert not plan(database, tag=tag)
     assert batches.taken_slots(database) == {0}
@@ -186,7 +186,7 @@ def test_what_the_bank_has_is_recorded_even_by_a_worker_that_lost_its_claim(data
 @ON_SQLITE
 @pytest.mark.parametrize("refused", [True, False])
 def test_a_worker_that_lost_its_claim_releases_nothing(database: Database, refused: bool) -> None:
-    """Nor does it alarm anyone: the batch is in other hands."""
+    """Nor does it raise anything: another worker holds the batch."""
     plan(database)
     late = claimed(database)
     newer = claimed(database, 60)
@@ -210,8 +210,8 @@ def test_a_claim_that_a_failover_lost_changes_nothing_of_who_has_its_number_now(
 
 
 @ON_SQLITE
-def test_a_refusal_after_the_batch_was_issued_alarms_nobody(database: Database) -> None:
-    """Nothing would ever close the matter again."""
+def test_a_refusal_after_the_batch_was_issued_raises_nothing(database: Database) -> None:
+    """Nothing would ever close it again."""
     plan(database)
     claim = claimed(database)
     batches.record_issued(database, claim, created(claim.missing), NOW)

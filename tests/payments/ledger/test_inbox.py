@@ -55,7 +55,7 @@ def test_an_event_is_kept_to_the_byte_with_its_signature(books: Books) -> None:
 
 
 def test_a_redelivered_event_creates_no_second_transfer(books: Books) -> None:
-    """Five times at once, or days later."""
+    """Five times together, or days later."""
     first, *others = books.tell(*[an_invoice_log()] * 5)
     [late] = books.tell(an_invoice_log())
     assert first.outcome == "credit"
@@ -122,7 +122,7 @@ def test_a_credit_that_the_fee_ate_is_recorded_and_said(books: Books, amount: in
 
 @ON_SQLITE
 def test_with_only_issued_a_stranger_s_invoice_is_not_forwarded(books: Books) -> None:
-    """A shared workspace delivers everybody's invoices."""
+    """A shared workspace delivers the invoices of all its users."""
     books.policy = a_policy(only_issued=True)
     assert books.credit("100").outcome == "not_ours"
     assert books.credit("101", tags=("repasse", "repasse-k3-slot-1")).outcome == "credit"

@@ -135,7 +135,7 @@ class Life(RuleBasedStateMachine):
         self.bank.outbox.append(an_invoice_log("credited", invoice_id, amount, fee))
 
     def every_event_arrives(self) -> None:
-        """All that are on their way, at once, in one transaction."""
+        """All that are on their way, together, in one transaction."""
         self._deliver(self.bank.outbox)
         self.bank.outbox = []
 
@@ -173,7 +173,7 @@ class Life(RuleBasedStateMachine):
             assert (row.state == "sending") == (row.lease_expires_at is not None)
 
     @invariant()
-    def nobody_is_alarmed_for_nothing(self) -> None:
+    def nothing_is_raised_without_cause(self) -> None:
         """This bank never pays twice and never takes a success back."""
         with self.database.reading() as connection:
             kinds = set(connection.execute(select(attentions.c.kind)).scalars())
@@ -206,7 +206,7 @@ class Life(RuleBasedStateMachine):
         self.no_credit_can_be_paid_twice()
         self.every_centavo_is_accounted_for()
         self.what_is_settled_was_paid()
-        self.nobody_is_alarmed_for_nothing()
+        self.nothing_is_raised_without_cause()
         for invoice_id, net in self.net.items():
             paid = [there.amount_centavos for there in self.bank.paid(invoice_id)]
             if net <= 0:
@@ -290,7 +290,7 @@ class Life(RuleBasedStateMachine):
 
 
 class ManyCredits(Life):
-    """Everything that can happen, to a few credits at once."""
+    """Everything that can happen, to a few credits together."""
 
     @initialize(count=st.integers(1, CREDITS_MAX))
     def credits_have_arrived(self, count: int) -> None:
@@ -389,7 +389,7 @@ class ManyCredits(Life):
     @precondition(lambda self: any(hand.ready for hand in self.hands))
     @rule(data=st.data(), refusal=st.sampled_from(REFUSALS))
     def someone_is_refused(self, data: st.DataObject, refusal: str) -> None:
-        """The bank says no at once: nothing of the call was done."""
+        """The bank refuses immediately: nothing of the call was done."""
         hand = data.draw(st.sampled_from([hand for hand in self.hands if hand.ready]))
         self.hands.remove(hand)
         if refusal == "refused":
