@@ -1,4 +1,4 @@
-"""Settlement where the emulator's quick answers hide something: a slow bank, and refusals that have not been seen yet."""
+"""Settlement where the emulator's quick answers hide something: a slow bank, and refusals not seen before."""
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
