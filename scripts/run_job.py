@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 DONE, LEFT, WRONG = 0, 1, 2
 
 WORK = ("issue", "forward", "reconcile")
-ACTIONS = ("retry", "abandon", "resolve", "replay", "pause", "resume")
+ACTIONS = ("retry", "abandon", "recover", "resolve", "replay", "pause", "resume")
 
 
 def main() -> int:

@@ -37,7 +37,7 @@ from payments.storage.listener import Listener
 from payments.storage.migrate import migrate
 from payments.version import VERSION
 from webhooks.access import Gate
-from webhooks.console.actions import Work
+from webhooks.console.actions import Result, Work
 from webhooks.console.app import Console
 from webhooks.draining import Draining
 from webhooks.forwarder import Forwarder
@@ -108,7 +108,7 @@ class Web:
         self.metrics.count_transfers(settlement.outcomes)
         return settlement
 
-    def settle_all(self) -> str:
+    def settle_all(self) -> Result:
         """Settle what is due, as ``run_job forward`` does; returns how it went, for the operator."""
         sent = found = 0
         for _ in range(_CALLS_MAX):
@@ -117,14 +117,14 @@ class Web:
                 break
             sent += counts.sent
             found += counts.found
-        return f"sent {sent}, found {found} at the bank already"
+        return Result(f"sent {sent}, found {found} at the bank already")
 
-    def reconcile(self) -> str:
+    def reconcile(self) -> Result:
         """Ask the bank what was missed; returns how it went, for the operator."""
         run = reconcile_once(self.aside, self.bank, self.policy, self.clock)
         if run.failures:
-            return f"reconciliation incomplete, {run.found} new: {'; '.join(run.failures)}"
-        return f"reconciled: {run.found or 'nothing'} new"
+            return Result(f"reconciliation incomplete, {run.found} new: {'; '.join(run.failures)}", "bad")
+        return Result(f"reconciled: {run.found or 'nothing'} new")
 
     def fetch_key(self) -> None:
         """Ask for the bank's public key, so that the first event need not wait for it."""

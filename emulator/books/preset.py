@@ -84,15 +84,24 @@ SETTINGS_SCHEMA: Schema = {
     "properties": {name: msgspec.json.schema(kind) for name, kind in _TYPES.items()},
     "additionalProperties": False,
 }
+_WORDS = (
+    (bool, "true or false"),
+    (Share, "a number from 0 to 1"),
+    (Whole, "a whole number, zero or more"),
+    (Seconds, "a number of seconds, zero or more"),
+    (Range, "[shortest, longest] in seconds"),
+    (tuple[Seconds, ...], "a list of seconds, none below zero"),
+)
 
 
 def _fitted(name: str, value: Any) -> Any:
+    kind = _TYPES[name]
     try:
-        fitted = msgspec.convert(value, _TYPES[name])
-    except msgspec.ValidationError as error:
-        raise ValueError(f"{name}: {error}") from None
-    if _TYPES[name] == Range and fitted[0] > fitted[1]:
-        raise ValueError(f"{name} must be [shortest, longest] in seconds")
+        fitted = msgspec.convert(value, kind)
+        if kind == Range and fitted[0] > fitted[1]:
+            raise ValueError("the longest is shorter than the shortest")
+    except (msgspec.ValidationError, ValueError):
+        raise ValueError(f"{name} must be {next(words for each, words in _WORDS if each == kind)}") from None
     return fitted
 
 

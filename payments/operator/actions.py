@@ -55,12 +55,12 @@ class Operator:
 
 @dataclass(frozen=True, slots=True)
 class Action:
-    """One recorded action. ``subject`` is an external_id, event id, attention id, batch tag or switch."""
+    """One recorded action. ``subject`` is an external_id, invoice id, event id, attention id, batch tag or switch."""
 
     id: int
     at: datetime
     who: str
-    kind: str  # retry, abandon, replay, resolve, pause, resume, reconcile, forward, issue
+    kind: str  # retry, abandon, recover, replay, resolve, pause, resume, reconcile, forward, issue
     subject: str
     reason: str
     result: str
@@ -195,6 +195,12 @@ def record_action(
         raise ValueError(f"{kind!r} is an action with a function of its own")
     with database.transaction() as connection:
         return write_action(connection, kind, subject, result, by, now)
+
+
+def record_result(database: Database, action: Action, result: str) -> None:
+    """Record what the work of a recorded action came to, in place of what was known when it began."""
+    with database.transaction() as connection:
+        connection.execute(update(actions).where(actions.c.id == action.id).values(result=result[:2000]))
 
 
 def write_action(

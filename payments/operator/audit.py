@@ -41,6 +41,7 @@ class AuditLine(Line):
     fee_centavos: int
     net_centavos: int
     withheld_centavos: int
+    recovered_centavos: int
     disposition: str
     transfers: int
     external_id: str | None
@@ -103,7 +104,7 @@ def _audit_line(row: Any, transfer: TransferLine | None) -> AuditLine:
         payer_tax_id=None if row.payer_tax_id is None else mask_tax_id(row.payer_tax_id),
         external_id=transfer and transfer.external_id,
         bank_transfer_id=transfer and transfer.bank_transfer_id,
-        transfer_state=transfer and transfer.state,
+        transfer_state=transfer and transfer.shown_state,
         transfer_centavos=transfer and transfer.amount_centavos,
         transfer_created_at=transfer and transfer.created_at,
         transfer_sent_at=transfer and transfer.sent_at,

@@ -17,6 +17,7 @@ from sqlalchemy import Column, ColumnElement, Connection, Select, TextClause, fu
 
 from payments.ledger.balance import in_state, recorded_within
 from payments.operator.actions import Action, action_from, plain_text
+from payments.operator.recovery import read_claim_back
 from payments.storage.database import Database
 from payments.storage.schema import (
     actions,
@@ -39,6 +40,9 @@ LIMIT_MAX = 500
 
 Item = TypeVar("Item")
 _Condition = ColumnElement[bool] | TextClause
+
+# The states by which transfers are listed.
+SHOWN_STATES = (*TransferState, "abandoned")
 
 # Columns that hold text from outside, in which a tax id may stand.
 _FREE_TEXT = ("reason", "detail")
@@ -108,10 +112,19 @@ class TransferLine(Line):
     abandoned_at: datetime | None
     destination: DestinationLine
 
+    @property
+    def shown_state(self) -> str:
+        """Its state, or ``abandoned``: a dead one that an operator gave up, so that it waits for no one."""
+        return "abandoned" if self.state == TransferState.DEAD and self.abandoned_at else self.state
+
 
 @dataclass(frozen=True, slots=True)
 class CreditLine(Line):
-    """One credit with its live transfer, or the newest if none is live (None when it has none)."""
+    """One credit with its live transfer, or the newest if none is live (None when it has none).
+
+    ``transfer_state`` is ``abandoned`` for a dead transfer that an operator gave up. ``claim_back_centavos`` were
+    forwarded and then reversed, and have not come back; ``recovered_centavos`` have.
+    """
 
     invoice_id: str
     gross_centavos: int
@@ -121,6 +134,8 @@ class CreditLine(Line):
     recorded_at: datetime
     transfer_state: str | None
     external_id: str | None
+    claim_back_centavos: int
+    recovered_centavos: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,14 +188,20 @@ def list_transfers(
 ) -> Page[TransferLine]:
     """Transfers of a state (None: all), newest first by the time that matters in it: due, lease, sent or settled.
 
+    ``abandoned`` are the dead ones that operators gave up; ``dead`` are the others.
+
     Raises ValueError for an unknown state or a cursor of another list.
     """
-    if state is not None and state not in tuple(TransferState):
-        raise ValueError(f"{state!r} is no state of a transfer: put one of {', '.join(TransferState)}")
+    if state is not None and state not in SHOWN_STATES:
+        raise ValueError(f"{state!r} is no state of a transfer: put one of {', '.join(SHOWN_STATES)}")
     name = f"transfers {state}" if state else "transfers"
-    sorted_by = _TIME_OF_STATE.get(TransferState(state)) if state else None
+    stored = TransferState.DEAD if state == "abandoned" else TransferState(state) if state else None
+    sorted_by = _TIME_OF_STATE.get(stored) if stored else None
     key = (transfers.c.id,) if sorted_by is None else (transfers.c[sorted_by], transfers.c.id)
-    conditions = in_state(TransferState(state)) if state else []
+    conditions: list[_Condition] = [*in_state(stored)] if stored else []
+    if stored == TransferState.DEAD:
+        is_abandoned = transfers.c.abandoned_at.is_not(None)
+        conditions.append(is_abandoned if state == "abandoned" else ~is_abandoned)
     walk = _Walk(name, key, select(transfers), conditions)
     return walk.read(database, after, limit, transfer_lines)
 
@@ -271,10 +292,12 @@ def transfer_lines(connection: Connection, rows: Sequence[Any]) -> list[Transfer
 def credit_lines(connection: Connection, rows: Sequence[Any]) -> list[CreditLine]:
     """Lines from rows of credits, each with its transfer."""
     current = current_transfers(connection, [row.number for row in rows])
+    claim_back = read_claim_back(connection, [row.invoice_id for row in rows])
     return [
         CreditLine.of(
             row,
-            transfer_state=current[row.number].state if row.number in current else None,
+            claim_back_centavos=claim_back.get(row.invoice_id, 0),
+            transfer_state=current[row.number].shown_state if row.number in current else None,
             external_id=current[row.number].external_id if row.number in current else None,
         )
         for row in rows

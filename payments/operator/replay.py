@@ -39,7 +39,11 @@ def replay_event(
         if row is None:
             raise ActionRefused(f"there is no event {event_id!r} in the inbox")
         receipt = _replay(unit, row)
-        result = f"the event was {row.outcome}, and is now {receipt.outcome}"
+        result = (
+            f"nothing new: the event is still {receipt.outcome}"
+            if receipt.outcome == row.outcome
+            else f"the event was {row.outcome}, and is now {receipt.outcome}"
+        )
         return write_action(unit.connection, "replay", event_id, result, by, now), receipt
 
 

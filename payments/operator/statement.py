@@ -4,7 +4,7 @@ from dataclasses import dataclass, fields, replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, func, literal_column, select
 
 from payments.ledger.attention import count_open
 from payments.ledger.balance import (
@@ -13,9 +13,11 @@ from payments.ledger.balance import (
     read_balance,
     read_balance_of,
     read_unaccounted,
+    recorded_within,
 )
+from payments.operator.recovery import read_claim_back
 from payments.storage.database import Database
-from payments.storage.schema import credits, invoice_batches, planned_invoices, reversals, transfers
+from payments.storage.schema import credits, invoice_batches, planned_invoices, transfers
 from payments.transfer import TransferState
 
 # How many credits that are not accounted for are named.
@@ -24,14 +26,20 @@ UNACCOUNTED_MAX = 20
 
 @dataclass(frozen=True, slots=True)
 class Statement(Balance):
-    """All credits. Transfers are counted by state; a lineage may count under failed several times."""
+    """All credits. Transfers are counted by state; a lineage may count under failed several times.
 
+    ``abandoned`` counts those dead transfers that an operator gave up; they are in ``dead`` too.
+    """
+
+    abandoned: int
+    abandoned_centavos: int
     batches_planned: int
     batches_issued: int
     batches_late: int
     batches_skipped: int
     invoices: int
     claim_back_centavos: int
+    recovered_centavos: int
     attention: int
 
     @property
@@ -53,7 +61,9 @@ class Statement(Balance):
             },
             "invoices": self.invoices,
             **_to_json(self),
+            **_abandoned_json(self),
             "claim_back_centavos": self.claim_back_centavos,
+            "recovered_centavos": self.recovered_centavos,
             "attention": self.attention,
             "balanced": self.balanced,
         }
@@ -63,6 +73,8 @@ class Statement(Balance):
 class PeriodStatement(Balance):
     """The credits recorded from ``since`` on and before ``until`` (None: no bound), with their live transfers."""
 
+    abandoned: int
+    abandoned_centavos: int
     since: datetime | None
     until: datetime | None
 
@@ -72,6 +84,7 @@ class PeriodStatement(Balance):
             "from": None if self.since is None else self.since.isoformat(),
             "to": None if self.until is None else self.until.isoformat(),
             **_to_json(self),
+            **_abandoned_json(self),
             "balanced": self.balanced,
         }
 
@@ -97,14 +110,18 @@ def statement_within(connection: Connection) -> Statement:
         )
     }
     issued, skipped = (batches[state].number if state in batches else 0 for state in ("issued", "skipped"))
+    abandoned, abandoned_centavos = _abandoned(connection)
     return Statement(
         **_fields(read_balance(connection)),
+        abandoned=abandoned,
+        abandoned_centavos=abandoned_centavos,
         batches_planned=sum(row.number for row in batches.values()),
         batches_issued=issued,
         batches_late=sum(row.late for state, row in batches.items() if state != "skipped"),
         batches_skipped=skipped,
         invoices=connection.execute(select(func.count(planned_invoices.c.bank_invoice_id))).scalar_one(),
-        claim_back_centavos=_claim_back(connection),
+        claim_back_centavos=sum(read_claim_back(connection).values()),
+        recovered_centavos=_recovered(connection),
         attention=count_open(connection),
     )
 
@@ -127,7 +144,14 @@ def read_period(database: Database, since: datetime | None, until: datetime | No
     """Add up the credits of a period on one snapshot; takes as long as the period has credits."""
     with database.reading() as connection:
         balance = read_balance_of(connection, since, until)
-    return PeriodStatement(**_fields(balance), since=since, until=until)
+        abandoned, abandoned_centavos = _abandoned(connection, since, until)
+    return PeriodStatement(
+        **_fields(balance),
+        abandoned=abandoned,
+        abandoned_centavos=abandoned_centavos,
+        since=since,
+        until=until,
+    )
 
 
 def read_oldest_unforwarded(database: Database) -> datetime | None:
@@ -156,6 +180,10 @@ def _fields(balance: Balance) -> dict[str, Any]:
     return {field.name: getattr(balance, field.name) for field in fields(Balance)}
 
 
+def _abandoned_json(statement: Statement | PeriodStatement) -> dict[str, int]:
+    return {"abandoned": statement.abandoned, "abandoned_centavos": statement.abandoned_centavos}
+
+
 def _to_json(balance: Balance) -> dict[str, Any]:
     """The part that every statement has; ``balanced`` is printed last."""
     return {
@@ -175,20 +203,24 @@ def _to_json(balance: Balance) -> dict[str, Any]:
     }
 
 
-def _claim_back(connection: Connection) -> int:
-    """What was forwarded, or may have been, beyond what its reversed credit still owes."""
-    remaining = (
-        select(reversals.c.invoice_id, func.min(reversals.c.remaining_centavos).label("remaining"))
-        .group_by(reversals.c.invoice_id)
-        .subquery()
-    )
-    gone = (TransferState.SENDING, TransferState.SENT, TransferState.SETTLED)
-    rows = connection.execute(
-        select(transfers.c.amount_centavos, credits.c.fee_centavos, remaining.c.remaining)
+def _abandoned(
+    connection: Connection, since: datetime | None = None, until: datetime | None = None
+) -> tuple[int, int]:
+    """The dead transfers that operators abandoned: how many, and their centavos."""
+    row = connection.execute(
+        select(func.count().label("number"), func.sum(transfers.c.amount_centavos).label("centavos"))
         .join(credits, credits.c.number == transfers.c.credit_number)
-        .join(remaining, remaining.c.invoice_id == credits.c.invoice_id)
-        .where(transfers.c.state.in_(gone))
-    )
-    return sum(
-        max(0, int(row.amount_centavos) - max(0, int(row.remaining) - int(row.fee_centavos))) for row in rows
-    )
+        .where(
+            *in_state(TransferState.DEAD),
+            transfers.c.abandoned_at.is_not(None),
+            *recorded_within(since, until),
+        )
+    ).one()
+    return row.number, int(row.centavos or 0)
+
+
+def _recovered(connection: Connection) -> int:
+    # As the partial index says it: SQLite does not match an index's condition with a parameter.
+    is_recovered = credits.c.recovered_centavos > literal_column("0")
+    total = connection.execute(select(func.sum(credits.c.recovered_centavos)).where(is_recovered)).scalar()
+    return int(total or 0)

@@ -189,7 +189,9 @@ def _read_credit(connection: Connection, row: Any) -> CreditTimeline:
     external_ids = [external_id_for(row.invoice_id, each) for each in range(1, GENERATIONS_MAX + 1)]
     done = [
         action_from(each)
-        for each in rows(_actions_about([*external_ids, *event_ids], [str(each.id) for each in raised]))
+        for each in rows(
+            _actions_about([row.invoice_id, *external_ids, *event_ids], [str(each.id) for each in raised])
+        )
     ]
     [credit] = credit_lines(connection, [row])
     found = [
@@ -406,4 +408,4 @@ def _became(row: Any, transfer: TransferLine | None) -> str:
         return "planned"
     if row.credit_number is None:
         return "at_bank"
-    return transfer.state if transfer else "credited"
+    return transfer.shown_state if transfer else "credited"

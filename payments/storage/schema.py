@@ -119,6 +119,8 @@ credits = Table(
     Column("fee_centavos", BigInteger, nullable=False),
     Column("net_centavos", BigInteger, nullable=False),
     Column("withheld_centavos", BigInteger, nullable=False),  # reversed before it was sent
+    # reversed after it was sent, and got back from the destination, as an operator recorded
+    Column("recovered_centavos", BigInteger, nullable=False, server_default="0"),
     Column("disposition", String(24), nullable=False),  # forward, nothing_to_forward, not_ours
     Column("credited_at", Instant, nullable=False),
     Column("recorded_at", Instant, nullable=False),
@@ -131,6 +133,10 @@ credits = Table(
     CheckConstraint(
         "withheld_centavos >= 0 AND (withheld_centavos = 0 OR withheld_centavos <= net_centavos)",
         name="withheld_within_net",
+    ),
+    CheckConstraint(
+        "recovered_centavos >= 0 AND (recovered_centavos = 0 OR recovered_centavos <= net_centavos)",
+        name="recovered_within_net",
     ),
     CheckConstraint(
         _one_of("disposition", ("forward", "nothing_to_forward", "not_ours")), name="credit_disposition_known"
@@ -149,6 +155,13 @@ Index(
     credits.c.withheld_centavos,
     sqlite_where=_withheld,
     postgresql_where=_withheld,
+)
+_recovered = text("recovered_centavos > 0")
+Index(
+    "credits_recovered",
+    credits.c.recovered_centavos,
+    sqlite_where=_recovered,
+    postgresql_where=_recovered,
 )
 Index(
     "credits_not_forwarded",

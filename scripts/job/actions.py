@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from payments.ledger.inbox import Receipt
-from payments.operator import actions, replay
+from payments.operator import actions, recovery, replay
 from payments.operator.actions import Operator
 from payments.settings import Settings
 from payments.storage.database import Database
@@ -23,6 +23,8 @@ def act(database: Database, arguments: Namespace, settings: Settings, by: Operat
             done = actions.retry_transfer(database, arguments.external_id, by, policy, now)
         case "abandon":
             done = actions.abandon_transfer(database, arguments.external_id, by, policy, now)
+        case "recover":
+            done = recovery.recover_credit(database, arguments.invoice_id, by, policy, now)
         case "resolve":
             done = actions.close_attention(database, arguments.attention_id, by, now)
         case "pause":

@@ -10,7 +10,7 @@ from payments.money import parse_brl
 
 # As in ledger/pauses.py and transfer.py, which take a tenth of a second to import; a test compares.
 SWITCHES = ("forwarding", "issuing")
-STATES = ("pending", "sending", "sent", "settled", "failed", "dead", "stopped")
+STATES = ("pending", "sending", "sent", "settled", "failed", "dead", "stopped", "abandoned")
 
 # A screenful or two; --limit asks for more.
 LINES = 50
@@ -89,6 +89,10 @@ def _add_actions(commands: "_Commands") -> None:
         "abandon", help="never send a dead transfer, such as one that was paid manually"
     )
     abandon.add_argument("external_id", metavar="EXTERNAL_ID")
+    recover = commands.add_parser(
+        "recover", help="record that money forwarded before its credit was reversed came back"
+    )
+    recover.add_argument("invoice_id", metavar="INVOICE_ID")
     resolve = commands.add_parser("resolve", help="mark an attention as dealt with")
     resolve.add_argument("attention_id", metavar="NUMBER", type=int, help="as `attention` shows it")
     replay = commands.add_parser(
@@ -101,7 +105,7 @@ def _add_actions(commands: "_Commands") -> None:
     resume = commands.add_parser("resume", help="run it again")
     for each in (pause, resume):
         each.add_argument("switch", choices=SWITCHES)
-    for each in (retry, abandon, resolve, replay, pause, resume):
+    for each in (retry, abandon, recover, resolve, replay, pause, resume):
         each.add_argument("--reason", required=True, help="why; saved in the audit log, 3 to 500 characters")
         _add_who(each)
 

@@ -57,7 +57,7 @@ def transfers(database: Database, arguments: Namespace) -> int:
         lambda after, limit: lists.list_transfers(database, arguments.state, after, limit),
         ("external id", "amount", "state", "attempts", "created", "due", "settled", "bank id", "reason"),
         lambda line: (
-            *(line.external_id, format_brl(line.amount_centavos), line.state, line.attempt),
+            *(line.external_id, format_brl(line.amount_centavos), line.shown_state, line.attempt),
             *(moment(line.created_at), moment(line.due_at), moment(line.settled_at)),
             *(line.bank_transfer_id, line.reason),
         ),
@@ -73,11 +73,15 @@ def credits(database: Database, arguments: Namespace) -> int:
         lambda after, limit: lists.list_credits(
             database, after, arguments.amount, arguments.since, arguments.until, limit
         ),
-        ("invoice", "gross", "fee", "net", "recorded", "transfer", "state"),
+        ("invoice", "gross", "fee", "net", "recorded", "transfer", "state", "to claim back", "recovered"),
         lambda line: (
             line.invoice_id,
             *map(format_brl, (line.gross_centavos, line.fee_centavos, line.net_centavos)),
             *(moment(line.recorded_at), line.external_id, line.transfer_state or line.disposition),
+            *(
+                format_brl(each) if each else None
+                for each in (line.claim_back_centavos, line.recovered_centavos)
+            ),
         ),
         right=(1, 2, 3),
         empty="no credits",
@@ -163,7 +167,7 @@ def _write_credit(found: CreditTimeline) -> list[str]:
         f"{format_brl(credit.net_centavos)} net; {format_brl(found.owed_centavos)} to forward",
         *([f"payer     Pix {found.payer_end_to_end_id}"] if found.payer_end_to_end_id else []),
         *(
-            f"transfer  {plain(each.external_id)}: {format_brl(each.amount_centavos)}, {each.state}"
+            f"transfer  {plain(each.external_id)}: {format_brl(each.amount_centavos)}, {each.shown_state}"
             + (f", bank id {plain(each.bank_transfer_id)}" if each.bank_transfer_id else "")
             + f"\n          to {plain(each.destination)}"
             for each in found.transfers
@@ -264,10 +268,18 @@ def _sums(read: Statement | PeriodStatement) -> list[tuple[str, str, int]]:
         ("  settled", "settled", read.settled_centavos),
         ("  in flight", "in_flight", read.in_flight_centavos),
         ("  waiting", "waiting", read.unforwarded_centavos - read.dead_centavos),
-        ("  dead", "dead", read.dead_centavos),
+        ("  dead (needs action)", "dead", read.dead_centavos - read.abandoned_centavos),
+        ("  abandoned", "abandoned", read.abandoned_centavos),
         ("  reversed before sending", "reversed", read.reversed_centavos),
         ("  not to be forwarded", "not_forwarded", read.not_forwarded_centavos),
-        *([("to claim back", "claim_back", read.claim_back_centavos)] if isinstance(read, Statement) else []),
+        *(
+            [
+                ("to claim back", "claim_back", read.claim_back_centavos),
+                ("recovered", "recovered", read.recovered_centavos),
+            ]
+            if isinstance(read, Statement)
+            else []
+        ),
     ]
 
 

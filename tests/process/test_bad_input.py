@@ -1,19 +1,14 @@
 """Bad settings: exactly one line that names what is wrong and what to put, status 2, no traceback, no secret."""
 
-import logging
 import socket
 import sqlite3
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-import payments.storage.migrate
-import scripts.run_job
-import webhooks.__main__
-import worker.__main__
 from emulator.protocol import credentials
 from tests.emulated import EmulatedBank
 from tests.running import ROOT, Runner, free_port, plain_environment, the_one_line
@@ -21,12 +16,12 @@ from tests.running import ROOT, Runner, free_port, plain_environment, the_one_li
 SECRET = "-----BEGIN EC PRIVATE KEY-----\\nc2VjcmV0c2VjcmV0\\n-----END EC PRIVATE KEY-----"
 KEY = credentials.in_memory(seed=1)[1]
 
-# How each command is started, what it runs, and its arguments.
+# How each command is started as a process, the module whose main() it runs, and its arguments.
 COMMANDS = {
-    "web": (["-m", "webhooks"], webhooks.__main__.main, []),
-    "worker": (["-m", "worker"], worker.__main__.main, []),
-    "run_job": ([str(ROOT / "scripts" / "run_job.py")], scripts.run_job.main, ["issue"]),
-    "migrate": (["-m", "payments.storage.migrate"], payments.storage.migrate.main, []),
+    "web": (["-m", "webhooks"], "webhooks.__main__", []),
+    "worker": (["-m", "worker"], "worker.__main__", []),
+    "run_job": ([str(ROOT / "scripts" / "run_job.py")], "scripts.run_job", ["issue"]),
+    "migrate": (["-m", "payments.storage.migrate"], "payments.storage.migrate", []),
 }
 
 SetUp = Callable[..., dict[str, str]]
@@ -60,28 +55,14 @@ def assert_refusal(line: str) -> str:
 
 
 @pytest.fixture
-def refuse(
-    set_up: SetUp, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> Iterator[Refuse]:
+def refuse(call: Callable[..., Any], set_up: SetUp) -> Refuse:
     """Run a command's main() here with wrong settings; return the one line that it prints."""
-    root = logging.getLogger()
-    before = root.handlers[:], root.level
 
     def run(command: str, **wrong: str | None) -> str:
-        _, main, arguments = COMMANDS[command]
-        environment = set_up(**wrong)
-        with monkeypatch.context() as patch:
-            patch.setattr("os.environ", environment)
-            patch.setattr(sys, "argv", [command, *arguments])
-            patch.chdir(tmp_path)
-            assert main() == 2
-        out, err = capsys.readouterr()
-        [line] = err.splitlines()
-        assert out == ""
-        return assert_refusal(line)
+        _, module, arguments = COMMANDS[command]
+        return assert_refusal(the_one_line(call(module, *arguments, environment=set_up(**wrong))))
 
-    yield run
-    root.handlers[:], root.level = before
+    return run
 
 
 WRONG: list[tuple[dict[str, str | None], list[str]]] = [

@@ -17,11 +17,11 @@ from payments.invoice import BankInvoice, Payer
 from payments.ledger import batches, inbox, transfers
 from payments.ledger.pauses import Pausable
 from payments.ledger.reconciliations import record_reconciliation
+from payments.operator.lists import SHOWN_STATES
 from payments.operator.processes import Process, record_alive
 from payments.policy import ForwardingPolicy
 from payments.storage.database import Database
 from payments.storage.migrate import NEWEST_REVISION
-from payments.transfer import TransferState
 from scripts.job.arguments import STATES, SWITCHES, parse
 from tests.conftest import NOW
 from tests.emulated import EmulatedBank
@@ -251,7 +251,7 @@ def test_an_event_is_replayed(offline: Script, database: Database, policy: Forwa
     body = invoice_event(amount="many")
     inbox.accept(database, [inbox.Arrival(read_event(body))], "webhook", policy, NOW)
     one = offline("replay", "6000000000000001", "--reason", "the program is newer")
-    assert one.stdout == "replay 6000000000000001: the event was unreadable, and is now unreadable\n"
+    assert one.stdout == "replay 6000000000000001: nothing new: the event is still unreadable\n"
     every = offline("replay", "--since", "2026-03-02", "--reason", "the program is newer")
     assert every.stdout.endswith("1 events read again; something new followed from 0\n")
     assert offline("replay", "nothing", "--reason", "the program is newer").returncode == 1
@@ -392,7 +392,7 @@ def test_a_reason_that_is_too_short_is_refused(offline: Script, dead: str) -> No
 
 def test_the_choices_of_the_command_line_are_those_of_the_program() -> None:
     """Written out there, since importing them takes a tenth of a second."""
-    assert set(STATES) == set(TransferState)
+    assert set(STATES) == set(SHOWN_STATES)
     assert set(SWITCHES) == set(get_args(Pausable))
 
 

@@ -1,13 +1,11 @@
 """The web app in this process, over books and a bank of its own."""
 
-import logging
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from typing import Any
 
 import pytest
-import structlog
 from httpx2 import Response
 from pydantic import SecretStr
 from starlette.testclient import TestClient
@@ -75,21 +73,13 @@ def start_app(
     settings: Callable[..., Settings], emulator: EmulatedBank, database_url: str
 ) -> Iterator[Callable[..., WebApp]]:
     """Start the web app; keyword arguments are settings. It is stopped, drained, at the end."""
-    root = logging.getLogger()
-    before = root.handlers[:], root.level
     with ExitStack() as stack:
 
         def start(**changes: object) -> WebApp:
-            app = create_app(settings(**changes))
-            # A logger that was cached would stay as it is for every test after this one.
-            structlog.configure(**{**structlog.get_config(), "cache_logger_on_first_use": False})
-            client = stack.enter_context(TestClient(app))
+            client = stack.enter_context(TestClient(create_app(settings(**changes))))
             return WebApp(client, emulator, database_url.removeprefix("sqlite:///"))
 
         yield start
-    structlog.reset_defaults()
-    logging.captureWarnings(False)
-    root.handlers[:], root.level = before
 
 
 @pytest.fixture

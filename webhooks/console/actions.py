@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import get_args
+from typing import NamedTuple, get_args
 
 import structlog
 from starlette.exceptions import HTTPException
@@ -17,10 +17,12 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from payments.errors import ActionRefused, LedgerUnavailable
+from payments.ledger.inbox import Outcome
 from payments.ledger.pauses import Pausable, paused
 from payments.operator import actions
 from payments.operator.actions import Operator
 from payments.operator.lists import TransferLine
+from payments.operator.recovery import recover_credit
 from payments.operator.replay import replay_event
 from payments.operator.timeline import read_credit
 from payments.policy import ForwardingPolicy
@@ -35,6 +37,9 @@ PATIENCE_SECONDS = 20.0
 
 SWITCHES: dict[str, Pausable] = {switch: switch for switch in get_args(Pausable)}
 
+# A replay that ends with one of these changed nothing for the better.
+_NEEDS_ATTENTION = frozenset({Outcome.UNREADABLE, Outcome.SECOND_CREDIT})
+
 # The subjects that these actions take; every other takes an id.
 _SUBJECTS: dict[str, tuple[str, ...]] = {
     "pause": tuple(SWITCHES),
@@ -45,17 +50,24 @@ _SUBJECTS: dict[str, tuple[str, ...]] = {
 }
 
 
+class Result(NamedTuple):
+    """What an action came to, in a sentence. ``tone`` is bad when it did not do what it is for."""
+
+    text: str
+    tone: str = "good"
+
+
 @dataclass(frozen=True, slots=True)
 class Work:
     """The work that needs the bank; handed in, since only the web app knows the bank.
 
-    ``forward`` and ``reconcile`` block and return a sentence on what they did. ``new_batch_tag`` is None where no
+    ``forward`` and ``reconcile`` block. ``new_batch_tag`` is None where no
     batch may be issued by hand: anywhere but with an emulator.
     """
 
     wake_forwarder: Callable[[], None]
-    forward: Callable[[], str]
-    reconcile: Callable[[], str]
+    forward: Callable[[], Result]
+    reconcile: Callable[[], Result]
     new_batch_tag: Callable[[], str] | None
 
 
@@ -71,7 +83,7 @@ class ActionPages:
         self._work = work
         self._clock = clock
         self._busy = {"forward": threading.Lock(), "reconcile": threading.Lock()}
-        self._running: set[asyncio.Task[str]] = set()
+        self._running: set[asyncio.Task[Result]] = set()
 
     @property
     def routes(self) -> list[Route]:
@@ -94,17 +106,21 @@ class ActionPages:
         task.add_done_callback(self._ended)
         await asyncio.wait({task}, timeout=PATIENCE_SECONDS)
         try:
-            result = task.result() if task.done() else "still running; it continues in the background"
+            result = (
+                task.result()
+                if task.done()
+                else Result("still running; it continues in the background", "wait")
+            )
         except (ActionRefused, LedgerUnavailable) as error:
             status, problem = 409 if isinstance(error, ActionRefused) else 503, str(error)
             return await self._context.answer(
                 request, lambda each: self._form(each, status, who, reason, problem)
             )
         response = RedirectResponse(_back(kind, subject, form.get("back", "")), 303)
-        self._context.flash(response, request, f"{result[:1].upper()}{result[1:]}.")
+        self._context.flash(response, request, f"{result.text[:1].upper()}{result.text[1:]}.", result.tone)
         return response
 
-    def _ended(self, task: asyncio.Task[str]) -> None:
+    def _ended(self, task: asyncio.Task[Result]) -> None:
         self._running.discard(task)
         error = None if task.cancelled() else task.exception()
         if error is not None and not isinstance(error, ActionRefused | LedgerUnavailable):
@@ -132,18 +148,21 @@ class ActionPages:
         transfers = timeline.transfers if timeline else ()
         return next((each for each in transfers if each.external_id == external_id), None)
 
-    def _do(self, kind: str, subject: str, who: str, reason: str) -> str:
-        by, now, database = Operator(who, reason), self._clock(), self._database
+    def _do(self, kind: str, subject: str, who: str, reason: str) -> Result:
+        by, now, database, tone = Operator(who, reason), self._clock(), self._database, "good"
         match kind:
             case "retry":
                 result = actions.retry_transfer(database, subject, by, self._policy, now).result
             case "abandon":
                 result = actions.abandon_transfer(database, subject, by, self._policy, now).result
+            case "recover":
+                result = recover_credit(database, subject, by, self._policy, now).result
             case "resolve":
                 number = int(subject) if subject.isascii() and subject.isdigit() else 0
                 result = actions.close_attention(database, number, by, now).result
             case "replay":
-                result = replay_event(database, subject, by, self._policy, now)[0].result
+                action, receipt = replay_event(database, subject, by, self._policy, now)
+                result, tone = action.result, "bad" if receipt.outcome in _NEEDS_ATTENTION else "good"
             case "pause":
                 result = actions.pause(database, SWITCHES[subject], by, now).result
             case "resume":
@@ -151,26 +170,32 @@ class ActionPages:
             case "issue":
                 result = self._request_batch(by, now)
             case _:
-                result = self._run(kind, by, now)
+                result, tone = self._run(kind, by, now)
         if kind in ("retry", "replay", "resume"):
             self._work.wake_forwarder()
         log.info("console.action_done", kind=kind, subject=subject, who=by.who, result=result)
-        return result
+        return Result(result, tone)
 
     def _request_batch(self, by: Operator, now: datetime) -> str:
         if self._work.new_batch_tag is None:
             raise ActionRefused("a batch can be issued by hand only with an emulator")
         return actions.request_batch(self._database, self._work.new_batch_tag(), by, now).result
 
-    def _run(self, kind: str, by: Operator, now: datetime) -> str:
+    def _run(self, kind: str, by: Operator, now: datetime) -> Result:
         if kind == "forward" and "forwarding" in paused(self._database):
             raise ActionRefused("forwarding is paused: resume it first")
         if not self._busy[kind].acquire(blocking=False):
             raise ActionRefused("it is running already: wait until it ends")
         try:
             # Recorded before it begins, so that it is on record however it ends.
-            actions.record_action(self._database, kind, "now", "started", by, now)
-            return self._work.forward() if kind == "forward" else self._work.reconcile()
+            action = actions.record_action(self._database, kind, "now", "started", by, now)
+            try:
+                result = self._work.forward() if kind == "forward" else self._work.reconcile()
+            except Exception as error:
+                actions.record_result(self._database, action, f"failed: {str(error) or type(error).__name__}")
+                raise
+            actions.record_result(self._database, action, result.text)
+            return result
         finally:
             self._busy[kind].release()
 

@@ -1,5 +1,6 @@
 """Puts the console together: authentication around the pages, the actions, the sign-in and the live updates."""
 
+import asyncio
 import json
 from collections.abc import Callable, Mapping
 from datetime import datetime
@@ -72,13 +73,11 @@ class Console:
     async def _problem(self, request: Request, error: Exception) -> Response:
         if not isinstance(error, HTTPException):
             detail = "This is a bug. The log of the web process has the details."
-            return self._context.render_bare(
-                request, "problem", 500, title="Something went wrong", detail=detail
+            return await asyncio.to_thread(
+                self._context.problem, request, 500, "Something went wrong", detail
             )
         title = "Not found" if error.status_code == 404 else "Invalid request"
-        page = self._context.render_bare(
-            request, "problem", error.status_code, title=title, detail=error.detail
-        )
+        page = await asyncio.to_thread(self._context.problem, request, error.status_code, title, error.detail)
         page.headers.update(error.headers or {})
         return page
 

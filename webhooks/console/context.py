@@ -17,7 +17,7 @@ from payments.storage.database import Database
 from webhooks.console.cookies import FLASH_COOKIE, FLASH_SECONDS, ZONE_COOKIE, SignedCookies, set_cookie
 from webhooks.console.rendering import Templates
 from webhooks.console.times import Times
-from webhooks.console.urls import HOME
+from webhooks.console.urls import HOME, SIGN_IN, STATIC
 
 # The badge beside "Attention" counts no further.
 OPEN_ATTENTIONS_MAX = 99
@@ -56,6 +56,17 @@ class Context:
         frame = {"open_attentions": len(found.items), "paused": paused(self.database)}
         return self.render_bare(request, name, status, **frame | values)
 
+    def problem(self, request: Request, status: int, title: str, detail: str) -> Response:
+        """A page that says what went wrong, in the frame of every other page where that can be had."""
+        values = {"title": title, "detail": detail}
+        path = request.url.path
+        if path == SIGN_IN or path.startswith(STATIC):  # anyone may see these
+            return self.render_bare(request, "problem", status, **values)
+        try:
+            return self.render(request, "problem", status, **values)
+        except LedgerUnavailable:
+            return self.render_bare(request, "problem", status, **values)
+
     def render_bare(self, request: Request, name: str, status: int = 200, **values: Any) -> Response:
         """Render a page without reading the database."""
         flash = request.cookies.get(FLASH_COOKIE)
@@ -75,9 +86,9 @@ class Context:
             response.delete_cookie(FLASH_COOKIE, path=HOME)
         return response
 
-    def flash(self, response: Response, request: Request, text: str) -> None:
+    def flash(self, response: Response, request: Request, text: str, tone: str) -> None:
         """Have the next page show a message, once."""
-        set_cookie(response, request, FLASH_COOKIE, self.cookies.sign_flash(text), FLASH_SECONDS, HOME)
+        set_cookie(response, request, FLASH_COOKIE, self.cookies.sign_flash(text, tone), FLASH_SECONDS, HOME)
 
 
 async def read_form(request: Request) -> dict[str, str]:

@@ -51,14 +51,14 @@ class SignedCookies:
             return None
         return Session(value["who"], datetime.fromtimestamp(value["until"], UTC))
 
-    def sign_flash(self, text: str) -> str:
-        """The cookie that has the next page show the result of an action."""
-        return str(self._flash.dumps(text[:_FLASH_LENGTH_MAX]))
+    def sign_flash(self, text: str, tone: str) -> str:
+        """The cookie that has the next page show the result of an action; ``tone`` is good, wait or bad."""
+        return str(self._flash.dumps([text[:_FLASH_LENGTH_MAX], tone]))
 
-    def read_flash(self, text: str) -> str | None:
-        """The message, or None when we did not write it."""
-        message: str | None = _load(self._flash, text)
-        return message
+    def read_flash(self, text: str) -> tuple[str, str] | None:
+        """The message and its tone, or None when we did not write it."""
+        message = _load(self._flash, text)
+        return None if message is None else (message[0], message[1])
 
 
 def session_cookie(connection: HTTPConnection) -> str:

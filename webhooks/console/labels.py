@@ -22,6 +22,7 @@ TRANSFER_STATES = {
     "failed": Label("failed", "bad", "not paid by the bank; another transfer replaced it"),
     "dead": Label("blocked", "bad", "manual action required: retry or abandon it"),
     "stopped": Label("stopped", "calm", "withdrawn before it was sent"),
+    "abandoned": Label("abandoned", "calm", "given up by an operator; it will never be sent"),
 }
 
 OUTCOMES = {
@@ -125,8 +126,12 @@ ACTIONS = {
     "abandon": Label(
         "Abandon",
         "bad",
-        "For credits that were paid manually or given back. It stays blocked and will never be sent. This cannot be "
-        "undone.",
+        "For credits that were paid manually or given back. It will never be sent. This cannot be undone.",
+    ),
+    "recover": Label(
+        "Mark as recovered",
+        "calm",
+        "For money that was forwarded before its credit was reversed, once it came back. It moves no money.",
     ),
     "resolve": Label("Resolve", "calm", "Mark this as dealt with. It moves no money."),
     "replay": Label(

@@ -48,12 +48,13 @@ class StatementLine(NamedTuple):
 def statement_lines(statement: Statement) -> list[StatementLine]:
     """Where every centavo of the credited money is; the last line must be zero."""
     waiting = statement.unforwarded_centavos - statement.dead_centavos
-    blocked = "bad" if statement.dead_centavos else "calm"
+    blocked = statement.dead_centavos - statement.abandoned_centavos
     parts = [
         StatementLine("settled at the destination", -statement.settled_centavos, "good"),
         StatementLine("in flight", -statement.in_flight_centavos),
         StatementLine("queued", -waiting),
-        StatementLine("blocked (needs action)", -statement.dead_centavos, blocked),
+        StatementLine("blocked (needs action)", -blocked, "bad" if blocked else "calm"),
+        StatementLine("abandoned", -statement.abandoned_centavos),
         StatementLine("reversed before it was sent", -statement.reversed_centavos),
         StatementLine("not to be forwarded", -statement.not_forwarded_centavos),
     ]

@@ -89,7 +89,11 @@ class Pages:
     def _transfers(self, request: Request) -> Response:
         state = _choice(request, "state", labels.TRANSFER_STATES)
         page = _list(lambda: lists.list_transfers(self._database, state, _after(request)))
-        counts = read_statement(self._database).transfers
+        statement = read_statement(self._database)
+        counts = statement.transfers | {
+            "dead": statement.transfers["dead"] - statement.abandoned,
+            "abandoned": statement.abandoned,
+        }
         return self._context.render(request, "transfers", page=page, state=state, counts=counts)
 
     def _credits(self, request: Request) -> Response:

@@ -29,7 +29,7 @@ def action_url(kind: str, subject: str) -> str:
 
 def subject_link(kind: str, subject: str) -> str | None:
     """The page of the subject of an action; None when it has none."""
-    if kind in ("retry", "abandon"):
+    if kind in ("retry", "abandon", "recover"):
         return link_to("credit", invoice_of(subject))
     if kind == "replay" and not subject.startswith("since "):
         return link_to("event", subject)

@@ -13,7 +13,6 @@ from dataclasses import replace
 from typing import Any, TypeVar
 
 import pytest
-from payments.ledger.totals import disagreements
 from sqlalchemy import event, select
 
 from payments.invoice import Payer

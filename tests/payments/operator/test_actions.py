@@ -12,7 +12,7 @@ from payments.ledger.lineages import GENERATIONS_MAX
 from payments.ledger.pauses import Pause, paused
 from payments.operator import actions
 from payments.operator.actions import Action, Operator
-from payments.operator.lists import list_actions
+from payments.operator.lists import list_actions, list_credits, list_transfers
 from payments.storage.database import Database, open_database
 from payments.transfer import external_id_for
 from tests.payments.builders import INVOICE, NOW, a_policy, at_bank
@@ -290,6 +290,13 @@ def test_an_abandoned_transfer_stays_dead_and_is_closed(books: Books) -> None:
     assert books.row().reason == "abandoned by ana: the account is open again"
     assert_refused(lambda: retry(books), "was abandoned", books)
     assert_refused(lambda: abandon(books), "was abandoned", books)
+    statement = books.statement
+    assert (statement.dead_centavos, statement.abandoned, statement.abandoned_centavos) == (48_662, 1, 48_662)
+    assert list_transfers(books.database, "dead", None).items == []
+    [line] = list_transfers(books.database, "abandoned", None).items
+    assert (line.state, line.shown_state) == ("dead", "abandoned")
+    [credit] = list_credits(books.database, None).items
+    assert credit.transfer_state == "abandoned"
 
 
 @pytest.mark.parametrize("state", ["pending", "sending", "sent", "settled"])

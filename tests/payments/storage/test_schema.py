@@ -180,6 +180,7 @@ REFUSED: list[tuple[str, str, dict[str, Any]]] = [
     ("an_action_has_its_reason", "actions", {"id": 2, "who": "''"}),
     ("a_pause_once: name", "pauses", {}),
     ("pause_known", "pauses", {"name": "'everything'"}),
+    ("recovered_within_net", "credits", SECOND_CREDIT | {"recovered_centavos": -1}),
     ("a_pause_says_who_and_why", "pauses", {"name": "'issuing'", "paused_at": "'t'", "reason": "'r'"}),
     ("one_relocation", "relocations", {"id": 2}),
     ("a_process_once: id", "processes", {}),
@@ -316,7 +317,7 @@ def test_the_states_are_those_of_the_code() -> None:
     ("stored", "table", "not_read", "not_stored"),
     [
         (Transfer, transfers, set(), set()),
-        (StoredCredit, credits, {"log_id", "event_id", "credited_at"}, {"is_changed"}),
+        (StoredCredit, credits, {"log_id", "event_id", "credited_at", "recovered_centavos"}, {"is_changed"}),
     ],
 )
 def test_what_is_loaded_has_a_field_for_each_column(

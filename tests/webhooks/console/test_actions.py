@@ -1,5 +1,6 @@
 """Actions: each asks first, needs a name and a reason, is recorded, and says why when it is not allowed."""
 
+import re
 from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import partial
@@ -12,13 +13,14 @@ from payments.operator.lists import list_actions
 from payments.settings import Settings
 from payments.storage.database import Database
 from payments.transfer import BankTransfer
+from tests.emulated import EmulatedBank
 from tests.events import invoice_event
 from tests.payments.builders import a_body, a_transfer_log
 from tests.running import wait_until
 from tests.webhooks.conftest import WebApp
 from tests.webhooks.console.conftest import OURS, TOKEN, Console
 from webhooks.access import Gate
-from webhooks.console.actions import Work
+from webhooks.console.actions import Result, Work
 from webhooks.console.app import Console as ConsoleApp
 
 INVOICE = "5000000000000001"
@@ -75,6 +77,11 @@ def test_a_retry_is_done_recorded_and_confirmed(dead: Console) -> None:
 def test_of_two_operators_only_one_can_do_it(dead: Console) -> None:
     """The refusal says what the first has done; what was typed stays."""
     assert dead.act(f"abandon/{TRANSFER}", who="Ana").status_code == 303
+    page = dead.page("/transfers")
+    assert f"abandon/{TRANSFER}" not in page
+    assert f"retry/{TRANSFER}" not in page
+    assert 'class="badge bad"' not in page
+    assert "abandoned" in dead.page("/transfers?state=abandoned")
     late = dead.act(f"abandon/{TRANSFER}", who="Bia", reason="<b>paid by hand</b>")
     assert late.status_code == 409
     assert "abandoned by Ana" in late.text
@@ -118,11 +125,44 @@ def test_the_other_actions_do_what_the_commands_do(console: Console) -> None:
     web.deliver(invoice_event(INVOICE))
     assert console.flash("resume/forwarding") == "Forwarding is running again."
     assert console.flash("resolve/1") == f"Resolved: unreadable_event of {event_id}."
-    assert console.flash(f"replay/{event_id}") == "The event was unreadable, and is now unreadable."
+    assert console.flash(f"replay/{event_id}") == "Nothing new: the event is still unreadable."
     assert console.flash("reconcile/now").startswith("Reconciled: ")
     assert console.flash("forward/now").startswith("Sent ")
     kinds = [kind for (kind,) in web.rows("SELECT kind FROM actions ORDER BY id")]
     assert kinds == ["pause", "resume", "resolve", "replay", "reconcile", "forward"]
+    assert web.count("actions WHERE result = 'started'") == 0
+    assert web.count("actions WHERE result LIKE 'reconciled: %'") == 1
+
+
+def test_what_did_not_do_what_it_is_for_is_not_announced_in_green(
+    console: Console, emulator: EmulatedBank
+) -> None:
+    """A replay that could not be read again, a reconciliation that the bank did not answer; the audit log says so."""
+    console.web.deliver(b"what is this")
+    [(event_id,)] = console.web.rows("SELECT event_id FROM inbox_events")
+    emulator.fault("error_503", "GET event")
+    for path, says in (
+        (f"replay/{event_id}", "still unreadable"),
+        ("reconcile/now", "reconciliation incomplete"),
+    ):
+        console.act(path)
+        [notice] = re.findall(r'<p class="notice (\w+)" role="status" id="flash">', console.page())
+        assert notice == "bad"
+        assert console.web.count(f"actions WHERE result LIKE '%{says}%'") == 1
+
+
+def test_an_error_page_keeps_what_needs_attention_but_not_for_a_stranger(console: Console) -> None:
+    """The badge and the pauses are on every page; what anyone may ask for shows neither."""
+    console.web.deliver(b"what is this")
+    console.act("pause/issuing")
+    missing = console.get("/credits/none")
+    assert missing.status_code == 404
+    assert 'class="count">1<' in missing.text
+    assert "Issuing is paused" in missing.text
+    stranger = console.client.get("/console/static/none")
+    assert stranger.status_code == 404
+    assert 'class="count"' not in stranger.text
+    assert "Issuing is paused" not in stranger.text
 
 
 def test_a_batch_by_hand_is_requested_in_the_database(console: Console) -> None:
@@ -140,7 +180,7 @@ def test_there_is_no_batch_by_hand_at_the_real_bank(
     settings: Callable[..., Settings], database: Database
 ) -> None:
     """It is for development: money would be asked of real people."""
-    work = Work(lambda: None, lambda: "", lambda: "", new_batch_tag=None)
+    work = Work(lambda: None, lambda: Result(""), lambda: Result(""), new_batch_tag=None)
     clock = partial(datetime.now, UTC)
     app = ConsoleApp(database, settings(), TOKEN, Gate(TOKEN), work, clock, clock)
     client = TestClient(Starlette(routes=app.routes), headers={"Authorization": f"Bearer {TOKEN}"})

@@ -205,5 +205,5 @@ def test_a_session_ends_by_itself_when_altered_and_with_its_token() -> None:
     for nonsense in ("", ".", "a.b", "\u00e9.\u00e9"):
         assert cookies.read_session(nonsense, NOW) is None
     # The message of an action cannot be taken for a session.
-    assert cookies.read_session(cookies.sign_flash("done"), NOW) is None
+    assert cookies.read_session(cookies.sign_flash("done", "good"), NOW) is None
     assert cookies.read_flash(signed) is None

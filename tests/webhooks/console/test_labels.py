@@ -2,7 +2,7 @@
 
 from payments.ledger.attention import AttentionKind
 from payments.ledger.inbox import Outcome
-from payments.transfer import TransferState
+from payments.operator.lists import SHOWN_STATES
 from webhooks.console.labels import ATTENTIONS, OUTCOMES, TRANSFER_STATES, label
 
 # What the stylesheet has colours for.
@@ -11,7 +11,7 @@ TONES = {"good", "wait", "bad", "calm"}
 
 def test_every_name_has_its_label() -> None:
     """A new one without a meaning would leave the operator guessing."""
-    for labels, names in ((TRANSFER_STATES, TransferState), (OUTCOMES, Outcome), (ATTENTIONS, AttentionKind)):
+    for labels, names in ((TRANSFER_STATES, SHOWN_STATES), (OUTCOMES, Outcome), (ATTENTIONS, AttentionKind)):
         assert set(labels) == {str(name) for name in names}
         assert all(each.meaning and each.tone in TONES for each in labels.values())
 

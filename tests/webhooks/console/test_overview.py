@@ -41,11 +41,13 @@ def test_the_statement_takes_each_part_off_until_nothing_is_left(quiet: Overview
         in_flight_centavos=100,
         unforwarded_centavos=200,
         dead_centavos=150,
+        abandoned=1,
+        abandoned_centavos=30,
         reversed_centavos=90,
         not_forwarded_centavos=60,
     )
     lines = statement_lines(statement)
-    assert [line.centavos for line in lines] == [1_000, -50, 950, -500, -100, -50, -150, -90, -60, 0]
+    assert [line.centavos for line in lines] == [1_000, -50, 950, -500, -100, -50, -120, -30, -90, -60, 0]
     assert lines[-1].tone == "good"
 
 
