@@ -23,6 +23,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from emulator.behaviour.bank import Bank
 from emulator.clock import Clock
+from emulator.management.page.api import api_routes
 from emulator.management.page.routes import Page
 from emulator.management.routes import ManagementApi
 from emulator.protocol.credentials import Credentials
@@ -68,6 +69,7 @@ def create_app(
     app = Starlette(
         routes=[
             *Page(bank, clock, endpoint.history, deliveries, management.notes).routes(),
+            *api_routes(endpoint, credentials),
             *management.routes(),
             Mount("", app=endpoint),
         ],

@@ -70,9 +70,8 @@ def _seconds(text: str) -> float | None:
 
 
 def _address(text: str) -> str | None:
-    url = urlsplit(text)
     # Reading the port is what finds a wrong one.
-    return text if url.scheme in ("http", "https") and url.hostname and url.port != 0 else None
+    return text if re.fullmatch(r"https?://[^\s#@]+", text, re.ASCII) and urlsplit(text).port != 0 else None
 
 
 whole = checked(int, lambda count: 0 <= count <= 10**14, "a whole number, zero or more")

@@ -21,12 +21,17 @@ Found = TypeVar("Found")
 PATIENCE_SECONDS = 60.0
 
 
-def wait_until(what: Callable[[], Found], meaning: str, seconds: float = PATIENCE_SECONDS) -> Found:
-    """Return what ``what`` returns once that is true; fail with ``meaning`` at the deadline."""
+def wait_until(
+    what: Callable[[], Found], meaning: str, seconds: float = PATIENCE_SECONDS, pause: float = 0.01
+) -> Found:
+    """Return what ``what`` returns once that is true; fail with ``meaning`` at the deadline.
+
+    ``pause``: how many seconds to wait between two looks.
+    """
     deadline = time.monotonic() + seconds
     while not (found := what()):
         assert time.monotonic() < deadline, f"waited {seconds:g} s in vain until {meaning}"
-        time.sleep(0.01)
+        time.sleep(pause)
     return found
 
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from emulator.behaviour.faults import Faults, Subject
 from emulator.books import checks
+from emulator.books.fields import Fields, only_true
 from emulator.books.formats import Ids, time_text
 from emulator.books.preset import Preset
 from emulator.books.refusal import Refusal
@@ -24,6 +25,11 @@ from emulator.clock import Agenda
 BAD_STATUS = "badHttpStatus"
 BAD_CONNECTION = "badConnection"
 TIMEOUT = "timeout"
+
+# Documented: only to true. Guess: the code for anything else.
+CHANGES: Fields = {
+    "isDelivered": only_true("invalidIsDelivered", "isDelivered can only be set to true").needed,
+}
 
 
 @dataclass(frozen=True)
@@ -86,11 +92,10 @@ class Events:
 
     def register(self, body: Any, now: datetime) -> Row:
         """Register a webhook; the same URL may be registered again."""
-        body = checks.body(body)
         # Observed: the newest Postman collection wraps the object, the SDKs do not.
-        if set(body) == {"webhook"} and isinstance(body["webhook"], dict):
+        if isinstance(body, dict) and set(body) == {"webhook"}:
             body = body["webhook"]
-        row = {"id": self._ids.entity(), **checks.webhook(body)}
+        row = {"id": self._ids.entity(), **checks.body(body, "webhook", checks.WEBHOOK)}
         self.webhooks.add(row, now)
         return row
 
@@ -212,11 +217,7 @@ class Events:
     def patch(self, event_id: str, changes: Any) -> Row:
         """Mark an event delivered."""
         row = self.event(event_id)
-        changes = checks.body(changes)
-        checks.keys(changes, "event", {"isDelivered"}, ("isDelivered",))
-        # Documented: only to true. Guess: the code for anything else.
-        if changes["isDelivered"] is not True:
-            raise Refusal.of("invalidIsDelivered", "isDelivered can only be set to true")
+        checks.body(changes, "event", CHANGES)
         self._set_delivered(row)
         return row
 

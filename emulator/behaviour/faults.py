@@ -12,6 +12,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
+
+from emulator.books.fields import Schema
+
 REQUEST_FAULTS = {
     "drop_answer": "the connection is closed without an answer",
     "hang": "no answer comes; the connection is closed after `seconds` (default 60)",
@@ -115,6 +119,29 @@ _OPTIONS: dict[str, tuple[type, ...]] = {
 }
 # Limits: a year, as many copies as a machine can take, and the ranges of a percentage and of two digits.
 _MOST = {"seconds": 31_622_400, "retry_after": 31_622_400, "count": 1_000, "percent": 100, "ends_in": 99}
+# What switches a fault, a scenario or a pack on, as `Faults.add` checks it.
+FAULT_SCHEMA: Schema = {
+    "type": "object",
+    "properties": {
+        "name": {"enum": [*SCENARIOS, *PACKS, *FAULTS]},
+        "route": {
+            "type": "string",
+            "pattern": r"^(\*|\S+ \S+)$",
+            "default": "*",
+            "examples": ["POST transfer"],
+        },
+        "times": {"type": ["integer", "null"], "minimum": 1},
+        "rate": {"type": "number", "minimum": 0, "maximum": 1, "default": 1},
+        **{
+            option: {**msgspec.json.schema(types[-1]), "minimum": 0, "maximum": _MOST.get(option, 10**15)}
+            if types[-1] in (int, float)
+            else msgspec.json.schema(types[-1])
+            for option, types in _OPTIONS.items()
+        },
+    },
+    "required": ["name"],
+    "additionalProperties": False,
+}
 _AMOUNT_RULES = {"at_least_centavos", "at_most_centavos", "ends_in"}
 
 

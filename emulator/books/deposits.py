@@ -11,6 +11,7 @@ from typing import Any
 from emulator.books import checks
 from emulator.books.accounts import Accounts
 from emulator.books.book import OnLog, ReversibleBook
+from emulator.books.fields import Fields, complete, one_of, read, text
 from emulator.books.formats import Ids
 from emulator.books.refusal import Refusal
 from emulator.books.table import Row
@@ -23,14 +24,24 @@ LOG_TYPES = ("created", "credited", "reversing", "sending", "sent", "reversed", 
 SORTS = ("created", "-created")
 TYPES = ("pix", "ted")
 
-_KEYS = {"amount", "name", "taxId", "bankCode", "branchCode", "accountNumber", "accountType", "type", "tags"}
-# Who pays from where, unless the caller says.
-_PAYER = {
-    "name": "Sample Payer",
-    "taxId": "529.982.247-25",
-    "bankCode": "60701190",
-    "branchCode": "1234",
-    "accountNumber": "1234567-8",
+# What a payer may say; the rest is the sample's.
+DEPOSIT: Fields = {
+    "amount": checks.centavos(at_least=1).needed,
+    "name": checks.NAME.defaulting("Sample Payer"),
+    "taxId": checks.TAX_ID.defaulting("529.982.247-25"),
+    "bankCode": checks.ACCOUNT["bankCode"].defaulting("60701190"),
+    "branchCode": checks.ACCOUNT["branchCode"].defaulting("1234"),
+    "accountNumber": checks.ACCOUNT["accountNumber"].defaulting("1234567-8"),
+    "accountType": checks.ACCOUNT["accountType"],
+    "type": one_of(TYPES, "type", "invalidType").defaulting("pix"),
+    "tags": checks.TAGS,
+}
+CHANGES: Fields = {
+    "amount": checks.centavos(at_least=0).needed,
+    # Observed: in a consumer's type. Inferred: an SDK sends it here.
+    "reversalDisplayDescription": text(
+        "reversalDisplayDescription", "invalidDescription", checks.MOST_CHARACTERS, empty=True
+    ),
 }
 
 
@@ -43,22 +54,10 @@ class Deposits(ReversibleBook):
 
     def receive(self, element: dict[str, Any], now: datetime) -> Row:
         """A payer sends money: `amount` in centavos, and optionally who and from where."""
-        checks.keys(element, "deposit", _KEYS, ("amount",))
-        kind = element.get("type", "pix")
-        if kind not in TYPES:
-            raise Refusal.of("invalidType", f"type must be one of {', '.join(TYPES)}")
-        given = {**_PAYER, **element}
-        end_to_end = self._ids.end_to_end(now).lower()
-        row: Row = {
-            "id": self._ids.entity(),
-            "amount": checks.amount(given["amount"], at_least=1),
-            "name": checks.text(given["name"], "name", "invalidName"),
-            "taxId": checks.tax_id(given["taxId"]),
-            **checks.account(given),
-            "type": kind,
+        row: Row = {"id": self._ids.entity(), **complete(read(element, "deposit", DEPOSIT), DEPOSIT)}
+        if row["type"] == "pix":
             # By the sample: a Pix carries its end-to-end id.
-            "tags": [*checks.tags(given.get("tags")), *([end_to_end] if kind == "pix" else [])],
-        }
+            row["tags"] = [*row["tags"], self._ids.end_to_end(now).lower()]
         return self._add(row, now)
 
     def credit(self, deposit_id: str, now: datetime) -> Row:
@@ -72,12 +71,7 @@ class Deposits(ReversibleBook):
     def patch(self, deposit_id: str, changes: Any, now: datetime) -> Row:
         """Reverse a deposit in part, or in full with an amount of zero."""
         row = self.get(deposit_id)
-        changes = checks.body(changes)
-        # Observed: `reversalDisplayDescription` in a consumer's type. Inferred: an SDK sends it here.
-        checks.keys(changes, "deposit", {"amount", "reversalDisplayDescription"}, ("amount",))
-        shown = changes.get("reversalDisplayDescription")
-        checks.text(shown, "reversalDisplayDescription", "invalidDescription", empty=True)
-        remaining_centavos = checks.amount(changes["amount"], at_least=0)
+        remaining_centavos = checks.body(changes, "deposit", CHANGES)["amount"]
         # Inferred from the official tests, which skip TEDs: only a Pix can be sent back.
         if row["type"] != "pix" or deposit_id not in self.credited_centavos or deposit_id in self.reversals:
             raise Refusal.of("invalidOperation", f"Deposit {deposit_id} cannot be reversed now")

@@ -92,38 +92,28 @@ class Invoices(ReversibleBook):
             raise Refusal.of("invalidInvoice", f"Invoice {invoice_id} has not been paid")
         return self.payments[invoice_id]
 
-    def patch(
-        self, invoice_id: str, changes: dict[str, Any], now: datetime, client_now: datetime | None = None
-    ) -> Row:
+    def patch(self, invoice_id: str, changes: Any, now: datetime, client_now: datetime | None = None) -> Row:
         """Cancel or update an open invoice, or begin the reversal of a paid one by lowering its amount."""
         # Documented (4.5): these are all the moves there are.
         row = self.get(invoice_id)
-        checks.keys(changes, "invoice", {"amount", "due", "expiration", "status"}, ())
-        changes = {key: value for key, value in changes.items() if value is not None}
-        if not changes:
+        clean = checks.body(changes, "invoice", checks.INVOICE_CHANGES)
+        if not clean:
             raise Refusal.of(
                 "invalidJson", "Missing parameters in invoice: amount, due, expiration or status"
             )
         if row["status"] == "paid":
-            return self._patch_paid(row, changes, now)
+            return self._patch_paid(row, clean, now)
         if row["status"] not in ("created", "overdue"):
             raise _forbidden(row, "be updated")
-        if "status" in changes:
-            if changes["status"] != "canceled":
-                raise Refusal.of("invalidStatus", "status can only be set to canceled")
-            if len(changes) > 1:
+        if "status" in clean:
+            if len(clean) > 1:
                 raise Refusal.of("invalidJson", "An invoice is either canceled or updated")
             self._move(row, "canceled", now)
             self._log(row, "canceled", now)
             return row
-        clean: dict[str, Any] = {}
-        if "amount" in changes:
-            clean["amount"] = clean["nominalAmount"] = checks.amount(changes["amount"], at_least=0)
-        if "due" in changes:
-            clean["due"] = checks.due(changes["due"], client_now or now)
-        if "expiration" in changes:
-            clean["expiration"] = checks.expiration(changes["expiration"])
+        checks.not_past(clean.get("due"), "due", client_now or now)
         if "amount" in clean:
+            clean["nominalAmount"] = clean["amount"]
             self._set_amount(row, clean["amount"])
         row.update(clean)
         # Guess: an overdue invoice that gets a later due date is open again.
@@ -134,8 +124,7 @@ class Invoices(ReversibleBook):
     def _patch_paid(self, row: Row, changes: dict[str, Any], now: datetime) -> Row:
         if set(changes) != {"amount"}:
             raise _forbidden(row, "be changed except by a lower amount")
-        remaining_centavos = checks.amount(changes["amount"], at_least=0)
-        self.begin_reversal(row["id"], remaining_centavos, now)
+        self.begin_reversal(row["id"], changes["amount"], now)
         return row
 
     def pay(self, invoice_id: str, now: datetime, amount_centavos: int | None = None) -> Row:

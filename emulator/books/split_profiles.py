@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from emulator.books import checks
+from emulator.books.fields import Fields, complete, one_of, read, whole
 from emulator.books.formats import Ids, time_text
 from emulator.books.refusal import Refusal
 from emulator.books.table import Row, Table
@@ -17,6 +18,15 @@ from emulator.books.table import Row, Table
 INTERVALS = ("day", "week", "month")
 # Guess: what a profile's status can be.
 STATUSES = ("created", "active")
+
+PROFILE: Fields = {
+    "interval": one_of(
+        ("", *INTERVALS), "interval", "invalidInterval", lambda given: given or "week"
+    ).defaulting("week"),
+    # Documented: a whole number (the text says milliseconds; the SDKs say seconds). Guess: the limit.
+    "delay": whole("invalidDelay", "delay must be an integer, zero or more", 0, 10**12).defaulting(0),
+    "tags": checks.TAGS,
+}
 
 
 class SplitProfiles:
@@ -28,7 +38,9 @@ class SplitProfiles:
 
     def put(self, elements: Any, now: datetime) -> list[Row]:
         """Make or change the profile; documented: the list holds a single one."""
-        checked = checks.each(elements, "profiles", _checked)
+        checked = checks.each(
+            elements, "profiles", lambda element: complete(read(element, "profile", PROFILE), PROFILE)
+        )
         if len(checked) > 1:
             raise Refusal.of("invalidJson", "Only one profile can be sent")
         existing = next(iter(self.rows.all()), None)
@@ -44,14 +56,3 @@ class SplitProfiles:
         if row is None:
             raise Refusal.of("invalidSplitProfile", f"No split profile has the id {profile_id[:100]}")
         return row
-
-
-def _checked(element: dict[str, Any]) -> dict[str, Any]:
-    checks.keys(element, "profile", {"interval", "delay", "tags"}, ())
-    interval, delay = element.get("interval") or "week", element.get("delay") or 0
-    if interval not in INTERVALS:
-        raise Refusal.of("invalidInterval", f"interval must be one of {', '.join(INTERVALS)}")
-    # Documented: a whole number (the text says milliseconds; the SDKs say seconds). Guess: the limit.
-    if type(delay) is not int or not 0 <= delay <= 10**12:
-        raise Refusal.of("invalidDelay", "delay must be an integer, zero or more")
-    return {"interval": interval, "delay": delay, "tags": checks.tags(element.get("tags"))}

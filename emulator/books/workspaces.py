@@ -7,12 +7,15 @@ manage. It keeps names unique and does not isolate anything.
 from __future__ import annotations
 
 import base64
-import binascii
 import re
+from dataclasses import replace
 from datetime import datetime
-from typing import Any
+from typing import Annotated, Any
+
+from msgspec import Meta
 
 from emulator.books import checks
+from emulator.books.fields import Fields, one_of, pattern, text, typed
 from emulator.books.formats import Ids, time_text
 from emulator.books.refusal import Refusal
 from emulator.books.table import Row, Table
@@ -21,7 +24,44 @@ from emulator.books.table import Row, Table
 SETTABLE = ("active", "blocked")
 STATUSES = (*SETTABLE, "closed", "frozen")
 
-_KEYS = {"username", "name", "allowedTaxIds"}
+# Documented: the username is part of an address and so URL-safe, and unique. Guess: the codes.
+WORKSPACE: Fields = {
+    "username": pattern(
+        "[A-Za-z0-9._~-]{1,100}", "invalidUsername", "username must be 1 to 100 URL-safe characters"
+    )
+    .such_as("my-workspace")
+    .needed,
+    "name": checks.NAME.needed,
+    "allowedTaxIds": typed(
+        list[str],
+        "invalidTaxId",
+        "allowedTaxIds must be a list of CPFs and CNPJs",
+        lambda given: [checks.tax_id(each) for each in given],
+    ),
+}
+
+
+def _picture(value: str) -> str:
+    # Read: some SDKs' base64 has line breaks in it, as MIME wants (RFC 2045).
+    if not base64.b64decode(re.sub(r"\s", "", value.partition(",")[2]), validate=True):
+        raise ValueError("no picture")
+    return value
+
+
+CHANGES: Fields = {
+    **{name: replace(field, required=False) for name, field in WORKSPACE.items()},
+    "status": one_of(SETTABLE, "status", "invalidStatus"),
+    # Read: sdk-python sends a data URL. Guess: the code.
+    "picture": typed(
+        Annotated[str, Meta(pattern="^data:image/(png|jpeg);base64,")],
+        "invalidPicture",
+        "picture must be a PNG or JPEG as a base64 data URL",
+        _picture,
+        {"examples": ["data:image/png;base64,iVBORw0KGgo="]},
+    ),
+    # Documented as a parameter; the SDKs put it into `picture`.
+    "pictureType": text("pictureType", "invalidPicture", 100),
+}
 
 
 class Workspaces:
@@ -35,11 +75,10 @@ class Workspaces:
 
     def create(self, body: Any, now: datetime) -> Row:
         """A new workspace under a name that is not taken."""
-        body = checks.body(body)
-        checks.keys(body, "workspace", _KEYS, ("username", "name"))
-        username = self._username(body["username"], None)
-        name = checks.text(body["name"], "name", "invalidName")
-        row = self._row(self._ids.entity(), username, name, _tax_ids(body.get("allowedTaxIds")), now)
+        given = checks.body(body, "workspace", WORKSPACE)
+        self._refuse_taken(given["username"], None)
+        tax_ids = given.get("allowedTaxIds", [])
+        row = self._row(self._ids.entity(), given["username"], given["name"], tax_ids, now)
         self.rows.add(row, now)
         return row
 
@@ -66,23 +105,11 @@ class Workspaces:
     def patch(self, workspace_id: str, changes: Any, now: datetime) -> Row:
         """Rename, restrict, picture or block a workspace."""
         row = self.get(workspace_id)
-        changes = checks.body(changes)
-        # Documented: pictureType is a parameter too. Read: the SDKs put it into `picture` as a data URL.
-        checks.keys(changes, "workspace", _KEYS | {"status", "picture", "pictureType"}, ())
-        changes = {key: value for key, value in changes.items() if value is not None}
-        clean: dict[str, Any] = {}
-        if "username" in changes:
-            clean["username"] = self._username(changes["username"], workspace_id)
-        if "name" in changes:
-            clean["name"] = checks.text(changes["name"], "name", "invalidName")
-        if "allowedTaxIds" in changes:
-            clean["allowedTaxIds"] = _tax_ids(changes["allowedTaxIds"])
-        if "status" in changes:
-            if changes["status"] not in SETTABLE:
-                raise Refusal.of("invalidStatus", f"status can be set to {' or '.join(SETTABLE)}")
-            clean["status"] = changes["status"]
-        if "picture" in changes:
-            _check_picture(changes["picture"])
+        clean = checks.body(changes, "workspace", CHANGES)
+        if "username" in clean:
+            self._refuse_taken(clean["username"], workspace_id)
+        clean.pop("pictureType", None)
+        if clean.pop("picture", None) is not None:
             # Documented by example: a public address that changes with the picture.
             stamp = f"{now:%Y%m%d%H%M%S}"
             clean["pictureUrl"] = f"https://storage.emulator.invalid/workspace/{workspace_id}.png?{stamp}"
@@ -95,31 +122,6 @@ class Workspaces:
         """The workspaces that have this username now."""
         return [row for row in self.rows.having("username", username) if row["username"] == username]
 
-    def _username(self, value: Any, own_id: str | None) -> str:
-        # Documented: it is part of an address and so URL-safe, and unique. Guess: the codes.
-        if not isinstance(value, str) or not re.fullmatch(r"[A-Za-z0-9._~-]{1,100}", value):
-            raise Refusal.of("invalidUsername", "username must be 1 to 100 URL-safe characters")
-        if any(row["id"] != own_id for row in self.named(value)):
-            raise Refusal.of("invalidUsername", f"the username {value} is taken")
-        return value
-
-
-def _tax_ids(value: Any) -> list[str]:
-    if value is None:
-        return []
-    if not isinstance(value, list):
-        raise Refusal.of("invalidTaxId", "allowedTaxIds must be a list of CPFs and CNPJs")
-    return [checks.tax_id(each) for each in value]
-
-
-def _check_picture(value: Any) -> None:
-    # Read: sdk-python sends `data:image/png;base64,...`. Guess: the code.
-    found = (
-        re.fullmatch(r"data:image/(?:png|jpeg);base64,(.+)", value, re.S) if isinstance(value, str) else None
-    )
-    try:
-        # Read: some SDKs' base64 has line breaks in it, as MIME wants (RFC 2045).
-        if found is None or not base64.b64decode(re.sub(r"\s", "", found[1]), validate=True):
-            raise ValueError("no picture")
-    except (ValueError, binascii.Error):
-        raise Refusal.of("invalidPicture", "picture must be a PNG or JPEG as a base64 data URL") from None
+    def _refuse_taken(self, username: str, own_id: str | None) -> None:
+        if any(row["id"] != own_id for row in self.named(username)):
+            raise Refusal.of("invalidUsername", f"the username {username} is taken")

@@ -16,15 +16,15 @@ from emulator.books.refusal import Refusal
 from emulator.books.table import Row, Table
 
 
-def pay(bank: Bank, invoice_id: str, now: datetime, amount_centavos: int | None = None) -> Row:
+def pay(bank: Bank, invoice_id: str, now: datetime, centavos: int | None = None) -> Row:
     """A payer pays, what is asked or another amount; the credit follows some seconds later."""
-    return bank.invoices.pay(invoice_id, now, amount_centavos)
+    return bank.invoices.pay(invoice_id, now, centavos)
 
 
-def underpay(bank: Bank, invoice_id: str, now: datetime, amount_centavos: int | None = None) -> Row:
+def underpay(bank: Bank, invoice_id: str, now: datetime, centavos: int | None = None) -> Row:
     """A payer pays less: the amount given, or half."""
     asked = bank.invoices.get(invoice_id)["amount"]
-    amount = max(1, asked // 2) if amount_centavos is None else amount_centavos
+    amount = max(1, asked // 2) if centavos is None else centavos
     if amount >= asked:
         raise Refusal.of("invalidAmount", f"less than {asked} centavos, which is what is asked")
     return bank.invoices.pay(invoice_id, now, amount)
@@ -69,10 +69,10 @@ def cancel_invoice(bank: Bank, invoice_id: str, now: datetime) -> Row:
     return bank.invoices.patch(invoice_id, {"status": "canceled"}, now)
 
 
-def reverse(bank: Bank, invoice_id: str, now: datetime, remaining_centavos: int = 0) -> Row:
-    """The payer gets money back, even when the account no longer has it."""
+def reverse(bank: Bank, invoice_id: str, now: datetime, centavos: int = 0) -> Row:
+    """The payer gets money back, all but `centavos`, even when the account no longer has it."""
     # Forced: a reversal after the money was forwarded is exactly what tests want to see.
-    return bank.invoices.begin_reversal(invoice_id, remaining_centavos, now, forced=True)
+    return bank.invoices.begin_reversal(invoice_id, centavos, now, forced=True)
 
 
 def reversed_centavos(bank: Bank, invoice: Row) -> int:

@@ -1,6 +1,6 @@
 """How a call of the management API comes in and goes out: JSON, or a form of the page.
 
-A handler takes the request and its body and returns a dict. A wrong argument gets 400 with the reason; requests
+A handler takes the request and its checked body and returns a dict. A wrong argument gets 400 with the reason; requests
 that pages of other sites make get 403. `routes` says what each call means.
 """
 
@@ -9,7 +9,8 @@ from __future__ import annotations
 import inspect
 import logging
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
@@ -18,6 +19,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from emulator.behaviour.bank import Bank
+from emulator.books.fields import Fields, Schema, complete, object_schema, read
 from emulator.books.refusal import Refusal
 from emulator.clock import Clock
 from emulator.management.sentences import Notes, sentence
@@ -28,7 +30,37 @@ MOST_BODY_BYTES = 200_000_000
 log = logging.getLogger("emulator.management")
 
 Body = dict[str, Any]
+Handler = Callable[[Request, Body], Any]
 Endpoint = Callable[[Request], Awaitable[Response]]
+
+
+@dataclass(frozen=True)
+class Call:
+    """One call of the management API: what it does, and what it takes and answers, for its description.
+
+    The handler gets each of `fields` with its default; with `schema` it gets the body as it came and checks it itself.
+    `answer` are the properties of the answer, `query` the parameters that the handler reads.
+    """
+
+    method: str
+    path: str
+    words: str
+    handler: Handler
+    answer: Mapping[str, Schema]
+    fields: Fields = field(default_factory=dict)
+    schema: Schema | None = None
+    query: Mapping[str, Schema] = field(default_factory=dict)
+
+    @property
+    def body(self) -> Schema:
+        """The JSON Schema of the body."""
+        return object_schema(self.fields) if self.schema is None else self.schema
+
+    def read(self, body: Body) -> Body:
+        """What the handler gets of a body; raises `Refusal`."""
+        if self.schema is not None:
+            return body
+        return complete(read(body, "the body", self.fields, "invalidRequest"), self.fields)
 
 
 class NotReady(Exception):
@@ -43,37 +75,40 @@ class Endpoints:
         self._clock = clock
         self._notes = notes
 
-    def endpoint(self, handler: Callable[[Request, Body], Any]) -> Endpoint:
-        """The endpoint of one handler, which may be a coroutine."""
+    def endpoint(self, call: Call) -> Endpoint:
+        """The endpoint of one call, whose handler may be a coroutine."""
 
         async def endpoint(request: Request) -> Response:
             is_form = False
             status, back = 200, ""
             try:
-                _refuse_other_sites(request)
+                refuse_other_sites(request)
                 raw = await request.body()
                 is_form = _is_form(request, raw)
-                body = _body(raw, is_form)
+                body = _form(raw, call.body) if is_form else _body(raw)
                 back = str(body.pop("back", "")) if is_form else ""
                 self._bank.step(self._clock.now())
-                answer = handler(request, body)
+                answer = call.handler(request, call.read(body))
                 if inspect.isawaitable(answer):
                     answer = await answer
                 # Entries that this made due now is done now, so that the next call sees it.
                 self._bank.step(self._clock.now())
             except Refusal as refusal:
                 status, answer = 400, refusal.to_json()
-            except _OtherSite as refused:
-                return _json(Refusal.of("forbidden", str(refused)).to_json(), 403)
+            except OtherSite as refused:
+                return json_answer(Refusal.of("forbidden", str(refused)).to_json(), 403)
             except NotReady as reason:
-                return _json({"status": str(reason)}, 503)
+                return json_answer({"status": str(reason)}, 503)
             except (ValueError, RecursionError) as error:
                 status, answer = 400, Refusal.of("invalidRequest", str(error)).to_json()
             except Exception:
                 log.exception("%s %s failed inside the emulator", request.method, request.url.path)
-                status, answer = 500, Refusal.of("internalServerError", "See the emulator's log").to_json()
+                status, answer = (
+                    500,
+                    Refusal.of("internalServerError", "See the emulator's log").to_json(),
+                )
             if not is_form:
-                return _json(answer, status)
+                return json_answer(answer, status)
             self._notes.add(self._clock.now(), sentence(answer), is_good=status == 200)
             return RedirectResponse(_place(back), 303)
 
@@ -87,17 +122,17 @@ def _place(back: str) -> str:
     return f"/emulator/#{back if re.fullmatch(r'[a-z]{1,20}', back) else ''}"
 
 
-class _OtherSite(Exception):
+class OtherSite(Exception):
     """A browser sends this for a page of another site."""
 
 
-def _refuse_other_sites(request: Request) -> None:
+def refuse_other_sites(request: Request) -> None:
     """Refuse a request that another site made a browser send; programs send no Origin."""
     origin = request.headers.get("origin")
     if origin is not None and urlsplit(origin).netloc != request.headers.get("host"):
-        raise _OtherSite(f"the management API does not answer pages of {origin[:200]}")
+        raise OtherSite(f"the management API does not answer pages of {origin[:200]}")
     if request.method != "GET" and request.headers.get("sec-fetch-site") in ("cross-site", "same-site"):
-        raise _OtherSite("the management API does not answer pages of other sites")
+        raise OtherSite("the management API does not answer pages of other sites")
 
 
 def _is_form(request: Request, raw: bytes) -> bool:
@@ -106,35 +141,35 @@ def _is_form(request: Request, raw: bytes) -> bool:
     return is_said and not raw.lstrip().startswith(b"{")
 
 
-def _body(raw: bytes, is_form: bool) -> Body:
+def _body(raw: bytes) -> Body:
     if len(raw) > MOST_BODY_BYTES:
         raise ValueError(f"the body is longer than {MOST_BODY_BYTES} bytes")
-    if is_form:
-        return _form(raw)
-    body = msgspec.json.decode(raw) if raw.strip() else {}
+    body = msgspec.json.decode(raw) if raw else {}
     if not isinstance(body, dict):
         raise ValueError("the body must be a JSON object")
     return body
 
 
-# What a form's field is read as: everything else is a text.
-_NUMBERS = {"amount", "times", "rate", "seconds", "count", "ends_in", "speed", "advance", "steps", "percent"}
-_NUMBERS |= {"at_least_centavos", "at_most_centavos", "retry_after", "paid_share"}
-_FLAGS = {"paused", "forged", "paying", "accepted"}
-
-
-def _form(raw: bytes) -> Body:
-    """A form's fields as a JSON body; a field left empty was not filled in."""
+def _form(raw: bytes, schema: Schema) -> Body:
+    """A form's fields as a JSON body, by the types of its schema; a field left empty was not filled in."""
     found: Body = {}
     for name, value in parse_qsl(raw.decode("utf-8", "replace")):
-        if name in _NUMBERS and re.fullmatch(r"-?\d{1,15}(\.\d{1,9})?", value, re.ASCII):
+        types = _types(schema.get("properties", {}).get(name, {}))
+        if types & {"integer", "number"} and re.fullmatch(r"-?\d{1,15}(\.\d{1,9})?", value, re.ASCII):
             found[name] = float(value) if "." in value else int(value)
-        elif name in _FLAGS and value in ("true", "false"):
+        elif "boolean" in types and value in ("true", "false"):
             found[name] = value == "true"
         else:
             found[name] = value
     return found
 
 
-def _json(body: Body, status: int = 200) -> Response:
+def _types(schema: Schema) -> set[str]:
+    """The JSON types that a schema allows."""
+    types = schema.get("type", [])
+    return set([types] if isinstance(types, str) else types).union(*map(_types, schema.get("anyOf", ())))
+
+
+def json_answer(body: Body, status: int = 200) -> Response:
+    """An answer in JSON."""
     return Response(msgspec.json.encode(body), status, media_type="application/json")

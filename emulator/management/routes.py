@@ -6,30 +6,33 @@ rules of its own; the bank decides, and `endpoint` reads requests and writes ans
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable
-from datetime import datetime
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any
 from urllib.parse import quote
 
+from msgspec import Meta
 from starlette.requests import Request
 from starlette.routing import Route
 
 from emulator.behaviour.bank import Bank
-from emulator.behaviour.faults import FAULTS, PACKS, SCENARIOS
+from emulator.behaviour.faults import FAULT_SCHEMA, FAULTS, PACKS, SCENARIOS
 from emulator.books import preset
+from emulator.books.checks import WEBHOOK
+from emulator.books.deposits import DEPOSIT
+from emulator.books.fields import Fields, Schema, flag, object_schema, one_of, pattern, text, typed, whole
 from emulator.books.formats import time_text
-from emulator.books.table import Row, Table
+from emulator.books.table import Table
 from emulator.clock import Clock
 from emulator.management import actions, state
-from emulator.management.arguments import centavos, flag, number, only, text, whole
-from emulator.management.endpoint import Endpoints, NotReady
+from emulator.management.endpoint import Body, Call, Endpoints, Handler, NotReady
+from emulator.management.openapi import document
 from emulator.management.sentences import Notes
 from emulator.management.statement import statement, transfers_by_status
-from emulator.management.timing import change_clock, show_clock
+from emulator.management.timing import CLOCK, change_clock, show_clock
 from emulator.management.triggers import DEFAULT_CENTAVOS, TRIGGERS, trigger
-from emulator.protocol.credentials import Credentials, Project
+from emulator.protocol.credentials import PROJECT, PROJECT_KEY, Credentials, Project
 from emulator.protocol.deliveries import Deliveries
+from emulator.protocol.entities import reference
 from emulator.protocol.history import Entry, History, shown
 from emulator.protocol.repeats import repeat_delivery, repeat_request
 
@@ -42,8 +45,61 @@ COPIES_MAX = 1_000
 # How many planned entries GET agenda shows.
 AGENDA_MAX = 1_000
 
-Body = dict[str, Any]
-Handler = Callable[[Request, Body], Any]
+# So that sums of dates stay inside a calendar.
+YEAR_SECONDS = 31_622_400
+
+# The code of every refusal of an argument here.
+_WRONG = "invalidRequest"
+_URL = pattern(r"https?://[^\s#@]+", _WRONG, "url must be an http or https address", 2_000)
+_STATUS: Mapping[str, Schema] = {"status": {"type": "string"}}
+_HEALTH: Mapping[str, Schema] = {
+    **_STATUS, "emulated_now": {"type": "string"}, "project_id": {"type": "string"}, "seed": {"type": "integer"},
+}  # fmt: skip
+_CLEARED: Mapping[str, Schema] = {"cleared": {"type": "integer"}}
+_STATE: Mapping[str, Schema] = {
+    "emulator_state": {"type": "integer"}, "clock": {"type": "object"}, "projects": {"type": "array"},
+    "open_deliveries": {"type": "array"}, "books": {"type": "object"},
+}  # fmt: skip
+_STORY: Mapping[str, Schema] = {
+    "story": {"enum": list(TRIGGERS)},
+    "deliveries": {"type": "integer"},
+    "reversed_centavos": {"type": "integer"},
+    **{kind: reference(kind.capitalize()) for kind in ("invoice", "transfer", "deposit")},
+}
+_CLOCK: Mapping[str, Schema] = {
+    "clock": {
+        "type": "object",
+        "properties": {
+            "now": {"type": "string", "format": "date-time"},
+            "speed": {"type": "number"},
+            "paused": {"type": "boolean"},
+            "next_at": {"type": ["string", "null"], "format": "date-time"},
+            "planned": {"type": "integer"},
+        },
+        "additionalProperties": False,
+    }
+}
+_REPEAT: Schema = {
+    "type": "object",
+    "properties": {
+        **{name: {"type": "string"} for name in ("at", "method", "url", "message", "answer")},
+        "number": {"type": "integer"},
+        "status": {"type": ["integer", "null"]},
+        "ms": {"type": "number"},
+    },
+    "additionalProperties": False,
+}
+_PROJECT: Schema = {
+    "type": "object",
+    "properties": {
+        **{name: {"type": "string"} for name in ("id", "kind", "name", "workspace_id", "public_key")},
+        "private_key_path": {"type": ["string", "null"]},
+        "private_key": {"type": ["string", "null"]},
+        "allowed_ips": {"type": "array", "items": {"type": "string"}},
+        "requests_per_minute": {"type": ["integer", "null"]},
+    },
+    "additionalProperties": False,
+}
 
 
 class ManagementApi:
@@ -64,37 +120,59 @@ class ManagementApi:
     def routes(self) -> list[Route]:
         """All routes, for the application."""
         endpoints = Endpoints(self._bank, self._clock, self.notes)
-        table = [
+        return [
+            Route(f"/emulator/{call.path}", endpoints.endpoint(call), methods=[call.method])
+            for call in self.calls()
+        ]
+
+    def calls(self) -> list[Call]:
+        """Every call of the management API."""
+        return [
             *self._general_calls(),
             *self._money_calls(),
             *self._fault_calls(),
             *self._event_calls(),
             *self._caller_calls(),
         ]
-        return [
-            Route(f"/emulator/{path}", endpoints.endpoint(handler), methods=methods.split())
-            for methods, path, handler in table
-        ]
 
     # --- health, clock, settings, state -------------------------------------------------------------------
 
-    def _general_calls(self) -> list[tuple[str, str, Handler]]:
+    def _general_calls(self) -> list[Call]:
+        settings = {"settings": preset.SETTINGS_SCHEMA}
         return [
-            ("GET", "health", self._health),
-            ("GET", "health/live", self._health),
-            ("GET", "health/ready", self._ready),
-            ("GET", "activity", self._activity),
-            ("GET", "agenda", self._agenda),
-            ("GET", "statement", self._statement),
-            ("GET", "clock", lambda request, body: self._shown_clock()),
-            ("PATCH POST", "clock", self._change_clock),
-            ("GET", "settings", lambda request, body: self._shown_settings()),
-            ("PATCH POST", "settings", self._change_settings),
-            ("POST", "preset", self._change_preset),
-            ("POST", "stop-paying", lambda request, body: self._change_settings(request, {"paying": False})),
-            ("GET", "state", self._save),
-            ("PUT", "state", self._load),
-        ]
+            Call("GET", "health", "Whether it runs, and for which project.", self._health, _HEALTH),
+            Call("GET", "health/live", "The same as health.", self._health, _HEALTH),
+            Call("GET", "health/ready", "Whether the bank is stepped and its books balance.", self._ready, _STATUS),
+            Call("GET", "activity", "How much happened so far.", self._activity, _named(
+                "emulated_now", "emulated_seconds", "invoices", "credited", "transfers", "events", "deliveries",
+                "webhooks", "balance_centavos", "requests", "faults_struck",
+            )),
+            Call("GET", "agenda", "What the bank will do next, soonest first.", self._agenda,
+                 _named("count", "agenda")),
+            Call("GET", "statement", "Where every centavo is.", self._statement, _named(
+                "emulated_now", "invoices", "invoice_count", "credited", "transfers", "transfer_count",
+                "opening_balance_centavos", "balance_centavos", "reversed_centavos", "deposited_centavos", "balanced",
+                "accounts_centavos", "forwarded_exactly_once", "nothing_to_forward", "unpaid", "in_flight",
+                "paid_twice", "wrong_amount", "foreign", "exact", "payouts", "foreign_transfers",
+            ), query={"details": {"type": "boolean", "default": True}}),
+            Call("GET", "clock", "What time it is at the bank, and how fast it passes.",
+                 lambda request, body: self._shown_clock(), _CLOCK),
+            *_both("clock", "Change the speed of the clock, pause it, or jump ahead.", self._change_clock, _CLOCK,
+                   fields=CLOCK),
+            Call("GET", "openapi.json", "This description.", lambda request, body: document(self.calls()),
+                 _named("openapi", "info", "servers", "paths", "components")),
+            Call("GET", "settings", "How the bank behaves.", lambda request, body: self._shown_settings(), settings),
+            *_both("settings", "Change how the bank behaves: all of these or none.", self._change_settings, settings,
+                   schema=preset.SETTINGS_SCHEMA),
+            Call("POST", "preset", "Change all settings to those of a preset.", self._change_preset, settings,
+                 {"name": one_of(tuple(preset.PRESETS), "name", _WRONG).needed}),
+            Call("POST", "stop-paying", "No further invoice is paid.",
+                 lambda request, body: self._change_settings(request, {"paying": False}), settings),
+            Call("GET", "state", "The whole bank as JSON.", self._save, _STATE),
+            Call("PUT", "state", "Return to a saved state.", self._load, _CLOCK, schema={
+                "type": "object", "properties": _STATE, "required": list(_STATE),
+            }),
+        ]  # fmt: skip
 
     def _health(self, request: Request, body: Body) -> Body:
         return {
@@ -163,8 +241,7 @@ class ManagementApi:
         return self._shown_settings()
 
     def _change_preset(self, request: Request, body: Body) -> Body:
-        only(body, "name")
-        name = text(body, "name", "")
+        name = body["name"]
         self._bank.preset.change(preset.preset(name).to_json())
         if name in PACKS:
             self._bank.faults.add_pack(name)
@@ -182,59 +259,87 @@ class ManagementApi:
 
     # --- invoices, transfers, deposits --------------------------------------------------------------------
 
-    def _money_calls(self) -> list[tuple[str, str, Handler]]:
-        bank = self._bank
-        invoices, transfers = ("invoice", bank.invoices.rows), ("transfer", bank.transfers.rows)
+    def _money_calls(self) -> list[Call]:
+        def invoice(act: str, words: str, do: Callable[..., Any], fields: Fields | None = None) -> Call:
+            return self._act(f"invoices/{{id}}/{act}", words, "invoice", self._bank.invoices.rows, do, fields)
+
+        def transfer(act: str, words: str, do: Callable[..., Any], fields: Fields | None = None) -> Call:
+            return self._act(
+                f"transfers/{{id}}/{act}", words, "transfer", self._bank.transfers.rows, do, fields
+            )
+
+        reason = text("reason", _WRONG, 2_000, empty=True).defaulting("Failed by the management API")
         return [
-            ("POST", "invoices/{id}/pay", self._act(*invoices, actions.pay, _amount)),
-            ("POST", "invoices/{id}/underpay", self._act(*invoices, actions.underpay, _amount)),
-            ("POST", "invoices/{id}/credit", self._act(*invoices, actions.credit)),
-            ("POST", "invoices/{id}/overdue", self._act(*invoices, actions.overdue)),
-            ("POST", "invoices/{id}/expire", self._act(*invoices, actions.expire)),
-            ("POST", "invoices/{id}/cancel", self._act(*invoices, actions.cancel_invoice)),
-            ("POST", "invoices/{id}/reverse", self._reverse),
-            ("POST", "transfers/{id}/settle", self._act(*transfers, actions.settle)),
-            ("POST", "transfers/{id}/fail", self._act(*transfers, actions.fail, _reason)),
-            ("POST", "transfers/{id}/cancel", self._act(*transfers, actions.cancel_transfer)),
-            ("POST", "deposits", self._deposit),
-            ("POST", "trigger", self._trigger),
-        ]
+            invoice("pay", "A payer pays what is asked, or `amount`.", actions.pay, _amount(1)),
+            invoice("underpay", "A payer pays half, or a lower `amount`.", actions.underpay, _amount(1)),
+            invoice("credit", "The money arrives now.", actions.credit),
+            invoice("overdue", "The due date passes.", actions.overdue),
+            invoice("expire", "The due date and the expiration pass.", actions.expire),
+            invoice("cancel", "As its owner could.", actions.cancel_invoice),
+            Call("POST", "invoices/{id}/reverse", "The payer gets the money back, except what remains.", self._reverse,
+                 {"invoice": reference("Invoice"), "reversed_centavos": {"type": "integer"}}, _amount(0)),
+            transfer("settle", "It is judged and arrives now.", actions.settle),
+            transfer("fail", "It ends; money that was taken comes back.", actions.fail, {"reason": reason}),
+            transfer("cancel", "As its owner could: only before it is processed.", actions.cancel_transfer),
+            Call("POST", "deposits", "A payer sends money without an invoice.", self._deposit,
+                 {"deposit": reference("Deposit")}, schema=object_schema(DEPOSIT)),
+            Call("POST", "trigger", "A whole story, such as `invoice.credited`.", self._trigger,
+                 _STORY, {
+                     "name": one_of(TRIGGERS, "name", _WRONG).needed,
+                     "amount": whole(_WRONG, "amount must be a whole number of centavos, at least 1", 1, 10**14)
+                     .defaulting(DEFAULT_CENTAVOS),
+                 }),
+        ]  # fmt: skip
 
     def _act(
-        self, kind: str, table: Table, act: Callable[..., Any], read: Callable[[Body], Body] | None = None
-    ) -> Handler:
-        """A call that does something to the row in the path; `read` makes arguments of its body."""
+        self,
+        path: str,
+        words: str,
+        key: str,
+        table: Table,
+        act: Callable[..., Any],
+        fields: Fields | None = None,
+    ) -> Call:
+        """A call that does something to the row in the path, with the arguments in its body."""
 
         def handler(request: Request, body: Body) -> Body:
-            if read is None:
-                only(body)
-            arguments = {} if read is None else read(body)
-            return {kind: act(self._bank, _id_of(table, request), self._clock.now(), **arguments)}
+            if "amount" in body:
+                body = {"centavos": _one_amount(body)}
+            arguments = {name: value for name, value in body.items() if value is not None}
+            return {key: act(self._bank, _id_of(table, request), self._clock.now(), **arguments)}
 
-        return handler
+        shown = reference(key.capitalize()) if table.name == key else {"type": "integer"}
+        return Call("POST", path, words, handler, {key: shown}, fields or {})
 
     def _reverse(self, request: Request, body: Body) -> Body:
         invoice_id = _id_of(self._bank.invoices.rows, request)
-        row = actions.reverse(self._bank, invoice_id, self._clock.now(), **_remaining(body))
+        row = actions.reverse(self._bank, invoice_id, self._clock.now(), _one_amount(body) or 0)
         return {"invoice": row, "reversed_centavos": actions.reversed_centavos(self._bank, row)}
 
     def _deposit(self, request: Request, body: Body) -> Body:
         return {"deposit": self._bank.deposits.receive(body, self._clock.now())}
 
     def _trigger(self, request: Request, body: Body) -> Body:
-        only(body, "name", "amount")
-        amount = whole(body, "amount", DEFAULT_CENTAVOS, at_least=1)
-        return trigger(self._bank, text(body, "name", ""), self._clock.now(), amount)
+        return trigger(self._bank, body["name"], self._clock.now(), body["amount"])
 
     # --- faults -------------------------------------------------------------------------------------------
 
-    def _fault_calls(self) -> list[tuple[str, str, Handler]]:
+    def _fault_calls(self) -> list[Call]:
+        which = {
+            "name": text("name", _WRONG, 100),
+            "id": typed(int | str, _WRONG, "id must be the number of a fault"),
+        }
+        asked = {name: {"type": "string"} for name in which}
         return [
-            ("GET", "faults", self._faults),
-            ("POST", "faults", self._add_fault),
-            ("DELETE", "faults", self._clear_faults),
-            ("POST", "faults/clear", self._clear_faults),
-        ]
+            Call("GET", "faults", "Which misbehaviours are on, and which there are.", self._faults,
+                 _named("faults", "struck", "known", "scenarios", "packs", "triggers")),
+            Call("POST", "faults", "Switch a misbehaviour on: a fault, a scenario or a pack.", self._add_fault,
+                 _named("fault", "faults"), schema=FAULT_SCHEMA),
+            Call("DELETE", "faults", "Switch misbehaviours off: all, those of a name, or one.", self._clear_faults,
+                 _CLEARED, which, query=asked),
+            Call("POST", "faults/clear", "The same as DELETE, for forms.", self._clear_faults, _CLEARED, which,
+                 query=asked),
+        ]  # fmt: skip
 
     def _faults(self, request: Request, body: Body) -> Body:
         faults = self._bank.faults
@@ -248,85 +353,97 @@ class ManagementApi:
         }
 
     def _add_fault(self, request: Request, body: Body) -> Body:
-        if body.get("name") in PACKS:
-            only(body, "name")
+        if list(body) == ["name"] and body["name"] in PACKS:
             return {"faults": [fault.to_json() for fault in self._bank.faults.add_pack(body["name"])]}
         return {"fault": self._bank.faults.add(body).to_json()}
 
     def _clear_faults(self, request: Request, body: Body) -> Body:
-        only(body, "name", "id")
-        named = {**request.query_params, **body}
+        named = {**request.query_params, **{name: value for name, value in body.items() if value is not None}}
         wanted = str(named.get("id", ""))
-        if wanted and not wanted.isdigit():
+        if wanted and not (wanted.isascii() and wanted.isdigit()):
             raise ValueError("id must be the number of a fault")
-        return {"cleared": self._bank.faults.clear(named.get("name"), int(wanted) if wanted else None)}
+        return {"cleared": self._bank.faults.clear(named.get("name"), int(wanted[:12]) if wanted else None)}
 
     # --- webhooks, events, deliveries ---------------------------------------------------------------------
 
-    def _event_calls(self) -> list[tuple[str, str, Handler]]:
+    def _event_calls(self) -> list[Call]:
         events = self._bank.events.rows
+        seconds = typed(
+            Annotated[float, Meta(ge=0, le=YEAR_SECONDS)], _WRONG, "seconds must be from 0 to a year"
+        )
+        forged = flag(_WRONG, "forged must be true or false").defaulting(False)
+        copies = whole(_WRONG, f"count must be a whole number from 1 to {COPIES_MAX}", 1, COPIES_MAX)
         return [
-            ("POST", "webhooks", self._add_webhook),
-            ("DELETE", "webhooks/{id}", self._act("webhook", self._bank.events.webhooks, _remove_webhook)),
-            ("POST", "events/{id}/redeliver", self._redeliver),
-            ("POST", "events/{id}/send", self._send),
-            ("POST", "events/{id}/delay", self._act("delayed", events, actions.delay, _delay)),
-            ("POST", "events/{id}/drop", self._act("dropped", events, actions.drop)),
+            Call("POST", "webhooks", "Register a webhook.", self._add_webhook, {"webhook": reference("Webhook")},
+                 schema=object_schema(WEBHOOK)),
+            Call("DELETE", "webhooks/{id}", "Remove a webhook.", self._remove_webhook,
+                 {"webhook": reference("Webhook")}),
+            Call("POST", "events/{id}/redeliver", "Post an event again to all its webhooks.", self._redeliver,
+                 _named("deliveries"),
+                 {"count": copies.defaulting(1), "forged": forged, "seconds": seconds.defaulting(0.0)}),
+            Call("POST", "events/{id}/send", "Post an event to one address now, and show the answer.", self._send,
+                 _named("delivery"), {"webhook": text("webhook", _WRONG, 100), "url": _URL, "forged": forged}),
+            self._act("events/{id}/delay", "Hold back what is planned of an event.", "delayed", events, actions.delay,
+                      {"seconds": seconds.defaulting(3600.0)}),
+            self._act("events/{id}/drop", "Never make the posts of an event that are planned.", "dropped", events,
+                      actions.drop),
             *_history_calls("deliveries", "delivery", self._deliveries.history, DELIVERY_FILTERS),
-            ("POST", "deliveries/{number}/repeat", self._repeat_delivery),
-        ]
+            Call("POST", "deliveries/{number}/repeat", "Post the same bytes again, to its URL or another.",
+                 self._repeat_delivery, {"repeat": _REPEAT}, {"url": _URL}),
+        ]  # fmt: skip
 
     def _add_webhook(self, request: Request, body: Body) -> Body:
         if isinstance(body.get("subscriptions"), str):
             body = {**body, "subscriptions": body["subscriptions"].replace(" ", "").split(",")}
         return {"webhook": self._bank.events.register(body, self._clock.now())}
 
+    def _remove_webhook(self, request: Request, body: Body) -> Body:
+        return {"webhook": self._bank.events.unregister(_id_of(self._bank.events.webhooks, request))}
+
     def _redeliver(self, request: Request, body: Body) -> Body:
-        only(body, "count", "forged", "seconds")
         planned = self._bank.events.redeliver(
             _id_of(self._bank.events.rows, request),
             self._clock.now(),
-            count=whole(body, "count", 1, at_least=1, at_most=COPIES_MAX),
-            forged=flag(body, "forged", False),
-            delay_seconds=number(body, "seconds", 0.0),
+            count=body["count"],
+            forged=body["forged"],
+            delay_seconds=body["seconds"],
         )
         return {"deliveries": planned}
 
     async def _send(self, request: Request, body: Body) -> Body:
-        only(body, "webhook", "url", "forged")
-        url = _url(body, "") or None
-        delivery = actions.delivery(
-            self._bank,
-            _id_of(self._bank.events.rows, request),
-            text(body, "webhook", "") or None,
-            url,
-            forged=flag(body, "forged", False),
-        )
+        event_id = _id_of(self._bank.events.rows, request)
+        delivery = actions.delivery(self._bank, event_id, body["webhook"], body["url"], forged=body["forged"])
         return {"delivery": shown(await self._deliveries.send(delivery))}
 
     async def _repeat_delivery(self, request: Request, body: Body) -> Body:
-        only(body, "url")
         entry = _entry_of(self._deliveries.history, request)
-        return {"repeat": await repeat_delivery(entry, _url(body, entry["url"]), self._now())}
+        return {"repeat": await repeat_delivery(entry, body["url"] or entry["url"], self._now())}
 
     # --- keys, projects, requests -------------------------------------------------------------------------
 
-    def _caller_calls(self) -> list[tuple[str, str, Handler]]:
+    def _caller_calls(self) -> list[Call]:
+        project, body = {"project": _PROJECT}, object_schema(PROJECT)
+        limit = {"type": ["integer", "null"], "minimum": 0, "maximum": 10**9}
+        body = {**body, "properties": {**body["properties"], "requests_per_minute": limit}}
         return [
-            ("POST", "key/rotate", self._rotate),
-            ("GET", "projects", self._projects),
-            ("POST", "projects", self._add_project),
-            ("PATCH", "projects/{id}", self._change_project),
-            ("POST", "projects/{id}/key", self._replace_key),
+            Call("POST", "key/rotate", "The bank signs with a new key.", self._rotate,
+                 {"public_key": reference("PublicKey")}),
+            Call("GET", "projects", "Who may call, from where and how often.", self._projects,
+                 {"projects": {"type": "array", "items": _PROJECT}}),
+            Call("POST", "projects", "Make a project, with a key of its own or the given one.", self._add_project,
+                 project, schema=body),
+            Call("PATCH", "projects/{id}", "Change the name, the addresses or the limit of a project.",
+                 self._change_project, project, schema=body),
+            Call("POST", "projects/{id}/key", "Give a project a new key.", self._replace_key, project,
+                 schema=object_schema(PROJECT_KEY)),
             *_history_calls("requests", "request", self._requests, REQUEST_FILTERS),
-            ("POST", "requests/{number}/repeat", self._repeat_request),
-        ]
+            Call("POST", "requests/{number}/repeat", "Send the same request again, to this emulator or another URL.",
+                 self._repeat_request, {"repeat": _REPEAT}, {"url": _URL}),
+        ]  # fmt: skip
 
     async def _repeat_request(self, request: Request, body: Body) -> Body:
-        only(body, "url")
         entry = _entry_of(self._requests, request)
-        url = _url(body, own_url(request, entry))
-        return {"repeat": await repeat_request(entry, url, self._now())}
+        return {"repeat": await repeat_request(entry, body["url"] or own_url(request, entry), self._now())}
 
     def _now(self) -> str:
         return time_text(self._clock.now())
@@ -350,24 +467,17 @@ class ManagementApi:
 # --- reading bodies and paths -----------------------------------------------------------------------------
 
 
-def _amount(body: Body) -> Body:
-    return {"amount_centavos": centavos(body, at_least=1)}
+def _amount(at_least: int) -> Fields:
+    """An amount in centavos under either of two names."""
+    field = whole(_WRONG, f"amount must be a whole number of centavos, at least {at_least}", at_least, 10**14)
+    return {"amount": field, "amount_centavos": field}
 
 
-def _remaining(body: Body) -> Body:
-    return {"remaining_centavos": centavos(body, at_least=0) or 0}
-
-
-def _reason(body: Body) -> Body:
-    only(body, "reason")
-    return {"reason": text(body, "reason", "Failed by the management API")}
-
-
-def _url(body: Body, default: str) -> str:
-    url = text(body, "url", "") or default
-    if url and not re.fullmatch(r"https?://[^\s#@]+", url, re.ASCII):
-        raise ValueError("url must be an http or https address")
-    return url
+def _one_amount(given: Body) -> int | None:
+    amounts = [each for each in given.values() if each is not None]
+    if len(amounts) > 1:
+        raise ValueError("amount and amount_centavos are the same; give one of them")
+    return amounts[0] if amounts else None
 
 
 def own_url(request: Request, entry: Entry) -> str:
@@ -384,15 +494,6 @@ def _entry_of(history: History, request: Request) -> Entry:
     if found is None:
         raise ValueError(f"there is no entry {number[:20]}, or no longer")
     return found
-
-
-def _delay(body: Body) -> Body:
-    only(body, "seconds")
-    return {"seconds": number(body, "seconds", 3600.0)}
-
-
-def _remove_webhook(bank: Bank, webhook_id: str, now: datetime) -> Row:
-    return bank.events.unregister(webhook_id)
 
 
 def _id_of(table: Table, request: Request) -> str:
@@ -414,16 +515,38 @@ def _with_key(project: Project, private_key: str | None) -> Body:
     return {"project": {**project.to_json(), "private_key": private_key}}
 
 
-def _history_calls(
-    plural: str, single: str, history: History, filters: tuple[str, ...]
-) -> list[tuple[str, str, Handler]]:
+def _history_calls(plural: str, single: str, history: History, filters: tuple[str, ...]) -> list[Call]:
     """The calls that list, clear and show the entries of a history."""
 
     def entry(request: Request, body: Body) -> Body:
         return {single: shown(_entry_of(history, request))}
 
+    asked: dict[str, Schema] = {
+        **{name: {"type": "string"} for name in filters},
+        "since": {"type": "integer", "minimum": 0},
+        "limit": {"type": "integer", "minimum": 0},
+        "bodies": {"type": "boolean", "default": False},
+    }
+    find = lambda request, body: {plural: history.find(request.query_params, filters)}  # noqa: E731
+    rows: Schema = {"type": "array", "items": {"type": "object"}}
     return [
-        ("GET", plural, lambda request, body: {plural: history.find(request.query_params, filters)}),
-        ("DELETE", plural, lambda request, body: {"cleared": history.clear()}),
-        ("GET", f"{plural}/{{number}}", entry),
+        Call("GET", plural, f"The {plural} that are kept, oldest first.", find, {plural: rows}, query=asked),
+        Call(
+            "DELETE",
+            plural,
+            f"Forget the {plural}.",
+            lambda request, body: {"cleared": history.clear()},
+            _CLEARED,
+        ),
+        Call("GET", f"{plural}/{{number}}", f"One {single}, with its bodies.", entry, _named(single)),
     ]
+
+
+def _both(path: str, words: str, handler: Handler, answer: Mapping[str, Schema], **given: Any) -> list[Call]:
+    """A change that forms and commands may also POST."""
+    return [Call(method, path, words, handler, answer, **given) for method in ("PATCH", "POST")]
+
+
+def _named(*names: str) -> dict[str, Schema]:
+    """Properties that the description only names."""
+    return {name: {} for name in names}

@@ -7,12 +7,14 @@ answer, a transfer that follows) come after the jump, since callers do not jump 
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Annotated, Any
+
+from msgspec import Meta
 
 from emulator.behaviour.bank import Bank
+from emulator.books.fields import Fields, flag, typed, whole
 from emulator.books.formats import time_text
-from emulator.clock import Clock
-from emulator.management.arguments import flag, only, whole
+from emulator.clock import FASTEST, Clock
 
 
 def show_clock(clock: Clock, bank: Bank) -> dict[str, Any]:
@@ -27,21 +29,29 @@ def show_clock(clock: Clock, bank: Bank) -> dict[str, Any]:
     }
 
 
-def change_clock(clock: Clock, bank: Bank, body: dict[str, Any]) -> None:
+_SPEED = f"speed must be a number of emulated seconds per real second, above 0 and at most {FASTEST}"
+CLOCK: Fields = {
+    "speed": typed(Annotated[float, Meta(gt=0, le=FASTEST)], "invalidRequest", _SPEED),
+    "paused": flag("invalidRequest", "paused must be true or false"),
+    "advance": typed(
+        Annotated[float, Meta(ge=0, le=1e9)], "invalidRequest", "advance must be a number of seconds, zero or more"
+    ),
+    "to": typed(
+        str, "invalidRequest", "to must be a time such as 2026-03-02T15:00:00+00:00", datetime.fromisoformat,
+        {"format": "date-time"},
+    ),
+    "steps": whole("invalidRequest", "steps must be a whole number from 1 to 100000", 1, 100_000),
+}  # fmt: skip
+
+
+def change_clock(clock: Clock, bank: Bank, given: dict[str, Any]) -> None:
     """`speed`, `paused`, and one of `advance` (seconds), `to` (a time) and `steps` (things that are due)."""
-    only(body, "speed", "paused", "advance", "to", "steps")
-    speed = body.get("speed")
-    if speed is not None and (isinstance(speed, bool) or not isinstance(speed, int | float)):
-        raise ValueError("speed must be a number of emulated seconds per real second")
-    if len({"advance", "to", "steps"} & set(body)) > 1:
+    if sum(given[name] is not None for name in ("advance", "to", "steps")) > 1:
         raise ValueError("only one of advance, to and steps can be given")
-    target = _target(clock, body)
-    steps = whole(body, "steps", 0, at_least=1, at_most=100_000) if "steps" in body else 0
-    if speed is not None or "paused" in body:
-        clock.set_pace(
-            None if speed is None else float(speed), flag(body, "paused", False) if "paused" in body else None
-        )
-    for _ in range(steps):
+    target = _target(clock, given)
+    if given["speed"] is not None or given["paused"] is not None:
+        clock.set_pace(given["speed"], given["paused"])
+    for _ in range(given["steps"] or 0):
         next_at = bank.next_at()
         if next_at is None:
             break
@@ -50,20 +60,14 @@ def change_clock(clock: Clock, bank: Bank, body: dict[str, Any]) -> None:
         _jump(clock, bank, target)
 
 
-def _target(clock: Clock, body: dict[str, Any]) -> datetime | None:
-    if "advance" in body:
-        seconds = body["advance"]
-        if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 <= seconds <= 1e9:
-            raise ValueError("advance must be a number of seconds, zero or more")
-        return clock.now() + timedelta(seconds=seconds)
-    if "to" in body:
-        try:
-            at = datetime.fromisoformat(body["to"])
-        except (ValueError, TypeError):
-            raise ValueError("to must be a time such as 2026-03-02T15:00:00+00:00") from None
-        # A page's field for a time has no offset; the bank's times are in UTC.
-        return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
-    return None
+def _target(clock: Clock, given: dict[str, Any]) -> datetime | None:
+    if given["advance"] is not None:
+        return clock.now() + timedelta(seconds=given["advance"])
+    at: datetime | None = given["to"]
+    if at is None:
+        return None
+    # A page's field for a time has no offset; the bank's times are in UTC.
+    return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
 
 
 def _jump(clock: Clock, bank: Bank, at: datetime) -> None:

@@ -24,6 +24,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature, encode_dss_signature
 
+from emulator.books.fields import Fields, read, text, typed, whole
 from emulator.books.formats import time_text
 from emulator.books.refusal import Refusal
 from emulator.protocol.keys import (
@@ -161,7 +162,7 @@ class Credentials:
 
     def replace_key(self, project_id: str, request: dict[str, Any]) -> tuple[Project, str | None]:
         """Give a project a new key, a given or a made one; the old one is refused from now on."""
-        given = _checked(request, ("public_key",))
+        given = _checked(request, PROJECT_KEY)
         private = None if given else ec.generate_private_key(ec.SECP256K1())
         public = public_of(private) if private else public_from_pem(given["public_key"])
         old = self._known(project_id)
@@ -239,6 +240,22 @@ class Credentials:
             der = encode_dss_signature(r, _ORDER - s)
         return base64.b64encode(der).decode()
 
+    def sign_call(self, body: bytes) -> dict[str, str]:
+        """The headers under which a call with this body is one of the first project; refused without its key."""
+        path = self.project.private_key_path
+        if path is None or not path.exists():
+            raise Refusal.of(
+                "invalidRequest", "the private key of the first project is not here; sign the call yourself"
+            )
+        # Nothing compares the time (see `check_request`), so any will do.
+        access_id, access_time = f"{self.project.kind}/{self.project.project_id}", "0"
+        signature = _signing(open_key(path)).sign(f"{access_id}:{access_time}:".encode() + body)
+        return {
+            "access-id": access_id,
+            "access-time": access_time,
+            "access-signature": base64.b64encode(signature).decode(),
+        }
+
     def check_request(self, headers: Mapping[str, str], body: bytes, address: str = "") -> Project:
         """The caller that signed this request; header names must be in lower case. Refuses a wrong signature."""
         access_id = headers.get("access-id")
@@ -299,7 +316,7 @@ def open_folder(folder: Path, seed: int) -> Credentials:
         project_id, workspace_id = str(about["projectId"]), str(about["workspaceId"])
         # Folders made before organizations were there have none: any other id will do.
         organization_id = str(about.get("organizationId") or int(project_id) + 1)
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, Refusal):
         raise BadKeyFile(f"{about_path} is not a project file; remove it and a new one is made") from None
     project = Project(project_id, workspace_id, public_of(project_key), project_key_path.resolve())
     organization = Project(
@@ -321,7 +338,7 @@ def _read_projects(path: Path) -> list[dict[str, Any]]:
         rows: list[dict[str, Any]] = json.loads(path.read_text())
         for row in rows:
             _project_of(row)
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, Refusal):
         raise BadKeyFile(f"{path} is not a list of projects; remove it and only the first is known") from None
     return rows
 
@@ -339,34 +356,35 @@ def _project_of(row: dict[str, Any]) -> Project:
     )
 
 
-def _checked(
-    request: dict[str, Any],
-    known: tuple[str, ...] = ("name", "public_key", "allowed_ips", "requests_per_minute"),
-) -> dict[str, Any]:
-    unknown = sorted(set(request) - set(known))
-    if unknown:
-        raise ValueError(f"unknown keys {', '.join(unknown)}; known are {', '.join(known)}")
-    given = dict(request)
-    for name in ("name", "public_key"):
-        if name in given and not isinstance(given[name], str):
-            raise ValueError(f"{name} must be a text")
+# What a project may be given.
+PROJECT: Fields = {
+    "name": text("name", "invalidRequest", 1_000, empty=True).defaulting(None),
+    # Checked when it is read as a key.
+    "public_key": text("public_key", "invalidRequest", 10_000),
+    "allowed_ips": typed(
+        list[str],
+        "invalidRequest",
+        "allowed_ips must be a list of addresses or networks",
+        lambda given: tuple(str(ipaddress.ip_network(each, strict=False)) for each in given),
+    ),
+    # Null for the limit of all.
+    "requests_per_minute": whole(
+        "invalidRequest",
+        "requests_per_minute must be a whole number, 0 for no limit or null for that of all",
+        0,
+        10**9,
+    ),
+}
+PROJECT_KEY: Fields = {"public_key": PROJECT["public_key"]}
+
+
+def _checked(request: dict[str, Any], fields: Fields = PROJECT) -> dict[str, Any]:
+    given = read(request, "the project", fields, "invalidRequest")
     if "public_key" in given:
         public_from_pem(given["public_key"])
-    limit = given.get("requests_per_minute")
-    if limit is not None and (type(limit) is not int or limit < 0):
-        raise ValueError("requests_per_minute must be a whole number, 0 for no limit or null for that of all")
-    if "allowed_ips" in given:
-        given["allowed_ips"] = _networks(given["allowed_ips"])
+    if "requests_per_minute" in request:
+        given.setdefault("requests_per_minute", None)
     return given
-
-
-def _networks(value: Any) -> tuple[str, ...]:
-    if not isinstance(value, list) or not all(isinstance(each, str) for each in value):
-        raise ValueError("allowed_ips must be a list of addresses or networks")
-    try:
-        return tuple(str(ipaddress.ip_network(each, strict=False)) for each in value)
-    except ValueError as error:
-        raise ValueError(f"allowed_ips: {error}") from None
 
 
 def _is_signed(public_key: coincurve.PublicKey, signature: str, message: bytes) -> bool:
@@ -386,7 +404,11 @@ def _open_bank_key(path: Path) -> BankKey:
 
 
 def _signer(key: BankKey) -> coincurve.PrivateKey:
-    return coincurve.PrivateKey(key.private_key.private_numbers().private_value.to_bytes(32, "big"))
+    return _signing(key.private_key)
+
+
+def _signing(key: ec.EllipticCurvePrivateKey) -> coincurve.PrivateKey:
+    return coincurve.PrivateKey(key.private_numbers().private_value.to_bytes(32, "big"))
 
 
 def _some_id() -> str:

@@ -13,6 +13,7 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 import msgspec
+from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
@@ -27,6 +28,7 @@ from emulator.protocol.credentials import Credentials
 from emulator.protocol.documents import Document
 from emulator.protocol.history import MOST_BODY_BYTES as MOST_KEPT_BYTES
 from emulator.protocol.history import Entry, History
+from emulator.protocol.language import in_language
 from emulator.protocol.limits import Limits
 from emulator.protocol.request import Call
 
@@ -137,7 +139,7 @@ class ProtocolEndpoint:
             return _json(found)
         except Refusal as refusal:
             entry["errors"] = [code for code, _ in refusal.errors]
-            return _json(refusal.to_json(), 400)
+            return _json(in_language(request.headers, refusal.to_json()), 400)
         except routes.NoSuchRoute as missing:
             # Guess: the facts do not say what an unknown path gets.
             return _json(Refusal.of("routeNotFound", f"There is no route {missing}").to_json(), 404)
@@ -209,7 +211,8 @@ async def _strike(fault: Fault, answer: Response, scope: Scope, receive: Receive
         await _throttled(fault.options.get("retry_after"))(scope, receive, send)
     else:
         body = Refusal.of("internalServerError", "Houston, we have a problem").to_json()
-        await _json(body, _STATUS_OF[name])(scope, receive, send)
+        said = in_language(Headers(scope=scope), body)
+        await _json(said, _STATUS_OF[name])(scope, receive, send)
 
 
 def _throttled(retry_after: int | None) -> Response:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
 import msgspec
 
 from emulator.books import checks
+from emulator.books.fields import ANYTHING
 from emulator.books.refusal import Refusal
 from emulator.protocol.credentials import Credentials
 from emulator.protocol.filters import Query
@@ -20,7 +22,8 @@ Answer = dict[str, Any]
 class Call:
     """One request to /v2, already authenticated.
 
-    `client_now` is the caller's idea of the time, `caller` its Access-Id (empty when the call needs none).
+    `client_now` is the caller's idea of the time, `caller` its Access-Id (empty when the call needs none), `given` the
+    parameters of its query, read.
     """
 
     method: str
@@ -31,6 +34,7 @@ class Call:
     client_now: datetime
     credentials: Credentials
     caller: str = ""
+    given: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def id(self) -> str:
@@ -49,12 +53,6 @@ class Call:
         except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
             raise Refusal.of("invalidJson", "The body is not valid JSON") from None
 
-    def object(self) -> dict[str, Any]:
-        """The body as a JSON object."""
-        return checks.body(self.json())
-
     def elements(self, plural: str) -> Any:
         """The list under the resource's plural in the body."""
-        body = self.object()
-        checks.keys(body, "the body", {plural}, (plural,))
-        return body[plural]
+        return checks.body(self.json(), "body", {plural: ANYTHING.needed})[plural]

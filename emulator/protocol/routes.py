@@ -6,21 +6,49 @@ sockets, signatures and faults are the business of `endpoint`. It keeps no state
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+from emulator.behaviour import events
 from emulator.behaviour.bank import Bank
-from emulator.books import checks, deposits, dict_keys, institutions, invoices, split_profiles, transfers
+from emulator.books import (
+    checks,
+    deposits,
+    dict_keys,
+    institutions,
+    invoices,
+    split_profiles,
+    transfers,
+    workspaces,
+)  # fmt: skip
 from emulator.books.book import Book
+from emulator.books.fields import Fields, Schema, object_schema
 from emulator.books.refusal import Refusal
 from emulator.books.table import Row, Table
-from emulator.protocol import documents, filters
+from emulator.protocol import documents, entities, filters
 from emulator.protocol.documents import Document
+from emulator.protocol.filters import Parameter, Parameters
 from emulator.protocol.listing import Listing
 from emulator.protocol.pdf_content import invoice_pdf, reversal_pdf, transfer_pdf
 from emulator.protocol.request import Answer, Call
 
 Handler = Callable[[Bank, Call], Answer | Document]
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One call of /v2: what it does, and what it may be asked and answers, for the API's description.
+
+    `answer` are the properties of a JSON answer, `body` the schema of the request's; None for a call without.
+    """
+
+    words: str
+    do: Handler
+    answer: Mapping[str, Schema] = field(default_factory=dict)
+    parameters: Parameters = field(default_factory=dict)
+    body: Schema | None = None
+    media_type: str = "application/json"
 
 
 class NoSuchRoute(Exception):
@@ -50,25 +78,20 @@ def is_public(method: str, segments: tuple[str, ...]) -> bool:
 
 def answer(bank: Bank, call: Call) -> Answer | Document:
     """Do what the call asks; raises `Refusal` for a 400 and `NoSuchRoute`."""
-    handler = _handler(call.method, call.segments)
-    if handler is None:
+    operation = _operation(call.method, call.segments)
+    if operation is None:
         raise NoSuchRoute(f"{call.method} /v2/{'/'.join(call.segments)}")
-    found = handler(bank, call)
-    if call.method != "GET" or isinstance(found, Document) or "fields" not in call.query:
-        return found
-    # Documented: `fields` trims the keys of single entities as well.
-    return {
-        key: filters.trim([value], call.query)[0] if isinstance(value, dict) else value
-        for key, value in found.items()
-    }
+    given = filters.read(call.query, operation.parameters)
+    found = operation.do(bank, replace(call, given=given))
+    return found if isinstance(found, Document) else filters.trim(found, given.get("fields"))
 
 
 _LITERALS = ("log", "attempt", "payment", "pdf", "qrcode")
 
 
-def _handler(method: str, segments: tuple[str, ...]) -> Handler | None:
+def _operation(method: str, segments: tuple[str, ...]) -> Operation | None:
     if method == "GET" and _is_public_pdf(segments):
-        return _get_public_pdf
+        return PUBLIC_PDF
     if segments[0] == "dict-key" and len(segments) > 1:
         # Read: the SDKs put a CNPJ into the path as it is, with its slash.
         segments = ("dict-key", "/".join(segments[1:]))
@@ -87,9 +110,14 @@ def _is_public_pdf(segments: tuple[str, ...]) -> bool:
 # --- what most resources share ----------------------------------------------------------------------------
 
 
-def _one(key: str, find: Callable[[Bank, str], Row]) -> Handler:
+def _one(entity: str, key: str, find: Callable[[Bank, Call], Row]) -> Operation:
     """A call for a single entity, under its key."""
-    return lambda bank, call: {key: find(bank, call.id)}
+    return Operation(
+        f"One {key} by its id.",
+        lambda bank, call: {key: find(bank, call)},
+        {key: entities.reference(entity)},
+        filters.FIELDS,
+    )
 
 
 def _found(table: Table, row_id: str, what: str, code: str) -> Row:
@@ -100,10 +128,46 @@ def _found(table: Table, row_id: str, what: str, code: str) -> Row:
     return row
 
 
-def _written(what: str, key: str, write: Callable[[Bank, Call], Any]) -> Handler:
+def _written(
+    what: str, entity: str, key: str, write: Callable[[Bank, Call], Any], body: Schema | None = None
+) -> Operation:
     """A call that changes something: the answer says so and shows what it is now."""
-    entity, _, done = what.rpartition(" ")
-    return lambda bank, call: {"message": f"{entity} successfully {done}", key: write(bank, call)}
+    name, _, done = what.rpartition(" ")
+    shown = entities.reference(entity)
+    return Operation(
+        f"{what}.",
+        lambda bank, call: {"message": f"{name} successfully {done}", key: write(bank, call)},
+        {
+            "message": {"type": "string"},
+            key: {"type": "array", "items": shown} if key.endswith("s") else shown,
+        },
+        body=body,
+    )
+
+
+def _list(listing: Listing, entity: str) -> Operation:
+    """A call for a list of rows, newest first."""
+    return _short_list(listing.plural, entity, listing, listing.parameters)
+
+
+def _short_list(plural: str, entity: str, find: Handler, parameters: Parameters) -> Operation:
+    answer: dict[str, Schema] = {
+        plural: {"type": "array", "items": entities.reference(entity)},
+        "cursor": {"type": ["string", "null"]},
+    }
+    return Operation(f"A list of {plural}.", find, answer, {**parameters, **filters.FIELDS})
+
+
+def _batch(plural: str, fields: Fields, at_most: int = checks.MOST_ELEMENTS) -> Schema:
+    """The body of a call that sends many elements."""
+    elements = {"type": "array", "items": object_schema(fields), "minItems": 1, "maxItems": at_most}
+    return {
+        "type": "object", "properties": {plural: elements}, "required": [plural], "additionalProperties": False,
+    }  # fmt: skip
+
+
+def _pdf(words: str, make: Callable[[Bank, Call], Document]) -> Operation:
+    return Operation(words, make, media_type="application/pdf")
 
 
 def _log(book: Book, log_id: str) -> Row:
@@ -116,28 +180,32 @@ def _book_routes(
     statuses: tuple[str, ...],
     log_types: tuple[str, ...],
     **listing: Any,
-) -> dict[tuple[str, str], Handler]:
+) -> dict[tuple[str, str], Operation]:
     """The four calls that read a book: its rows, one row, its logs, one log."""
-    code = f"invalid{kind.capitalize()}"
+    entity = kind.capitalize()
+    rows = Listing(
+        lambda bank: book(bank).rows,
+        f"{kind}s",
+        f"invalid{entity}",
+        statuses,
+        indexes={"tags": "tags", "transactionIds": "transactionIds"},
+        **listing,
+    )
+    logs = Listing(
+        lambda bank: book(bank).logs,
+        "logs",
+        f"invalid{entity}Log",
+        log_types=log_types,
+        indexes={f"{kind}Ids": f"{kind}Id"},
+        has_ids=False,
+    )
     return {
-        ("GET", kind): Listing(
-            lambda bank: book(bank).rows,
-            f"{kind}s",
-            code,
-            statuses,
-            indexes={"tags": "tags", "transactionIds": "transactionIds"},
-            **listing,
+        ("GET", kind): _list(rows, entity),
+        ("GET", f"{kind}/{{id}}"): _one(entity, kind, lambda bank, call: book(bank).get(call.id)),
+        ("GET", f"{kind}/log"): _list(logs, f"{entity}Log"),
+        ("GET", f"{kind}/log/{{id}}"): _one(
+            f"{entity}Log", "log", lambda bank, call: _log(book(bank), call.id)
         ),
-        ("GET", f"{kind}/{{id}}"): _one(kind, lambda bank, row_id: book(bank).get(row_id)),
-        ("GET", f"{kind}/log"): Listing(
-            lambda bank: book(bank).logs,
-            "logs",
-            f"{code}Log",
-            log_types=log_types,
-            indexes={f"{kind}Ids": f"{kind}Id"},
-            has_ids=False,
-        ),
-        ("GET", f"{kind}/log/{{id}}"): _one("log", lambda bank, log_id: _log(book(bank), log_id)),
     }
 
 
@@ -150,10 +218,11 @@ def _get_public_pdf(bank: Bank, call: Call) -> Document:
 
 def _get_qr_code(bank: Bank, call: Call) -> Document:
     row = bank.invoices.get(call.id)
-    most = documents.MOST_BOX_PIXELS
-    # Documented: 1 to 50. Guess: the code.
-    pixels = filters.whole(call.query, "size", documents.BOX_PIXELS, most, "invalidSize")
-    return documents.qr_code(row["brcode"], pixels)
+    return documents.qr_code(row["brcode"], call.given["size"] or documents.BOX_PIXELS)
+
+
+# Documented: 1 to 50. Guess: the code.
+_QR_CODE = filters.whole("size", documents.BOX_PIXELS, documents.MOST_BOX_PIXELS, "invalidSize")
 
 
 def _get_transfer_pdf(bank: Bank, call: Call) -> Document:
@@ -164,37 +233,45 @@ def _get_transfer_pdf(bank: Bank, call: Call) -> Document:
     return transfer_pdf(row)
 
 
+PUBLIC_PDF = _pdf("The PDF that a payer is sent a link to; it needs no signature.", _get_public_pdf)
+
+
 # --- filters of single lists ------------------------------------------------------------------------------
 
 
 def _with_tax_id(bank: Bank, call: Call) -> Callable[[Row], bool] | None:
-    tax_id = call.query.get("taxId") and checks.tax_id(call.query["taxId"])
-    return (lambda row: row["taxId"] == tax_id) if tax_id else None
+    tax_id = call.given["taxId"]
+    return None if tax_id is None else lambda row: row["taxId"] == tax_id
 
 
 def _delivered_or_not(bank: Bank, call: Call) -> Callable[[Row], bool] | None:
-    wanted = filters.flag(call.query, "isDelivered")
+    wanted = call.given["isDelivered"]
     return None if wanted is None else lambda row: row["isDelivered"] is wanted
 
 
 def _get_events(bank: Bank, call: Call) -> Answer:
-    if filters.flag(call.query, "isDelivered") is False:
+    if call.given["isDelivered"] is False:
         # Only these few are looked at: the daily question must not scan all that was delivered.
-        page = bank.events.rows.page(**filters.page_arguments(call.query), ids=list(bank.events.undelivered))
-        return {"events": filters.trim(page[0], call.query), "cursor": page[1]}
+        call = replace(call, given={**call.given, "ids": list(bank.events.undelivered)})
     return _EVENTS(bank, call)
 
 
-_EVENTS = Listing(lambda bank: bank.events.rows, "events", has_ids=False, keep=_delivered_or_not)
+_EVENTS = Listing(
+    lambda bank: bank.events.rows,
+    "events",
+    has_ids=False,
+    others={"isDelivered": filters.flag("isDelivered")},
+    keep=_delivered_or_not,
+)
 
 
 def _of_types(bank: Bank, call: Call) -> Callable[[Row], bool] | None:
-    types = filters.words(call.query, "type", dict_keys.TYPES, "invalidDictKey")
+    types = call.given["type"]
     return None if types is None else lambda row: row["type"] in types
 
 
 def _own_workspaces(bank: Bank, call: Call) -> Callable[[Row], bool]:
-    name = call.query.get("username")
+    name = call.given["username"]
     # Documented: those that the credentials have access to; a project has one.
     own = None if call.is_from_organization else bank.workspace_id
     return lambda row: (not name or row["username"] == name) and own in (None, row["id"])
@@ -210,122 +287,205 @@ def _create_workspace(bank: Bank, call: Call) -> Row:
     return bank.workspaces.create(call.json(), call.now)
 
 
-def _get_balance(bank: Bank, call: Call) -> Answer:
-    return {"balances": filters.trim([bank.accounts.balance], call.query), "cursor": None}
-
-
 def _get_institutions(bank: Bank, call: Call) -> Answer:
-    found = institutions.search(
-        call.query.get("search") or "",
-        filters.words(call.query, "spiCodes"),
-        filters.words(call.query, "strCodes"),
-    )
-    return {"institutions": filters.trim(found[: filters.limit(call.query)], call.query), "cursor": None}
+    given = call.given
+    found = institutions.search(given["search"] or "", given["spiCodes"], given["strCodes"])
+    return {"institutions": found[: given["limit"]], "cursor": None}
 
 
-def _get_public_keys(bank: Bank, call: Call) -> Answer:
-    return {"publicKeys": call.credentials.public_keys()[: filters.limit(call.query)], "cursor": None}
-
-
-ROUTES: dict[tuple[str, str], Handler] = {
+ROUTES: dict[tuple[str, str], Operation] = {
     **_book_routes("invoice", lambda bank: bank.invoices, invoices.STATUSES, invoices.LOG_TYPES),
     ("POST", "invoice"): _written(
         "Invoice created",
+        "Invoice",
         "invoices",
         lambda bank, call: bank.invoices.create(call.elements("invoices"), call.now, call.client_now),
+        _batch("invoices", checks.INVOICE),
     ),
     ("PATCH", "invoice/{id}"): _written(
         "Invoice updated",
+        "Invoice",
         "invoice",
-        lambda bank, call: bank.invoices.patch(call.id, call.object(), call.now, call.client_now),
+        lambda bank, call: bank.invoices.patch(call.id, call.json(), call.now, call.client_now),
+        object_schema(checks.INVOICE_CHANGES),
     ),
-    ("GET", "invoice/{id}/payment"): _one("payment", lambda bank, row_id: bank.invoices.payment(row_id)),
-    ("GET", "invoice/{id}/qrcode"): _get_qr_code,
-    ("GET", "invoice/{id}/pdf"): lambda bank, call: invoice_pdf(bank.invoices.get(call.id)),
-    ("GET", "invoice/log/{id}/pdf"): lambda bank, call: reversal_pdf(_log(bank.invoices, call.id), "invoice"),
+    ("GET", "invoice/{id}/payment"): _one(
+        "Payment", "payment", lambda bank, call: bank.invoices.payment(call.id)
+    ),
+    ("GET", "invoice/{id}/qrcode"): Operation(
+        "The QR code of an invoice.", _get_qr_code, parameters={"size": _QR_CODE}, media_type="image/png"
+    ),
+    ("GET", "invoice/{id}/pdf"): _pdf(
+        "The PDF of an invoice.", lambda bank, call: invoice_pdf(bank.invoices.get(call.id))
+    ),
+    ("GET", "invoice/log/{id}/pdf"): _pdf(
+        "The PDF of a reversal.", lambda bank, call: reversal_pdf(_log(bank.invoices, call.id), "invoice")
+    ),
     **_book_routes(
         "transfer",
         lambda bank: bank.transfers,
         transfers.STATUSES,
         transfers.LOG_TYPES,
         sorts=transfers.SORTS,
+        others={"taxId": Parameter(checks.tax_id, checks.TAX_ID.schema)},
         keep=_with_tax_id,
     ),
     ("POST", "transfer"): _written(
         "Transfer(s) created",
+        "Transfer",
         "transfers",
         lambda bank, call: bank.transfers.create(call.elements("transfers"), call.now, call.client_now),
+        _batch("transfers", checks.TRANSFER),
     ),
     ("DELETE", "transfer/{id}"): _written(
-        "Transfer canceled", "transfer", lambda bank, call: bank.transfers.cancel(call.id, call.now)
+        "Transfer canceled",
+        "Transfer",
+        "transfer",
+        lambda bank, call: bank.transfers.cancel(call.id, call.now),
     ),
-    ("GET", "transfer/{id}/pdf"): _get_transfer_pdf,
+    ("GET", "transfer/{id}/pdf"): _pdf("The receipt of a transfer.", _get_transfer_pdf),
     **_book_routes(
         "deposit", lambda bank: bank.deposits, deposits.STATUSES, deposits.LOG_TYPES, sorts=deposits.SORTS
     ),
     ("PATCH", "deposit/{id}"): _written(
-        "Deposit updated", "deposit", lambda bank, call: bank.deposits.patch(call.id, call.json(), call.now)
+        "Deposit updated",
+        "Deposit",
+        "deposit",
+        lambda bank, call: bank.deposits.patch(call.id, call.json(), call.now),
+        object_schema(deposits.CHANGES),
     ),
-    ("GET", "deposit/log/{id}/pdf"): lambda bank, call: reversal_pdf(_log(bank.deposits, call.id), "deposit"),
+    ("GET", "deposit/log/{id}/pdf"): _pdf(
+        "The PDF of a reversal.", lambda bank, call: reversal_pdf(_log(bank.deposits, call.id), "deposit")
+    ),
     ("POST", "webhook"): _written(
-        "Webhook created", "webhook", lambda bank, call: bank.events.register(call.json(), call.now)
+        "Webhook created",
+        "Webhook",
+        "webhook",
+        lambda bank, call: bank.events.register(call.json(), call.now),
+        object_schema(checks.WEBHOOK),
     ),
-    ("GET", "webhook"): Listing(lambda bank: bank.events.webhooks, "webhooks", has_ids=False),
-    ("GET", "webhook/{id}"): _one("webhook", lambda bank, row_id: bank.events.webhook(row_id)),
+    ("GET", "webhook"): _list(
+        Listing(lambda bank: bank.events.webhooks, "webhooks", has_ids=False), "Webhook"
+    ),
+    ("GET", "webhook/{id}"): _one("Webhook", "webhook", lambda bank, call: bank.events.webhook(call.id)),
     ("DELETE", "webhook/{id}"): _written(
-        "Webhook deleted", "webhook", lambda bank, call: bank.events.unregister(call.id)
+        "Webhook deleted", "Webhook", "webhook", lambda bank, call: bank.events.unregister(call.id)
     ),
-    ("GET", "event"): _get_events,
-    ("GET", "event/{id}"): _one("event", lambda bank, row_id: bank.events.event(row_id)),
+    ("GET", "event"): _short_list("events", "Event", _get_events, _EVENTS.parameters),
+    ("GET", "event/{id}"): _one("Event", "event", lambda bank, call: bank.events.event(call.id)),
     ("PATCH", "event/{id}"): _written(
-        "Event updated", "event", lambda bank, call: bank.events.patch(call.id, call.json())
+        "Event updated",
+        "Event",
+        "event",
+        lambda bank, call: bank.events.patch(call.id, call.json()),
+        object_schema(events.CHANGES),
     ),
     ("DELETE", "event/{id}"): _written(
-        "Event deleted", "event", lambda bank, call: bank.events.delete(call.id)
+        "Event deleted", "Event", "event", lambda bank, call: bank.events.delete(call.id)
     ),
-    ("GET", "event/attempt"): Listing(
-        lambda bank: bank.events.attempts,
-        "attempts",
-        indexes={"eventIds": "eventId", "webhookIds": "webhookId"},
-        has_ids=False,
+    ("GET", "event/attempt"): _list(
+        Listing(
+            lambda bank: bank.events.attempts,
+            "attempts",
+            indexes={"eventIds": "eventId", "webhookIds": "webhookId"},
+            has_ids=False,
+        ),
+        "Attempt",
     ),
-    ("GET", "event/attempt/{id}"): _one("attempt", lambda bank, row_id: bank.events.attempt(row_id)),
-    ("GET", "balance"): _get_balance,
-    ("GET", "transaction"): Listing(
-        lambda bank: bank.accounts.transactions,
-        "transactions",
-        indexes={"tags": "tags", "externalIds": "externalId"},
+    ("GET", "event/attempt/{id}"): _one(
+        "Attempt", "attempt", lambda bank, call: bank.events.attempt(call.id)
+    ),
+    ("GET", "balance"): _short_list(
+        "balances", "Balance", lambda bank, call: {"balances": [bank.accounts.balance], "cursor": None}, {}
+    ),
+    ("GET", "transaction"): _list(
+        Listing(
+            lambda bank: bank.accounts.transactions,
+            "transactions",
+            indexes={"tags": "tags", "externalIds": "externalId"},
+        ),
+        "Transaction",
     ),
     # Guess by analogy: the code.
     ("GET", "transaction/{id}"): _one(
+        "Transaction",
         "transaction",
-        lambda bank, row_id: _found(bank.accounts.transactions, row_id, "transaction", "invalidTransaction"),
+        lambda bank, call: _found(bank.accounts.transactions, call.id, "transaction", "invalidTransaction"),
     ),
-    ("GET", "dict-key"): Listing(
-        lambda bank: bank.dict_keys.rows, "keys", "invalidDictKey", dict_keys.STATUSES, keep=_of_types
+    ("GET", "dict-key"): _list(
+        Listing(
+            lambda bank: bank.dict_keys.rows,
+            "keys",
+            "invalidDictKey",
+            dict_keys.STATUSES,
+            others={"type": filters.words("type", dict_keys.TYPES, "invalidDictKey")},
+            keep=_of_types,
+        ),
+        "DictKey",
     ),
-    ("GET", "dict-key/{id}"): lambda bank, call: {"key": bank.dict_keys.get("/".join(call.segments[1:]))},
-    ("POST", "workspace"): _written("Workspace created", "workspace", _create_workspace),
-    ("GET", "workspace"): Listing(lambda bank: bank.workspaces.rows, "workspaces", keep=_own_workspaces),
-    ("GET", "workspace/{id}"): _one("workspace", lambda bank, row_id: bank.workspaces.get(row_id)),
+    ("GET", "dict-key/{id}"): _one(
+        "DictKey", "key", lambda bank, call: bank.dict_keys.get("/".join(call.segments[1:]))
+    ),
+    ("POST", "workspace"): _written(
+        "Workspace created", "Workspace", "workspace", _create_workspace, object_schema(workspaces.WORKSPACE)
+    ),
+    ("GET", "workspace"): _list(
+        Listing(
+            lambda bank: bank.workspaces.rows,
+            "workspaces",
+            others={"username": filters.text("Only the one of this name.")},
+            keep=_own_workspaces,
+        ),
+        "Workspace",
+    ),
+    ("GET", "workspace/{id}"): _one(
+        "Workspace", "workspace", lambda bank, call: bank.workspaces.get(call.id)
+    ),
     ("PATCH", "workspace/{id}"): _written(
         "Workspace updated",
+        "Workspace",
         "workspace",
         lambda bank, call: bank.workspaces.patch(call.id, call.json(), call.now),
+        object_schema(workspaces.CHANGES),
     ),
     ("PUT", "split-profile"): _written(
         "Split profile updated",
+        "SplitProfile",
         "profiles",
         lambda bank, call: bank.split_profiles.put(call.elements("profiles"), call.now),
+        _batch("profiles", split_profiles.PROFILE, 1),
     ),
-    ("GET", "split-profile"): Listing(
-        lambda bank: bank.split_profiles.rows,
-        "profiles",
-        "invalidSplitProfile",
-        split_profiles.STATUSES,
-        indexes={"tags": "tags"},
+    ("GET", "split-profile"): _list(
+        Listing(
+            lambda bank: bank.split_profiles.rows,
+            "profiles",
+            "invalidSplitProfile",
+            split_profiles.STATUSES,
+            indexes={"tags": "tags"},
+        ),
+        "SplitProfile",
     ),
-    ("GET", "split-profile/{id}"): _one("profile", lambda bank, row_id: bank.split_profiles.get(row_id)),
-    ("GET", "institution"): _get_institutions,
-    ("GET", "public-key"): _get_public_keys,
+    ("GET", "split-profile/{id}"): _one(
+        "SplitProfile", "profile", lambda bank, call: bank.split_profiles.get(call.id)
+    ),
+    ("GET", "institution"): _short_list(
+        "institutions",
+        "Institution",
+        _get_institutions,
+        {
+            "limit": filters.LIMIT,
+            "search": filters.text("Part of a name."),
+            "spiCodes": filters.words("spiCodes"),
+            "strCodes": filters.words("strCodes"),
+        },
+    ),
+    ("GET", "public-key"): _short_list(
+        "publicKeys",
+        "PublicKey",
+        lambda bank, call: {
+            "publicKeys": call.credentials.public_keys()[: call.given["limit"]],
+            "cursor": None,
+        },
+        {"limit": filters.LIMIT},
+    ),
 }

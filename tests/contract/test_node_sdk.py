@@ -11,7 +11,7 @@ import pytest
 
 from tests.contract.populated import populated_emulator
 
-pytestmark = [pytest.mark.process, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.process, pytest.mark.long, pytest.mark.timeout(300)]
 
 # The version that the emulator is proved with; the README names it.
 VERSION = "2.42.0"
@@ -21,7 +21,7 @@ AXIOS_VERSIONS = ("1.6.2", "1.21.1")
 JOB = Path(__file__).with_name("node_job.cjs")
 
 
-@pytest.fixture(scope="module", params=AXIOS_VERSIONS, ids="axios {}".format)
+@pytest.fixture(params=AXIOS_VERSIONS, ids="axios {}".format)
 def node_modules(request: pytest.FixtureRequest) -> Path:
     """The SDK from npm, installed once for this machine; skips when that is not possible."""
     npm = shutil.which("npm")
@@ -46,11 +46,10 @@ def node_modules(request: pytest.FixtureRequest) -> Path:
     return folder / "node_modules"
 
 
-@pytest.fixture(scope="module")
-def report(node_modules: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """What the job saw. Everyone pays; an emulated day takes five minutes."""
-    folder = tmp_path_factory.mktemp("node")
-    with populated_emulator(folder, "--paid-share", "1", "--speed", "300") as populated:
+def test_the_node_sdk_does_the_job(node_modules: Path, tmp_path: Path) -> None:
+    """Credits are forwarded, delivered events pass its own parser, and it reads all else that the emulator says."""
+    # Everyone pays; an emulated day takes five minutes.
+    with populated_emulator(tmp_path, "--paid-share", "1", "--speed", "300") as populated:
         ended = subprocess.run(
             ["node", str(JOB)],
             env={**populated.environment, "NODE_PATH": str(node_modules)},
@@ -60,27 +59,17 @@ def report(node_modules: Path, tmp_path_factory: pytest.TempPathFactory) -> dict
             check=False,
         )
     assert ended.returncode == 0, ended.stderr
-    found: dict[str, Any] = json.loads(ended.stdout.splitlines()[-1])
-    return found
-
-
-def test_each_credit_is_forwarded_and_succeeds(report: dict[str, Any]) -> None:
-    """Three invoices are paid by themselves, and three transfers of their net amounts arrive."""
+    report: dict[str, Any] = json.loads(ended.stdout.splitlines()[-1])
+    # three invoices are paid, and three transfers of their net amounts arrive
     assert sorted(report["listed"]) == sorted(report["ids"])
     assert sorted(report["statuses"]) == [["success", 1000], ["success", 1001], ["success", 1002]]
     assert report["logTypes"] == ["success", "sending", "created"]
-
-
-def test_delivered_events_pass_the_sdk_and_changed_ones_do_not(report: dict[str, Any]) -> None:
-    """Its own parser checks every signature over the bytes that arrived."""
+    # signatures are checked over the bytes that arrived
     kinds = {tuple(each) for each in report["events"]}
     assert {("invoice", "created"), ("invoice", "paid"), ("invoice", "credited")} <= kinds
     assert {("transfer", "created"), ("transfer", "sending"), ("transfer", "success")} <= kinds
     assert report["forged"] == "InvalidSignatureError"
-
-
-def test_the_rest_of_the_sdk_reads_what_the_emulator_says(report: dict[str, Any]) -> None:
-    """Accents, pages, files, refusals and lists, as Node sends and reads them."""
+    # accents, pages, files, refusals and lists
     assert set(report["names"]) == {"João Araújo"}
     assert (report["pageLength"], report["hasCursor"]) == (2, True)
     assert (report["qrcode"], report["pdf"]) == ("PNG", "%PDF-")

@@ -13,7 +13,7 @@ import pytest
 from tests.contract.populated import populated_emulator
 from tests.running import ROOT, Runner
 
-pytestmark = [pytest.mark.process, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.process, pytest.mark.long, pytest.mark.timeout(300)]
 
 # How many of their tests there are for each resource, in tests/sdk and in the older tests/api.
 OFFICIAL = {
@@ -61,10 +61,21 @@ def modules_of(resource: str) -> list[str]:
     return [module for module, count in zip(modules, OFFICIAL[resource], strict=True) if count]
 
 
-@pytest.fixture(scope="module")
-def outcomes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+def test_every_official_test_passes_but_those_that_cannot_pass_anywhere(tmp_path: Path) -> None:
+    """Each module is found and read by this Python, has as many tests as listed, and fails in nothing else."""
+    outcomes = run_official_tests(tmp_path)
+    assert [name for name in outcomes if "_FailedTest" in name] == [], sys.version
+    assert {name: error for name, error in outcomes.items() if error and name not in OUTSIDE} == {}
+    assert {name for name in OUTSIDE if not outcomes[name]} == set(), "these pass after all"
+    found = {
+        resource: sum(name.rsplit(".", 2)[0] in modules_of(resource) for name in outcomes)
+        for resource in OFFICIAL
+    }
+    assert found == {resource: sum(counts) for resource, counts in OFFICIAL.items()}
+
+
+def run_official_tests(folder: Path) -> dict[str, str]:
     """What came of every official test, by its id; empty for a pass."""
-    folder = tmp_path_factory.mktemp("official")
     copy_official_tests(folder)
     modules = [module for resource in OFFICIAL for module in modules_of(resource)]
     # Theirs check recorded events of the real sandbox, hence --sandbox-key.
@@ -91,23 +102,3 @@ def copy_official_tests(folder: Path) -> None:
     (folder / "tests/utils/logo.png").write_bytes(b"\x89PNG\r\n\x1a\n")
     # Both wheels bring a `tests` package; starkcore's has this one name in it, and the other overwrote it.
     (folder / "tests/__init__.py").write_text('request_methods_prefix = "Joker"\n')
-
-
-@pytest.mark.parametrize("resource", OFFICIAL)
-def test_the_official_tests_pass(resource: str, outcomes: dict[str, str]) -> None:
-    """Every official test of this resource passes, but for those that cannot pass anywhere."""
-    modules = modules_of(resource)
-    mine = {name: error for name, error in outcomes.items() if name.rsplit(".", 2)[0] in modules}
-    wrong = {name: error for name, error in mine.items() if error and name not in OUTSIDE}
-    assert not wrong
-    assert len(mine) == sum(OFFICIAL[resource]), sorted(mine)
-
-
-def test_what_cannot_pass_still_does_not(outcomes: dict[str, str]) -> None:
-    """The list of tests that cannot pass names none that passes."""
-    assert {name for name in OUTSIDE if not outcomes[name]} == set()
-
-
-def test_no_official_test_fails_to_load(outcomes: dict[str, str]) -> None:
-    """Every module was found and read, by this Python."""
-    assert [name for name in outcomes if "_FailedTest" in name] == [], sys.version

@@ -50,6 +50,7 @@ TRANSFER = {
     "accountNumber": "6341320293482496",
     "accountType": "payment",
 }
+TAGGED_TRANSFER = {**TRANSFER, "externalId": "one", "tags": ["one"]}
 
 
 @dataclass

@@ -8,6 +8,7 @@ import pytest
 
 from emulator.books.accounts import CUSTOMER, OutOfBalance
 from emulator.management.statement import statement
+from tests.emulator.conftest import INVOICE
 
 
 def a_day(make_day: Any, seed: int) -> list[tuple[str, str, bytes]]:
@@ -18,9 +19,6 @@ def a_day(make_day: Any, seed: int) -> list[tuple[str, str, bytes]]:
         day.bank.create_invoices([{**INVOICE, "amount": 1_000 + slot * 100 + n} for n in range(10)], day.now)
         day.run(hours=3)
     return [(delivery.event_id, delivery.url, delivery.body) for delivery in day.deliveries]
-
-
-INVOICE = {"amount": 48_712, "name": "Marina Tavares", "taxId": "529.982.247-25"}
 
 
 def test_the_same_seed_and_calls_repeat_the_day_byte_for_byte_and_another_seed_does_not(

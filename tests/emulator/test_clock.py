@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 import pytest
 
 from emulator.clock import Agenda, Clock, ScaledClock
-
-NOW = datetime(2026, 3, 2, 15, tzinfo=UTC)
+from tests.emulator.conftest import NOW
 
 
 def test_the_agenda_runs_in_order_of_time_then_of_entry_each_at_its_own_time() -> None:

@@ -186,6 +186,7 @@ def test_listen_ends_in_one_line_when_the_emulator_goes_away(start_emulator: Sta
         ("faults --data /nowhere", "no emulator has been started from /nowhere"),
         ("listen", "--forward"),
         ("listen --forward localhost:8000", "--forward: 'localhost:8000' is not an http or https address"),
+        ("listen --forward http://user@a/", "--forward: 'http://user@a/' is not an http or https address"),
         ("listen --forward http://a:99999/", "--forward: 'http://a:99999/' is not an http or https address"),
         ("listen --forward http://a/ --url http://127.0.0.1:9", "no emulator answers at http://127.0.0.1:9"),
         ("run --data nowhere -- true", "there is no nowhere/sdk.env: start an emulator with --proxy-port"),

@@ -148,9 +148,14 @@ def test_what_it_needs_is_what_the_repository_installs() -> None:
 def test_the_image_starts_with_switches_that_exist_and_asks_a_path_that_answers(signed: object) -> None:
     """Docker does not run here: its command line is parsed, and its health check's path is called."""
     dockerfile = (ROOT / "emulator/Dockerfile").read_text().replace("\\\n", " ")
-    program, *switches = json.loads(re.findall(r"^ENTRYPOINT (.*)$", dockerfile, re.MULTILINE)[0])
+    program, *switches = (
+        word
+        for line in re.findall(r"^(?:ENTRYPOINT|CMD) (.*)$", dockerfile, re.MULTILINE)
+        for word in json.loads(line)
+    )
     options = read_options(switches)
     assert (program, options.host, options.listen_anywhere) == ("starkbank-emulator", "0.0.0.0", True)
+    assert f"install -d -o emulator {options.data}\n" in dockerfile
     ports = re.findall(r"127\.0\.0\.1:(\d+):(\d+)", (ROOT / "emulator/compose.yaml").read_text())
     assert ports == [(str(port), str(port)) for port in (options.port, options.proxy_port)]
     (path,) = re.findall(r"http://127\.0\.0\.1:8900(/[\w/]+)", dockerfile)

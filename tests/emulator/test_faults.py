@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from emulator.behaviour.faults import FAULTS, PACKS, SCENARIOS, Faults, Subject
+from tests.emulator.conftest import INVOICE
 
-INVOICE = {"amount": 48_712, "name": "Marina Tavares", "taxId": "529.982.247-25"}
 Make = Callable[..., Any]
 
 

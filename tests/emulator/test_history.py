@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 
 from emulator.protocol.history import MOST_ENTRIES, MOST_LISTED_BYTES, MOST_TOTAL_BYTES, History
-
-INVOICE = {"amount": 48_712, "name": "Marina Tavares", "taxId": "529.982.247-25"}
+from tests.emulator.conftest import INVOICE
 
 
 def test_entries_are_numbered_filtered_and_forgotten_oldest_first() -> None:

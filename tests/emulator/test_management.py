@@ -15,12 +15,7 @@ from emulator.behaviour.faults import (
     TRANSFER_FAULTS,
     Faults,
 )
-
-INVOICE = {"amount": 48_712, "name": "Marina Tavares", "taxId": "529.982.247-25"}
-TRANSFER = {
-    "amount": 1_000, "name": "Stark Bank S.A.", "taxId": "20.018.183/0001-80", "bankCode": "20018183",
-    "branchCode": "0001", "accountNumber": "6341320293482496", "externalId": "one", "tags": ["one"],
-}  # fmt: skip
+from tests.emulator.conftest import INVOICE, TAGGED_TRANSFER
 
 
 def post(signed: Any, path: str, body: Any = None) -> Any:
@@ -49,7 +44,7 @@ def test_paying_and_reversing_by_hand_show_in_the_statement(signed: Any) -> None
 
 def test_a_transfer_failed_by_hand_says_why(signed: Any) -> None:
     """The reason is in the log of the failed transfer."""
-    _, answer = signed.call("POST", "/v2/transfer", {"transfers": [TRANSFER]})
+    _, answer = signed.call("POST", "/v2/transfer", {"transfers": [TAGGED_TRANSFER]})
     transfer_id = answer["transfers"][0]["id"]
     assert (
         post(signed, f"transfers/{transfer_id}/fail", {"reason": "Closed"})["transfer"]["status"] == "failed"
@@ -84,7 +79,7 @@ def test_a_request_fault_spoils_one_answer_before_or_after_acceptance(
 ) -> None:
     """`accepted` decides whether the spoiled request took effect."""
     post(signed, "faults", {**fault, "route": "POST transfer", "times": 1})
-    raw = json.dumps({"transfers": [TRANSFER]}).encode()
+    raw = json.dumps({"transfers": [TAGGED_TRANSFER]}).encode()
     assert signed.get("/v2/transfer")["transfers"] == [], "another route is not struck"
     response = signed.client.post("/v2/transfer", content=raw, headers=signed.headers(raw))
     assert response.status_code == status
@@ -99,7 +94,7 @@ def test_a_request_fault_spoils_one_answer_before_or_after_acceptance(
 
 def test_an_empty_page_hides_rows_and_a_cleared_fault_strikes_no_more(signed: Any) -> None:
     """A fault ends when it is cleared."""
-    signed.call("POST", "/v2/transfer", {"transfers": [TRANSFER]})
+    signed.call("POST", "/v2/transfer", {"transfers": [TAGGED_TRANSFER]})
     post(signed, "faults", {"name": "empty_page", "route": "GET transfer"})
     for _ in range(2):
         assert signed.get("/v2/transfer?tags=one") == {"transfers": [], "cursor": None}
@@ -131,13 +126,15 @@ def test_the_key_endpoint_can_be_down_alone(signed: Any) -> None:
         ("invoices/1/pay", {}, "1"),
         ("events/1/redeliver", {}, "1"),
         ("faults", [], "object"),
+        ("clock", b" ", "truncated"),
     ],
 )
 def test_a_wrong_management_call_is_400_and_says_what_is_wrong(
     signed: Any, path: str, body: Any, word: str
 ) -> None:
     """A wrong argument is answered with 400 and names itself."""
-    response = signed.client.post(f"/emulator/{path}", json=body)
+    raw = body if isinstance(body, bytes) else json.dumps(body)
+    response = signed.client.post(f"/emulator/{path}", content=raw)
     assert response.status_code == 400
     assert word in response.json()["errors"][0]["message"]
 

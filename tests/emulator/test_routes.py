@@ -326,3 +326,22 @@ def test_whatever_a_client_sends_it_gets_200_400_or_404_and_the_books_balance(
         assert response.json()["errors"][0]["code"] not in ("", "internalServerError")
     signed.advance(30)
     signed.bank.accounts.check()
+
+
+def test_known_errors_are_in_portuguese_when_the_caller_asks(signed: Any) -> None:
+    """`Accept-Language: pt-BR` changes the message of a known text and never the code; other texts stay in English."""
+
+    def errors(body: Any, language: str) -> list[tuple[str, str]]:
+        raw = json.dumps(body).encode()
+        headers = {**signed.headers(raw), "Accept-Language": language}
+        answer = signed.client.post("/v2/invoice", content=raw, headers=headers).json()
+        return [(error["code"], error["message"]) for error in answer["errors"]]
+
+    missing = {"invoices": [{"amount": 1, "taxId": "012.345.678-90"}]}
+    assert errors(missing, "en-US") == [("invalidJson", "Missing parameters in invoice: name")]
+    assert errors(missing, "pt-BR") == [("invalidJson", "Parâmetros ausentes em invoice: name")]
+    assert errors({"x": 1}, "pt-BR,en;q=0.5") == [("invalidJson", "Parâmetros desconhecidos em body: x")]
+    own = {"invoices": [{**INVOICE, "amount": -1}]}
+    assert errors(own, "pt-BR") == errors(own, "en-US")
+    signed.bank.faults.add({"name": "error_500"})
+    assert errors(own, "pt-BR") == [("internalServerError", "Houston, temos um problema")]

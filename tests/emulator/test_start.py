@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import socket
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ import pytest
 import requests
 import starkbank
 
-from tests.emulator.conftest import ROOT, assert_refused_here
+from tests.emulator.conftest import ROOT, assert_refused_here, command
 
 Start = Callable[..., Any]
 
@@ -137,6 +136,7 @@ def test_a_name_that_was_made_to_mean_this_machine_opens_no_page(start_emulator:
         ("--set colour=red", "--set: unknown setting colour"),
         ("--fault hang:seconds", "--fault: 'hang:seconds' is not NAME"),
         ("--rate-limit many", "--rate-limit: 'many'"),
+        ("--data /dev/null/x", "cannot use the data folder /dev/null/x: "),
         ("--state /nowhere/state.json", "cannot write /nowhere/state.json"),
         ("--state /", "cannot read /: "),
     ],
@@ -151,7 +151,6 @@ def test_a_bad_switch_ends_in_one_line_and_status_2(
 @pytest.mark.parametrize(
     ("switches", "words"),
     [
-        (["--data", "/dev/null/x"], ["/dev/null/x", "--data"]),
         (["--env-file", "/dev/null/app.env"], ["/dev/null/app.env", "--env-file"]),
         (["--fault", "earthquake"], ["--fault", "earthquake"]),
     ],
@@ -160,7 +159,7 @@ def test_what_shows_only_when_files_and_ports_are_open_ends_in_one_line_too(
     switches: list[str], words: list[str], tmp_path: Path
 ) -> None:
     """The process prints one line on stderr and exits with 2."""
-    assert_refused(["--data", str(tmp_path), *switches], words)
+    assert_refused(["--port", "0", "--data", str(tmp_path), *switches], words)
 
 
 def test_a_bad_state_file_ends_in_one_line_and_is_left_as_it_was(
@@ -187,31 +186,26 @@ def test_a_state_of_another_seed_is_not_taken_by_mistake(
     assert_refused_here(["--state", str(file), "--seed", "4"], ["seed 3", "--seed"], capsys)
 
 
-def test_a_second_emulator_on_one_port_ends_in_one_line(start_emulator: Start, tmp_path: Path) -> None:
-    """The second process says which port is taken."""
-    port = start_emulator().url.rpartition(":")[2]
-    assert_refused(["--data", str(tmp_path), "--port", port], [port, "--port", "in use"], port=None)
-
-
 @pytest.mark.parametrize("name", ["bank-key.pem", "project-key.pem", "project.json"])
-def test_a_corrupt_file_in_the_data_folder_is_named_with_the_remedy(name: str, tmp_path: Path) -> None:
+def test_a_corrupt_file_in_the_data_folder_is_named_with_the_remedy(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """A broken key file prints one line with the path and what to do."""
     (tmp_path / name).write_text("not a key")
-    assert_refused(["--data", str(tmp_path)], [name, "remove it"])
+    assert_refused_here(["--data", str(tmp_path)], [name, "remove it"], capsys)
 
 
-@pytest.mark.parametrize("switch", ["--proxy-port", "--tls-port"])
-def test_a_busy_proxy_port_ends_in_one_line_that_names_its_option(switch: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("switch", ["--port", "--proxy-port", "--tls-port"])
+def test_a_busy_port_ends_in_one_line_that_names_its_option(switch: str, tmp_path: Path) -> None:
     """A port in use prints one line with the address and the option to change."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
-        assert_refused(["--data", str(tmp_path), switch, port], [f"127.0.0.1:{port}", switch])
+        words = [f"127.0.0.1:{port}", f"choose another {switch} ", "in use"]
+        assert_refused(["--port", "0", "--data", str(tmp_path), switch, port], words)
 
 
-def assert_refused(switches: list[str], words: list[str], port: str | None = "0") -> None:
-    given = switches if port is None else ["--port", port, *switches]
-    command = [sys.executable, "-m", "emulator", *given]
-    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=30)
+def assert_refused(switches: list[str], words: list[str]) -> None:
+    result = subprocess.run(command(*switches), cwd=ROOT, capture_output=True, text=True, timeout=30)
     assert result.returncode == 2
     assert result.stderr.count("\n") == 1, result.stderr
     for word in words:

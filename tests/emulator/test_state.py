@@ -6,7 +6,7 @@ import copy
 import json
 import stat
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +19,8 @@ from emulator.clock import Clock, ScaledClock
 from emulator.management import state
 from emulator.protocol.credentials import in_memory
 from emulator.protocol.deliveries import Deliveries
+from tests.emulator.conftest import INVOICE, NOW, TAGGED_TRANSFER
 
-NOW = datetime(2026, 3, 2, 15, tzinfo=UTC)
-INVOICE = {"amount": 48_712, "name": "Marina Tavares", "taxId": "529.982.247-25"}
-TRANSFER = {
-    "amount": 1_000, "name": "Stark Bank S.A.", "taxId": "20.018.183/0001-80", "bankCode": "20018183",
-    "branchCode": "0001", "accountNumber": "6341320293482496", "externalId": "one", "tags": ["one"],
-}  # fmt: skip
 Make = Callable[..., Any]
 
 
@@ -46,7 +41,7 @@ def live(bank: Bank, clock: Clock, hours: int) -> list[str]:
     bank.events.deliver = deliver
     for hour in range(hours * 4):
         bank.create_invoices([{**INVOICE, "tags": ["$same", "é"]}] * 3, clock.now())
-        bank.create_transfers([{**TRANSFER, "externalId": f"{len(bank.transfers.rows)}"}], clock.now())
+        bank.create_transfers([{**TAGGED_TRANSFER, "externalId": f"{len(bank.transfers.rows)}"}], clock.now())
         bank.deposits.receive({"amount": 100 + hour}, clock.now())
         for _ in range(15):
             clock.advance(60)

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import math
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 
 from emulator.clock import Agenda, Clock, ScaledClock
-
-NOW = datetime(2026, 3, 2, 15, tzinfo=UTC)
-INVOICE = {"amount": 48_712, "name": "Marina Tavares", "taxId": "529.982.247-25"}
+from tests.emulator.conftest import INVOICE, NOW, TAGGED_TRANSFER
 
 
 def test_a_paused_clock_stands_still_and_goes_on_from_there() -> None:
@@ -80,7 +78,7 @@ def test_a_jump_does_everything_on_its_way_each_at_its_own_time(signed: Any) -> 
 
 def test_a_step_does_the_next_thing_that_is_planned(signed: Any) -> None:
     """One step moves to the next entry and does it."""
-    signed.call("POST", "/v2/transfer", {"transfers": [TRANSFER]})
+    signed.call("POST", "/v2/transfer", {"transfers": [TAGGED_TRANSFER]})
     (transfer,) = signed.get("/v2/transfer")["transfers"]
     seen = [transfer["status"]]
     for _ in range(40):
@@ -90,12 +88,6 @@ def test_a_step_does_the_next_thing_that_is_planned(signed: Any) -> None:
             break
     assert list(dict.fromkeys(seen)) == ["created", "processing", "success"]
     assert change(signed, steps=100).json()["clock"]["next_at"] is None
-
-
-TRANSFER = {
-    "amount": 1_000, "name": "Stark Bank S.A.", "taxId": "20.018.183/0001-80", "bankCode": "20018183",
-    "branchCode": "0001", "accountNumber": "6341320293482496", "externalId": "one", "tags": ["one"],
-}  # fmt: skip
 
 
 @pytest.mark.parametrize(

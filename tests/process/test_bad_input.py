@@ -5,6 +5,7 @@ import sqlite3
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,174 +13,162 @@ from emulator.protocol import credentials
 from tests.emulated import EmulatedBank
 from tests.running import ROOT, Runner, free_port, plain_environment, the_one_line
 
-pytestmark = pytest.mark.process
-
 SECRET = "-----BEGIN EC PRIVATE KEY-----\\nc2VjcmV0c2VjcmV0\\n-----END EC PRIVATE KEY-----"
+KEY = credentials.in_memory(seed=1)[1]
+
+# How each command is started as a process, the module whose main() it runs, and its arguments.
 COMMANDS = {
-    "web": ["-m", "webhooks"],
-    "worker": ["-m", "worker"],
-    "run_job": [str(ROOT / "scripts" / "run_job.py"), "issue"],
-    "migrate": ["-m", "payments.storage.migrate"],
+    "web": (["-m", "webhooks"], "webhooks.__main__", []),
+    "worker": (["-m", "worker"], "worker.__main__", []),
+    "run_job": ([str(ROOT / "scripts" / "run_job.py")], "scripts.run_job", ["issue"]),
+    "migrate": (["-m", "payments.storage.migrate"], "payments.storage.migrate", []),
 }
 
-
-@pytest.fixture(scope="module")
-def good() -> dict[str, str]:
-    """Settings with which every command would start."""
-    return {
-        "STARKBANK_PROJECT_ID": "5656565656565656",
-        "STARKBANK_PRIVATE_KEY": credentials.in_memory(seed=1)[1],
-        "STARKBANK_API_URL": "http://127.0.0.1:9",
-    }
+SetUp = Callable[..., dict[str, str]]
+Refuse = Callable[..., str]
 
 
 @pytest.fixture
-def refuse(runner: Runner, good: dict[str, str], tmp_path: Path) -> Callable[..., str]:
-    """Start a command with wrong settings (None: unset); return the one line that it says."""
+def set_up(tmp_path: Path) -> SetUp:
+    """Settings with which every command would start, but for these (None: unset)."""
 
-    def start(command: str, *arguments: str, **wrong: str | None) -> str:
+    def make(**wrong: str | None) -> dict[str, str]:
         settings: dict[str, str | None] = {
-            **good,
+            "STARKBANK_PROJECT_ID": "5656565656565656",
+            "STARKBANK_PRIVATE_KEY": KEY,
+            "STARKBANK_API_URL": "http://127.0.0.1:9",
             "DATABASE_URL": f"sqlite:///{tmp_path / 'repasse.db'}",
             "PORT": str(free_port()),
             **wrong,
         }
-        environment = plain_environment(**{name: text for name, text in settings.items() if text is not None})
-        ended = runner.run(*COMMANDS[command], *arguments, environment=environment)
-        line = the_one_line(ended)
-        assert line.startswith("repasse: ")
-        for value in (SECRET, "c2VjcmV0", "hunter2", good["STARKBANK_PRIVATE_KEY"].splitlines()[1]):
-            assert value not in ended.stdout + ended.stderr
-        return line
+        return plain_environment(**{name: text for name, text in settings.items() if text is not None})
 
-    return start
+    return make
 
 
-@pytest.mark.parametrize(
-    ("wrong", "words"),
-    [
-        ({"STARKBANK_PROJECT_ID": None}, ["STARKBANK_PROJECT_ID", "missing"]),
-        ({"STARKBANK_PRIVATE_KEY": None}, ["STARKBANK_PRIVATE_KEY", "missing"]),
-        ({"STARKBANK_PRIVATE_KEY": SECRET}, ["STARKBANK_PRIVATE_KEY", "damaged"]),
-        (
-            {"STARKBANK_PRIVATE_KEY": None, "STARKBANK_PRIVATE_KEY_PATH": "/nowhere/key.pem"},
-            ["STARKBANK_PRIVATE_KEY_PATH", "No such file"],
-        ),
-        ({"STARKBANK_API_URL": "ftp://bank"}, ["STARKBANK_API_URL", "http"]),
-        ({"STARKBANK_ENVIRONMENT": "production"}, ["STARKBANK_API_URL", "STARKBANK_ENVIRONMENT"]),
-        ({"INVOICE_INTERVAL_SECONDS": "three hours"}, ["INVOICE_INTERVAL_SECONDS", "not a number"]),
-        ({"INVOICES_PER_BATCH_MIN": "13"}, ["INVOICES_PER_BATCH_MIN", "INVOICES_PER_BATCH_MAX"]),
-        ({"DATABASE_URL": "mysql://root:hunter2@db/x"}, ["DATABASE_URL", "sqlite:///"]),
-        ({"DATABASE_URL": "sqlite://"}, ["DATABASE_URL"]),
-        ({"DATABASE_URL": "sqlite:////dev/null/x/repasse.db"}, ["DATABASE_URL", "/dev/null/x"]),
-        # A folder that exists and takes no file, for root too.
-        ({"DATABASE_URL": "sqlite:////proc/repasse.db"}, ["DATABASE_URL", "/proc"]),
-        ({"OPERATOR_TOKEN": "hunter2"}, ["OPERATOR_TOKEN", "16"]),
-        ({"BANK_TIMEOUT_SECONDS": "60"}, ["BANK_TIMEOUT_SECONDS", "TRANSFER_LEASE_SECONDS"]),
-    ],
-)
+def assert_refusal(line: str) -> str:
+    """It is ours, and has no secret in it; the line."""
+    assert line.startswith("repasse: ")
+    for value in (SECRET, "c2VjcmV0", "hunter2", KEY.splitlines()[1]):
+        assert value not in line
+    return line
+
+
+@pytest.fixture
+def refuse(call: Callable[..., Any], set_up: SetUp) -> Refuse:
+    """Run a command's main() here with wrong settings; return the one line that it prints."""
+
+    def run(command: str, **wrong: str | None) -> str:
+        _, module, arguments = COMMANDS[command]
+        return assert_refusal(the_one_line(call(module, *arguments, environment=set_up(**wrong))))
+
+    return run
+
+
+WRONG: list[tuple[dict[str, str | None], list[str]]] = [
+    ({"STARKBANK_PROJECT_ID": None}, ["STARKBANK_PROJECT_ID", "missing"]),
+    ({"STARKBANK_PRIVATE_KEY": None}, ["STARKBANK_PRIVATE_KEY", "missing"]),
+    ({"STARKBANK_PRIVATE_KEY": SECRET}, ["STARKBANK_PRIVATE_KEY", "damaged"]),
+    (
+        {"STARKBANK_PRIVATE_KEY": None, "STARKBANK_PRIVATE_KEY_PATH": "/nowhere/key.pem"},
+        ["STARKBANK_PRIVATE_KEY_PATH", "No such file"],
+    ),
+    ({"STARKBANK_API_URL": "ftp://bank"}, ["STARKBANK_API_URL", "http"]),
+    ({"STARKBANK_ENVIRONMENT": "production"}, ["STARKBANK_API_URL", "STARKBANK_ENVIRONMENT"]),
+    ({"INVOICE_INTERVAL_SECONDS": "three hours"}, ["INVOICE_INTERVAL_SECONDS", "not a number"]),
+    ({"INVOICES_PER_BATCH_MIN": "13"}, ["INVOICES_PER_BATCH_MIN", "INVOICES_PER_BATCH_MAX"]),
+    ({"DATABASE_URL": "mysql://root:hunter2@db/x"}, ["DATABASE_URL", "sqlite:///"]),
+    ({"DATABASE_URL": "sqlite://"}, ["DATABASE_URL"]),
+    ({"DATABASE_URL": "sqlite:////dev/null/x/repasse.db"}, ["DATABASE_URL", "/dev/null/x"]),
+    # A folder that exists and takes no file, for root too.
+    ({"DATABASE_URL": "sqlite:////proc/repasse.db"}, ["DATABASE_URL", "/proc"]),
+    ({"OPERATOR_TOKEN": "hunter2"}, ["OPERATOR_TOKEN", "16"]),
+    ({"BANK_TIMEOUT_SECONDS": "60"}, ["BANK_TIMEOUT_SECONDS", "TRANSFER_LEASE_SECONDS"]),
+]
+
+
+@pytest.mark.parametrize(("wrong", "words"), WRONG)
 def test_a_wrong_setting_ends_in_one_line_that_names_it(
-    refuse: Callable[..., str],
-    wrong: dict[str, str | None],
-    words: list[str],
+    refuse: Refuse, wrong: dict[str, str | None], words: list[str]
 ) -> None:
-    """Whichever process is started with it: they take turns, since a start takes its time."""
-    command = ("web", "worker")[sum(map(ord, "".join(wrong))) % 2]
-    line = refuse(command, **wrong)
-    for word in words:
-        assert word in line
+    """Both the web process and the worker refuse to start with it."""
+    for command in ("web", "worker"):
+        line = refuse(command, **wrong)
+        assert [word for word in words if word not in line] == []
 
 
-@pytest.mark.parametrize("command", ["run_job", "migrate"])
-def test_the_other_commands_say_it_in_the_same_way(refuse: Callable[..., str], command: str) -> None:
-    """A folder that takes no file."""
-    assert "DATABASE_URL" in refuse(command, DATABASE_URL="sqlite:////proc/repasse.db")
+@pytest.mark.process
+@pytest.mark.parametrize("command", COMMANDS)
+def test_each_command_as_a_process_ends_in_that_line_alone(
+    runner: Runner, set_up: SetUp, command: str
+) -> None:
+    """Status 2, one line on standard error, no traceback; here for a folder that takes no file."""
+    started, _, arguments = COMMANDS[command]
+    environment = set_up(DATABASE_URL="sqlite:////proc/repasse.db")
+    line = the_one_line(runner.run(*started, *arguments, environment=environment))
+    assert "DATABASE_URL" in assert_refusal(line)
 
 
-def test_a_busy_port_is_named(refuse: Callable[..., str]) -> None:
-    """And the address that it is busy on."""
+def test_an_address_where_the_web_process_cannot_listen_is_named(refuse: Refuse) -> None:
+    """A port in use, and a host that is not ours; listening is tried before anything else begins."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
         line = refuse("web", PORT=port)
     assert "PORT" in line
     assert port in line
-
-
-def test_an_address_that_is_not_ours_is_named(refuse: Callable[..., str]) -> None:
-    """Listening is tried before anything else is begun."""
     assert "HOST" in refuse("web", HOST="203.0.113.7")
 
 
-@pytest.fixture
-def newer_books(empty_books: Path, tmp_path: Path) -> str:
-    """Books that a newer release has migrated."""
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_database_of_a_newer_release_is_refused(
+    refuse: Refuse, empty_books: Path, tmp_path: Path, command: str
+) -> None:
+    """Nothing is written that the newer one would not understand."""
     file = tmp_path / "newer.db"
     file.write_bytes(empty_books.read_bytes())
     with closing(sqlite3.connect(file)) as connection:
         connection.execute("UPDATE alembic_version SET version_num = '9999'")
         connection.commit()
-    return f"sqlite:///{file}"
-
-
-@pytest.mark.parametrize("command", COMMANDS)
-def test_books_of_a_newer_release_are_refused(
-    refuse: Callable[..., str], newer_books: str, command: str
-) -> None:
-    """Nothing is written that the newer one would not understand."""
-    line = refuse(command, DATABASE_URL=newer_books)
+    line = refuse(command, DATABASE_URL=f"sqlite:///{file}")
     assert "newer" in line
     assert "9999" in line
 
 
-def test_a_database_of_another_program_is_refused(refuse: Callable[..., str], tmp_path: Path) -> None:
-    """Its tables stay as they are."""
-    file = tmp_path / "other.db"
-    with closing(sqlite3.connect(file)) as connection:
+def test_a_file_that_is_not_our_database_is_refused(refuse: Refuse, tmp_path: Path) -> None:
+    """Another program's tables are named and stay as they are; so is a file that is no database at all."""
+    other, letter = tmp_path / "other.db", tmp_path / "letter.txt"
+    with closing(sqlite3.connect(other)) as connection:
         connection.execute("CREATE TABLE recipes (name TEXT)")
-    assert "recipes" in refuse("worker", DATABASE_URL=f"sqlite:///{file}")
+    letter.write_text("Dear bank, " * 100)
+    assert "recipes" in refuse("worker", DATABASE_URL=f"sqlite:///{other}")
+    assert "letter.txt" in refuse("web", DATABASE_URL=f"sqlite:///{letter}")
 
 
-def test_a_file_that_is_no_database_is_named(refuse: Callable[..., str], tmp_path: Path) -> None:
-    """A slip of the path must not end in a traceback."""
-    file = tmp_path / "letter.txt"
-    file.write_text("Dear bank, " * 100)
-    assert "letter.txt" in refuse("web", DATABASE_URL=f"sqlite:///{file}")
-
-
-@pytest.mark.parametrize("arguments", [["--workers", "0"], ["--fast"]])
-def test_wrong_arguments_end_with_status_2(
-    runner: Runner, good: dict[str, str], arguments: list[str]
-) -> None:
-    """Before any setting is read."""
-    ended = runner.run("-m", "webhooks", *arguments, environment=plain_environment(**good))
-    assert ended.returncode == 2
-    assert arguments[-1] in ended.stderr
-    assert "Traceback" not in ended.stderr
-
-
-# --- the bank says no ---
-
-
+@pytest.mark.process
 @pytest.mark.parametrize(
-    ("command", "wrong"),
-    [("issue", "key"), ("issue", "project"), ("reconcile", "key"), ("forward", "project")],
+    ("command", "project_id", "code", "setting"),
+    [
+        ("issue", "5656565656565656", "invalidCredentials", "STARKBANK_PRIVATE_KEY"),
+        ("forward", "4242424242424242", "invalidProject", "STARKBANK_PROJECT_ID"),
+    ],
 )
 def test_a_bank_that_refuses_us_is_quoted_with_what_to_do(
-    runner: Runner, emulator: EmulatedBank, good: dict[str, str], database_url: str, command: str, wrong: str
+    runner: Runner,
+    emulator: EmulatedBank,
+    set_up: SetUp,
+    database_url: str,
+    command: str,
+    project_id: str,
+    code: str,
+    setting: str,
 ) -> None:
-    """The bank's code and message, and the setting to look at; status 1, since the work is left."""
-    environment = plain_environment(
-        **good
-        | {"STARKBANK_API_URL": emulator.url, "DATABASE_URL": database_url}
-        | ({"STARKBANK_PROJECT_ID": "4242424242424242"} if wrong == "project" else {})
+    """Another key than the project's, and no such project: the setting to look at; status 1, the work is left."""
+    environment = set_up(
+        STARKBANK_PROJECT_ID=project_id, STARKBANK_API_URL=emulator.url, DATABASE_URL=database_url
     )
     ended = runner.run(str(ROOT / "scripts" / "run_job.py"), command, environment=environment)
-    assert ended.returncode == 1, ended.stdout + ended.stderr
     said = ended.stdout + ended.stderr
-    code, setting = {
-        "project": ("invalidProject", "STARKBANK_PROJECT_ID"),
-        "key": ("invalidCredentials", "STARKBANK_PRIVATE_KEY"),
-    }[wrong]
+    assert ended.returncode == 1, said
     assert code in said
     assert setting in said
     assert "Traceback" not in said

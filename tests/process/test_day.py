@@ -6,109 +6,105 @@ from collections.abc import Callable
 import pytest
 import requests
 
+from tests.day import Day
 from tests.process import logs
-from tests.process.conftest import Town, assert_day_is_exact
 from tests.running import wait_until
 
 pytestmark = [pytest.mark.process, pytest.mark.timeout(170)]
 
+FEE = ("--fee", "37")
 
-def test_a_day_with_both_processes_stopped_in_the_middle_ends_exact(build_town: Callable[..., Town]) -> None:
+
+def test_a_day_with_both_processes_stopped_in_the_middle_ends_exact(build_day: Callable[..., Day]) -> None:
     """SIGTERM to the web app and the worker mid-window, each ends with 0; started again, nothing is lost or doubled.
 
-    What they wrote meanwhile, at the most talkative level, holds nothing secret, and tells of each credit from its
+    What they logged meanwhile, at the most detailed level, holds nothing secret, and shows each credit from its
     event to the end of its transfer.
     """
-    town = build_town(LOG_LEVEL="debug", **logs.SECRETS)
-    web = town.start_web()
-    town.register()
-    worker = town.start_worker()
-    town.wait_for_slots(3)
-    assert web.stop() == 0
-    # The bank goes on: what is credited now finds nobody at the door.
-    before = town.bank.statement()["credited"]["count"]
-    wait_until(lambda: town.bank.statement()["credited"]["count"] > before, "a credit is missed")
-    assert worker.stop() == 0
-    assert "Traceback" not in web.said + worker.said
-    web = town.start_web()
-    worker = town.start_worker()
-    ours, theirs = town.finish()
-    assert_day_is_exact(ours, theirs)
-    assert worker.stop(signal.SIGINT) == 0
-    assert web.stop(signal.SIGINT) == 0
-    books = town.runner.folder / "repasse.db"
-    log = logs.logs_of(town.runner.folder)
+    settings = {"LOG_LEVEL": "debug", **logs.SECRETS}
+    day = build_day(seed=11, seconds=16.0, switches=FEE, settings=settings)
+    day.start()
+    day.wait_for_start()
+    day.wait_for_batches(3)
+    assert day.stop("web-1") == [0]
+    # The bank goes on: no one listens for what is credited now.
+    before = day.bank.statement()["credited"]["count"]
+    wait_until(lambda: day.bank.statement()["credited"]["count"] > before, "a credit is missed")
+    assert day.stop("worker-1") == [0]
+    assert "Traceback" not in day.said()
+    day.start()
+    day.assert_ends_exact()
+    ours = day.statement()
+    assert ours is not None
+    assert ours.attention == 0
+    assert ours.fee_centavos == 37 * ours.credits > 0
+    assert [day.running[name].stop(signal.SIGINT) for name in day.names] == [0, 0]
+    log = logs.logs_of(day.runner.folder)
     assert '"level":"debug"' in log
-    logs.assert_nothing_secret(log, town.bank.private_key_pem, books)
-    logs.assert_every_credit_can_be_followed(logs.assert_every_line_is_json(log), books)
+    logs.assert_nothing_secret(log, day.bank.private_key_pem, day.database_file)
+    logs.assert_every_credit_can_be_followed(logs.assert_every_line_is_json(log), day.database_file)
 
 
-def test_a_day_with_two_web_processes_and_two_workers_ends_exact(build_town: Callable[..., Town]) -> None:
-    """One port, two processes behind it, and two workers on the same window: each slot and each credit once."""
-    town = build_town()
-    web = town.start_web("--workers", "2")
-    town.register()
-    first, second = town.start_worker(), town.start_worker()
-    town.wait_for_slots(3)
-    first.kill()
-    ours, theirs = town.finish()
-    assert_day_is_exact(ours, theirs)
-    assert web.said.count("web.started") == 2
-    assert web.stop() == 0
-    assert second.stop() == 0
-    assert "Traceback" not in web.said + second.said
+@pytest.mark.long
+def test_a_day_with_two_web_processes_and_two_workers_ends_exact(build_day: Callable[..., Day]) -> None:
+    """Two processes behind one port, and two workers on one window: each slot and each credit once."""
+    day = build_day(seed=11, seconds=16.0, workers=2, switches=FEE, settings={"WEB_WORKERS": "2"})
+    day.start()
+    day.wait_for_batches(3)
+    day.kill("worker-1")
+    day.assert_ends_exact()
+    assert day.said("web").count("web.started") == 2
+    assert day.stop("web-1", "worker-2") == [0, 0]
+    assert "Traceback" not in day.said()
 
 
-def test_a_day_without_a_web_process_ends_exact_once_it_comes(build_town: Callable[..., Town]) -> None:
+@pytest.mark.long
+def test_a_day_without_a_web_process_ends_exact_once_it_comes(build_day: Callable[..., Day]) -> None:
     """Every event of the day is missed; reconciliation finds all of it, and the web app forwards when it starts."""
-    town = build_town()
-    town.register()
-    worker = town.start_worker()
-    town.wait_for_slots(8)
-    wait_until(lambda: town.books().credits > 0, "reconciliation finds credits")
-    assert town.books().transfers["settled"] == 0
-    web = town.start_web()
-    ours, theirs = town.finish()
-    assert_day_is_exact(ours, theirs)
-    assert (worker.stop(), web.stop()) == (0, 0)
+    day = build_day(seed=11, seconds=16.0, switches=FEE)
+    day.start("worker-1")
+    day.wait_for_batches(8)
+    wait_until(lambda: (ours := day.statement()) and ours.credits, "reconciliation finds credits")
+    assert day.bank.statement()["transfer_count"] == 0
+    day.start("web-1")
+    day.assert_ends_exact()
+    assert day.stop() == [0, 0]
 
 
-def test_the_worker_ends_cleanly_at_the_very_moment_it_says_that_it_has_started(
-    build_town: Callable[..., Town],
-) -> None:
+def test_the_worker_ends_cleanly_as_soon_as_it_has_started(build_day: Callable[..., Day]) -> None:
     """A signal is never lost, and the call that is under way is finished and recorded first."""
-    town = build_town()
+    day = build_day()
     for _ in range(2):
-        worker = town.start_worker()
-        assert worker.stop() == 0
-        assert "Traceback" not in worker.said
-    assert town.books().invoices == town.bank.statement()["invoice_count"]
+        day.start("worker-1")
+        day.wait_for_start("worker-1")
+        assert day.stop("worker-1") == [0]
+        assert "Traceback" not in day.said()
+    ours = day.statement()
+    assert ours is not None
+    assert ours.invoices == day.bank.statement()["invoice_count"]
 
 
-def test_an_invoice_call_under_way_is_recorded_before_the_worker_ends(
-    build_town: Callable[..., Town],
-) -> None:
-    """The bank takes its time with the first batch; SIGTERM waits for the answer's end."""
-    town = build_town()
-    town.bank.fault("hang", "POST invoice", times=1, seconds=1)
-    worker = town.start_worker()
-    wait_until(lambda: town.bank.requests("POST", "invoice"), "the batch is being created")
-    assert worker.stop() == 0
-    assert '"event":"batch.outcome_unclear"' in worker.said
-    assert '"event":"worker.stopped"' in worker.said
+def test_an_invoice_call_under_way_is_recorded_before_the_worker_ends(build_day: Callable[..., Day]) -> None:
+    """The bank takes its time with the first batch; SIGTERM waits until the call has ended."""
+    day = build_day()
+    day.bank.fault("hang", "POST invoice", times=1, seconds=1)
+    day.start("worker-1")
+    wait_until(lambda: day.bank.requests("POST", "invoice"), "the batch is being created")
+    assert day.stop("worker-1") == [0]
+    assert '"event":"batch.outcome_unclear"' in day.said()
+    assert '"event":"worker.stopped"' in day.said()
 
 
-def test_the_web_process_answers_what_it_took_in_before_it_ends(build_town: Callable[..., Town]) -> None:
-    """SIGTERM under a request: no connection is cut, and the process ends with 0."""
-    town = build_town(OPERATOR_TOKEN="a-token-of-thirty-two-characters")
-    web = town.start_web()
-    assert requests.get(f"{town.url}/health/live", timeout=20).status_code == 200
-    wait_until(lambda: requests.get(f"{town.url}/health/ready", timeout=20).status_code == 200, "it is ready")
-    assert requests.post(f"{town.url}/webhooks/starkbank", data=b"{}", timeout=20).status_code == 401
-    assert requests.get(f"{town.url}/metrics", timeout=20).status_code == 401
-    huge = requests.post(
-        f"{town.url}/webhooks/starkbank", data=(b"x" * 65_536 for _ in range(17)), timeout=20
-    )
-    assert huge.status_code == 413
-    assert web.stop() == 0
-    assert '"event":"web.stopped"' in web.said
+def test_a_web_process_refuses_what_it_must_over_real_sockets(build_day: Callable[..., Day]) -> None:
+    """Unsigned, unauthorised or endless requests get their status, and SIGTERM then ends the process with 0."""
+    day = build_day(workers=0, settings={"OPERATOR_TOKEN": "a-token-of-thirty-two-characters"})
+    day.start()
+    day.wait_for_start()
+    url = day.url()
+    wait_until(lambda: requests.get(f"{url}/health/ready", timeout=20).status_code == 200, "it is ready")
+    assert requests.post(f"{url}/webhooks/starkbank", data=b"{}", timeout=20).status_code == 401
+    assert requests.get(f"{url}/metrics", timeout=20).status_code == 401
+    endless = (b"x" * 65_536 for _ in range(17))
+    assert requests.post(f"{url}/webhooks/starkbank", data=endless, timeout=20).status_code == 413
+    assert day.stop() == [0]
+    assert '"event":"web.stopped"' in day.said()

@@ -6,7 +6,7 @@ import shutil
 import socket
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from tests.running import free_port, wait_until
 
 pytestmark = [
     pytest.mark.process,
+    pytest.mark.long,
     pytest.mark.skipif(shutil.which("pgbouncer") is None, reason="PgBouncer is not installed here"),
 ]
 
@@ -56,20 +57,14 @@ def pooled_port(own_server: Server) -> Iterator[int]:
 
 
 def test_a_day_through_a_pooler_is_exact_and_meets_no_bug(
-    own_server: Server, pooled_port: int, tmp_path: Path
+    own_server: Server, pooled_port: int, build_day: Callable[..., Day]
 ) -> None:
-    """What one process has prepared is never run by another; wakings are lost, and looking twice a second is enough."""
-    day = Day(
-        tmp_path, seed=5, seconds=12.0, webs=2, workers=2, database_url=own_server.url(port=pooled_port)
-    )
-    try:
-        day.start()
-        day.wait_for_end()
-        assert day.settle() is None
-        assert all(running.process.poll() is None for running in day.running.values())
-        assert not any('"exception"' in running.said for running in day.running.values())
-    finally:
-        day.close()
+    """No process runs what another has prepared; notifications are lost, and looking twice a second is enough."""
+    day = build_day(seed=5, seconds=12.0, webs=2, workers=2, database_url=own_server.url(port=pooled_port))
+    day.start()
+    day.assert_ends_exact()
+    day.assert_all_run()
+    assert '"exception"' not in day.said()
 
 
 def _listens(port: int) -> bool:

@@ -1,4 +1,4 @@
-"""What machines see of real processes: several web workers as one, the worker's own page, and how each says goodbye."""
+"""What machines see of real processes: several web workers as one, the worker's own page, and how each ends."""
 
 import os
 import re
@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 import requests
 
-from tests.process.conftest import Town
-from tests.running import free_port, wait_until
+from tests.day import Day
+from tests.running import free_port, the_one_line, wait_until
 
 pytestmark = [pytest.mark.process, pytest.mark.timeout(170)]
 
@@ -26,71 +26,71 @@ def metrics(url: str) -> dict[str, float]:
 
 
 def test_two_web_workers_are_watched_as_one_and_the_worker_by_its_own_page(
-    build_town: Callable[..., Town], tmp_path: Path
+    build_day: Callable[..., Day], tmp_path: Path
 ) -> None:
-    """Whichever is asked adds up both, also when one was killed; what is in the books is the same on every page."""
-    port = free_port()
+    """Each page adds up both, also when one was killed; what is in the database is the same on every page."""
     folder = tmp_path / "temporary"
     folder.mkdir()
-    town = build_town(OPERATOR_TOKEN=TOKEN, METRICS_PORT=str(port), TMPDIR=str(folder))
-    web = town.start_web("--workers", "2")
-    # Each request on a connection of its own: the two share the port, and chance decides who answers.
+    day = build_day(settings={"OPERATOR_TOKEN": TOKEN, "WEB_WORKERS": "2", "TMPDIR": str(folder)})
+    day.start("web-1")
+    day.wait_for_start("web-1")
+    web, url = day.running["web-1"], day.url()
+    # Each request on a connection of its own: the two share the port, and chance decides which one answers.
     for _ in range(30):
-        assert requests.post(f"{town.url}/webhooks/starkbank", data=b"{}", timeout=20).status_code == 401
+        assert requests.post(f"{url}/webhooks/starkbank", data=b"{}", timeout=20).status_code == 401
     refused = 'repasse_events_total{answer="401"}'
-    assert {metrics(town.url)[refused] for _ in range(10)} == {30}
-    wait_until(lambda: metrics(town.url)['repasse_processes{kind="web"}'] == 2, "both are alive")
-    wait_until(lambda: metrics(town.url)["repasse_bank_keys_missing"] == 0, "both have the bank's key")
+    assert {metrics(url)[refused] for _ in range(10)} == {30}
+    wait_until(lambda: metrics(url)['repasse_processes{kind="web"}'] == 2, "both are alive")
+    wait_until(lambda: metrics(url)["repasse_bank_keys_missing"] == 0, "both have the bank's key")
 
     pids = [int(pid) for pid in re.findall(r"Started server process \[(\d+)\]", web.said)]
     os.kill(pids[0], signal.SIGKILL)
     wait_until(lambda: web.said.count('"event":"web.started"') == 3, "another takes its place")
 
-    def asked() -> float | None:
+    def answered() -> float | None:
         with suppress(requests.ConnectionError):
-            return metrics(town.url)[refused]
+            return metrics(url)[refused]
         return None
 
-    assert {asked() for _ in range(10)} - {None} == {30}
+    assert {answered() for _ in range(10)} - {None} == {30}
 
-    worker = town.start_worker()
+    port = free_port()
+    day.environment("worker-1")["METRICS_PORT"] = str(port)
+    day.start("worker-1")
+    day.wait_for_start("worker-1")
     own = f"http://127.0.0.1:{port}"
     issued = 'repasse_bank_calls_total{call="POST invoice",verdict="accepted"}'
     wait_until(lambda: metrics(own).get(issued, 0) >= 1, "the worker's calls are counted")
     assert metrics(own)["repasse_database_up"] == 1
-    assert (
-        metrics(own)['repasse_processes{kind="worker"}']
-        == metrics(town.url)['repasse_processes{kind="worker"}']
-        == 1
-    )
+    workers = 'repasse_processes{kind="worker"}'
+    assert metrics(own)[workers] == metrics(url)[workers] == 1
     assert requests.get(f"{own}/metrics", timeout=20).status_code == 401
-    assert (worker.stop(), web.stop()) == (0, 0)
+    assert day.stop("worker-1", "web-1") == [0, 0]
     assert list(folder.glob("repasse-metrics-*")) == []
-    assert "Traceback" not in web.said + worker.said
+    assert "Traceback" not in day.said()
 
 
-def test_a_web_process_says_that_it_is_draining_and_serves_meanwhile(build_town: Callable[..., Town]) -> None:
-    """A balancer has time to look away; then the process ends cleanly, and its row says so."""
-    town = build_town(DRAIN_SECONDS="3")
-    web = town.start_web()
-    ready = f"{town.url}/health/ready"
+def test_a_web_process_says_that_it_is_draining_and_serves_meanwhile(build_day: Callable[..., Day]) -> None:
+    """A balancer has time to look away; then the process ends cleanly."""
+    day = build_day(workers=0, settings={"DRAIN_SECONDS": "3"})
+    day.start()
+    day.wait_for_start()
+    ready = f"{day.url()}/health/ready"
     wait_until(lambda: requests.get(ready, timeout=20).status_code == 200, "it is ready")
-    web.process.send_signal(signal.SIGTERM)
+    day.running["web-1"].process.send_signal(signal.SIGTERM)
     wait_until(lambda: requests.get(ready, timeout=20).status_code == 503, "it says so")
-    body = requests.get(ready, timeout=20).json()
-    assert body["reasons"] == {"draining": "this process is stopping"}
-    assert requests.post(f"{town.url}/webhooks/starkbank", data=b"{}", timeout=20).status_code == 401
-    assert web.stop() == 0
-    assert '"event":"web.draining"' in web.said
-    assert '"event":"web.stopped"' in web.said
+    assert requests.get(ready, timeout=20).json()["reasons"] == {"draining": "this process is stopping"}
+    assert requests.post(f"{day.url()}/webhooks/starkbank", data=b"{}", timeout=20).status_code == 401
+    assert day.stop() == [0]
+    assert '"event":"web.draining"' in day.said()
+    assert '"event":"web.stopped"' in day.said()
 
 
-def test_a_metrics_port_in_use_is_refused_in_one_line(build_town: Callable[..., Town]) -> None:
-    """Before anything is begun."""
-    town = build_town(OPERATOR_TOKEN=TOKEN)
-    town.start_web()
-    town.environment["METRICS_PORT"] = str(town.port)
-    ended = town.runner.run("-m", "worker", environment=town.environment)
-    assert ended.returncode == 2
-    assert ended.stderr.startswith(f"repasse: METRICS_PORT: cannot listen on 127.0.0.1:{town.port}")
-    assert len(ended.stderr.splitlines()) == 1
+def test_a_metrics_port_in_use_is_refused_in_one_line(build_day: Callable[..., Day]) -> None:
+    """Before any work begins."""
+    day = build_day(settings={"OPERATOR_TOKEN": TOKEN})
+    day.start("web-1")
+    day.wait_for_start("web-1")
+    port = day.environment("web-1")["PORT"]
+    ended = day.runner.run("-m", "worker", environment=day.environment("worker-1") | {"METRICS_PORT": port})
+    assert the_one_line(ended).startswith(f"repasse: METRICS_PORT: cannot listen on 127.0.0.1:{port}")

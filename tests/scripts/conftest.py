@@ -29,3 +29,15 @@ def script(runner: Runner, environment: dict[str, str]) -> Callable[..., "subpro
         return runner.run(path, *arguments, environment={**environment, **settings})
 
     return run
+
+
+@pytest.fixture
+def call_script(
+    call: Callable[..., "subprocess.CompletedProcess[str]"], environment: dict[str, str]
+) -> Callable[..., "subprocess.CompletedProcess[str]"]:
+    """The same in this process, by the script's main(); keyword arguments are settings."""
+
+    def run(name: str, *arguments: str, **settings: str) -> "subprocess.CompletedProcess[str]":
+        return call(f"scripts.{name}", *arguments, environment={**environment, **settings})
+
+    return run

@@ -18,9 +18,7 @@ from payments.policy import ForwardingPolicy
 from payments.storage.database import Database, open_database
 from tests.conftest import NOW
 from tests.events import invoice_event
-from tests.running import ROOT, Runner, the_one_line
-
-pytestmark = pytest.mark.process
+from tests.running import ROOT, the_one_line
 
 Script = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -42,56 +40,56 @@ def printed(ended: "subprocess.CompletedProcess[str]") -> str:
 
 
 def test_the_commands_work_one_after_another(
-    script: Script, credited: Database, tmp_path: Path, database_url: str
+    call_script: Script, credited: Database, tmp_path: Path, database_url: str
 ) -> None:
     """Back up, verify, restore, move, go back: with neither a key nor a bank."""
     no_bank = {"STARKBANK_PROJECT_ID": "", "STARKBANK_PRIVATE_KEY": ""}
     backup, restored = tmp_path / "b.db", f"sqlite:///{tmp_path / 'restored.db'}"
-    out = printed(script("books", "backup", str(backup), **no_bank))
+    out = printed(call_script("books", "backup", str(backup), **no_bank))
     assert re.search(r"b\.db, \d+\.\d KiB, sound", out)
-    assert printed(script("books", "verify", **no_bank)).startswith("sound")
-    out = printed(script("books", "restore", str(backup), DATABASE_URL=restored, **no_bank))
+    assert printed(call_script("books", "verify", **no_bank)).startswith("sound")
+    out = printed(call_script("books", "restore", str(backup), DATABASE_URL=restored, **no_bank))
     assert "scripts/run_job reconcile" in out
-    assert printed(script("books", "verify", DATABASE_URL=restored, **no_bank)).startswith("sound")
+    assert printed(call_script("books", "verify", DATABASE_URL=restored, **no_bank)).startswith("sound")
     moved = f"sqlite:///{tmp_path / 'moved.db'}"
-    out = printed(script("books", "copy", "--to", moved, **no_bank))
+    out = printed(call_script("books", "copy", "--to", moved, **no_bank))
     assert "3 credits, net R$ 29,70, settled R$ 0,00" in out
     assert f"{database_url} is closed" in out
     assert f"put DATABASE_URL={moved}" in out
-    assert f"was moved to {moved}" in the_one_line(script("run_job", "statement", **no_bank))
-    printed(script("run_job", "statement", DATABASE_URL=moved, **no_bank))
-    assert "is open again" in printed(script("books", "reopen", **no_bank))
-    printed(script("run_job", "statement", **no_bank))
+    assert f"was moved to {moved}" in the_one_line(call_script("run_job", "statement", **no_bank))
+    printed(call_script("run_job", "statement", DATABASE_URL=moved, **no_bank))
+    assert "is open again" in printed(call_script("books", "reopen", **no_bank))
+    printed(call_script("run_job", "statement", **no_bank))
 
 
-@pytest.mark.parametrize("program", ["webhooks", "worker", "payments.storage.migrate"])
-def test_no_program_starts_on_books_that_were_moved(
-    script: Script, credited: Database, environment: dict[str, str], tmp_path: Path, program: str
+def test_no_program_starts_on_a_database_that_was_moved(
+    call_script: Script, call: Script, credited: Database, environment: dict[str, str], tmp_path: Path
 ) -> None:
-    """One line that names the new ones."""
-    printed(script("books", "copy", "--to", f"sqlite:///{tmp_path / 'moved.db'}"))
-    ended = Runner(tmp_path).run("-m", program, environment=environment)
-    assert "moved.db; put that in DATABASE_URL" in the_one_line(ended)
+    """One line that names the new one."""
+    printed(call_script("books", "copy", "--to", f"sqlite:///{tmp_path / 'moved.db'}"))
+    for program in ("webhooks.__main__", "worker.__main__", "payments.storage.migrate"):
+        line = the_one_line(call(program, environment=environment))
+        assert "moved.db; put that in DATABASE_URL" in line
 
 
-@pytest.mark.parametrize("program", ["webhooks", "worker"])
 def test_no_program_starts_on_a_sqlite_file_of_another_machine(
-    database: Database, environment: dict[str, str], tmp_path: Path, program: str
+    call: Script, database: Database, environment: dict[str, str]
 ) -> None:
     """A living process there is named."""
     there = processes.Process("far", "worker", "another-machine", 17, "0.2.0")
     processes.record_alive(database, there, datetime.now(UTC))
-    line = the_one_line(Runner(tmp_path).run("-m", program, environment=environment))
-    assert "in use by worker 17 on the machine another-machine" in line
-    assert "postgresql+psycopg://" in line
+    for program in ("webhooks.__main__", "worker.__main__"):
+        line = the_one_line(call(program, environment=environment))
+        assert "in use by worker 17 on the machine another-machine" in line
+        assert "postgresql+psycopg://" in line
 
 
-def test_books_in_use_are_not_moved(script: Script, database: Database, tmp_path: Path) -> None:
+def test_books_in_use_are_not_moved(call_script: Script, database: Database, tmp_path: Path) -> None:
     """The process is named; nothing is closed."""
     processes.record_alive(database, processes.Process("w", "web", "here", 99, "0.2.0"), datetime.now(UTC))
-    line = the_one_line(script("books", "copy", "--to", f"sqlite:///{tmp_path / 'moved.db'}"))
+    line = the_one_line(call_script("books", "copy", "--to", f"sqlite:///{tmp_path / 'moved.db'}"))
     assert "1 process(es) use these books: web 99 on here" in line
-    printed(script("books", "verify"))
+    printed(call_script("books", "verify"))
 
 
 BAD: dict[tuple[str, ...], str] = {
@@ -109,48 +107,50 @@ BAD: dict[tuple[str, ...], str] = {
 
 
 def test_every_error_is_one_line(
-    script: Script, credited: Database, database_url: str, tmp_path: Path
+    call_script: Script, credited: Database, database_url: str, tmp_path: Path
 ) -> None:
     """Status 2; it names the thing, the value and the remedy; the database is as it was."""
     (tmp_path / "text").write_text("not a database" * 50)
     for arguments, message in BAD.items():
         filled = [each.format(database_url=database_url, folder=tmp_path) for each in arguments]
-        assert message in the_one_line(script("books", *filled))
-    printed(script("books", "verify"))
+        assert message in the_one_line(call_script("books", *filled))
+    printed(call_script("books", "verify"))
 
 
-def test_wrong_arguments_end_with_status_2(script: Script) -> None:
+def test_wrong_arguments_end_with_status_2(call_script: Script) -> None:
     """And the usage."""
     for arguments in ((), ("cpy",), ("copy",), ("backup",), ("archive",)):
-        ended = script("books", *arguments)
+        ended = call_script("books", *arguments)
         assert ended.returncode == 2
         assert ended.stderr.startswith("usage: scripts/books")
 
 
-def test_where_there_are_no_books_nothing_is_made(script: Script, tmp_path: Path) -> None:
+def test_where_there_are_no_books_nothing_is_made(call_script: Script, tmp_path: Path) -> None:
     """A slip in DATABASE_URL must not end in a sound, empty backup."""
     before = set(tmp_path.iterdir())
     for command in (("verify",), ("backup", "b.db"), ("copy", "--to", "sqlite:///new.db"), ("reopen",)):
-        line = the_one_line(script("books", *command, DATABASE_URL=f"sqlite:///{tmp_path / 'typo.db'}"))
+        line = the_one_line(call_script("books", *command, DATABASE_URL=f"sqlite:///{tmp_path / 'typo.db'}"))
         assert "there are no books in" in line
     assert set(tmp_path.iterdir()) == before
 
 
-def test_a_database_that_does_not_answer_is_named_with_the_remedy(script: Script, credited: Database) -> None:
+def test_a_database_that_does_not_answer_is_named_with_the_remedy(
+    call_script: Script, credited: Database
+) -> None:
     """Status 2, one line; the password is not in it, and the old books are open."""
-    ended = script("books", "copy", "--to", "postgresql+psycopg://u:hunter2@127.0.0.1:1/db")
+    ended = call_script("books", "copy", "--to", "postgresql+psycopg://u:hunter2@127.0.0.1:1/db")
     assert ended.returncode == 2
     [line] = ended.stderr.splitlines()
     assert "hunter2" not in line
-    printed(script("run_job", "statement"))
+    printed(call_script("run_job", "statement"))
 
 
-def test_a_finding_ends_with_status_1(script: Script, credited: Database, tmp_path: Path) -> None:
+def test_a_finding_ends_with_status_1(call_script: Script, credited: Database, tmp_path: Path) -> None:
     """Each on a line of its own, then what to do."""
     with closing(sqlite3.connect(tmp_path / "repasse.db")) as connection:
         connection.execute("UPDATE transfers SET amount_centavos = 1 WHERE id = 2")
         connection.commit()
-    ended = script("books", "verify")
+    ended = call_script("books", "verify")
     assert ended.returncode == 1
     assert (
         "wrong: credits whose live transfer and withheld part do not make up their net: 5000000000000001"
@@ -159,6 +159,7 @@ def test_a_finding_ends_with_status_1(script: Script, credited: Database, tmp_pa
     assert ended.stderr == ""
 
 
+@pytest.mark.process
 def test_files_are_meant_from_where_one_stands(
     environment: dict[str, str], credited: Database, tmp_path: Path
 ) -> None:

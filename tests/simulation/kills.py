@@ -76,10 +76,10 @@ def play_round(
         day = Day(Path(folder), seed, WINDOW_SECONDS, webs, workers, switches=("--paid-share", "1"), **places)
         try:
             for fault in FAULTS:
-                day.control.ask("POST", "faults", **fault)
+                day.bank.ask("POST", "faults", **fault)
             day.start()
             _kill_for(WINDOW_SECONDS, day, most_kills, random.Random(seed), counts)
-            day.control.clear_faults()
+            day.bank.clear_faults()
             day.wait_for_end()
             wrong = day.settle()
             statement = day.statement()

@@ -1,19 +1,18 @@
 """The web app in this process, over books and a bank of its own."""
 
-import logging
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from typing import Any
 
 import pytest
-import structlog
 from httpx2 import Response
 from pydantic import SecretStr
 from starlette.testclient import TestClient
 
 from payments.settings import Settings
 from tests.emulated import EmulatedBank
+from tests.running import wait_until
 from webhooks.app import create_app
 
 
@@ -39,6 +38,19 @@ class WebApp:
         """How many rows are committed."""
         return int(self.rows(f"SELECT count(*) FROM {table}")[0][0])
 
+    def last_event(self) -> tuple[str, bytes]:
+        """Outcome and body of the event that was stored last."""
+        [(outcome, body)] = self.rows("SELECT outcome, body FROM inbox_events ORDER BY rowid DESC LIMIT 1")
+        return outcome, body
+
+    def attention(self) -> list[str]:
+        """The kinds of what a person should look at."""
+        return [kind for (kind,) in self.rows("SELECT kind FROM attentions WHERE resolved_at IS NULL")]
+
+    def wait_for_sent(self) -> None:
+        """Wait until the only transfer was sent."""
+        wait_until(lambda: self.rows("SELECT 1 FROM transfers WHERE state = 'sent'"), "it is sent")
+
 
 @pytest.fixture
 def settings(emulator: EmulatedBank, database_url: str) -> Callable[..., Settings]:
@@ -61,21 +73,13 @@ def start_app(
     settings: Callable[..., Settings], emulator: EmulatedBank, database_url: str
 ) -> Iterator[Callable[..., WebApp]]:
     """Start the web app; keyword arguments are settings. It is stopped, drained, at the end."""
-    root = logging.getLogger()
-    before = root.handlers[:], root.level
     with ExitStack() as stack:
 
         def start(**changes: object) -> WebApp:
-            app = create_app(settings(**changes))
-            # A logger that was cached would stay as it is for every test after this one.
-            structlog.configure(**{**structlog.get_config(), "cache_logger_on_first_use": False})
-            client = stack.enter_context(TestClient(app))
+            client = stack.enter_context(TestClient(create_app(settings(**changes))))
             return WebApp(client, emulator, database_url.removeprefix("sqlite:///"))
 
         yield start
-    structlog.reset_defaults()
-    logging.captureWarnings(False)
-    root.handlers[:], root.level = before
 
 
 @pytest.fixture

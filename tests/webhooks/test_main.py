@@ -1,25 +1,29 @@
 """The command's own arguments; what it does with wrong settings is in tests/process."""
 
-import argparse
+import sys
 
 import pytest
 
 from payments.errors import LedgerUnavailable
 from webhooks import app
-from webhooks.__main__ import _positive, create_served_app
+from webhooks.__main__ import create_served_app, main
 
 
-@pytest.mark.parametrize(("text", "number"), [("1", 1), ("2", 2), ("64", 64)])
-def test_a_number_of_workers_is_taken(text: str, number: int) -> None:
-    """From one to as many as a machine may have."""
-    assert _positive(text) == number
-
-
-@pytest.mark.parametrize("text", ["0", "-1", "65", "two", "", "1.5", " 2", "²"])
-def test_anything_else_is_refused_in_words(text: str) -> None:
-    """As an argument error, which names it; never as a traceback."""
-    with pytest.raises(argparse.ArgumentTypeError, match="number from 1 to 64"):
-        _positive(text)
+@pytest.mark.parametrize(
+    "arguments",
+    [["--fast"], *(["--workers", text] for text in ("0", "-1", "65", "two", "", "1.5", " 2", "²"))],
+)
+def test_wrong_arguments_end_with_status_2_and_the_usage(
+    arguments: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Before any setting is read; a number of workers is one from 1 to 64."""
+    monkeypatch.setattr(sys, "argv", ["webhooks", *arguments])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 2
+    err = capsys.readouterr().err
+    assert err.startswith("usage: python -m webhooks")
+    assert ("number from 1 to 64" if arguments[0] == "--workers" else "--fast") in err
 
 
 def test_a_database_that_vanishes_between_the_look_and_the_start_is_one_line(
@@ -34,5 +38,4 @@ def test_a_database_that_vanishes_between_the_look_and_the_start_is_one_line(
     with pytest.raises(SystemExit) as ended:
         create_served_app()
     assert ended.value.code == 2
-    told = capsys.readouterr()
-    assert told.err == "repasse: the database does not answer: gone\n"
+    assert capsys.readouterr().err == "repasse: the database does not answer: gone\n"

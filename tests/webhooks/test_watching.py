@@ -1,14 +1,18 @@
-"""What the web app does to be watched: signs of life, alerts, warnings at its start, and how it says goodbye."""
+"""What the web app does to be watched: signs of life, alerts, warnings at its start, and how it drains."""
 
 import asyncio
 import json
 import signal
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from typing import Any
 
 import pytest
 from pydantic import SecretStr
 
+from payments.operator.actions import Operator, pause
+from payments.storage.database import open_database
+from tests.conftest import NOW
 from tests.emulated import EmulatedBank
 from tests.receiver import receiving
 from tests.running import wait_until
@@ -22,15 +26,18 @@ def said(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
 
 
 def test_it_is_seen_alive_with_its_key_and_seen_to_end(web: WebApp) -> None:
-    """From the moment at which the key is there; the end is told as one."""
+    """From the moment at which the key is there; a clean end is recorded as one."""
     query = "SELECT kind, stopped_at IS NULL, bank_key_fetched_at IS NOT NULL FROM processes"
     wait_until(lambda: web.rows(query) == [("web", 1, 1)], "it is alive and has its key")
     web.client.__exit__(None, None, None)
     assert web.rows(query) == [("web", 0, 1)]
 
 
-def test_an_attention_is_sent_as_an_alert(start_app: Callable[..., WebApp]) -> None:
+def test_an_attention_is_sent_as_an_alert(
+    start_app: Callable[..., WebApp], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Also one that was raised before the start."""
+    monkeypatch.setattr("payments.observability.alerts.LOOK_SECONDS", 0.05)
     web = start_app()
     web.deliver(b"what is this")
     web.client.__exit__(None, None, None)
@@ -41,10 +48,10 @@ def test_an_attention_is_sent_as_an_alert(start_app: Callable[..., WebApp]) -> N
         wait_until(lambda: web.rows("SELECT notified_at FROM attentions")[0][0], "it is recorded")
 
 
-def test_a_key_that_cannot_be_fetched_at_the_start_is_told(
+def test_a_key_that_cannot_be_fetched_at_the_start_is_logged(
     emulator: EmulatedBank, start_app: Callable[..., WebApp], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Every event would be answered 503, and nobody would know why."""
+    """Every event would be answered 503, and no one would know why."""
     emulator.fault("key_endpoint_down")
     web = start_app()
     web.client.__exit__(None, None, None)
@@ -54,10 +61,10 @@ def test_a_key_that_cannot_be_fetched_at_the_start_is_told(
     assert web.rows("SELECT bank_key_fetched_at FROM processes") == [(None,)]
 
 
-def test_a_name_that_is_nearly_a_setting_is_told_at_the_start(
+def test_a_name_that_is_nearly_a_setting_is_logged_at_the_start(
     start_app: Callable[..., WebApp], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It is ignored, and whoever wrote it believes that it holds; its value is nobody's business."""
+    """It is ignored although its author believes that it holds; its value is not logged."""
     monkeypatch.setenv("OPERATOR_TOKENS", "hunter2hunter2hunter2")
     start_app()
     lines = said(capsys)
@@ -67,16 +74,9 @@ def test_a_name_that_is_nearly_a_setting_is_told_at_the_start(
 
 
 def test_ready_says_that_forwarding_is_paused_and_stays_ready(web: WebApp, database_url: str) -> None:
-    """It is an operator's will; events are taken in all the same."""
-    from datetime import UTC, datetime
-
-    from payments.operator.actions import Operator, pause
-    from payments.storage.database import open_database
-
-    books = open_database(database_url)
-    now = datetime(2026, 3, 2, 15, 0, tzinfo=UTC)
-    pause(books, "forwarding", Operator("ana", "the destination asked for it"), now)
-    books.close()
+    """An operator wanted it; events are taken in all the same."""
+    with closing(open_database(database_url)) as database:
+        pause(database, "forwarding", Operator("ana", "the destination asked for it"), NOW)
     answer = web.client.get("/health/ready")
     assert answer.status_code == 200
     assert answer.json()["paused"] == {"forwarding": "2026-03-02T15:00:00+00:00"}
@@ -123,10 +123,10 @@ def test_sigterm_says_so_first_and_stops_after_the_time_for_draining(server: Sto
 
 
 @pytest.mark.parametrize(("number", "seconds"), [(signal.SIGTERM, 0), (signal.SIGINT, 60)])
-def test_without_time_for_draining_or_for_a_person_it_stops_at_once(
+def test_without_time_for_draining_or_for_a_person_it_stops_immediately(
     server: Stopped, number: signal.Signals, seconds: float
 ) -> None:
-    """And readiness says so for whatever is still asked."""
+    """Readiness says so until the end."""
 
     async def run() -> None:
         draining = Draining(seconds)

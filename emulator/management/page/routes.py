@@ -26,6 +26,7 @@ from emulator.clock import Clock
 from emulator.management.actions import newest, reversed_centavos
 from emulator.management.page import charts
 from emulator.management.page.bodies import difference, pretty, readable
+from emulator.management.page.headers import HEADERS
 from emulator.management.routes import own_url
 from emulator.management.sentences import Notes, fault_rules, money
 from emulator.management.triggers import TRIGGERS
@@ -39,14 +40,6 @@ DELIVERIES_MAX = 1_000
 
 _FOLDER = Path(__file__).parent
 _FILES = {"style.css": "text/css", "page.js": "text/javascript"}
-_HEADERS = {
-    "Content-Security-Policy": "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; "
-    "img-src 'self' data:; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
-    "X-Content-Type-Options": "nosniff",
-    # Not "no-referrer": browsers then send `Origin: null` with our own forms, and those are refused.
-    "Referrer-Policy": "same-origin",
-    "Cache-Control": "no-store",
-}
 # What a status means to a person who looks for trouble.
 _TONES = {
     "paid": "good", "success": "good", "credited": "good", "delivered": "good",
@@ -88,7 +81,7 @@ class Page:
         name = request.path_params["name"]
         if name not in _FILES:
             return Response("not found", 404)
-        return Response((_FOLDER / "static" / name).read_text(), 200, _HEADERS, _FILES[name])
+        return Response((_FOLDER / "static" / name).read_text(), 200, HEADERS, _FILES[name])
 
     async def _dashboard(self, request: Request) -> Response:
         self._bank.step(self._clock.now())
@@ -190,7 +183,7 @@ class Page:
 
     def _answer(self, template: str, status: int = 200, **values: Any) -> Response:
         document = self._templates.get_template(template).render(values)
-        return Response(document, status, _HEADERS, "text/html")
+        return Response(document, status, HEADERS, "text/html")
 
 
 def _entry(history: History, number: str) -> Entry | None:

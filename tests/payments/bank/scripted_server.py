@@ -11,7 +11,6 @@ import threading
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from time import monotonic
 
 # What the server does with one request; True keeps the connection open for another.
 Act = Callable[[socket.socket, threading.Event], bool]
@@ -85,7 +84,7 @@ def hang(connection: socket.socket, closing: threading.Event) -> bool:
 
 
 def reset(connection: socket.socket, closing: threading.Event) -> bool:
-    """Break the connection at once (RST)."""
+    """Break the connection immediately (RST)."""
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     return False
 
@@ -98,13 +97,18 @@ def reset_unread(connection: socket.socket, closing: threading.Event) -> bool:
 
 @dataclass
 class ScriptedServer:
-    """Takes one act off ``script`` for every request; ``at_accept`` acts before a request is read."""
+    """Takes one act off ``script`` for every request.
+
+    ``at_accept`` acts when a connection is made, ``at_request`` when a later request begins to arrive on it.
+    """
 
     script: list[Act] = field(default_factory=list)
     at_accept: list[Act] = field(default_factory=list)
+    at_request: Act | None = None
     tls: ssl.SSLContext | None = None
     arrived: list[Arrived] = field(default_factory=list)
     accepted: int = 0
+    closed: int = 0
 
     def __post_init__(self) -> None:
         self._closing = threading.Event()
@@ -120,7 +124,7 @@ class ScriptedServer:
         return f"http{'s' if self.tls else ''}://127.0.0.1:{self.port}"
 
     def narrow(self) -> None:
-        """Take in no more than a few kilobytes that nobody reads."""
+        """Take in no more than a few kilobytes that no one reads."""
         self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
 
     def close(self) -> None:
@@ -155,12 +159,15 @@ class ScriptedServer:
             else:
                 with self.tls.wrap_socket(connection, server_side=True) as secured:
                     self._talk(secured, number)
+        self.closed += 1
 
     def _talk(self, connection: socket.socket, number: int) -> None:
         received = b""
         while True:
             while b"\r\n\r\n" not in received:
-                part = connection.recv(65536)
+                part = connection.recv(1024)
+                if self.at_request is not None and not self.at_request(connection, self._closing):
+                    return
                 if not part:
                     return
                 received += part
@@ -175,15 +182,3 @@ class ScriptedServer:
             self.arrived.append(Arrived(number, method, target, headers, body))
             if not self.script.pop(0)(connection, self._closing):
                 return
-
-
-@dataclass
-class Stopwatch:
-    """Seconds since it was made."""
-
-    started_at: float = field(default_factory=monotonic)
-
-    @property
-    def seconds(self) -> float:
-        """How long it has run."""
-        return monotonic() - self.started_at
