@@ -6,7 +6,6 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +17,8 @@ from payments.bank.client import Bank, open_bank
 from payments.policy import ForwardingPolicy
 from payments.storage.database import Database, open_database
 from payments.storage.migrate import migrate
-from payments.transfer import Destination
 from tests.emulated import EmulatedBank, EmulatorProcess
+from tests.payments.builders import NOW, a_policy
 from tests.postgresql import Databases, Server, any_server
 from tests.running import Runner
 
@@ -52,10 +51,6 @@ def _fresh_logging(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     structlog.reset_defaults()
     logging.captureWarnings(False)
     root.handlers[:], root.level = before
-
-
-# A Monday afternoon; nothing depends on the day.
-NOW = datetime(2026, 3, 2, 15, 0, tzinfo=UTC)
 
 
 @pytest.fixture
@@ -146,17 +141,7 @@ def postgresql_url(postgresql: Databases) -> Iterator[str]:
 @pytest.fixture
 def policy() -> ForwardingPolicy:
     """The settings' own defaults."""
-    destination = Destination(
-        "20018183", "0001", "6341320293482496", "payment", "Stark Bank S.A.", "20.018.183/0001-80"
-    )
-    return ForwardingPolicy(
-        destination=destination,
-        only_issued=False,
-        lease_seconds=60,
-        retry_base_seconds=5,
-        retry_max_seconds=3600,
-        reissue_max=6,
-    )
+    return a_policy()
 
 
 @pytest.fixture
