@@ -27,9 +27,9 @@ def apply_report(lineage: Lineage, report: BankReport) -> None:
     the database: another deployment on the same account may have made it.
     """
     there = report.transfer
-    lineage.sight(there, report.errors if report.is_lost else None)
+    is_credible = lineage.sight(there, report.errors if report.is_lost else None)
     transfer = lineage.find(there.external_id)
-    if transfer is None:
+    if transfer is None or not is_credible:
         return
     if there.status == BankStatus.SUCCESS:
         _apply_success(lineage, transfer, there)

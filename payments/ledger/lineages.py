@@ -130,13 +130,19 @@ class Lineage:
 
     # --- what the bank says ---
 
-    def sight(self, there: BankTransfer, errors: tuple[str, ...] | None = None) -> None:
+    def sight(self, there: BankTransfer, errors: tuple[str, ...] | None = None) -> bool:
         """Keep what the bank says of one of its transfers; a final status stays, reasons are added.
 
-        It may be none of ours and only carry our tag: then it is kept, but not as one of this lineage.
+        It may be none of ours and only carry our tag: then it is kept, but not as one of this lineage. False when the
+        bank named the same transfer with the external_id of another credit: nothing may be concluded from that.
         """
         reading = read_external_id(there.external_id)
-        is_ours = reading is not None and reading[0] == self.credit.invoice_id
+        owner = reading[0] if reading else None
+        if self.unit.owners.setdefault(there.id, owner) != owner:
+            reason = f"the bank names its transfer {there.id} for this credit and for another"
+            self.raise_attention(AttentionKind.TRANSFER_STUCK, there.external_id[:96], reason)
+            return False
+        is_ours = owner == self.credit.invoice_id
         kept = self.sightings if is_ours else self.strangers
         status = there.status[:24]  # the columns' width; the bank's own words are shorter
         if (known := kept.get(there.id)) is not None:
@@ -155,6 +161,7 @@ class Lineage:
                 "seen_at": self.unit.now,
             }
         )
+        return True
 
     # --- what becomes of a transfer ---
 
@@ -431,6 +438,7 @@ def load_lineages(
         errors = None if row.errors is None else tuple(json.loads(row.errors))
         sighting = Sighting(row.bank_transfer_id, row.external_id, row.status, errors)
         reading = read_external_id(row.external_id)
+        unit.owners[row.bank_transfer_id] = reading[0] if reading else None
         if reading is not None and reading[0] in lineages:
             lineages[reading[0]].sightings[sighting.bank_transfer_id] = sighting
         else:

@@ -159,8 +159,7 @@ def record_sent(
         for claim, found in zip(claims, there, strict=True):
             if (lineage := lineages.get(claim.invoice_id)) is None:
                 continue  # lost in a failover; reconciliation finds its credit again
-            lineage.sight(found)
-            if (transfer := _held(lineage, claim)) is not None:
+            if lineage.sight(found) and (transfer := _held(lineage, claim)) is not None:
                 recorded += 1
                 lineage.move(
                     transfer,
@@ -256,11 +255,13 @@ def _judge(
 ) -> LookupVerdict:
     if lineage is None:  # lost in a failover; reconciliation finds its credit again, and looks it up
         return LookupVerdict("overtaken")
-    for there in found:
-        lineage.sight(there)
+    is_credible = all([lineage.sight(there) for there in found])
     transfer = _held(lineage, claim)
     if transfer is None:
         return LookupVerdict("overtaken")
+    if not is_credible:
+        _give_back(lineage, transfer, "the bank names one of its transfers for two credits")
+        return LookupVerdict("released")
     match judge(claim.external_id, list(lineage.sightings.values()), found):
         case AskWhy(bank_transfer_ids):
             return LookupVerdict("ask_why", ask_why=bank_transfer_ids)

@@ -24,6 +24,8 @@ class Unit:
     now: datetime
     has_due: bool = False
     destinations: dict[int, Destination] = field(default_factory=dict)  # those read so far, by their id
+    # Whose each of the bank's transfers is: the invoice that its external_id names, or None; by the bank's id.
+    owners: dict[str, str | None] = field(default_factory=dict)
 
 
 @contextmanager

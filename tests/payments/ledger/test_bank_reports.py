@@ -231,3 +231,21 @@ def test_its_outcome_resolves_it(books: Books, status: str) -> None:
     bank_reports.raise_unsettled(books.database, books.now)
     books.news(at_bank("A", status), *([] if status == "success" else ["no funds"]))
     assert books.attention == []
+
+
+def test_a_transfer_that_the_bank_names_for_two_credits_concludes_nothing(books: Books) -> None:
+    """Its event is stored all the same, both transfers stay as they are, and a person is asked to look."""
+    other = "5713348842127361"
+    books.credit()
+    books.send("A")
+    books.credit(other)
+    claim = books.claim()
+    books.news(at_bank("A", "success", invoice_id=other))
+    assert (books.states, books.states_of(other)) == (["sent"], ["sending"])
+    assert books.attention == ["transfer_stuck"]
+    assert books.accept(claim, at_bank("A", "created", invoice_id=other)) == 0
+    assert books.states_of(other) == ["sending"]
+    books.pass_time(61)
+    [again] = books.claim_all()
+    verdict = books.look_up(again, at_bank("A", "created", invoice_id=other))
+    assert (verdict.outcome, books.states_of(other)) == ("released", ["pending"])
