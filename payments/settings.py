@@ -12,6 +12,7 @@ import os
 import re
 from typing import Annotated, Any, Literal, NoReturn
 from urllib.parse import SplitResult, urlsplit
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from dotenv import dotenv_values
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, model_validator
@@ -83,6 +84,14 @@ def _operator_token(secret: SecretStr) -> SecretStr:
     if not re.fullmatch(r"[!-~]+", token):
         raise ValueError("has characters that do not travel in an HTTP header")
     return secret
+
+
+def _time_zone(name: str) -> str:
+    try:
+        ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise ValueError("is no time zone that this machine knows") from None
+    return name
 
 
 def _lower(value: object) -> object:
@@ -220,6 +229,9 @@ class Settings(BaseSettings):
     )
     drain_seconds: float = Field(
         default=0, ge=0, le=300, allow_inf_nan=False, description="seconds from 0 to 300, fractions allowed"
+    )
+    time_zone: Annotated[str, AfterValidator(_time_zone)] = Field(
+        default="America/Sao_Paulo", description="a name such as America/Sao_Paulo"
     )
     log_level: Annotated[Literal["debug", "info", "warning", "error"], _AnyCase] = Field(
         default="info", description="debug, info, warning or error"

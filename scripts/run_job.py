@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from payments.errors import ActionRefused, BankError, LedgerUnavailable, Rejected, RepasseError
-from scripts.job.arguments import parse
+from scripts.job.arguments import localize, parse
 
 if TYPE_CHECKING:
     from payments.settings import Settings
@@ -49,12 +49,17 @@ def main() -> int:
 def _run(arguments: Namespace) -> int:
     # What imports create stays; looking for garbage in it would take a tenth of the time.
     gc.disable()
+    from payments.operator.times import zone_of
     from payments.settings import load_settings
     from payments.storage.database import open_database
     from payments.storage.migrate import migrate
+    from scripts.job.view import use_zone
 
     gc.enable()
     settings = load_settings(needs_bank=arguments.command in WORK)
+    zone = zone_of(settings.time_zone)
+    localize(arguments, zone)
+    use_zone(zone)
     database = open_database(settings.database_url.get_secret_value(), is_unhurried=True)
     migrate(database)
     if arguments.command in (*WORK, *ACTIONS):

@@ -18,7 +18,8 @@ from payments.policy import ForwardingPolicy
 from payments.storage.database import Database, open_database
 from payments.storage.migrate import migrate
 from tests.emulated import EmulatedBank, EmulatorProcess
-from tests.payments.builders import NOW, a_policy
+from tests.payments.builders import NOW as NOW
+from tests.payments.builders import a_policy
 from tests.postgresql import Databases, Server, any_server
 from tests.running import Runner
 
@@ -55,7 +56,7 @@ def _fresh_logging(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 @pytest.fixture
 def emulator() -> Iterator[EmulatedBank]:
-    """A bank on virtual time, with no money in the account, where nobody pays by themselves."""
+    """A bank on virtual time, with no money in the account, where no one pays unless told to."""
     bank = EmulatedBank(Clock(NOW))
     yield bank
     bank.close()
@@ -167,7 +168,7 @@ def call(
 
 @pytest.fixture
 def runner(tmp_path: Path) -> Iterator[Runner]:
-    """Starts processes in this test's folder; whatever still runs at the end is killed."""
+    """Starts processes in this test's folder; those that still run at the end are killed."""
     made = Runner(tmp_path)
     yield made
     made.stop_all()

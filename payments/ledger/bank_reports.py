@@ -9,6 +9,7 @@ from sqlalchemy import exists, literal_column, select
 
 from payments.ledger.attention import AttentionKind
 from payments.ledger.lineages import Lineage, Transfer, destination_of
+from payments.money import format_brl
 from payments.storage.database import Database, insert_new
 from payments.storage.schema import attentions, transfers
 from payments.transfer import BankReport, BankStatus, BankTransfer, TransferState, difference
@@ -74,7 +75,7 @@ def _raise_paid_twice(lineage: Lineage, there: BankTransfer) -> None:
     lineage.raise_attention(
         AttentionKind.PAID_TWICE,
         lineage.credit.invoice_id,
-        f"the bank reports success for {there.id} ({there.external_id}, {there.amount_centavos} centavos) "
+        f"the bank reports success for {there.id} ({there.external_id}, {format_brl(there.amount_centavos)}) "
         "while another transfer of the same credit is paid or under way",
     )
 
@@ -85,7 +86,7 @@ def _raise_if_abandoned(lineage: Lineage, live: Transfer, there: BankTransfer) -
         lineage.raise_attention(
             AttentionKind.PAID_TWICE,
             lineage.credit.invoice_id,
-            f"the bank reports success for {there.id} ({there.external_id}, {there.amount_centavos} centavos) after "
+            f"the bank reports success for {there.id} ({there.external_id}, {format_brl(there.amount_centavos)}) after "
             f"{live.external_id} was abandoned; if it was paid by hand, it is paid twice",
         )
 

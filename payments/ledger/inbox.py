@@ -26,6 +26,7 @@ from payments.ledger.lineages import (
     save,
 )
 from payments.ledger.unit import Unit, open_unit
+from payments.money import format_brl
 from payments.policy import ForwardingPolicy
 from payments.storage.database import (
     Database,
@@ -326,9 +327,8 @@ def _record_credits(unit: Unit, events: Sequence[Event], *, ask_first: bool) -> 
         else:
             outcome = Outcome(disposition)
         if outcome == Outcome.NOTHING_TO_FORWARD:
-            detail = (
-                f"{credit.gross_centavos} centavos received, {credit.fee_centavos} charged: nothing is left"
-            )
+            gross, fee = format_brl(credit.gross_centavos), format_brl(credit.fee_centavos)
+            detail = f"{gross} received, {fee} charged: nothing is left"
             _raise(unit, AttentionKind.NOTHING_TO_FORWARD, credit.invoice_id, detail, credit.invoice_id)
         receipts[event_id] = Receipt(event_id, outcome, credit.invoice_id, credit.net_centavos)
     return receipts
@@ -355,8 +355,8 @@ def _judge_repeated_credit(unit: Unit, credit: Credit) -> Outcome:
     if any((row.invoice_id, row.log_id, row.gross_centavos, row.fee_centavos) == said for row in known):
         return Outcome.KNOWN_CREDIT
     detail = (
-        f"log {credit.log_id} credits invoice {credit.invoice_id} with {credit.gross_centavos} centavos, fee "
-        f"{credit.fee_centavos}; log {known[0].log_id} had credited {known[0].gross_centavos}. "
+        f"log {credit.log_id} credits invoice {credit.invoice_id} with {format_brl(credit.gross_centavos)}, fee "
+        f"{format_brl(credit.fee_centavos)}; log {known[0].log_id} had credited {format_brl(known[0].gross_centavos)}. "
         "Only the first is forwarded"
     )
     _raise(unit, AttentionKind.SECOND_CREDIT, credit.log_id, detail, known[0].invoice_id)

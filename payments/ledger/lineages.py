@@ -20,6 +20,7 @@ from payments.credit import owed_centavos
 from payments.ledger.attention import AttentionKind
 from payments.ledger.unit import Unit
 from payments.lineage import Sighting
+from payments.money import format_brl
 from payments.storage.database import insert_into, insert_or_skip
 from payments.storage.schema import (
     attentions,
@@ -266,7 +267,7 @@ class Lineage:
         self.raise_attention(
             AttentionKind.REVERSED_AFTER_SENDING,
             self.credit.invoice_id,
-            f"{live.amount_centavos - owed} centavos were reversed by the bank after transfer {live.external_id} "
+            f"the bank reversed {format_brl(live.amount_centavos - owed)} after transfer {live.external_id} "
             f"({live.state}) had been sent or may have been",
         )
 
@@ -277,7 +278,7 @@ class Lineage:
             reason = "the credit was reversed before it was sent"
             self.move(transfer, TransferState.STOPPED, "stopped", reason, reason=reason)
         else:
-            self.change(transfer, "lowered", f"to {owed} centavos by a reversal", amount_centavos=owed)
+            self.change(transfer, "lowered", f"to {format_brl(owed)} by a reversal", amount_centavos=owed)
         self.withhold_all_but(owed)
 
     # --- what an operator does to a transfer ---

@@ -1,6 +1,17 @@
-"""How long something takes or took, as a person reads it."""
+"""Times as a person reads them: in which zone, and how long something took."""
+
+from datetime import UTC, tzinfo
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 _UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))
+
+
+def zone_of(name: str) -> tzinfo:
+    """The time zone of this name; UTC on a machine that does not have it, such as one without zone files."""
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError):
+        return UTC
 
 
 def duration(seconds: float) -> str:

@@ -3,7 +3,7 @@
 import argparse
 import getpass
 import os
-from datetime import UTC, datetime
+from datetime import MAXYEAR, MINYEAR, UTC, datetime, tzinfo
 from typing import TYPE_CHECKING
 
 from payments.money import parse_brl
@@ -23,7 +23,8 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     """Read the command line; ends the process with status 2 and one line when it is wrong."""
     parser = argparse.ArgumentParser(
         prog="scripts/run_job",
-        description="Read the database, act on it, or do a piece of the job by hand. Times are UTC.",
+        description="Read the database, act on it, or do a piece of the job by hand. Times are in the zone of the "
+        "setting TIME_ZONE; in JSON and CSV in UTC.",
         epilog="Exit status: 0 done; 1 something is left, was not found, or is not allowed now; 2 wrong arguments or "
         "settings.",
     )
@@ -146,13 +147,24 @@ def _add_period(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--to", dest="until", type=_moment, metavar="TIME", help="recorded before then")
 
 
+def localize(arguments: argparse.Namespace, zone: tzinfo) -> None:
+    """Give the times that were typed without an offset this zone; a day then begins at midnight there."""
+    for name in ("since", "until"):
+        moment = getattr(arguments, name, None)
+        if moment is not None and moment.tzinfo is None:
+            setattr(arguments, name, moment.replace(tzinfo=zone).astimezone(UTC))
+
+
 def _moment(text: str) -> datetime:
     try:
         moment = datetime.fromisoformat(text)
-        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+        if not MINYEAR < moment.year < MAXYEAR:  # in another zone it may not exist
+            raise ValueError
+        return moment if moment.tzinfo is None else moment.astimezone(UTC)
     except (ValueError, OverflowError):
         raise argparse.ArgumentTypeError(
-            f"{text!r} is not a time: write 2026-03-02 or 2026-03-02T15:00, in UTC, or with an offset like -03:00"
+            f"{text!r} is not a time: write 2026-03-02 or 2026-03-02T15:00, in the zone TIME_ZONE, or with an "
+            "offset like -03:00"
         ) from None
 
 

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import fields, is_dataclass
-from datetime import datetime
+from datetime import UTC, datetime, tzinfo
 from typing import Any
 
 # A spreadsheet takes a cell that begins with one of these for a formula, and may run it. (OWASP, CSV injection.)
@@ -13,9 +13,20 @@ _FORMULA_SIGNS = ("=", "+", "-", "@", "\t", "\r")
 COLUMN_WIDTH_MAX = 60
 
 
+class _Zone:
+    """In which zone this process, which runs one command, prints times for people."""
+
+    chosen: tzinfo = UTC
+
+
+def use_zone(zone: tzinfo) -> None:
+    """Print times in this zone from now on."""
+    _Zone.chosen = zone
+
+
 def moment(at: datetime | None) -> str:
-    """A time for people, in UTC; a dash for none."""
-    return "-" if at is None else f"{at:%Y-%m-%d %H:%M:%S}Z"
+    """A time for people, with its zone's offset; a dash for none."""
+    return "-" if at is None else at.astimezone(_Zone.chosen).isoformat(" ", "seconds")
 
 
 def plain(text: object) -> str:

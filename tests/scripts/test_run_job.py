@@ -167,7 +167,7 @@ NO_BANK = {"STARKBANK_PROJECT_ID": "", "STARKBANK_PRIVATE_KEY": "", "STARKBANK_A
 @pytest.fixture
 def offline(script: Script) -> Script:
     """The command line without the bank's key."""
-    return lambda *arguments: script("run_job", *arguments, **NO_BANK)
+    return lambda *arguments, **environment: script("run_job", *arguments, **NO_BANK, **environment)
 
 
 @pytest.fixture
@@ -317,7 +317,10 @@ def test_the_system_command_shows_what_is_running_and_what_is_paused(
     assert said.startswith("No web process is running. ")
     assert re.search(r"\nIssuing is paused\. Paused .* ago by .*: on holiday\n", said)
     assert re.search(r"paused     issuing since 20.* by .* \(on holiday\)", said)
-    for row in (r"web\s+h\s+17\s+1\.0 .* NO", r"2026-03-02 15:00:00Z\s+3\s+undelivered events: throttled"):
+    for row in (
+        r"web\s+h\s+17\s+1\.0 .* NO",
+        r"2026-03-02 12:00:00-03:00\s+3\s+undelivered events: throttled",
+    ):
         assert re.search(row, said)
     assert json.loads(offline("system", "--json").stdout)["revision"] == NEWEST_REVISION
 
@@ -339,6 +342,15 @@ def test_the_audit_has_every_credit_and_no_formula(
     assert (line["gross_centavos"], line["net_centavos"]) == ("48712", "48702")
     assert (line["transfer_state"], line["recorded_at"]) == ("dead", "2026-03-02T15:00:00Z")
     assert offline("audit", "--to", "2026-03-02").stdout.count("\n") == 1
+    # 15:00 UTC is noon in São Paulo, and a quarter to nine in the evening in Kathmandu.
+    assert offline("audit", "--from", "2026-03-02T12:00:01").stdout.count("\n") == 1
+    assert (
+        offline("audit", "--from", "2026-03-02T12:00", "--to", "2026-03-02T12:00:01").stdout.count("\n") == 2
+    )
+    kathmandu = {"TIME_ZONE": "Asia/Kathmandu"}
+    assert offline("audit", "--from", "2026-03-02T20:45", **kathmandu).stdout.count("\n") == 2
+    assert offline("audit", "--from", "2026-03-02T20:46", **kathmandu).stdout.count("\n") == 1
+    assert "2026-03-02 20:45:00+05:45" in offline("credits", **kathmandu).stdout
 
 
 @pytest.mark.parametrize(

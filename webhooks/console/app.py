@@ -46,7 +46,9 @@ class Console:
         # The database's clock may have to ask the database, so only actions, which run in threads, use it; sessions
         # and ages use the machine's.
         cookies = SignedCookies(token)
-        self._context = Context(database, cookies, machine_clock, can_issue=work.new_batch_tag is not None)
+        self._context = Context(
+            database, cookies, machine_clock, settings.time_zone, can_issue=work.new_batch_tag is not None
+        )
         self._live_updates = LiveUpdates(lambda: read_mark(database))
         span = "hour" if settings.invoice_window_seconds <= 3600 else "day"
         app = Starlette(

@@ -30,11 +30,18 @@ class Context:
     """Renders pages in a thread, so that the webhook never waits for an operator."""
 
     def __init__(
-        self, database: Database, cookies: SignedCookies, clock: Callable[[], datetime], *, can_issue: bool
+        self,
+        database: Database,
+        cookies: SignedCookies,
+        clock: Callable[[], datetime],
+        time_zone: str,
+        *,
+        can_issue: bool,
     ) -> None:
         self.database = database
         self.cookies = cookies
         self.clock = clock
+        self._time_zone = time_zone
         self._can_issue = can_issue
         self._templates = Templates()
 
@@ -48,7 +55,7 @@ class Context:
 
     def times(self, request: Request) -> Times:
         """How the operator who asks reads times."""
-        return Times(self.clock(), request.cookies.get(ZONE_COOKIE))
+        return Times(self.clock(), request.cookies.get(ZONE_COOKIE), self._time_zone)
 
     def render(self, request: Request, name: str, status: int = 200, **values: Any) -> Response:
         """Render a page with its frame: what needs attention, what is paused, the result of the last action."""

@@ -50,7 +50,7 @@ class Templates:
             link_to=link_to,
             action_url=action_url,
             subject_link=subject_link,
-            zones=tuple(ZONES),
+            zones=ZONES,
         )
         self._templates: Mapping[str, Template] = {
             name: environment.get_template(name) for name in environment.list_templates()

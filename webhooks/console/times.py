@@ -1,11 +1,10 @@
 """How one operator reads times: in the zone that the operator chose, with UTC in the title, and how long ago."""
 
 from datetime import UTC, date, datetime, timedelta
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from markupsafe import Markup
 
-from payments.operator.times import duration
+from payments.operator.times import duration, zone_of
 
 DEFAULT_ZONE = "America/Sao_Paulo"
 
@@ -16,23 +15,19 @@ _OFFERED = (
 )
 
 
-def _load(name: str) -> ZoneInfo | None:
-    try:
-        return ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError):  # a machine without the time zones' files has only UTC
-        return None
-
-
-ZONES = {name: zone for name in _OFFERED if (zone := _load(name)) is not None}
+# A machine without the time zones' files has only UTC.
+ZONES = tuple(name for name in _OFFERED if name == "UTC" or zone_of(name) is not UTC)
 
 
 class Times:
-    """Writes times for one request. ``zone_name`` that is not offered means the default."""
+    """Writes times for one request. ``zone_name`` that is not offered means ``default_zone``, the setting TIME_ZONE."""
 
-    def __init__(self, now: datetime, zone_name: str | None) -> None:
+    def __init__(self, now: datetime, zone_name: str | None, default_zone: str = DEFAULT_ZONE) -> None:
         self.now = now
-        self.zone_name = zone_name if zone_name in ZONES else DEFAULT_ZONE if DEFAULT_ZONE in ZONES else "UTC"
-        self._zone = ZONES.get(self.zone_name, UTC)
+        self.zone_name = zone_name if zone_name in ZONES else default_zone
+        self._zone = zone_of(self.zone_name)
+        if self._zone is UTC:
+            self.zone_name = "UTC"
 
     def when(self, at: datetime | None) -> Markup:
         """Day and time; UTC in the title. A dash for None."""

@@ -32,6 +32,8 @@ def test_what_came_back_is_no_longer_claimed_and_stays_countable(books: Books) -
     settled_and_reversed(books)
     [line] = list_credits(books.database, None).items
     assert (line.transfer_state, line.claim_back_centavos, line.recovered_centavos) == ("settled", NET, 0)
+    [open_one] = list_attentions(books.database, None, open_only=True).items
+    assert open_one.detail.startswith("the bank reversed R$ 486,62 after transfer ")
     action = recover(books)
     assert (action.kind, action.subject) == ("recover", INVOICE)
     assert action.result == "R$ 486,62 came back from the destination"

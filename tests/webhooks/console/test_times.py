@@ -41,6 +41,7 @@ def test_a_time_is_in_the_chosen_zone_with_utc_in_the_title(
 def test_a_zone_that_is_not_offered_is_the_default() -> None:
     """It comes from a cookie, which anyone may write."""
     assert Times(NOW, "<script>").zone_name == DEFAULT_ZONE
+    assert Times(NOW, "<script>", "Asia/Kathmandu").zone_name == "Asia/Kathmandu"
 
 
 @pytest.mark.parametrize(
