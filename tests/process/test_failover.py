@@ -25,7 +25,7 @@ def begin(build_day: Callable[..., Day]) -> Begin:
 
     def start(database_url: str) -> Day:
         everyone = ("--paid-share", "1")
-        day = build_day(seed=5, seconds=12.0, webs=2, workers=2, database_url=database_url, switches=everyone)
+        day = build_day(seed=5, seconds=16.0, webs=2, workers=2, database_url=database_url, switches=everyone)
         day.start()
         day.wait_for_start()
         wait_until(lambda: answered(day), "an event is answered")

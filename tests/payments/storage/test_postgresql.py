@@ -171,6 +171,7 @@ def test_work_that_a_person_watches_waits_for_its_answer(
     database.close()
 
 
+@pytest.mark.postgresql
 def test_of_several_servers_the_one_that_can_be_written_to_is_used() -> None:
     """Wherever it stands in the address, in the pool and beside it; another one after a failover."""
     with pair_of_servers(is_synchronous=True) as servers:
@@ -191,6 +192,7 @@ def test_of_several_servers_the_one_that_can_be_written_to_is_used() -> None:
         database.close()
 
 
+@pytest.mark.postgresql
 def test_a_commit_whose_standby_is_away_is_given_up_and_counts_when_it_is_back(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
