@@ -6,7 +6,6 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +17,9 @@ from payments.bank.client import Bank, open_bank
 from payments.policy import ForwardingPolicy
 from payments.storage.database import Database, open_database
 from payments.storage.migrate import migrate
-from payments.transfer import Destination
 from tests.emulated import EmulatedBank, EmulatorProcess
+from tests.payments.builders import NOW as NOW
+from tests.payments.builders import a_policy
 from tests.postgresql import Databases, Server, any_server
 from tests.running import Runner
 
@@ -54,13 +54,9 @@ def _fresh_logging(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     root.handlers[:], root.level = before
 
 
-# A Monday afternoon; nothing depends on the day.
-NOW = datetime(2026, 3, 2, 15, 0, tzinfo=UTC)
-
-
 @pytest.fixture
 def emulator() -> Iterator[EmulatedBank]:
-    """A bank on virtual time, with no money in the account, where nobody pays by themselves."""
+    """A bank on virtual time, with no money in the account, where no one pays unless told to."""
     bank = EmulatedBank(Clock(NOW))
     yield bank
     bank.close()
@@ -146,17 +142,7 @@ def postgresql_url(postgresql: Databases) -> Iterator[str]:
 @pytest.fixture
 def policy() -> ForwardingPolicy:
     """The settings' own defaults."""
-    destination = Destination(
-        "20018183", "0001", "6341320293482496", "payment", "Stark Bank S.A.", "20.018.183/0001-80"
-    )
-    return ForwardingPolicy(
-        destination=destination,
-        only_issued=False,
-        lease_seconds=60,
-        retry_base_seconds=5,
-        retry_max_seconds=3600,
-        reissue_max=6,
-    )
+    return a_policy()
 
 
 @pytest.fixture
@@ -182,7 +168,7 @@ def call(
 
 @pytest.fixture
 def runner(tmp_path: Path) -> Iterator[Runner]:
-    """Starts processes in this test's folder; whatever still runs at the end is killed."""
+    """Starts processes in this test's folder; those that still run at the end are killed."""
     made = Runner(tmp_path)
     yield made
     made.stop_all()

@@ -86,7 +86,9 @@ class Day:
                 wait_until(lambda name=name: self._answers(name), f"{name} answers")  # type: ignore[misc]
 
     def stop(self, *names: str) -> list[int]:
-        """End these of our processes, or all, as an operator does; their exit statuses."""
+        """End these of our processes, or all, once they have started; their exit statuses."""
+        for name in names or self.names:
+            self.running[name].wait_for(".started")  # before that a signal ends Python itself
         return [self.running[name].stop() for name in names or self.names]
 
     def kill(self, name: str) -> None:

@@ -21,7 +21,7 @@ _ABOUT = """A small Stark Bank on this machine. It moves no money.
 `/v2` speaks the bank's protocol. Every call but `GET /v2/public-key` and an invoice's public PDF is signed with three
 headers: `Access-Id` (`project/<id>`), `Access-Time` (seconds since 1970) and `Access-Signature` (base64 of the DER
 ECDSA signature on secp256k1 and SHA-256 over `<Access-Id>:<Access-Time>:<body>`). Success is exactly 200 and a refusal
-exactly 400; an SDK's user never sees another status unless a fault is switched on.
+exactly 400; a client sees no other status unless a fault or a rate limit is switched on.
 
 `/emulator` is the management API: what no bank lets its customers do. It is not signed and answers this machine alone.
 """
@@ -108,8 +108,8 @@ def _call(call: Call) -> dict[str, Any]:
 
 
 def _id(method: str, path: str) -> str:
-    """The name of a call for generated clients, such as `get_v2_invoice_id`."""
-    return "_".join([method.lower(), *re.findall(r"[a-z0-9]+", path)])
+    """The name of a call for generated clients, such as `getV2InvoiceId`."""
+    return method.lower() + "".join(word.capitalize() for word in re.findall(r"[a-z0-9]+", path))
 
 
 def _path_parameters(path: str) -> list[dict[str, Any]]:

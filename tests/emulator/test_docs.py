@@ -61,7 +61,9 @@ def test_every_management_call_is_described(signed: Any) -> None:
     """The table of calls names each path."""
     table = (DOCS / "management.md").read_text().partition("## The management API")[2]
     paths = [route.path for route in signed.client.app.routes if isinstance(route, Route)]
-    calls = [path for path in paths if not re.match(r"/emulator(/|/(view|static|day|api|signed)(/.*)?)?$", path)]
+    calls = [
+        path for path in paths if not re.match(r"/emulator(/|/(view|static|day|api|signed)(/.*)?)?$", path)
+    ]
     assert len(calls) > 40
     # "`POST /emulator/invoices/{id}/pay`, `/underpay`": a path may be shortened to its end.
     missing = [

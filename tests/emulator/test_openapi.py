@@ -102,7 +102,12 @@ STORIES = {
     r"(DELETE /v2/transfer|POST /emulator/transfers)/\{id\}.*": "transfer.created",
 }
 # These need what no call here has: an organization's key, a saved state, deliveries.
-NEVER_DONE = {"POST /v2/workspace", "PUT /emulator/state", "GET /emulator/deliveries/{number}"}
+NEVER_DONE = {
+    "POST /v2/workspace",
+    "PUT /emulator/state",
+    "GET /emulator/deliveries/{number}",
+    "POST /emulator/deliveries/{number}/repeat",
+}
 
 
 def _ids(bank: Process, signing: Signing, path: str) -> list[str]:
@@ -121,10 +126,11 @@ def _ids(bank: Process, signing: Signing, path: str) -> list[str]:
 
 
 def _call_nowhere(part: Any) -> None:
-    """Give every address that a body may hold the one value of an address where nothing listens."""
+    """Give every address that a body may hold no other value than one where nothing listens."""
     if isinstance(part, dict):
         if "url" in part.get("properties", {}):
-            part["properties"]["url"] = {"enum": [NOWHERE]}
+            is_required = "url" in part.get("required", ())
+            part["properties"]["url"] = {"enum": [NOWHERE] if is_required else [NOWHERE, None]}
         for key, each in part.items():
             if key != "responses":
                 _call_nowhere(each)

@@ -111,6 +111,7 @@ def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.long
+@pytest.mark.timeout(600)  # a pytest run each
 @pytest.mark.parametrize("name", MUTATIONS)
 def test_a_deliberate_fault_is_caught_by_name(name: str, copy: Path) -> None:
     """The named test fails on the broken copy (and passes on the sound one, as part of the suite)."""

@@ -12,6 +12,7 @@ from payments.ledger.inbox import Arrival
 from payments.policy import ForwardingPolicy
 from payments.transfer import BankTransfer, Destination, external_id_for, lineage_for
 
+# A Monday noon in São Paulo; nothing depends on the day.
 NOW = datetime(2026, 3, 2, 15, 0, tzinfo=UTC)
 
 # The account that the trial text names.

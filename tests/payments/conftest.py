@@ -1,6 +1,5 @@
-"""The ledger on a real SQLite file and on a real PostgreSQL, and hands that act on it at a time of their own."""
+"""The ledger on a real SQLite file and on a real PostgreSQL, and a ledger that tests drive step by step."""
 
-import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -16,14 +15,12 @@ from payments.ledger.transfers import Claim, LookupVerdict
 from payments.operator.statement import Statement, recount_statement
 from payments.policy import ForwardingPolicy
 from payments.storage.database import Database, open_database
-from payments.storage.migrate import migrate
 from payments.storage.schema import attentions, credits, transfer_history
 from payments.storage.schema import transfers as transfers_table
 from payments.transfer import BankTransfer, external_id_for
 from tests.payments.builders import (
     INVOICE,
     NOW,
-    a_policy,
     a_transfer_log,
     an_arrival,
     an_invoice_log,
@@ -31,42 +28,24 @@ from tests.payments.builders import (
 )
 
 
-@pytest.fixture(scope="session")
-def migrated_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A database at the newest version; tests take copies, since migrating takes longer than most of them."""
-    path = tmp_path_factory.mktemp("migrated") / "repasse.db"
-    database = open_database(f"sqlite:///{path}")
-    migrate(database)
-    database.close()
-    return path
-
-
 @pytest.fixture
-def database_file(migrated_file: Path, tmp_path: Path) -> Path:
-    """A migrated database of this test's own."""
-    return Path(shutil.copy(migrated_file, tmp_path / "repasse.db"))
+def database_file(database_url: str) -> Path:
+    """The SQLite file with this test's empty books."""
+    return Path(database_url.removeprefix("sqlite:///"))
 
 
-# For tests that are about SQLite's files, pragmas or locks; and the longest ones, which are about something else.
+# For what is decided in memory, and what is about SQLite's files, pragmas or locks: nothing of it can differ on
+# PostgreSQL. Statements, locks, faults and what happens at the same moment are tested on both.
 ON_SQLITE = pytest.mark.parametrize("database", ["sqlite"], indirect=True)
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def database(request: pytest.FixtureRequest) -> Iterator[Database]:
     """Empty books, once on each kind of database."""
-    if request.param == "postgresql":
-        address = request.getfixturevalue("postgresql_url")
-    else:
-        address = f"sqlite:///{request.getfixturevalue('database_file')}"
-    database = open_database(address)
+    address = {"sqlite": "database_url", "postgresql": "postgresql_url"}[request.param]
+    database = open_database(request.getfixturevalue(address))
     yield database
     database.close()
-
-
-@pytest.fixture
-def policy() -> ForwardingPolicy:
-    """The default settings."""
-    return a_policy()
 
 
 @pytest.fixture
@@ -118,7 +97,7 @@ class Books:
         return receipt
 
     def claim_all(self, call_tag: str = "call-1", limit: int = 100) -> list[Claim]:
-        """Claim whatever is due."""
+        """Claim all that is due."""
         return transfers.claim(self.database, call_tag, self.policy, limit, self.now)
 
     def claim(self, call_tag: str = "call-1") -> Claim:

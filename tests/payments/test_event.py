@@ -165,7 +165,7 @@ def test_transfer_news_without_its_essentials_is_unreadable(field: str) -> None:
 @pytest.mark.parametrize("subscription", ["invoice", "transfer"])
 @pytest.mark.parametrize("log", [{}, {"id": "1"}, {"type": ""}, [], None, "credited"])
 def test_a_log_of_ours_without_a_type_is_unreadable(subscription: str, log: Any) -> None:
-    """Without it nobody can say that it was no credit."""
+    """Without it no one can say that it was no credit."""
     event = read_event(json.dumps({"event": {"id": "1", "subscription": subscription, "log": log}}).encode())
     assert event.fact is None
     assert event.unreadable
@@ -249,7 +249,7 @@ _json = st.recursive(
 
 @given(st.binary(max_size=200))
 def test_reading_never_raises_whatever_the_bytes(body: bytes) -> None:
-    """An exception would keep the same event coming back for ever."""
+    """An exception would keep the same event coming back forever."""
     assert read_event(body).unreadable
     assert read_log("invoice", body).unreadable
 

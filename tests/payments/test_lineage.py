@@ -84,7 +84,7 @@ TABLE: dict[str, tuple[int, list[Sighting], list[BankTransfer], Judgement]] = {
         [shown("B", "failed")],
         Wait("the look-up does not show the bank's transfer A, which we know of"),
     ),
-    "failed, and nobody said why": (R1, [], [shown("A", "failed")], AskWhy(("A",))),
+    "failed, and the reason is not known": (R1, [], [shown("A", "failed")], AskWhy(("A",))),
     "failed, seen without a reason": (R1, [seen("A", "failed")], [shown("A", "failed")], AskWhy(("A",))),
     "only the unexplained are asked about": (
         R2,
@@ -92,7 +92,7 @@ TABLE: dict[str, tuple[int, list[Sighting], list[BankTransfer], Judgement]] = {
         [shown("A", "failed"), shown("B", "failed", R2)],
         AskWhy(("B",)),
     ),
-    "canceled, and nobody said why": (R1, [], [shown("A", "canceled")], AskWhy(("A",))),
+    "canceled, and the reason is not known": (R1, [], [shown("A", "canceled")], AskWhy(("A",))),
     "a duplicate without its twin: the page is not believed": (
         R1,
         [seen("B", "failed", DUPLICATED)],

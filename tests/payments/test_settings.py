@@ -51,8 +51,8 @@ def environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> pytest.Monke
     return monkeypatch
 
 
-def refusal() -> str:
-    """The text of the error that the settings of this moment get."""
+def assert_refused() -> str:
+    """The settings of this moment are refused in one line, which is returned."""
     with pytest.raises(SettingsError) as caught:
         load_settings()
     text = str(caught.value)
@@ -166,7 +166,7 @@ def test_a_wrong_value_gets_one_line_that_names_its_variable(
 ) -> None:
     """The line says which variable, what is wrong and what to put; it never repeats the value."""
     environment.setenv(name, value)
-    text = refusal()
+    text = assert_refused()
     assert text.startswith(f"{name} ")
     assert wrong in text
     assert ": put " in text
@@ -205,7 +205,7 @@ def test_wrong_alert_urls_are_not_printed_by_apprise_either(
 ) -> None:
     """It logs each URL that it cannot read, and nothing has set up the logs yet when settings are read."""
     environment.setenv("ALERT_URLS", "smoke-signal://hunter2")
-    refusal()
+    assert_refused()
     assert capfd.readouterr() == ("", "")
 
 
@@ -222,11 +222,11 @@ def test_settings_of_before_are_named_with_what_replaced_them(environment: pytes
 def test_the_workers_metrics_need_the_token(environment: pytest.MonkeyPatch) -> None:
     """They tell of money, on a port of their own."""
     environment.setenv("METRICS_PORT", "9101")
-    assert refusal().startswith("OPERATOR_TOKEN is missing, and METRICS_PORT is set: put ")
+    assert assert_refused().startswith("OPERATOR_TOKEN is missing, and METRICS_PORT is set: put ")
 
 
 def test_names_that_are_nearly_ours_are_noticed(environment: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """A misspelt setting is ignored, and whoever wrote it believes that it holds."""
+    """A misspelt setting is ignored, while its author believes that it holds."""
     environment.setenv("TRANSFER_LEASE_SECOND", "90")
     environment.setenv("DATABASE_URI", "sqlite:///other.db")
     for name in ("DATABASE_NAME", "HOSTNAME", "SPORT", "PATH", "STARKBANK_SDK_HOME", "OTHER_TOKEN"):
@@ -245,20 +245,20 @@ def test_without_an_env_file_only_the_environment_is_looked_at(environment: pyte
 
 
 def test_the_other_wrong_variables_are_named_too(environment: pytest.MonkeyPatch) -> None:
-    """Whoever has three mistakes need not start the program three times."""
+    """Three mistakes do not take three starts to find."""
     environment.setenv("PORT", "http")
     environment.setenv("LOG_LEVEL", "loud")
     environment.setenv("REISSUE_MAX", "many")
-    text = refusal()
+    text = assert_refused()
     assert text.startswith("PORT ")
     assert text.endswith("(also wrong: LOG_LEVEL, REISSUE_MAX)")
 
 
 def test_an_emulator_is_refused_in_production(environment: pytest.MonkeyPatch) -> None:
-    """Nobody sends production's requests to a bank of paper."""
+    """Production's requests must never go to a bank of paper."""
     environment.setenv("STARKBANK_API_URL", "http://127.0.0.1:8900")
     environment.setenv("STARKBANK_ENVIRONMENT", "production")
-    assert refusal().startswith("STARKBANK_API_URL is set, and production")
+    assert assert_refused().startswith("STARKBANK_API_URL is set, and production")
 
 
 def test_an_emulator_url_loses_its_last_slash(environment: pytest.MonkeyPatch) -> None:
@@ -281,7 +281,7 @@ def test_an_emulator_url_loses_its_last_slash(environment: pytest.MonkeyPatch) -
     ids=["sec1", "pkcs8", "escaped", "quoted and escaped", "quoted", "windows", "with parameters"],
 )
 def test_a_key_is_taken_in_every_usual_form(environment: pytest.MonkeyPatch, text: str) -> None:
-    """Whatever the form, the SDK gets SEC1, the only one that it reads."""
+    """In each case the SDK gets SEC1, the only one that it reads."""
     environment.setenv("STARKBANK_PRIVATE_KEY", text)
     assert load_settings().private_key_pem == SEC1
     assert PrivateKey.fromPem(load_settings().private_key_pem).secret == 20018183
@@ -323,7 +323,7 @@ def test_a_wrong_key_file_names_its_variable(
     (tmp_path / "words.pem").write_text("my key")
     environment.delenv("STARKBANK_PRIVATE_KEY")
     environment.setenv("STARKBANK_PRIVATE_KEY_PATH", path)
-    text = refusal()
+    text = assert_refused()
     assert text.startswith("STARKBANK_PRIVATE_KEY_PATH ")
     assert wrong in text
     assert "MHQ" not in text
@@ -332,7 +332,7 @@ def test_a_wrong_key_file_names_its_variable(
 def test_two_keys_are_refused(environment: pytest.MonkeyPatch) -> None:
     """Which one is meant cannot be known."""
     environment.setenv("STARKBANK_PRIVATE_KEY_PATH", "key.pem")
-    assert refusal().startswith("STARKBANK_PRIVATE_KEY and STARKBANK_PRIVATE_KEY_PATH are both set")
+    assert assert_refused().startswith("STARKBANK_PRIVATE_KEY and STARKBANK_PRIVATE_KEY_PATH are both set")
 
 
 def test_a_key_in_the_environment_wins_over_a_path_in_the_file(tmp_path: Path) -> None:
@@ -344,7 +344,7 @@ def test_a_key_in_the_environment_wins_over_a_path_in_the_file(tmp_path: Path) -
 def test_the_env_file_is_read_and_the_environment_wins(
     environment: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """A value in both places is the environment's; an unknown name in the file is nobody's business."""
+    """A value in both places is the environment's; an unknown name in the file is ignored."""
     key = SEC1.replace("\n", "\\n")
     (tmp_path / ".env").write_text(f'STARKBANK_PRIVATE_KEY="{key}"\nPORT=9000\nHOST=0.0.0.0\nEDITOR=ed\n')
     environment.delenv("STARKBANK_PRIVATE_KEY")
@@ -354,16 +354,18 @@ def test_the_env_file_is_read_and_the_environment_wins(
     assert settings.private_key_pem == SEC1
 
 
-def test_an_env_file_line_that_cannot_be_read_is_not_passed_over(tmp_path: Path) -> None:
-    """An unquoted value of several lines would otherwise lose all but its first."""
-    (tmp_path / ".env").write_text("PORT=9000\n= oops\n")
-    assert refusal().startswith(".env cannot be read at line 2: ")
-
-
-def test_an_env_file_that_is_not_text_gets_one_line(tmp_path: Path) -> None:
-    """No traceback from the file either."""
-    (tmp_path / ".env").write_bytes(b"PORT=9000 \xff\n")
-    assert refusal() == ".env is not UTF-8 text: save it as UTF-8"
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        # An unquoted value of several lines would otherwise lose all but its first.
+        (b"PORT=9000\n= oops\n", ".env cannot be read at line 2: "),
+        (b"PORT=9000 \xff\n", ".env is not UTF-8 text: save it as UTF-8"),
+    ],
+)
+def test_an_env_file_that_cannot_be_read_gets_one_line(tmp_path: Path, content: bytes, said: str) -> None:
+    """It is not passed over, and there is no traceback from it."""
+    (tmp_path / ".env").write_bytes(content)
+    assert assert_refused().startswith(said)
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root reads every file")
@@ -371,17 +373,20 @@ def test_an_env_file_without_rights_gets_one_line(tmp_path: Path) -> None:
     """It says why, and what to do."""
     (tmp_path / ".env").write_text("PORT=9000\n")
     (tmp_path / ".env").chmod(0)
-    assert refusal().startswith(".env cannot be read (Permission denied)")
+    assert assert_refused().startswith(".env cannot be read (Permission denied)")
 
 
-@pytest.mark.parametrize("name", sorted({name for name, _, _ in WRONG} - {"OPERATOR_TOKEN"}))
-def test_an_empty_value_means_the_default(environment: pytest.MonkeyPatch, name: str) -> None:
-    """Containers pass NAME= for "not set"."""
-    environment.setenv(name, " ")
-    if name in ("STARKBANK_PROJECT_ID", "STARKBANK_PRIVATE_KEY"):
-        assert refusal().startswith(f"{name} is missing")
-    else:
-        load_settings()
+def test_an_empty_value_means_the_default(environment: pytest.MonkeyPatch) -> None:
+    """Containers pass NAME= for "not set"; an empty token is more likely a secret that did not arrive."""
+    defaults = load_settings()
+    required = {"STARKBANK_PROJECT_ID", "STARKBANK_PRIVATE_KEY"}
+    for name in {name for name, _, _ in WRONG} - required - {"OPERATOR_TOKEN"}:
+        environment.setenv(name, " ")
+    assert load_settings() == defaults
+    for name in required:
+        with environment.context() as apart:
+            apart.setenv(name, " ")
+            assert assert_refused().startswith(f"{name} is missing")
 
 
 def test_choices_are_read_in_any_case(environment: pytest.MonkeyPatch) -> None:
@@ -424,7 +429,7 @@ def test_no_secret_is_in_the_representation(environment: pytest.MonkeyPatch) -> 
 def test_the_example_names_exactly_the_settings_and_their_defaults(
     environment: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """.env.example is complete, and whoever copies it changes nothing but what they edit."""
+    """.env.example is complete, and a copy of it changes nothing but what is edited."""
     example = (ROOT / ".env.example").read_text()
     named = [line.removeprefix("# ").partition("=")[0] for line in example.splitlines() if "=" in line]
     assert named == [name.upper() for name in Settings.model_fields]

@@ -1,4 +1,4 @@
-"""Settlement where the emulator's quick answers hide something: a slow bank, and refusals that nobody has seen yet."""
+"""Settlement where the emulator's quick answers hide something: a slow bank, and refusals not seen before."""
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 import pytest
 
 from payments.errors import NotSent, Refusal, Rejected
+from payments.ledger.transfers import next_due_at
 from payments.operator.statement import read_statement
 from payments.settlement import settle_once
 from payments.transfer import BankTransfer, TransferOrder
@@ -66,7 +67,8 @@ def _settle(books: Books, bank: SlowBank, until: datetime) -> None:
         tag = f"call-{number}"
         run = settle_once(books.database, bank, books.policy, lambda: books.now, lambda tag=tag: tag)  # type: ignore[misc]
         if run.is_idle:
-            books.pass_time(1)
+            due_at = next_due_at(books.database) or until
+            books.now = max(books.now + timedelta(seconds=1), min(due_at, until))
 
 
 @ON_SQLITE
@@ -74,7 +76,7 @@ def _settle(books: Books, bank: SlowBank, until: datetime) -> None:
 def test_a_backlog_whose_look_ups_outlast_a_lease_is_worked_off(
     books: Books, backlog: int, seconds: float
 ) -> None:
-    """Each run looks up what it has time for and sends it; the rest waits its turn and is not released for ever."""
+    """Each run looks up what it has time for and sends it; the rest waits its turn and is not released forever."""
     for number in range(backlog):
         books.credit(f"{1000 + number}")
     bank = SlowBank(books, seconds)

@@ -93,7 +93,7 @@ def test_a_found_transfer_with_other_content_is_not_the_one_we_ordered(
 
 
 def test_every_difference_is_named() -> None:
-    """A person sees at once that it is another payment altogether."""
+    """A person sees immediately that it is another payment altogether."""
     said = difference(at_bank("A", amount=1, tax_id="0", branch_code=""), 2, DESTINATION)
     assert said == "the bank's transfer A differs in amount, branch, tax id"
 

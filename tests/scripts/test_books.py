@@ -16,8 +16,8 @@ from payments.ledger import inbox
 from payments.operator import processes
 from payments.policy import ForwardingPolicy
 from payments.storage.database import Database, open_database
-from tests.conftest import NOW
 from tests.events import invoice_event
+from tests.payments.builders import NOW
 from tests.running import ROOT, the_one_line
 
 Script = Callable[..., "subprocess.CompletedProcess[str]"]

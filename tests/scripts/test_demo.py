@@ -5,7 +5,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from tests.running import ROOT, Running, plain_environment, wait_until
 
 pytestmark = [pytest.mark.process, pytest.mark.timeout(170)]
 
-# Whoever reads it talks to somebody's real account, or to nobody.
+# Settings that would lead to a real account, if the demo read them.
 POISON = """\
 STARKBANK_ENVIRONMENT=production
 STARKBANK_PROJECT_ID=1111111111111111
@@ -87,6 +87,7 @@ def checkout(tmp_path: Path) -> Iterator[Checkout]:
             continue
 
 
+@pytest.mark.long
 def test_the_demo_ends_with_both_statements_agreeing_and_leaves_nothing(checkout: Checkout) -> None:
     """A whole day, exact to the centavo; settings of the environment and of a .env are not for it."""
     demo = checkout.start(
@@ -105,15 +106,15 @@ def test_the_demo_ends_with_both_statements_agreeing_and_leaves_nothing(checkout
 @pytest.mark.parametrize(
     ("signals", "when"),
     [
-        ([signal.SIGINT], "slot 1 issued"),
-        ([signal.SIGINT, signal.SIGINT, signal.SIGTERM], "slot 1 issued"),
+        pytest.param([signal.SIGINT], "slot 1 issued", marks=pytest.mark.long),
+        pytest.param([signal.SIGINT, signal.SIGINT, signal.SIGTERM], "slot 1 issued", marks=pytest.mark.long),
         ([signal.SIGHUP], "starting the bank"),
     ],
 )
 def test_a_demo_that_is_interrupted_leaves_nothing(
     checkout: Checkout, signals: list[signal.Signals], when: str
 ) -> None:
-    """Ctrl-C in the middle or during the start, more than once by the impatient, or a terminal that is closed."""
+    """Ctrl-C in the middle, once or again and again, or a terminal that is closed during the start."""
     demo = checkout.start("--seconds", "60")
     demo.wait_for(when)
     if when == "starting the bank":
@@ -127,10 +128,12 @@ def test_a_demo_that_is_interrupted_leaves_nothing(
     checkout.assert_nothing_is_left()
 
 
-@pytest.mark.parametrize("switches", [["--seconds", "5"], ["--seconds", "soon"], ["--seed", "x"], ["--fast"]])
-def test_a_wrong_switch_ends_with_2_and_starts_nothing(checkout: Checkout, switches: list[str]) -> None:
-    """Before a folder is made."""
-    demo = checkout.start(*switches)
-    assert demo.process.wait(60) == 2
-    assert "usage:" in demo.said
-    assert not (checkout.folder / "data").exists()
+def test_a_wrong_switch_ends_with_2_and_starts_nothing(
+    call: Callable[..., "subprocess.CompletedProcess[str]"], tmp_path: Path
+) -> None:
+    """The usage, before a folder is made."""
+    for switches in (["--seconds", "5"], ["--seconds", "soon"], ["--seed", "x"], ["--fast"]):
+        ended = call("scripts.demo", *switches, environment=plain_environment())
+        assert ended.returncode == 2, switches
+        assert ended.stderr.startswith("usage: scripts/demo")
+    assert list(tmp_path.iterdir()) == []

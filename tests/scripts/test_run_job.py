@@ -23,9 +23,9 @@ from payments.policy import ForwardingPolicy
 from payments.storage.database import Database
 from payments.storage.migrate import NEWEST_REVISION
 from scripts.job.arguments import STATES, SWITCHES, parse
-from tests.conftest import NOW
 from tests.emulated import EmulatedBank
 from tests.events import invoice_event
+from tests.payments.builders import NOW
 from tests.running import ROOT, plain_environment
 
 pytestmark = pytest.mark.process

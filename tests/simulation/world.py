@@ -33,12 +33,11 @@ from payments.ledger import inbox
 from payments.ledger.batches import next_batch_at, open_window, read_window
 from payments.ledger.transfers import next_due_at
 from payments.operator.statement import Statement, read_statement
-from payments.policy import ForwardingPolicy
 from payments.reconciliation import reconcile_once
 from payments.settlement import settle_once
 from payments.storage.database import Database, open_database
 from payments.storage.migrate import migrate
-from payments.transfer import Destination
+from tests.payments.builders import a_policy
 from tests.simulation.bank import SimulatedBank
 from tests.simulation.checks import check_end, check_step
 from tests.simulation.faults import Plan
@@ -48,16 +47,7 @@ EPOCH = datetime(2026, 3, 2, 3, 0, tzinfo=UTC)
 INTERVAL_SECONDS = 10_800.0
 SLOTS = 8
 
-POLICY = ForwardingPolicy(
-    destination=Destination(
-        "20018183", "0001", "6341320293482496", "payment", "Stark Bank S.A.", "20.018.183/0001-80"
-    ),
-    only_issued=False,
-    lease_seconds=60.0,
-    retry_base_seconds=5.0,
-    retry_max_seconds=3600.0,
-    reissue_max=6,
-)
+POLICY = a_policy()
 RULES = IssuingRules(8, 12, 1_000, 50_000, "issue", 60.0, 5.0, 3600.0)
 
 # The bank's faults end here; what is left must settle by itself. The longest reissue wait is twelve hours and

@@ -12,8 +12,8 @@ from pydantic import SecretStr
 
 from payments.operator.actions import Operator, pause
 from payments.storage.database import open_database
-from tests.conftest import NOW
 from tests.emulated import EmulatedBank
+from tests.payments.builders import NOW
 from tests.receiver import receiving
 from tests.running import wait_until
 from tests.webhooks.conftest import WebApp

@@ -19,8 +19,8 @@ from payments.errors import LedgerUnavailable
 from payments.ledger.batches import IssuingWindow
 from payments.settings import Settings
 from payments.storage.database import Database
-from tests.conftest import NOW
 from tests.emulated import EmulatorProcess
+from tests.payments.builders import NOW
 from tests.running import wait_until
 from worker.schedule import add_jobs, issuing_job, open_or_continue, reconciliation_job, rules_from
 

@@ -1,4 +1,4 @@
-"""The scripted bank, and a key that is nobody's."""
+"""The scripted bank, and a key made for the tests."""
 
 from collections.abc import Iterator
 

@@ -8,13 +8,14 @@ from payments.ledger.attention import AttentionKind, count_open, raise_attention
 from payments.storage.database import Database
 from payments.storage.schema import attentions
 from tests.payments.builders import NOW
+from tests.payments.conftest import ON_SQLITE
 
 DEAD = AttentionKind.TRANSFER_DEAD
 STUCK = AttentionKind.TRANSFER_STUCK
 
 
-def test_a_matter_is_raised_once_while_it_is_open(database: Database) -> None:
-    """The first words stay; another kind or subject is another matter."""
+def test_an_attention_is_raised_once_while_it_is_open(database: Database) -> None:
+    """The first words stay; another kind or subject is another attention."""
     with database.transaction() as connection:
         assert raise_attention(connection, DEAD, "credit-1", "first", NOW)
         assert not raise_attention(connection, DEAD, "credit-1", "second", NOW)
@@ -25,7 +26,7 @@ def test_a_matter_is_raised_once_while_it_is_open(database: Database) -> None:
     assert details == {"first", "other kind", "other subject"}
 
 
-def test_a_resolved_matter_stays_on_record_and_may_be_raised_again(database: Database) -> None:
+def test_a_resolved_attention_stays_on_record_and_may_be_raised_again(database: Database) -> None:
     """With the time at which each ended."""
     later = NOW + timedelta(hours=1)
     with database.transaction() as connection:
@@ -37,8 +38,9 @@ def test_a_resolved_matter_stays_on_record_and_may_be_raised_again(database: Dat
     assert [(row.detail, row.resolved_at) for row in rows] == [("first", later), ("again", None)]
 
 
+@ON_SQLITE
 def test_resolving_what_is_not_open_changes_nothing(database: Database) -> None:
-    """Neither a stranger's matter, nor one that is over: its end keeps its time."""
+    """Neither another's attention, nor one that is over: its end keeps its time."""
     with database.transaction() as connection:
         raise_attention(connection, DEAD, "credit-1", "x", NOW)
         resolve_attention(connection, STUCK, "credit-1", NOW)
@@ -49,8 +51,9 @@ def test_resolving_what_is_not_open_changes_nothing(database: Database) -> None:
         assert connection.execute(select(attentions.c.resolved_at)).scalar_one() == NOW
 
 
+@ON_SQLITE
 def test_an_endless_detail_is_cut(database: Database) -> None:
-    """A reason from outside cannot fill the books."""
+    """A reason from outside cannot fill the database."""
     with database.transaction() as connection:
         raise_attention(connection, DEAD, "credit-1", "x" * 10_000, NOW)
         assert len(connection.execute(select(attentions.c.detail)).scalar_one()) == 2_000

@@ -94,7 +94,7 @@ def test_news_of_a_stranger_s_transfer_is_of_no_interest(books: Books) -> None:
 
 
 @ON_SQLITE
-def test_success_of_a_dead_transfer_settles_it_and_closes_the_matter(books: Books) -> None:
+def test_success_of_a_dead_transfer_settles_it_and_closes_the_attention(books: Books) -> None:
     """A person paid by the bank's pages, or the refusal was wrong: the money has moved."""
     books.credit()
     books.refuse(books.claim())
@@ -118,7 +118,7 @@ def test_a_success_that_differs_stops_the_transfer_for_a_person(books: Books, he
 
 @ON_SQLITE
 def test_a_credit_paid_twice_is_raised(books: Books) -> None:
-    """It should never happen; if it does, nobody may overlook it."""
+    """It should never happen; if it does, it must not be overlooked."""
     books.credit()
     books.send("A")
     books.news(at_bank("A", "success"))

@@ -14,6 +14,7 @@ from payments.ledger.batches import BatchClaim
 from payments.operator.statement import read_statement
 from payments.storage.database import Database, open_database
 from tests.payments.builders import NOW
+from tests.payments.conftest import ON_SQLITE
 
 PLAN = [(Payer("Ana Conceição", "529.982.247-25"), 1_000), (Payer("João", "529.982.247-25"), 2_500)]
 LEASE = 60.0
@@ -49,6 +50,7 @@ def test_the_window_is_opened_once_and_survives_restarts(database: Database) -> 
     assert (first.token, first.opened_at, first.slots) == ("k3", NOW, 8)
 
 
+@ON_SQLITE
 def test_the_slots_of_a_window_begin_at_its_steps(database: Database) -> None:
     """0, 3, ... 21 hours after it was opened; tags count from one."""
     window = batches.open_window(database, 10_800, 8, "k3", NOW)
@@ -59,7 +61,7 @@ def test_the_slots_of_a_window_begin_at_its_steps(database: Database) -> None:
 
 @pytest.mark.parametrize("tag", ["repasse-k3-slot-1", "another-tag"])
 def test_a_slot_is_planned_once(database: Database, tag: str) -> None:
-    """Whoever comes second is told so, and nothing of its plan is stored."""
+    """The second one gets False, and nothing of its plan is stored."""
     assert plan(database)
     assert not plan(database, tag=tag)
     assert batches.taken_slots(database) == {0}
@@ -72,6 +74,7 @@ def test_a_tag_is_planned_once(database: Database) -> None:
     assert not plan(database, slot=1)
 
 
+@ON_SQLITE
 def test_batches_by_hand_take_no_slot(database: Database) -> None:
     """Any number of them, each with its tag."""
     assert plan(database, slot=None, tag="by-hand-1")
@@ -145,6 +148,7 @@ def test_only_what_is_missing_is_ordered_again(database: Database) -> None:
     assert batches.record_issued(database, again, created([missing]), NOW) == ()
 
 
+@ON_SQLITE
 def test_an_invoice_counts_once_however_often_it_is_shown(database: Database) -> None:
     """Pages repeat, and a doubled invoice of one tag does not count for its neighbour."""
     plan(database)
@@ -156,6 +160,7 @@ def test_an_invoice_counts_once_however_often_it_is_shown(database: Database) ->
     assert missing == claim.missing[1]
 
 
+@ON_SQLITE
 def test_strangers_invoices_issue_nothing(database: Database) -> None:
     """Neither without tags, nor with those of another batch."""
     plan(database)
@@ -178,9 +183,10 @@ def test_what_the_bank_has_is_recorded_even_by_a_worker_that_lost_its_claim(data
     assert batches.read_slots(database) == {0: ("issued", 2)}
 
 
+@ON_SQLITE
 @pytest.mark.parametrize("refused", [True, False])
 def test_a_worker_that_lost_its_claim_releases_nothing(database: Database, refused: bool) -> None:
-    """Nor does it alarm anyone: the batch is in other hands."""
+    """Nor does it raise anything: another worker holds the batch."""
     plan(database)
     late = claimed(database)
     newer = claimed(database, 60)
@@ -203,8 +209,9 @@ def test_a_claim_that_a_failover_lost_changes_nothing_of_who_has_its_number_now(
     assert batches.read_slots(database) == {0: ("issuing", 0)}
 
 
-def test_a_refusal_after_the_batch_was_issued_alarms_nobody(database: Database) -> None:
-    """Nothing would ever close the matter again."""
+@ON_SQLITE
+def test_a_refusal_after_the_batch_was_issued_raises_nothing(database: Database) -> None:
+    """Nothing would ever close it again."""
     plan(database)
     claim = claimed(database)
     batches.record_issued(database, claim, created(claim.missing), NOW)
@@ -235,6 +242,7 @@ def test_a_skipped_slot_is_never_issued(database: Database) -> None:
     assert batches.read_slots(database) == {0: ("skipped", 0)}
 
 
+@ON_SQLITE
 def test_a_planned_slot_is_not_skipped(database: Database) -> None:
     """Its invoices may be at the bank already."""
     plan(database)

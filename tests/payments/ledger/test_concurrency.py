@@ -68,13 +68,16 @@ def held_before_commit(
             event.remove(books.database.engine, "commit", hold)
 
 
-def wait_until_blocked_or_ended(books: Books, acting: "Future[Any]") -> None:
-    """Until another session waits for a lock, or has no need to."""
+def wait_until_blocked_or_ended(books: Books, acting: "Future[Any]", sessions: int = 1) -> None:
+    """Until so many other sessions wait for a lock, or this one has no need to."""
     with connection_to(books.database.url.render_as_string(hide_password=False)) as connection:
         waiting = (
             "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
         )
-        wait_until(lambda: acting.done() or connection.execute(waiting).fetchone(), "it waits or has ended")
+        wait_until(
+            lambda: acting.done() or len(connection.execute(waiting).fetchall()) >= sessions,
+            "it waits or has ended",
+        )
 
 
 # --- one lineage, two machines ---
@@ -228,29 +231,31 @@ def test_the_same_events_through_many_processes_in_any_order_are_recorded_once(
 def test_a_transaction_that_postgresql_undid_for_another_is_repeated(
     books: Books, run: Callable[..., "Future[Any]"]
 ) -> None:
-    """A deadlock, made by hand: a stranger locks two lineages in the other order."""
-    books.tell(an_invoice_log(invoice_id="1"), an_invoice_log(invoice_id="2"))
+    """A deadlock, made by hand: a stranger locks two lineages in the other order. We look first, so we are undone."""
+    books.tell(*(an_invoice_log(invoice_id=each) for each in "123"))
     claims = books.claim_all()
     accepted = {
         claim.external_id: at_bank(claim.external_id, invoice_id=claim.invoice_id) for claim in claims
     }
     address = books.database.url.render_as_string(hide_password=False)
     lock = "SELECT 1 FROM credits WHERE invoice_id = %s FOR UPDATE"
-    with connection_to(address) as stranger, connection_to(address) as watcher:
-        # who looks first is undone: we, not the stranger
-        watcher.execute("SET deadlock_timeout = '30s'")
+    with connection_to(address) as stranger, connection_to(address) as gate:
         stranger.execute("SET deadlock_timeout = '30s'")
-        watcher.execute(f"ALTER DATABASE {books.database.url.database} SET deadlock_timeout = '20ms'")
+        gate.execute(f"ALTER DATABASE {books.database.url.database} SET deadlock_timeout = '20ms'")
         books.database.engine.dispose()  # so that its next sessions know
-        stranger.execute("BEGIN")
-        stranger.execute(lock, ["2"])
+        for other, invoice_id in ((stranger, "3"), (gate, "2")):
+            other.execute("BEGIN")
+            other.execute(lock, [invoice_id])
         acting = run(transfers.record_sent, books.database, claims, accepted, books.policy, books.now)
-        wait_until_blocked_or_ended(books, acting)
-        stranger.execute(lock, ["1"])  # returns when the deadlock is resolved
+        wait_until_blocked_or_ended(books, acting)  # it has the first, and waits for the second
+        queued = run(stranger.execute, lock, ["1"])
+        wait_until_blocked_or_ended(books, queued, sessions=2)
+        gate.execute("COMMIT")  # now it waits for the third, and sees the deadlock
+        queued.result(30)
         assert not acting.done()
         stranger.execute("COMMIT")
-    assert acting.result(30) == 2
-    assert books.states_of("1") == books.states_of("2") == ["sent"]
+    assert acting.result(30) == 3
+    assert {state for each in "123" for state in books.states_of(each)} == {"sent"}
 
 
 # --- batches ---

@@ -22,7 +22,7 @@ from tests.payments.builders import (
     an_invoice_log,
     at_bank,
 )
-from tests.payments.conftest import Books
+from tests.payments.conftest import ON_SQLITE, Books
 
 
 def stored(database: Database, event_id: str) -> dict[str, object]:
@@ -55,7 +55,7 @@ def test_an_event_is_kept_to_the_byte_with_its_signature(books: Books) -> None:
 
 
 def test_a_redelivered_event_creates_no_second_transfer(books: Books) -> None:
-    """Five times at once, or days later."""
+    """Five times together, or days later."""
     first, *others = books.tell(*[an_invoice_log()] * 5)
     [late] = books.tell(an_invoice_log())
     assert first.outcome == "credit"
@@ -64,6 +64,7 @@ def test_a_redelivered_event_creates_no_second_transfer(books: Books) -> None:
     assert books.states == ["pending"]
 
 
+@ON_SQLITE
 def test_an_altered_event_of_a_known_id_changes_nothing(books: Books) -> None:
     """A replay with other content is still the same event."""
     books.credit()
@@ -109,6 +110,7 @@ def test_a_known_log_with_other_content_is_for_a_person(books: Books, changes: d
     assert books.statement.credits == 1
 
 
+@ON_SQLITE
 @pytest.mark.parametrize(("amount", "fee"), [(50, 50), (30, 50), (0, 0)])
 def test_a_credit_that_the_fee_ate_is_recorded_and_said(books: Books, amount: int, fee: int) -> None:
     """No transfer of nothing, and no silence about it."""
@@ -118,8 +120,9 @@ def test_a_credit_that_the_fee_ate_is_recorded_and_said(books: Books, amount: in
     assert books.statement.not_forwarded_centavos == amount - fee
 
 
+@ON_SQLITE
 def test_with_only_issued_a_stranger_s_invoice_is_not_forwarded(books: Books) -> None:
-    """A shared workspace delivers everybody's invoices."""
+    """A shared workspace delivers the invoices of all its users."""
     books.policy = a_policy(only_issued=True)
     assert books.credit("100").outcome == "not_ours"
     assert books.credit("101", tags=("repasse", "repasse-k3-slot-1")).outcome == "credit"
@@ -127,6 +130,7 @@ def test_with_only_issued_a_stranger_s_invoice_is_not_forwarded(books: Books) ->
     assert books.statement.not_forwarded_centavos == 48_662
 
 
+@ON_SQLITE
 def test_a_stranger_s_invoice_is_not_forwarded_by_its_reversal_either(books: Books) -> None:
     """Nothing of it concerns us."""
     books.policy = a_policy(only_issued=True)
@@ -135,6 +139,7 @@ def test_a_stranger_s_invoice_is_not_forwarded_by_its_reversal_either(books: Boo
     assert (books.states, books.attention) == ([], [])
 
 
+@ON_SQLITE
 @pytest.mark.parametrize("log_type", ["created", "paid", "overdue"])
 def test_other_invoice_events_are_stored_and_nothing_else(books: Books, log_type: str) -> None:
     """paid before or after credited, in any order, moves no money."""
@@ -143,6 +148,7 @@ def test_other_invoice_events_are_stored_and_nothing_else(books: Books, log_type
     assert books.statement.credits == 0
 
 
+@ON_SQLITE
 def test_credited_before_paid_is_a_credit_all_the_same(books: Books) -> None:
     """Observed: 4 of 11 come in this order."""
     books.credit()
@@ -197,6 +203,7 @@ def test_a_credit_from_the_dawn_of_time_can_be_read_back(books: Books) -> None:
     assert books.claim().amount_centavos == 48_662
 
 
+@ON_SQLITE
 def test_a_transfer_event_of_ours_is_told_from_a_stranger_s(books: Books) -> None:
     """By its external_id."""
     books.credit()
@@ -249,6 +256,7 @@ def test_logs_that_had_their_effect_are_known(books: Books) -> None:
     assert inbox.known_logs(books.database, []) == set()
 
 
+@ON_SQLITE
 def test_a_transfer_log_read_from_the_list_settles_like_its_event(books: Books) -> None:
     """And the event that comes later changes nothing."""
     books.credit()

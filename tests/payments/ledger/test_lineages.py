@@ -239,7 +239,7 @@ def test_a_revived_transfer_that_fails_after_all_is_replaced_by_a_generation_of_
 
 @ON_SQLITE
 def test_stopped_generations_count_towards_the_bound(books: Books) -> None:
-    """However a lineage wanders, it does not wander for ever."""
+    """However a lineage wanders, it does not wander forever."""
     books.policy = a_policy(reissue_max=1)
     books.credit()
     books.send("B")
@@ -324,7 +324,7 @@ def test_a_credit_reversed_after_it_was_sent_is_money_to_claim_back(
 def test_a_reversal_while_unclear_waits_for_the_look_up_that_finds_nothing(
     books: Books, remaining: int, states: list[str]
 ) -> None:
-    """Only then is it known that the bank has nothing: the transfer shrinks or stops, the matter closes."""
+    """Only then is it known that the bank has nothing: the transfer shrinks or stops, the attention closes."""
     books.credit()
     books.unclear(books.claim())
     books.reverse(remaining)

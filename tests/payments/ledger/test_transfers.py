@@ -17,7 +17,7 @@ from tests.payments.conftest import ON_SQLITE, Books
 # --- claiming ---
 
 
-def test_a_credit_is_claimed_at_once_and_by_one_alone(books: Books) -> None:
+def test_a_credit_is_claimed_immediately_and_by_one_alone(books: Books) -> None:
     """The second claimer comes away empty until the lease ends."""
     books.credit()
     claim = books.claim("call-1")
@@ -28,7 +28,7 @@ def test_a_credit_is_claimed_at_once_and_by_one_alone(books: Books) -> None:
 
 
 def test_the_call_s_tag_is_in_the_books_before_the_call_is_made(books: Books) -> None:
-    """Whoever finds the row after a crash must know what to ask the bank for."""
+    """The process that finds the row after a crash must know what to ask the bank for."""
     books.credit()
     claim = books.claim("call-1")
     assert (books.row().call_tag, books.row().calls, books.row().state) == ("call-1", 1, "sending")
@@ -63,7 +63,7 @@ def test_claims_stop_at_the_limit_and_the_rest_stays_due(books: Books) -> None:
 
 
 def test_a_share_of_each_call_is_kept_for_expired_ones(books: Books) -> None:
-    """A steady stream of new ones, which cost no look-up, starves nobody whose lease ran out."""
+    """A steady stream of new ones, which cost no look-up, starves none whose lease ran out."""
     for invoice_id in ("100", "101", "102"):
         books.credit(invoice_id)
     books.claim_all()
@@ -104,7 +104,7 @@ def test_the_next_due_moment_is_that_of_the_first_pending_or_the_first_lease(boo
 @ON_SQLITE
 @pytest.mark.parametrize("calls", [1, 2])
 def test_one_call_is_looked_up_by_its_tag_and_several_by_lineage(books: Books, calls: int) -> None:
-    """The call's tag answers for a hundred transfers at once, but only while no other call was made."""
+    """The call's tag answers for a hundred transfers together, but only while no other call was made."""
     books.credit()
     books.unclear(books.claim("call-1"))
     books.pass_time(60)
@@ -166,7 +166,7 @@ def test_one_answer_settles_a_whole_call(books: Books) -> None:
 
 
 def test_an_unclear_outcome_keeps_its_lease(books: Books) -> None:
-    """Unclear is never turned into final: nobody touches it until the lease ends."""
+    """Unclear is never turned into final: no one touches it until the lease ends."""
     books.credit()
     claim = books.claim()
     books.pass_time(15)
@@ -209,7 +209,7 @@ def test_a_refused_transfer_is_dead_and_raised(books: Books) -> None:
 
 
 def test_a_refusal_of_the_caller_is_raised_once_and_resolved_by_the_next_success(books: Books) -> None:
-    """The key is refused for every transfer: that is one matter, not a hundred."""
+    """The key is refused for every transfer: that is one item, not a hundred."""
     for invoice in ("100", "101"):
         books.credit(invoice)
     claims = books.claim_all()
@@ -226,7 +226,7 @@ def test_a_refusal_of_the_caller_is_raised_once_and_resolved_by_the_next_success
 
 @ON_SQLITE
 def test_ten_attempts_without_an_answer_are_raised_while_it_goes_on_trying(books: Books) -> None:
-    """And the matter closes itself when the bank answers at last."""
+    """And the attention closes itself when the bank answers at last."""
     books.credit()
     for attempt in range(1, 11):
         books.become_due()
@@ -381,7 +381,7 @@ def test_a_duplicate_without_its_twin_waits(books: Books) -> None:
 
 @ON_SQLITE
 def test_a_transfer_with_our_tag_and_a_foreign_id_is_for_a_person(books: Books) -> None:
-    """Another program uses our tags, or another deployment reissued: nobody may guess."""
+    """Another program uses our tags, or another deployment reissued: it must not be guessed."""
     books.credit()
     books.unclear(books.claim())
     books.become_due()

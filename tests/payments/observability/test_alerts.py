@@ -17,7 +17,7 @@ from payments.ledger.attention import AttentionKind, raise_attention
 from payments.observability.alerts import Alerting, open_services
 from payments.observability.logging import configure_logging
 from payments.storage.database import Database, open_database
-from tests.conftest import NOW
+from tests.payments.builders import NOW
 from tests.payments.conftest import ON_SQLITE
 from tests.receiver import Receiver, receiving
 from tests.running import free_port

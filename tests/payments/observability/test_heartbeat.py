@@ -16,7 +16,7 @@ from payments.observability.heartbeat import Heartbeat, Ticker
 from payments.operator.processes import Process
 from payments.storage import database as ledger_database
 from payments.storage.database import Database, open_database
-from tests.conftest import NOW
+from tests.payments.builders import NOW
 from tests.payments.conftest import ON_SQLITE
 from tests.running import wait_until
 

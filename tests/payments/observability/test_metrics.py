@@ -14,7 +14,7 @@ from payments.ledger.inbox import Outcome, Receipt
 from payments.observability.metrics import Metrics, metrics_page
 from payments.storage.database import Database, open_database
 from payments.version import VERSION
-from tests.conftest import NOW
+from tests.payments.builders import NOW
 
 ROOT = Path(__file__).parents[3]
 

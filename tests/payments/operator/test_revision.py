@@ -13,8 +13,8 @@ from payments.operator.processes import Process
 from payments.operator.revision import read_mark
 from payments.policy import ForwardingPolicy
 from payments.storage.database import Database
-from tests.conftest import NOW
 from tests.events import invoice_event
+from tests.payments.builders import NOW
 
 BY = Operator("Ana", "to see it change")
 

@@ -43,7 +43,7 @@ def test_on_one_machine_its_own_clock_will_do(database: Database) -> None:
 
 @on_postgresql
 def test_between_two_measurements_the_time_goes_on_by_the_monotonic_clock(database: Database) -> None:
-    """Which nobody can set, and which is corrected when it has drifted."""
+    """Which cannot be set, and which is corrected when it has drifted."""
     seconds = [100.0]
     clock = DatabaseClock(database, lambda: seconds[0])
     began = clock()
@@ -55,7 +55,7 @@ def test_between_two_measurements_the_time_goes_on_by_the_monotonic_clock(databa
 
 
 def test_it_goes_on_while_the_database_is_away(own_server: Server) -> None:
-    """And nobody who only asks for the time meets an error."""
+    """Asking for the time raises nothing."""
     seconds = [100.0]
     database = open_database(own_server.url())
     clock = DatabaseClock(database, lambda: seconds[0])

@@ -85,7 +85,7 @@ def test_a_write_takes_the_lock_at_its_start(database: Database, database_file: 
         other.close()
 
 
-def test_a_reader_sees_one_snapshot_and_holds_up_nobody(database: Database) -> None:
+def test_a_reader_sees_one_snapshot_and_holds_up_no_one(database: Database) -> None:
     """What is written meanwhile appears to the next reader."""
     with database.reading() as connection:
         assert connection.execute(select(attentions)).all() == []

@@ -72,7 +72,7 @@ def test_a_lost_connection_is_made_again_and_what_was_missed_is_looked_for(
 
 
 @ON_SQLITE
-def test_on_sqlite_nobody_listens(database: Database) -> None:
+def test_on_sqlite_no_thread_listens(database: Database) -> None:
     """Forwarders look twice a second; that is enough on one machine."""
     listener = Listener(database, lambda: None)
     listener.start()
@@ -81,7 +81,7 @@ def test_on_sqlite_nobody_listens(database: Database) -> None:
 
 
 def test_it_listens_again_after_the_server_crashed(own_server: Server) -> None:
-    """Without anybody's help."""
+    """Without help."""
     database = open_database(own_server.url())
     woken = Woken(database)
     own_server.stop("immediate")
