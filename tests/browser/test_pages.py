@@ -153,6 +153,7 @@ def test_every_page_says_the_same_without_javascript_and_on_a_phone(
 ) -> None:
     """No script, 390 pixels: pages do not scroll sideways, acts can be asked for and done."""
     web = WebProcess(runner, afternoon.environment)
+    record_alive(afternoon.database, Process("w", "worker", "h", 1, "1"), datetime.now(UTC))
     ana = visit(web.url, java_script_enabled=False, viewport={"width": 390, "height": 844})
     ana.sign_in()
     ana.picture("console-phone")

@@ -54,7 +54,7 @@ def statement_lines(statement: Statement) -> list[StatementLine]:
         StatementLine("in flight", -statement.in_flight_centavos),
         StatementLine("queued", -waiting),
         StatementLine("blocked (needs action)", -blocked, "bad" if blocked else "calm"),
-        StatementLine("abandoned", -statement.abandoned_centavos),
+        *([StatementLine("abandoned", -statement.abandoned_centavos)] if statement.abandoned else []),
         StatementLine("reversed before it was sent", -statement.reversed_centavos),
         StatementLine("not to be forwarded", -statement.not_forwarded_centavos),
     ]
