@@ -255,7 +255,7 @@ def _judge(
 ) -> LookupVerdict:
     if lineage is None:  # lost in a failover; reconciliation finds its credit again, and looks it up
         return LookupVerdict("overtaken")
-    is_credible = all([lineage.sight(there) for there in found])
+    is_credible = [lineage.sight(there) for there in found].count(False) == 0
     transfer = _held(lineage, claim)
     if transfer is None:
         return LookupVerdict("overtaken")
