@@ -6,7 +6,7 @@ Used inside other transactions; raising never fails one. What is about a credit 
 from datetime import datetime
 from enum import StrEnum
 
-from sqlalchemy import Connection, func, select, update
+from sqlalchemy import Connection, bindparam, func, select, update
 
 from payments.storage.database import insert_new
 from payments.storage.schema import attentions
@@ -49,11 +49,7 @@ def raise_attention(
 
 def resolve_attention(connection: Connection, kind: AttentionKind, subject: str, now: datetime) -> None:
     """Close it if it is open."""
-    connection.execute(
-        update(attentions)
-        .where(attentions.c.kind == kind, attentions.c.subject == subject, attentions.c.resolved_at.is_(None))
-        .values(resolved_at=now)
-    )
+    connection.execute(RESOLVE, {"_kind": kind, "_subject": subject, "resolved_at": now})
 
 
 def count_open(connection: Connection) -> int:
@@ -61,3 +57,10 @@ def count_open(connection: Connection) -> int:
     return connection.execute(
         select(func.count()).select_from(attentions).where(attentions.c.resolved_at.is_(None))
     ).scalar_one()
+
+
+RESOLVE = update(attentions).where(
+    attentions.c.kind == bindparam("_kind"),
+    attentions.c.subject == bindparam("_subject"),
+    attentions.c.resolved_at.is_(None),
+)

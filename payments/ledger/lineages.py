@@ -14,10 +14,10 @@ from datetime import datetime, timedelta
 from functools import cache
 from typing import Any
 
-from sqlalchemy import Executable, bindparam, func, insert, or_, select, update
+from sqlalchemy import BindParameter, Executable, bindparam, func, insert, or_, select, update
 
 from payments.credit import owed_centavos
-from payments.ledger.attention import AttentionKind
+from payments.ledger.attention import RESOLVE, AttentionKind
 from payments.ledger.unit import Unit
 from payments.lineage import Sighting
 from payments.money import format_brl
@@ -409,32 +409,15 @@ def load_lineages(
     connection = unit.connection
     lineages = {
         row.invoice_id: Lineage(unit, StoredCredit(*row))
-        for row in connection.execute(
-            select(*(credits.c[name] for name in CREDIT_COLUMNS))
-            .where(credits.c.invoice_id.in_(invoice_ids))
-            .order_by(credits.c.invoice_id)
-            .with_for_update(key_share=True)
-        )
+        for row in connection.execute(_CREDITS, {"invoice_ids": list(invoice_ids)})
     }
     if not lineages:
         return {}
     by_number = {lineage.credit.number: lineage for lineage in lineages.values()}
-    for row in connection.execute(
-        select(*TRANSFER_COLUMNS)
-        .where(transfers.c.credit_number.in_(by_number))
-        .order_by(transfers.c.credit_number, transfers.c.generation)
-        .with_for_update()
-    ):
+    numbers = list(by_number)
+    for row in connection.execute(_TRANSFERS, {"numbers": numbers}):
         by_number[row.credit_number].transfers.append(Transfer(*row))
-    for row in connection.execute(
-        select(bank_transfers)
-        .where(
-            or_(
-                bank_transfers.c.credit_number.in_(by_number), bank_transfers.c.bank_transfer_id.in_(bank_ids)
-            )
-        )
-        .with_for_update()
-    ):
+    for row in connection.execute(_SIGHTINGS, {"numbers": numbers, "bank_ids": list(bank_ids)}):
         errors = None if row.errors is None else tuple(json.loads(row.errors))
         sighting = Sighting(row.bank_transfer_id, row.external_id, row.status, errors)
         reading = read_external_id(row.external_id)
@@ -446,23 +429,15 @@ def load_lineages(
                 lineage.strangers[sighting.bank_transfer_id] = sighting
     for invoice_id, remaining in remaining_centavos(unit, lineages).items():
         lineages[invoice_id].remaining_centavos = remaining
-    for row in connection.execute(
-        select(attentions.c.invoice_id, attentions.c.kind, attentions.c.subject).where(
-            attentions.c.invoice_id.in_(lineages), attentions.c.resolved_at.is_(None)
-        )
-    ):
+    for row in connection.execute(_OPEN_ATTENTIONS, {"invoice_ids": list(lineages)}):
         lineages[row.invoice_id].open_attentions.add((row.kind, row.subject))
     return lineages
 
 
 def remaining_centavos(unit: Unit, invoice_ids: Collection[str]) -> dict[str, int]:
     """What is left of these invoices after their lowest reversal; those that were not reversed are left out."""
-    query = (
-        select(reversals.c.invoice_id, func.min(reversals.c.remaining_centavos))
-        .where(reversals.c.invoice_id.in_(invoice_ids))
-        .group_by(reversals.c.invoice_id)
-    )
-    return {invoice_id: int(remaining) for invoice_id, remaining in unit.connection.execute(query)}
+    rows = unit.connection.execute(_REMAINING, {"invoice_ids": list(invoice_ids)})
+    return {invoice_id: int(remaining) for invoice_id, remaining in rows}
 
 
 def save(unit: Unit, lineages: Collection[Lineage]) -> None:
@@ -487,9 +462,7 @@ def history_row(unit: Unit, transfer: Transfer, fact: str, detail: str | None) -
 
 def write_history(unit: Unit, rows: Sequence[dict[str, Any]]) -> None:
     """Write lines of history."""
-    unit.connection.execute(
-        insert(transfer_history), [row | {"transfer_id": row.pop("transfer").id} for row in rows]
-    )
+    unit.connection.execute(_INSERT_HISTORY, [row | {"transfer_id": row.pop("transfer").id} for row in rows])
 
 
 def destination_of(unit: Unit, destination_id: int) -> Destination:
@@ -575,6 +548,40 @@ def _destination_id(unit: Unit, destination: Destination) -> int:
 # --- the statements, built once ---
 
 _DESTINATION_COLUMNS = [destinations.c[each.name] for each in fields(Destination)]
+_INVOICE_IDS: BindParameter[str] = bindparam("invoice_ids", expanding=True)
+_NUMBERS: BindParameter[int] = bindparam("numbers", expanding=True)
+_CREDITS = (
+    select(*(credits.c[name] for name in CREDIT_COLUMNS))
+    .where(credits.c.invoice_id.in_(_INVOICE_IDS))
+    .order_by(credits.c.invoice_id)
+    # Rows that refer to the credit may be inserted meanwhile; no one else may change it.
+    .with_for_update(key_share=True)
+)
+_TRANSFERS = (
+    select(*TRANSFER_COLUMNS)
+    .where(transfers.c.credit_number.in_(_NUMBERS))
+    .order_by(transfers.c.credit_number, transfers.c.generation)
+    .with_for_update()
+)
+_SIGHTINGS = (
+    select(bank_transfers)
+    .where(
+        or_(
+            bank_transfers.c.credit_number.in_(_NUMBERS),
+            bank_transfers.c.bank_transfer_id.in_(bindparam("bank_ids", expanding=True)),
+        )
+    )
+    .with_for_update()
+)
+_REMAINING = (
+    select(reversals.c.invoice_id, func.min(reversals.c.remaining_centavos))
+    .where(reversals.c.invoice_id.in_(_INVOICE_IDS))
+    .group_by(reversals.c.invoice_id)
+)
+_OPEN_ATTENTIONS = select(attentions.c.invoice_id, attentions.c.kind, attentions.c.subject).where(
+    attentions.c.invoice_id.in_(_INVOICE_IDS), attentions.c.resolved_at.is_(None)
+)
+_INSERT_HISTORY = insert(transfer_history)
 _UPDATE_TRANSFER = (
     update(transfers)
     .where(
@@ -603,10 +610,6 @@ def _statements(dialect: str) -> dict[str, Executable]:
             },
         ),
         "withheld": update(credits).where(credits.c.number == bindparam("_number")),
-        "resolved": update(attentions).where(
-            attentions.c.kind == bindparam("_kind"),
-            attentions.c.subject == bindparam("_subject"),
-            attentions.c.resolved_at.is_(None),
-        ),
+        "resolved": RESOLVE,
         "raised": insert_or_skip(attentions, dialect),
     }
