@@ -46,7 +46,7 @@ def test_when_the_active_worker_is_killed_the_other_issues_the_next_slots_on_tim
 def test_a_server_that_turns_read_only_drops_connections_and_crashes_loses_nothing(
     build_day: Callable[..., Day], own_server: Server
 ) -> None:
-    """A failover as we see it. Events get 503 meanwhile, and the bank brings them again; no one restarts a process."""
+    """A failover as we see it. What comes meanwhile is put off and done later; no one restarts a process."""
     day = build_day(
         seed=5, seconds=12.0, webs=2, database_url=own_server.url(), switches=("--paid-share", "1")
     )
@@ -61,13 +61,18 @@ def test_a_server_that_turns_read_only_drops_connections_and_crashes_loses_nothi
 
 
 def wait_for_a_refusal(day: Day) -> None:
-    """Wait until one more event is answered 503."""
-    before = day.said("web").count("event.not_stored")
-    wait_until(lambda: day.said("web").count("event.not_stored") > before, "an event is refused")
+    """Wait until one more piece of work is put off: an event is answered 503, or a claim or a batch waits."""
+
+    def refusals() -> int:
+        said = day.said("web") + day.said("worker")
+        return said.count("event.not_stored") + said.count("ledger_unavailable")
+
+    before = refusals()
+    wait_until(lambda: refusals() > before, "a process meets the database as it is")
 
 
 def turn_read_only(server: Server, day: Day) -> None:
-    """As a standby is, or a server whose disk is nearly full; until an event was refused."""
+    """As a standby is, or a server whose disk is nearly full; until a process has met it."""
     with connection_to(server.url()) as administrator:
         administrator.execute("ALTER SYSTEM SET default_transaction_read_only = on")
         administrator.execute("SELECT pg_reload_conf()")
@@ -89,7 +94,7 @@ def drop_connections(server: Server, _: Day) -> None:
 
 
 def crash(server: Server, day: Day) -> None:
-    """The server dies, and is started again once an event was refused."""
+    """The server dies, and is started again once a process has missed it."""
     server.stop("immediate")
     wait_for_a_refusal(day)
     server.start()
