@@ -218,7 +218,7 @@ class Lineage:
         was_retried = transfer.retried_at is not None
         policy = self.unit.policy
         if latest >= GENERATIONS_MAX or (latest > policy.reissue_max and not was_retried):
-            detail = f"no reissue is left: transfer {latest} of this credit failed too: {reason}"
+            detail = f"no reissue is left; transfer {latest} of this credit failed: {reason}"
             self.mark_dead(transfer, reason, detail)
             return
         self.move(transfer, TransferState.FAILED, "failed", reason, reason=reason)
