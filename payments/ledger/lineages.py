@@ -335,9 +335,15 @@ class Lineage:
             )
 
     def resolve(self, kind: AttentionKind, subject: str) -> None:
-        """Close it if it is open."""
-        if (kind, subject) in self.open_attentions:
-            self.open_attentions.remove((kind, subject))
+        """Close it if it is open; one that was raised in this unit of work is not written at all."""
+        if (kind, subject) not in self.open_attentions:
+            return
+        self.open_attentions.remove((kind, subject))
+        raised = self._rows["raised"]
+        earlier = [row for row in raised if (row["kind"], row["subject"]) != (kind, subject)]
+        if len(earlier) < len(raised):
+            self._rows["raised"] = earlier
+        else:
             self._rows["resolved"].append({"_kind": kind, "_subject": subject, "resolved_at": self.unit.now})
 
     # --- below ---
@@ -480,7 +486,9 @@ def _save_rows(unit: Unit, lineages: Collection[Lineage], name: str) -> None:
     if rows and name == "history":
         write_history(unit, rows)
     elif rows:
-        unit.connection.execute(_statements(unit.connection.dialect.name)[name], rows)
+        written = unit.connection.execute(_statements(unit.connection.dialect.name)[name], rows).rowcount
+        if name == "withheld" and written != len(rows):
+            raise AssertionError(f"{written} of {len(rows)} credits were there to be withheld from")
 
 
 def _save_transfers(unit: Unit, lineages: Collection[Lineage]) -> None:

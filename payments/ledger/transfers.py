@@ -159,7 +159,9 @@ def record_sent(
         for claim, found in zip(claims, there, strict=True):
             if (lineage := lineages.get(claim.invoice_id)) is None:
                 continue  # lost in a failover; reconciliation finds its credit again
-            if lineage.sight(found) and (transfer := _held(lineage, claim)) is not None:
+            if not lineage.sight(found):
+                continue  # raised; the lease ends, and the bank is asked again
+            if (transfer := _held(lineage, claim)) is not None:
                 recorded += 1
                 lineage.move(
                     transfer,

@@ -9,7 +9,7 @@ from payments.ledger.bank_reports import UNSETTLED_AFTER
 from payments.operator import timeline
 from payments.operator.actions import Operator, close_attention
 from payments.operator.lists import list_attentions
-from tests.payments.builders import EMPTY, INVOICE, NOW, at_bank
+from tests.payments.builders import EMPTY, INVOICE, NOW, a_transfer_log, at_bank
 from tests.payments.conftest import ON_SQLITE, Books
 
 ANA = Operator("ana", "the bank knows of it")
@@ -244,8 +244,19 @@ def test_a_transfer_that_the_bank_names_for_two_credits_concludes_nothing(books:
     assert (books.states, books.states_of(other)) == (["sent"], ["sending"])
     assert books.attention == ["transfer_stuck"]
     assert books.accept(claim, at_bank("A", "created", invoice_id=other)) == 0
-    assert books.states_of(other) == ["sending"]
+    assert (books.states_of(other), books.attention) == (["sending"], ["transfer_stuck"])
     books.pass_time(61)
     [again] = books.claim_all()
     verdict = books.look_up(again, at_bank("A", "created", invoice_id=other))
     assert (verdict.outcome, books.states_of(other)) == ("released", ["pending"])
+
+
+def test_what_is_raised_and_settled_in_one_group_needs_no_one(books: Books) -> None:
+    """A report that differs and the right one, together: as if one had come after the other."""
+    books.credit()
+    books.send("A")
+    books.tell(
+        a_transfer_log(at_bank("A", "success", account_number="666"), log_id="odd"),
+        a_transfer_log(at_bank("A", "success"), log_id="right"),
+    )
+    assert (books.states, books.attention) == (["settled"], [])
