@@ -192,16 +192,19 @@ def _connect(origin: str, tls: ssl.SSLContext | None, progress: Progress) -> soc
     )
     for position, (family, kind, protocol, _, address) in enumerate(addresses):
         sock = socket.socket(family, kind, protocol)
+        if parts.scheme == "https":
+            assert tls is not None  # connections to https are opened with it
+            # Wrapped before it connects: a wrap that meets a broken connection leaves the socket open. (CPython's ssl.)
+            sock = tls.wrap_socket(sock, server_hostname=host, do_handshake_on_connect=False)
         try:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             # Each address gets an equal share, so that a silent first one leaves time for the second.
             sock.settimeout(progress.seconds_left() / (len(addresses) - position))
             sock.connect(address)
-            # A TLS handshake as a whole keeps the timeout that it finds. (Read: CPython Modules/_ssl.c.)
-            sock.settimeout(progress.seconds_left())
-            if parts.scheme == "https":
-                assert tls is not None  # connections to https are opened with it
-                return tls.wrap_socket(sock, server_hostname=host)
+            if isinstance(sock, ssl.SSLSocket):
+                # A handshake as a whole keeps the timeout that it finds. (Read: CPython Modules/_ssl.c.)
+                sock.settimeout(progress.seconds_left())
+                sock.do_handshake()
         except OSError as error:
             sock.close()
             failure = error
