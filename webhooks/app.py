@@ -23,6 +23,7 @@ from payments.ledger import inbox
 from payments.ledger.inbox import Arrival, Outcome, Receipt
 from payments.ledger.transfers import next_due_at
 from payments.observability.alerts import open_alerts
+from payments.observability.bank_calls import BankCalls
 from payments.observability.heartbeat import Heartbeat, guarded
 from payments.observability.logging import configure_logging
 from payments.observability.metrics import Metrics, metrics_page
@@ -64,13 +65,14 @@ class Web:
         # Connections of their own: writers on one Database take turns, and no event is to wait for these.
         self.aside = open_database(address)
         self.clock = open_clock(self.database, _utc_now)
+        self.calls = BankCalls(self.metrics.count_bank_call)
         self.bank = open_bank(
             environment=settings.starkbank_environment,
             project_id=settings.starkbank_project_id,
             private_key_pem=settings.private_key_pem,
             api_url=settings.starkbank_api_url,
             timeout_seconds=settings.bank_timeout_seconds,
-            on_call=self.metrics.count_bank_call,
+            on_call=self.calls.note,
         )
         self.keys = BankKeys(self.bank.public_keys, time.monotonic)
         self.forwarder = Forwarder(self.settle, partial(next_due_at, self.database), self.clock)
@@ -79,7 +81,9 @@ class Web:
         self.receiver = Receiver(self.keys, self.intake, self.metrics)
         self.draining = Draining(settings.drain_seconds)
         self.process = Process(secrets.token_hex(8), "web", socket.gethostname(), os.getpid(), VERSION)
-        self.heartbeat = Heartbeat(self.aside, self.process, self.clock, self.key_age_seconds)
+        self.heartbeat = Heartbeat(
+            self.aside, self.process, self.clock, self.key_age_seconds, self.calls.last
+        )
         token = settings.operator_token.get_secret_value() if settings.operator_token else None
         self.gate = Gate(token) if token else None
         self.console = self._build_console(token, self.gate) if token and self.gate else None

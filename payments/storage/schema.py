@@ -464,5 +464,8 @@ processes = Table(
     Column("seen_at", Instant, nullable=False),
     Column("stopped_at", Instant),  # NULL: it runs, or it died
     Column("bank_key_fetched_at", Instant),
+    Column("bank_verdict", String(16)),  # of its last call to the bank; NULL: it has made none
+    Column("bank_called_at", Instant),
     PrimaryKeyConstraint("id", name="a_process_once"),
+    CheckConstraint("(bank_verdict IS NULL) = (bank_called_at IS NULL)", name="a_bank_call_has_its_verdict"),
 )

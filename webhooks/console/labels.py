@@ -38,6 +38,15 @@ OUTCOMES = {
     "unreadable": Label("unreadable", "bad", "signed, but not readable: needs attention"),
 }
 
+# What the last call of a process to the bank came to.
+VERDICTS = {
+    "accepted": Label("answered", "good"),
+    "rejected": Label("refused", "wait", "the bank answered, and refused what was asked"),
+    "throttled": Label("told to wait", "wait", "the bank answered 429"),
+    "not_sent": Label("not connected", "bad", "the request never left"),
+    "unclear": Label("no answer", "bad", "no conclusive answer came"),
+}
+
 SLOT_STATES = {
     "planned": Label("planned", "wait"),
     "issuing": Label("issuing", "wait"),
