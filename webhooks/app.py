@@ -84,9 +84,8 @@ class Web:
         self.heartbeat = Heartbeat(
             self.aside, self.process, self.clock, self.key_age_seconds, self.calls.last
         )
-        token = settings.operator_token.get_secret_value() if settings.operator_token else None
-        self.gate = Gate(token) if token else None
-        self.console = self._build_console(token, self.gate) if token and self.gate else None
+        self.gate = Gate(settings.accounts) if settings.accounts else None
+        self.console = self._build_console(self.gate) if self.gate else None
         # What starts with the app, in this order, and stops in the opposite one.
         alerts = open_alerts(settings, self.aside, self.clock, self.metrics.count_alert)
         self.parts: list[Part] = [
@@ -184,14 +183,14 @@ class Web:
         self.database.close()
         log.info("web.stopped")
 
-    def _build_console(self, token: str, gate: Gate) -> Console:
+    def _build_console(self, gate: Gate) -> Console:
         work = Work(
             wake_forwarder=self.forwarder.wake,
             forward=self.settle_all,
             reconcile=self.reconcile,
             new_batch_tag=_new_batch_tag if self.settings.starkbank_api_url else None,
         )
-        return Console(self.aside, self.settings, token, gate, work, self.clock, _utc_now)
+        return Console(self.aside, self.settings, gate, work, self.clock, _utc_now)
 
 
 def create_app(settings: Settings | None = None) -> Starlette:

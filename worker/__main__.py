@@ -122,10 +122,9 @@ def _open_metrics(
     from payments.observability.metrics import Metrics, metrics_page
     from worker.metrics_page import MetricsPage
 
-    assert settings.operator_token is not None  # load_settings has checked that
     metrics = Metrics(CollectorRegistry())
-    token = settings.operator_token.get_secret_value()
-    page = MetricsPage(settings.host, settings.metrics_port, token, metrics_page(metrics, database, clock))
+    registry = metrics_page(metrics, database, clock)
+    page = MetricsPage(settings.host, settings.metrics_port, settings.accounts, registry)
     return metrics.count_bank_call, metrics.count_alert, page
 
 

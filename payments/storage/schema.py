@@ -423,6 +423,7 @@ actions = Table(
     Column("subject", String(96), nullable=False),  # an external_id, an event, what is paused
     Column("reason", Text, nullable=False),
     Column("result", Text, nullable=False),
+    Column("is_proved", Boolean, nullable=False),  # who is the name of the token's owner; else it was typed
     CheckConstraint("reason <> '' AND who <> ''", name="an_action_has_its_reason"),
 )
 Index("actions_by_subject", actions.c.subject)

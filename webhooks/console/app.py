@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections.abc import Callable, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from pydantic import SecretStr
 from starlette.applications import Starlette
@@ -12,6 +12,7 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, Response
 from starlette.routing import Route
 
+from payments.authorization import session_secret
 from payments.observability.logging import redact
 from payments.operator.revision import read_mark
 from payments.settings import Settings
@@ -25,7 +26,9 @@ from webhooks.console.live_updates import LiveUpdates
 from webhooks.console.pages import Pages
 from webhooks.console.rendering import STATIC_FOLDER
 from webhooks.console.sign_in import SignIn
-from webhooks.console.urls import HOME, STATIC
+from webhooks.console.urls import CHANGES, HOME, STATIC
+
+_TITLES = {403: "Not allowed", 404: "Not found"}
 
 _FILES = {file.name: file for file in STATIC_FOLDER.iterdir()}
 
@@ -37,7 +40,6 @@ class Console:
         self,
         database: Database,
         settings: Settings,
-        token: str,
         gate: Gate,
         work: Work,
         clock: Callable[[], datetime],
@@ -45,9 +47,15 @@ class Console:
     ) -> None:
         # The database's clock may have to ask the database, so only actions, which run in threads, use it; sessions
         # and ages use the machine's.
-        cookies = SignedCookies(token)
+        idle = timedelta(seconds=settings.session_idle_seconds)
+        cookies = SignedCookies(session_secret(settings.accounts), idle)
         self._context = Context(
-            database, cookies, machine_clock, settings.time_zone, can_issue=work.new_batch_tag is not None
+            database,
+            cookies,
+            machine_clock,
+            settings.time_zone,
+            environment="emulator" if settings.starkbank_api_url else settings.starkbank_environment,
+            can_issue=work.new_batch_tag is not None,
         )
         self._live_updates = LiveUpdates(lambda: read_mark(database))
         span = "hour" if settings.invoice_window_seconds <= 3600 else "day"
@@ -55,8 +63,8 @@ class Console:
             routes=[
                 *Pages(self._context, span, _shown(settings, database)).routes,
                 *ActionPages(self._context, settings.forwarding_policy, work, clock).routes,
-                *SignIn(self._context, gate).routes,
-                Route(f"{HOME}/changes", self._live_updates.answer),
+                *SignIn(self._context, gate, has_shared_token=settings.operator_token is not None).routes,
+                Route(CHANGES, self._live_updates.answer),
                 Route(STATIC + "{name}", _static),
             ],
             exception_handlers={HTTPException: self._problem, Exception: self._problem},
@@ -78,7 +86,7 @@ class Console:
             return await asyncio.to_thread(
                 self._context.problem, request, 500, "Something went wrong", detail
             )
-        title = "Not found" if error.status_code == 404 else "Invalid request"
+        title = _TITLES.get(error.status_code, "Invalid request")
         page = await asyncio.to_thread(self._context.problem, request, error.status_code, title, error.detail)
         page.headers.update(error.headers or {})
         return page

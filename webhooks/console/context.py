@@ -36,12 +36,14 @@ class Context:
         clock: Callable[[], datetime],
         time_zone: str,
         *,
+        environment: str,
         can_issue: bool,
     ) -> None:
         self.database = database
         self.cookies = cookies
         self.clock = clock
         self._time_zone = time_zone
+        self._environment = environment
         self._can_issue = can_issue
         self._templates = Templates()
 
@@ -77,9 +79,13 @@ class Context:
     def render_bare(self, request: Request, name: str, status: int = 200, **values: Any) -> Response:
         """Render a page without reading the database."""
         flash = request.cookies.get(FLASH_COOKIE)
+        session = request.state.session
         frame = {
             "times": self.times(request),
-            "session": request.state.session,
+            "session": session,
+            "may_act": session is not None and session.may_act,
+            "idle_seconds": self.cookies.idle.total_seconds(),
+            "environment": self._environment,
             "path": request.url.path,
             "here": request.url.path + (f"?{request.url.query}" if request.url.query else ""),
             "flash": self.cookies.read_flash(flash) if flash else None,

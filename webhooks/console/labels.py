@@ -14,6 +14,13 @@ class Label(NamedTuple):
     meaning: str = ""
 
 
+# Which bank all this is about: on every page, also before the sign-in.
+ENVIRONMENTS = {
+    "emulator": Label("Emulator", "calm", "A bank on your own machine. No real money."),
+    "sandbox": Label("Sandbox", "wait", "Stark Bank's test environment. No real money."),
+    "production": Label("Production", "bad", "Real money."),
+}
+
 TRANSFER_STATES = {
     "pending": Label("pending", "wait", "queued; it is sent when it is due"),
     "sending": Label("sending", "wait", "being sent; the bank may have it"),

@@ -182,7 +182,8 @@ def test_there_is_no_batch_by_hand_at_the_real_bank(
     """It is for development: money would be asked of real people."""
     work = Work(lambda: None, lambda: Result(""), lambda: Result(""), new_batch_tag=None)
     clock = partial(datetime.now, UTC)
-    app = ConsoleApp(database, settings(), TOKEN, Gate(TOKEN), work, clock, clock)
+    given = settings(operator_token=TOKEN)
+    app = ConsoleApp(database, given, Gate(given.accounts), work, clock, clock)
     client = TestClient(Starlette(routes=app.routes), headers={"Authorization": f"Bearer {TOKEN}"})
     for path in ("/console/system", "/console/batches"):
         assert "Issue a batch" not in client.get(path).text

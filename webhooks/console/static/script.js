@@ -34,7 +34,7 @@ async function refresh() {
   isAsking = true;
   try {
     const answer = await fetch(location.href, {
-      headers: { Accept: "text/html" },
+      headers: { Accept: "text/html", "X-Repasse-Refresh": "1" }, // no person asks: an idle session ends all the same
       credentials: "same-origin",
       signal: AbortSignal.timeout(PATIENCE_SECONDS * 1000),
     });
