@@ -5,7 +5,7 @@ What is allowed is decided by payments/operator alone; a refusal is shown with i
 
 import asyncio
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -28,7 +28,7 @@ from payments.operator.replay import replay_event
 from payments.operator.timeline import read_credit
 from payments.policy import ForwardingPolicy
 from webhooks.console import labels
-from webhooks.console.context import Context, read_form
+from webhooks.console.context import Context, for_operators, read_form
 from webhooks.console.urls import HOME, action_url, invoice_of, is_console_url, subject_link
 
 log = structlog.get_logger()
@@ -91,8 +91,8 @@ class ActionPages:
         """One page to ask, and the same address to do it."""
         path = f"{HOME}/act/{{kind}}/{{subject:path}}"
         return [
-            Route(path, _for_operators(self.ask), methods=["GET"]),
-            Route(path, _for_operators(self.do), methods=["POST"]),
+            Route(path, for_operators(self.ask), methods=["GET"]),
+            Route(path, for_operators(self.do), methods=["POST"]),
         ]
 
     async def ask(self, request: Request) -> Response:
@@ -212,19 +212,6 @@ class ActionPages:
             return result
         finally:
             self._busy[kind].release()
-
-
-def _for_operators(
-    page: Callable[[Request], Awaitable[Response]],
-) -> Callable[[Request], Awaitable[Response]]:
-    async def guarded(request: Request) -> Response:
-        if not request.state.session.may_act:
-            raise HTTPException(
-                403, "You are signed in as a reader: you can see everything, and an operator must do this."
-            )
-        return await page(request)
-
-    return guarded
 
 
 def _requested(request: Request) -> tuple[str, str]:

@@ -20,6 +20,7 @@ from payments.storage.database import Database
 from webhooks.access import Gate
 from webhooks.console.actions import ActionPages, Work
 from webhooks.console.auth import AuthMiddleware
+from webhooks.console.bulk import BulkPages
 from webhooks.console.context import Context
 from webhooks.console.cookies import SignedCookies
 from webhooks.console.live_updates import LiveUpdates
@@ -63,6 +64,7 @@ class Console:
             routes=[
                 *Pages(self._context, span, _shown(settings, database)).routes,
                 *ActionPages(self._context, settings.forwarding_policy, work, clock).routes,
+                *BulkPages(self._context, settings.forwarding_policy, work.wake_forwarder, clock).routes,
                 *SignIn(self._context, gate, has_shared_token=settings.operator_token is not None).routes,
                 Route(CHANGES, self._live_updates.answer),
                 Route(STATIC + "{name}", _static),

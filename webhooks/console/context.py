@@ -1,7 +1,7 @@
 """What every page needs: the database, the templates, the time, and what the browser keeps for us."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import datetime
 from typing import Any
 from urllib.parse import parse_qs
@@ -116,3 +116,18 @@ async def read_form(request: Request) -> dict[str, str]:
     except ValueError:
         raise HTTPException(400, "the form cannot be read") from None
     return {name: values[0] for name, values in fields.items()}
+
+
+def for_operators(
+    page: Callable[[Request], Awaitable[Response]],
+) -> Callable[[Request], Awaitable[Response]]:
+    """The same page, which a reader is refused: 403 with the reason. Every page that does something is one."""
+
+    async def guarded(request: Request) -> Response:
+        if not request.state.session.may_act:
+            raise HTTPException(
+                403, "You are signed in as a reader: you can see everything, and an operator must do this."
+            )
+        return await page(request)
+
+    return guarded

@@ -22,6 +22,7 @@ from payments.operator.search import search
 from payments.operator.statement import read_statement
 from payments.operator.timeline import read_batch, read_credit, read_stored_event
 from webhooks.console import labels
+from webhooks.console.bulk import BULK
 from webhooks.console.context import Context
 from webhooks.console.overview import SPANS, charts_of, labelled_slots, statement_lines
 from webhooks.console.rendering import readable_body
@@ -94,7 +95,7 @@ class Pages:
             "dead": statement.transfers["dead"] - statement.abandoned,
             "abandoned": statement.abandoned,
         }
-        return self._context.render(request, "transfers", page=page, state=state, counts=counts)
+        return self._context.render(request, "transfers", page=page, state=state, counts=counts, bulk=BULK)
 
     def _credits(self, request: Request) -> Response:
         asked = {name: request.query_params.get(name, "").strip() for name in ("amount", "since", "until")}

@@ -15,7 +15,7 @@ from payments.tax_id import mask_tax_ids
 from webhooks.console import labels
 from webhooks.console.charts import bar_of
 from webhooks.console.times import ZONES
-from webhooks.console.urls import HOME, STATIC, action_url, link_to, subject_link
+from webhooks.console.urls import HOME, STATIC, action_url, invoice_of, link_to, subject_link
 
 _FOLDER = Path(__file__).parent
 STATIC_FOLDER = _FOLDER / "static"
@@ -50,6 +50,7 @@ class Templates:
             link_to=link_to,
             action_url=action_url,
             subject_link=subject_link,
+            invoice_of=invoice_of,
             zones=ZONES,
         )
         self._templates: Mapping[str, Template] = {
