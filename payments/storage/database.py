@@ -150,9 +150,7 @@ def open_database(url: str, *, is_unhurried: bool = False) -> Database:
             ) from None
         # A statement sees its own moment unless the transaction asks for one snapshot.
         readers = engine.execution_options(isolation_level="REPEATABLE READ")
-        return Database(
-            engine, parsed, postgresql.fault_from, readers, postgresql.Notifier(engine).notify
-        )
+        return Database(engine, parsed, postgresql.fault_from, readers, postgresql.Notifier(engine).notify)
     raise LedgerUnusable(
         f"DATABASE_URL has the unsupported kind {parsed.drivername!r}; put sqlite:///... or postgresql+psycopg://..."
     )
