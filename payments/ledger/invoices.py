@@ -14,7 +14,7 @@ from sqlalchemy import Connection, Row, and_, case, delete, func, or_, select, u
 
 from payments.event import Event
 from payments.invoice import STATE_OF_STATUS, BankInvoice, InvoiceReport, InvoiceState, searchable
-from payments.ledger.unit import Unit
+from payments.ledger.lineages import Unit
 from payments.storage.database import Insert, insert_into
 from payments.storage.schema import invoices
 from payments.tax_id import hash_tax_id, mask_tax_id

@@ -282,7 +282,7 @@ class World:
             self._wake(process, "forward", self.now + timedelta(seconds=1))
 
     def _settle(self) -> None:
-        settle_once(self.database, self.caller, POLICY, self.clock, self._call_tag)
+        settle_once(self.database, self.caller, POLICY, self.clock, self._call_tag())
 
     def do_issue(self, process: Process, life: int) -> None:
         if not self._may(process, "issue", life):
