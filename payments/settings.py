@@ -6,6 +6,7 @@ here opens a database or calls the bank.
 """
 
 import difflib
+import hmac
 import logging
 import math
 import os
@@ -31,6 +32,7 @@ from payments.authorization import (
     read_operators,
 )
 from payments.errors import SettingsError
+from payments.language import NAMES, Language, code_of_zone, language_of
 from payments.policy import ForwardingPolicy
 from payments.transfer import Destination
 
@@ -94,6 +96,11 @@ def _time_zone(name: str) -> str:
     except (ZoneInfoNotFoundError, ValueError, OSError):
         raise ValueError("is no time zone that this machine knows") from None
     return name
+
+
+def _language(value: object) -> object:
+    known = {code.lower(): code for code in NAMES}
+    return known.get(value.strip().lower().replace("_", "-"), value) if isinstance(value, str) else value
 
 
 def _lower(value: object) -> object:
@@ -230,6 +237,11 @@ class Settings(BaseSettings):
     session_idle_seconds: float = Field(
         default=1800, ge=60, le=43200, allow_inf_nan=False, description="seconds from 60 to 43200"
     )
+    tax_id_key: SecretStr | None = Field(
+        default=None,
+        min_length=16,
+        description="16 or more characters that no one can guess, or leave it out",
+    )
     alert_urls: SecretStr | None = Field(
         default=None,
         description="Apprise URLs separated by spaces, such as mailtos://... or jsons://host/path, or leave it out",
@@ -242,6 +254,9 @@ class Settings(BaseSettings):
     )
     time_zone: Annotated[str, AfterValidator(_time_zone)] = Field(
         default="America/Sao_Paulo", description="a name such as America/Sao_Paulo"
+    )
+    operator_language: Annotated[Literal["pt-BR", "en"], BeforeValidator(_language)] | None = Field(
+        default=None, description="pt-BR or en"
     )
     log_level: Annotated[Literal["debug", "info", "warning", "error"], _AnyCase] = Field(
         default="info", description="debug, info, warning or error"
@@ -296,6 +311,19 @@ class Settings(BaseSettings):
         )
 
     @property
+    def tax_id_search_key(self) -> bytes:
+        """What payers' tax ids are hashed with for search: TAX_ID_KEY, else derived from the bank's key; empty without
+        either.
+        """
+        if self.tax_id_key is not None:
+            return self.tax_id_key.get_secret_value().encode()
+        try:
+            private_key = _read_private_key(self)
+        except SettingsError:
+            return b""
+        return hmac.digest(private_key.encode(), b"repasse: search by tax id", "sha256")
+
+    @property
     def forwarding_policy(self) -> ForwardingPolicy:
         """Where credits are forwarded to, and how often and how fast that is retried."""
         return ForwardingPolicy(
@@ -305,6 +333,7 @@ class Settings(BaseSettings):
             retry_base_seconds=self.retry_base_seconds,
             retry_max_seconds=self.retry_max_seconds,
             reissue_max=self.reissue_max,
+            tax_id_key=self.tax_id_search_key,
         )
 
     @property
@@ -313,6 +342,11 @@ class Settings(BaseSettings):
         shared = [Account("", True, self.operator_token.get_secret_value())] if self.operator_token else []
         named = read_operators(self.operators.get_secret_value()) if self.operators else ()
         return (*shared, *named)
+
+    @property
+    def language(self) -> Language:
+        """The language of alerts, of the command line, and of pages whose reader has chosen none."""
+        return language_of(self.operator_language or code_of_zone(self.time_zone))
 
     @property
     def private_key_pem(self) -> str:

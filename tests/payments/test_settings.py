@@ -79,7 +79,7 @@ def test_the_defaults_are_those_of_the_challenge() -> None:
         tax_id="20.018.183/0001-80",
     )
     policy = settings.forwarding_policy
-    assert policy == ForwardingPolicy(settings.destination, False, 60, 5, 3600, 6)
+    assert policy == ForwardingPolicy(settings.destination, False, 60, 5, 3600, 6, settings.tax_id_search_key)
 
 
 def test_forwarding_can_be_limited_to_our_own_invoices(environment: pytest.MonkeyPatch) -> None:
@@ -151,6 +151,7 @@ WRONG = [
     ("OPERATORS", "Ana:hunter2hunter2!!", "a role in entry 1 that is neither operator nor reader"),
     ("OPERATORS", "Ana:reader:hunter2hunter2!", "a token in entry 1 that is shorter than 16"),
     ("SESSION_IDLE_SECONDS", "59", "too small"),
+    ("TAX_ID_KEY", "hook-secret", "16 or more"),
     ("ALERT_URLS", "alerts.example.com/hook-secret", "Apprise cannot read"),
     ("ALERT_URLS", "https://alerts.example.com/hook-secret", "Apprise cannot read"),
     ("ALERT_URLS", "json://alerts.example.com/hook-secret smoke-signal://hill", "Apprise cannot read"),
@@ -158,6 +159,7 @@ WRONG = [
     ("METRICS_PORT", "70000", "too large"),
     ("DRAIN_SECONDS", "-1", "too small"),
     ("LOG_LEVEL", "loud", "none of its choices"),
+    ("OPERATOR_LANGUAGE", "fr", "put pt-BR or en"),
     ("TIME_ZONE", "Mars/Olympus", "is no time zone that this machine knows"),
     ("TIME_ZONE", "../etc/passwd", "is no time zone that this machine knows"),
     ("LOG_FORMAT", "xml", "none of its choices"),

@@ -28,7 +28,7 @@ from payments.operator.replay import replay_event
 from payments.operator.timeline import read_credit
 from payments.policy import ForwardingPolicy
 from webhooks.console import labels
-from webhooks.console.context import Context, for_operators, read_form
+from webhooks.console.context import Context, read_form
 from webhooks.console.urls import HOME, action_url, invoice_of, is_console_url, subject_link
 
 log = structlog.get_logger()
@@ -91,8 +91,8 @@ class ActionPages:
         """One page to ask, and the same address to do it."""
         path = f"{HOME}/act/{{kind}}/{{subject:path}}"
         return [
-            Route(path, for_operators(self.ask), methods=["GET"]),
-            Route(path, for_operators(self.do), methods=["POST"]),
+            Route(path, self._context.for_operators(self.ask), methods=["GET"]),
+            Route(path, self._context.for_operators(self.do), methods=["POST"]),
         ]
 
     async def ask(self, request: Request) -> Response:

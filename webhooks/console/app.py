@@ -55,6 +55,7 @@ class Console:
             cookies,
             machine_clock,
             settings.time_zone,
+            settings.language,
             environment="emulator" if settings.starkbank_api_url else settings.starkbank_environment,
             can_issue=work.new_batch_tag is not None,
         )
@@ -83,12 +84,15 @@ class Console:
         self._live_updates.end()
 
     async def _problem(self, request: Request, error: Exception) -> Response:
+        _ = self._context.language(request).gettext
         if not isinstance(error, HTTPException):
-            detail = "This is a bug. The log of the web process has the details."
-            return await asyncio.to_thread(
-                self._context.problem, request, 500, "Something went wrong", detail
+            title, detail = (
+                _("Something went wrong"),
+                _("This is a bug. The log of the web process has the details."),
             )
-        title = _TITLES.get(error.status_code, "Invalid request")
+            return await asyncio.to_thread(self._context.problem, request, 500, title, detail)
+        titles = {403: _("Not allowed"), 404: _("Not found")}
+        title = titles.get(error.status_code, _("Invalid request"))
         page = await asyncio.to_thread(self._context.problem, request, error.status_code, title, error.detail)
         page.headers.update(error.headers or {})
         return page

@@ -24,7 +24,7 @@ from payments.operator.lists import TransferLine, list_transfers
 from payments.policy import ForwardingPolicy
 from payments.storage.database import Database
 from webhooks.console import labels
-from webhooks.console.context import Context, for_operators, read_form
+from webhooks.console.context import Context, read_form
 from webhooks.console.urls import HOME
 
 log = structlog.get_logger()
@@ -64,8 +64,8 @@ class BulkPages:
         """One page to ask, and the same address to do it."""
         path = f"{HOME}/bulk/{{kind}}/{{state}}"
         return [
-            Route(path, for_operators(self.ask), methods=["GET"]),
-            Route(path, for_operators(self.do), methods=["POST"]),
+            Route(path, self._context.for_operators(self.ask), methods=["GET"]),
+            Route(path, self._context.for_operators(self.do), methods=["POST"]),
         ]
 
     async def ask(self, request: Request) -> Response:

@@ -18,6 +18,7 @@ from payments.authorization import Account
 
 FLASH_COOKIE = "repasse_flash"
 ZONE_COOKIE = "repasse_zone"
+LANGUAGE_COOKIE = "repasse_language"
 
 # One shift; afterwards the token is asked for again.
 SESSION_LENGTH = timedelta(hours=12)

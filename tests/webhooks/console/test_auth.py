@@ -42,7 +42,7 @@ PAGES = (
     ),
     *("/acts", "/system", "/search?q=1", "/act/pause/forwarding", "/changes", "/nowhere", "/sign-in/x"),
 )
-POSTS = ("/act/pause/forwarding", "/act/retry/credit-1", "/act/reconcile/now", "/zone", "/sign-out")
+POSTS = ("/act/pause/forwarding", "/act/retry/credit-1", "/act/reconcile/now", "/preferences", "/sign-out")
 
 
 def test_without_a_token_set_there_is_no_console(start_app: Callable[..., WebApp]) -> None:
@@ -150,7 +150,7 @@ def assert_headers(headers: Headers, is_kept: bool) -> None:
 
 def test_a_refusal_has_the_headers_too(console: Console) -> None:
     """Those of the authentication itself."""
-    for answer in (console.client.get("/console"), console.client.post("/console/zone")):
+    for answer in (console.client.get("/console"), console.client.post("/console/preferences")):
         assert answer.headers["cache-control"] == "no-store"
         assert "frame-ancestors 'none'" in answer.headers["content-security-policy"]
 
@@ -285,7 +285,7 @@ def test_a_reader_sees_everything_and_does_nothing(staffed: Console) -> None:
         page = staffed.client.get(f"/console{path}")
         assert page.status_code == 200, path
         assert "/console/act/" not in page.text, path
-        assert "Signed in as Bia (reader)." in page.text
+        assert "Signed in as Bia (reader)" in page.text
     form = {"who": "Bia", "reason": "it must be done"}
     for path in (*POSTS[:3], "/act/resume/issuing", "/act/abandon/credit-1"):
         for answer in (
@@ -298,7 +298,7 @@ def test_a_reader_sees_everything_and_does_nothing(staffed: Console) -> None:
     assert staffed.web.count("actions") == 1
     metrics = staffed.client.get("/metrics", headers={"Authorization": f"Bearer {BIA.token}"})
     assert metrics.status_code == 200
-    assert staffed.client.post("/console/zone", data={"zone": "UTC"}, headers=OURS).status_code == 200
+    assert staffed.client.post("/console/preferences", data={"zone": "UTC"}, headers=OURS).status_code == 200
     staffed.client.post("/console/sign-out", headers=OURS)
     assert staffed.client.get("/console/acts").status_code == 401
 

@@ -72,7 +72,7 @@ def test_all_that_a_filter_shows_is_asked_about_once_and_recorded_each(
     """The page names the number, the sum and every transfer; one that was retried meanwhile is reported, not lost."""
     assert "/console/bulk/retry/dead" in client.get("/console/transfers?state=dead").text
     asked = unescape(client.get("/console/bulk/retry/dead").text)
-    assert "Retry 3 transfers?" in asked
+    assert "Retry: 3 transfers?" in asked
     assert "R$ 1.459,86" in asked
     [given] = re.findall(r'name="transfers" value="([^"]*)"', asked)
     assert sorted(given.split()) == IDS
