@@ -25,6 +25,7 @@ from payments.operator.lists import (
     EventLine,
     Line,
     TransferLine,
+    attention_lines,
     batch_lines,
     credit_lines,
     current_transfers,
@@ -212,7 +213,7 @@ def _read_credit(connection: Connection, row: Any) -> CreditTimeline:
         events=[_stored(each) for each in events],
         # Sorting keeps the order above among facts of one moment, and attempts keep their own.
         entries=sorted(found, key=lambda entry: entry.at),
-        attentions=[AttentionLine.of(each) for each in raised],
+        attentions=attention_lines(connection, raised),
         actions=done,
     )
 

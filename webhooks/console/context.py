@@ -13,7 +13,7 @@ from starlette.responses import HTMLResponse, Response
 from payments.errors import LedgerUnavailable
 from payments.language import NAMES, Language, language_of, preferred_code
 from payments.ledger.pauses import paused
-from payments.operator.lists import list_attentions
+from payments.operator.lists import count_attentions
 from payments.storage.database import Database
 from webhooks.console.cookies import (
     FLASH_COOKIE,
@@ -95,8 +95,8 @@ class Context:
 
     def render(self, request: Request, name: str, status: int = 200, **values: Any) -> Response:
         """Render a page with its frame: what needs attention, what is paused, the result of the last action."""
-        found = list_attentions(self.database, None, OPEN_ATTENTIONS_MAX + 1, open_only=True)
-        frame = {"open_attentions": len(found.items), "paused": paused(self.database)}
+        found = count_attentions(self.database, OPEN_ATTENTIONS_MAX + 1)
+        frame = {"open_attentions": found, "paused": paused(self.database)}
         return self.render_bare(request, name, status, **frame | values)
 
     def problem(self, request: Request, status: int, title: str, detail: str) -> Response:

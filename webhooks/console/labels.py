@@ -137,6 +137,15 @@ ATTENTIONS = {
     ),
 }
 
+# What ends each kind, by its subject; to resolve it is possible always.
+ATTENTION_ACTIONS = {
+    "transfer_dead": ("retry", "abandon"),
+    "transfer_stuck": ("retry",),
+    "reversed_after_sending": ("recover",),
+    "unreadable_event": ("replay",),
+    "bank_refuses_us": ("reconcile",),
+}
+
 ACTIONS = {
     "retry": Label("Retry", "calm", "repasse checks with the bank first, and sends only if it is not there."),
     "abandon": Label(

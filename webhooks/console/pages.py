@@ -26,10 +26,14 @@ from webhooks.console.bulk import BULK
 from webhooks.console.context import Context
 from webhooks.console.overview import SPANS, charts_of, labelled_slots, statement_lines
 from webhooks.console.rendering import readable_body
+from webhooks.console.runbook import runbook
 from webhooks.console.urls import HOME, link_to
 
 # A timeline of a thousand attempts is read at its two ends.
 ENTRIES_FIRST, ENTRIES_LAST = 20, 60
+
+# How many open attentions are on their page, the most urgent ones: a person settles no hundred on one page.
+ATTENTIONS_SHOWN = 100
 
 # How many events of a credit are shown whole.
 EVENTS_SHOWN = 10
@@ -61,6 +65,7 @@ class Pages:
             "/attention": self._attention,
             "/acts": self._actions,
             "/system": self._system,
+            "/runbook": self._runbook,
             "/search": self._search,
         }
         return [Route(f"{HOME}{path}", self._endpoint(page)) for path, page in pages.items()]
@@ -150,8 +155,21 @@ class Pages:
 
     def _attention(self, request: Request) -> Response:
         shows_all = request.query_params.get("show") == "all"
-        page = _list(lambda: lists.list_attentions(self._database, _after(request), open_only=not shows_all))
-        return self._context.render(request, "attention", page=page, shows_all=shows_all)
+        if shows_all:
+            page = _list(lambda: lists.list_attentions(self._database, _after(request), open_only=False))
+        else:
+            page = Page(lists.list_most_urgent(self._database, ATTENTIONS_SHOWN), None)
+        return self._context.render(
+            request, "attention", page=page, shows_all=shows_all, attentions_shown=ATTENTIONS_SHOWN
+        )
+
+    def _runbook(self, request: Request) -> Response:
+        page = runbook(self._context.language(request).code)
+        if page is None:
+            raise HTTPException(
+                404, "The runbook is not on this machine: read docs/runbook.md of the repository."
+            )
+        return self._context.render(request, "runbook", runbook=page)
 
     def _actions(self, request: Request) -> Response:
         page = _list(lambda: lists.list_actions(self._database, _after(request)))
