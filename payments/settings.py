@@ -6,6 +6,7 @@ here opens a database or calls the bank.
 """
 
 import difflib
+import hmac
 import logging
 import math
 import os
@@ -226,6 +227,11 @@ class Settings(BaseSettings):
         default=None,
         description=f"{OPERATOR_TOKEN_LENGTH_MIN} or more letters, digits and signs, or leave it out",
     )
+    tax_id_key: SecretStr | None = Field(
+        default=None,
+        min_length=16,
+        description="16 or more characters that no one can guess, or leave it out",
+    )
     alert_urls: SecretStr | None = Field(
         default=None,
         description="Apprise URLs separated by spaces, such as mailtos://... or jsons://host/path, or leave it out",
@@ -295,6 +301,19 @@ class Settings(BaseSettings):
         )
 
     @property
+    def tax_id_search_key(self) -> bytes:
+        """What payers' tax ids are hashed with for search: TAX_ID_KEY, else derived from the bank's key; empty without
+        either.
+        """
+        if self.tax_id_key is not None:
+            return self.tax_id_key.get_secret_value().encode()
+        try:
+            private_key = _read_private_key(self)
+        except SettingsError:
+            return b""
+        return hmac.digest(private_key.encode(), b"repasse: search by tax id", "sha256")
+
+    @property
     def forwarding_policy(self) -> ForwardingPolicy:
         """Where credits are forwarded to, and how often and how fast that is retried."""
         return ForwardingPolicy(
@@ -304,6 +323,7 @@ class Settings(BaseSettings):
             retry_base_seconds=self.retry_base_seconds,
             retry_max_seconds=self.retry_max_seconds,
             reissue_max=self.reissue_max,
+            tax_id_key=self.tax_id_search_key,
         )
 
     @property

@@ -17,6 +17,7 @@ from payments.credit import Credit, Reversal
 from payments.event import Event
 from payments.ledger.attention import AttentionKind, raise_attention, resolve_attention
 from payments.ledger.bank_reports import apply_report
+from payments.ledger.invoices import record_reports
 from payments.ledger.lineages import (
     CREDIT_COLUMNS,
     Lineage,
@@ -161,6 +162,7 @@ def record_facts(unit: Unit, events: Sequence[Event], *, ask_first: bool) -> dic
         receipts |= _record_credits(unit, events, ask_first=ask_first)
     if reversed_ids or BankReport in kinds:
         receipts |= _apply_to_lineages(unit, events, reversed_ids)
+    record_reports(unit, events)
     return receipts
 
 
