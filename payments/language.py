@@ -57,7 +57,7 @@ def language_of(code: str) -> Language:
         return Language(code, gettext.NullTranslations(), "%d %b", "%d %b %Y", ".")
     name = code.replace("-", "_")
     with (CATALOGUES / f"{name}.po").open("rb") as file:
-        catalogue = read_po(file, locale=name)
+        catalogue = read_po(file)
     compiled = io.BytesIO()
     write_mo(compiled, catalogue)
     compiled.seek(0)

@@ -130,7 +130,7 @@ _TONES = ("bad", "wait", "good")
 
 
 def _findings(health: Health, language: Language) -> Iterator[Finding]:
-    _, number_of = language.gettext, language.ngettext
+    _, ngettext = language.gettext, language.ngettext
     statement = health.statement
     if not statement.balanced:
         yield Finding("bad", _("The statement does not balance"), _("This is a bug: please report it."))
@@ -147,7 +147,7 @@ def _findings(health: Health, language: Language) -> Iterator[Finding]:
             _("No invoices are issued and nothing is reconciled until one starts."),
         )
     if statement.attention:
-        items = number_of("1 item needs attention", "%(num)d items need attention", statement.attention)
+        items = ngettext("1 item needs attention", "%(num)d items need attention", statement.attention)
         yield Finding("bad", items, _("Most urgent first, below."))
     yield from _pauses(health, language)
     yield from _bank_trouble(health, language)
@@ -155,7 +155,7 @@ def _findings(health: Health, language: Language) -> Iterator[Finding]:
     if health.alerts_undelivered:
         yield Finding(
             "wait",
-            number_of(
+            ngettext(
                 "1 notification not delivered",
                 "%(num)d notifications not delivered",
                 health.alerts_undelivered,
@@ -192,18 +192,16 @@ def _pauses(health: Health, language: Language) -> Iterator[Finding]:
 
 
 def _bank_trouble(health: Health, language: Language) -> Iterator[Finding]:
-    _, number_of = language.gettext, language.ngettext
+    _, ngettext = language.gettext, language.ngettext
     if health.transfers_unanswered:
         yield Finding(
             "wait",
-            number_of(
+            ngettext(
                 "1 transfer waits for another attempt",
                 "%(num)d transfers wait for another attempt",
                 health.transfers_unanswered,
             ),
-            _(
-                "repasse keeps trying. The last answer: %(words)s", words=_words(health.unanswered_reason)
-            ),
+            _("repasse keeps trying. The last answer: %(words)s", words=_words(health.unanswered_reason)),
         )
     if health.reconciliation_failure is not None:
         yield Finding(
@@ -214,14 +212,12 @@ def _bank_trouble(health: Health, language: Language) -> Iterator[Finding]:
     if health.bank_keys_missing:
         yield Finding(
             "wait",
-            number_of(
+            ngettext(
                 "1 web process without the bank's public key",
                 "%(num)d web processes without the bank's public key",
                 health.bank_keys_missing,
             ),
-            _(
-                "Events are answered with 503, and the bank sends them again, until the key can be fetched."
-            ),
+            _("Events are answered with 503, and the bank sends them again, until the key can be fetched."),
         )
 
 
@@ -237,9 +233,7 @@ def _late(health: Health, language: Language) -> Iterator[Finding]:
     if overdue := health.slots_by_state.get(SlotState.OVERDUE, 0):
         yield Finding(
             "wait",
-            language.ngettext(
-                "1 batch of invoices overdue", "%(num)d batches of invoices overdue", overdue
-            ),
+            language.ngettext("1 batch of invoices overdue", "%(num)d batches of invoices overdue", overdue),
             _("The worker issues them as soon as it can."),
         )
     oldest = health.oldest_unforwarded_at

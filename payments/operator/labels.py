@@ -56,82 +56,82 @@ ACTIONS = (
 
 
 def _transfer_states(language: Language) -> dict[str, Label]:
-    _, of = language.gettext, language.pgettext
+    _, pgettext = language.gettext, language.pgettext
     return {
-        "pending": Label(of("transfer", "pending"), "wait", _("queued; it is sent when it is due")),
-        "sending": Label(of("transfer", "sending"), "wait", _("being sent; the bank may have it")),
-        "sent": Label(of("transfer", "sent"), "wait", _("accepted by the bank; not paid yet")),
-        "settled": Label(of("transfer", "settled"), "good", _("the money is at the destination")),
+        "pending": Label(pgettext("transfer", "pending"), "wait", _("queued; it is sent when it is due")),
+        "sending": Label(pgettext("transfer", "sending"), "wait", _("being sent; the bank may have it")),
+        "sent": Label(pgettext("transfer", "sent"), "wait", _("accepted by the bank; not paid yet")),
+        "settled": Label(pgettext("transfer", "settled"), "good", _("the money is at the destination")),
         "failed": Label(
-            of("transfer", "failed"), "bad", _("not paid by the bank; another transfer replaced it")
+            pgettext("transfer", "failed"), "bad", _("not paid by the bank; another transfer replaced it")
         ),
         "dead": Label(
-            of("transfer", "blocked"), "bad", _("manual action required: retry or abandon it")
+            pgettext("transfer", "blocked"), "bad", _("manual action required: retry or abandon it")
         ),
-        "stopped": Label(of("transfer", "stopped"), "calm", _("withdrawn before it was sent")),
+        "stopped": Label(pgettext("transfer", "stopped"), "calm", _("withdrawn before it was sent")),
         "abandoned": Label(
-            of("transfer", "abandoned"), "calm", _("given up by an operator; it will never be sent")
+            pgettext("transfer", "abandoned"), "calm", _("given up by an operator; it will never be sent")
         ),
     }
 
 
 def _outcomes(language: Language) -> dict[str, Label]:
-    _, of = language.gettext, language.pgettext
+    _, pgettext = language.gettext, language.pgettext
     return {
-        "credit": Label(of("event", "credit"), "good", _("an invoice was credited")),
-        "bank_report": Label(of("event", "transfer update"), "good", _("about one of our transfers")),
-        "ignored": Label(of("event", "ignored"), "calm", _("stored; nothing follows from it")),
-        "known_credit": Label(of("event", "known credit"), "calm", _("the same credit again")),
-        "repeated": Label(of("event", "repeated"), "calm", _("the same event again")),
+        "credit": Label(pgettext("event", "credit"), "good", _("an invoice was credited")),
+        "bank_report": Label(pgettext("event", "transfer update"), "good", _("about one of our transfers")),
+        "ignored": Label(pgettext("event", "ignored"), "calm", _("stored; nothing follows from it")),
+        "known_credit": Label(pgettext("event", "known credit"), "calm", _("the same credit again")),
+        "repeated": Label(pgettext("event", "repeated"), "calm", _("the same event again")),
         "not_ours": Label(
-            of("event", "not ours"),
+            pgettext("event", "not ours"),
             "calm",
             _("a credit that is not forwarded, by the setting FORWARD_CREDITS"),
         ),
-        "reversal": Label(of("event", "reversal"), "wait", _("the bank reversed a credit")),
+        "reversal": Label(pgettext("event", "reversal"), "wait", _("the bank reversed a credit")),
         "nothing_to_forward": Label(
-            of("event", "nothing to forward"), "wait", _("the fee was as much as the credit, or more")
+            pgettext("event", "nothing to forward"), "wait", _("the fee was as much as the credit, or more")
         ),
         "second_credit": Label(
-            of("event", "second credit"), "bad", _("an invoice was credited again: needs attention")
+            pgettext("event", "second credit"), "bad", _("an invoice was credited again: needs attention")
         ),
         "unreadable": Label(
-            of("event", "unreadable"), "bad", _("signed, but not readable: needs attention")
+            pgettext("event", "unreadable"), "bad", _("signed, but not readable: needs attention")
         ),
     }
 
 
 def _slot_states(language: Language) -> dict[str, Label]:
-    of = language.pgettext
+    pgettext = language.pgettext
     return {
-        "planned": Label(of("batch", "planned"), "wait"),
-        "issuing": Label(of("batch", "issuing"), "wait"),
-        "issued": Label(of("batch", "issued"), "good"),
-        "issued_late": Label(of("batch", "issued late"), "wait"),
-        "overdue": Label(of("batch", "overdue"), "bad"),
-        "skipped": Label(of("batch", "skipped"), "bad"),
-        "next": Label(of("batch", "next"), "next"),
-        "coming": Label(of("batch", "scheduled"), "calm"),
+        "planned": Label(pgettext("batch", "planned"), "wait"),
+        "issuing": Label(pgettext("batch", "issuing"), "wait"),
+        "issued": Label(pgettext("batch", "issued"), "good"),
+        "issued_late": Label(pgettext("batch", "issued late"), "wait"),
+        "overdue": Label(pgettext("batch", "overdue"), "bad"),
+        "skipped": Label(pgettext("batch", "skipped"), "bad"),
+        "next": Label(pgettext("batch", "next"), "next"),
+        "coming": Label(pgettext("batch", "scheduled"), "calm"),
     }
 
 
 def _batch_states(language: Language) -> dict[str, Label]:
-    of = language.pgettext
+    pgettext = language.pgettext
     return {
-        "requested": Label(of("batch", "requested"), "wait"),
-        "planned": Label(of("batch", "planned"), "wait"),
-        "issuing": Label(of("batch", "issuing"), "wait"),
-        "issued": Label(of("batch", "issued"), "good"),
-        "skipped": Label(of("batch", "skipped"), "bad"),
+        "requested": Label(pgettext("batch", "requested"), "wait"),
+        "planned": Label(pgettext("batch", "planned"), "wait"),
+        "issuing": Label(pgettext("batch", "issuing"), "wait"),
+        "issued": Label(pgettext("batch", "issued"), "good"),
+        "skipped": Label(pgettext("batch", "skipped"), "bad"),
     }
 
 
 def _invoice_states(language: Language) -> dict[str, Label]:
-    _, of = language.gettext, language.pgettext
+    _, pgettext = language.gettext, language.pgettext
     return {
-        "planned": Label(of("invoice", "planned"), "wait", _("not issued yet")),
-        "at_bank": Label(of("invoice", "open"), "calm", _("issued, not credited")),
-        "credited": Label(of("invoice", "credited"), "wait", _("credited, not forwarded")),
+        "planned": Label(pgettext("invoice", "planned"), "wait", _("not issued yet")),
+        "at_bank": Label(pgettext("invoice", "open"), "calm", _("issued, not credited")),
+        "credited": Label(pgettext("invoice", "credited"), "wait", _("credited, not forwarded")),
     }
 
 
@@ -140,9 +140,13 @@ def _dispositions(language: Language) -> dict[str, Label]:
     _ = language.gettext
     return {
         "forward": Label(_("to be forwarded"), "calm"),
-        "nothing_to_forward": Label(_("nothing to forward"), "calm", _("the fee was as much as the credit, or more")),
+        "nothing_to_forward": Label(
+            _("nothing to forward"), "calm", _("the fee was as much as the credit, or more")
+        ),
         "not_ours": Label(
-            _("not to be forwarded"), "calm", _("a credit that is not forwarded, by the setting FORWARD_CREDITS")
+            _("not to be forwarded"),
+            "calm",
+            _("a credit that is not forwarded, by the setting FORWARD_CREDITS"),
         ),
     }
 

@@ -88,7 +88,9 @@ class Console:
             )
             return await asyncio.to_thread(self._context.problem, request, 500, title, detail)
         title = _("Not found") if error.status_code == 404 else _("Invalid request")
-        detail = language.translations.gettext(error.detail)  # not one with values: it may have come from outside
+        detail = language.translations.gettext(
+            error.detail
+        )  # not one with values: it may have come from outside
         page = await asyncio.to_thread(self._context.problem, request, error.status_code, title, detail)
         page.headers.update(error.headers or {})
         return page

@@ -52,15 +52,16 @@ class StatementLine(NamedTuple):
 
 def statement_lines(statement: Statement, language: Language) -> list[StatementLine]:
     """Where every centavo of the credited money is; the last line must be zero."""
-    _ = language.gettext
+    _, pgettext = language.gettext, language.pgettext
+    abandoned = statement.abandoned_centavos
     waiting = statement.unforwarded_centavos - statement.dead_centavos
-    blocked = statement.dead_centavos - statement.abandoned_centavos
+    blocked = statement.dead_centavos - abandoned
     parts = [
         StatementLine(_("settled at the destination"), -statement.settled_centavos, "good"),
         StatementLine(_("in flight"), -statement.in_flight_centavos),
         StatementLine(_("queued"), -waiting),
         StatementLine(_("blocked (needs action)"), -blocked, "bad" if blocked else "calm"),
-        *([StatementLine(language.pgettext("money", "abandoned"), -statement.abandoned_centavos)] if statement.abandoned else []),
+        *([StatementLine(pgettext("money", "abandoned"), -abandoned)] if statement.abandoned else []),
         StatementLine(_("reversed before it was sent"), -statement.reversed_centavos),
         StatementLine(_("not to be forwarded"), -statement.not_forwarded_centavos),
     ]
@@ -98,12 +99,15 @@ def charts_of(overview: Overview, span: Span, times: Times, language: Language) 
 
 
 def _activity(overview: Overview, span: Span, times: Times, language: Language) -> Chart:
-    _, of = language.gettext, language.pgettext
+    _, pgettext = language.gettext, language.pgettext
 
     def place(at: datetime) -> str:
         return times.clock(at) if span.length <= timedelta(days=1) else f"{times.day(at)} {times.clock(at)}"
 
-    series = {of("credits", "credited"): overview.credited, of("transfers", "settled"): overview.settled}
+    series = {
+        pgettext("credits", "credited"): overview.credited,
+        pgettext("transfers", "settled"): overview.settled,
+    }
     bars = []
     for each in zip(*series.values(), strict=True):
         at = place(each[0].at)

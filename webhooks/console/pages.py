@@ -6,7 +6,7 @@ A list continues from an opaque cursor in the address, never from a number of ro
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import date, timedelta
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request

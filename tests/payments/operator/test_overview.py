@@ -2,8 +2,8 @@
 
 from datetime import timedelta
 
-from payments.language import language_of
 from payments.invoice import Payer
+from payments.language import language_of
 from payments.ledger import batches
 from payments.ledger.attention import AttentionKind
 from payments.operator import overview

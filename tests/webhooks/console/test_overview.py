@@ -16,6 +16,7 @@ from webhooks.console.charts import Bar, Chart, bar_of
 from webhooks.console.overview import SPANS, charts_of, labelled_slots, statement_lines
 from webhooks.console.times import Times
 
+ENGLISH = language_of("en")
 NOW = datetime(2026, 3, 2, 15, 0, tzinfo=UTC)
 DAY = SPANS["day"]
 
@@ -69,7 +70,7 @@ def test_the_charts_say_in_a_sentence_what_they_draw(quiet: Overview) -> None:
         events_by_outcome={"credit": 4, "unheard_of": 9},
     )
     charts = charts_of(overview, DAY, Times(NOW, ENGLISH, "UTC"), ENGLISH)
-    flow = "In the last 24 hours, 4 credited (R$ 350,00) and 2 settled (R$ 200,00)."
+    flow = "In the last 24 hours: 4 credited (R$ 350,00), 2 settled (R$ 200,00)."
     assert charts["activity"].summary == flow
     assert [bar.label for bar in charts["activity"].bars] == ["14:00", "15:00"]
     assert charts["times"].summary == "Median time to settle: up to 1 s (2 transfers in the last 24 hours)."
@@ -104,5 +105,5 @@ def test_slots_are_labelled_and_the_first_to_come_is_next() -> None:
 
     slots = [a_slot(0, "issued", True), a_slot(1, "issued"), a_slot(2, "overdue", True)]
     slots += [a_slot(3, "coming"), a_slot(4, "coming")]
-    texts = [label.text for _, label in labelled_slots(slots)]
+    texts = [label.text for _, label in labelled_slots(slots, ENGLISH)]
     assert texts == ["issued late", "issued", "overdue", "next", "scheduled"]
