@@ -192,7 +192,7 @@ def test_the_system_page_shows_settings_and_no_secret(start_app: Callable[..., W
     page = Console(start_app(operator_token=TOKEN)).page("/system")
     assert TOKEN not in page
     assert "PRIVATE KEY" not in page
-    assert "set, not shown" in page
+    assert "••••••" in page
     assert "20.018.183/0001-80" not in page
     assert "**.018.183/****-**" in page
 
