@@ -26,6 +26,7 @@ from pydantic_settings import (
 
 from payments import private_key
 from payments.errors import SettingsError
+from payments.language import NAMES, Language, code_of_zone, language_of
 from payments.policy import ForwardingPolicy
 from payments.transfer import Destination
 
@@ -93,6 +94,11 @@ def _time_zone(name: str) -> str:
     except (ZoneInfoNotFoundError, ValueError, OSError):
         raise ValueError("is no time zone that this machine knows") from None
     return name
+
+
+def _language(value: object) -> object:
+    known = {code.lower(): code for code in NAMES}
+    return known.get(value.strip().lower().replace("_", "-"), value) if isinstance(value, str) else value
 
 
 def _lower(value: object) -> object:
@@ -239,6 +245,9 @@ class Settings(BaseSettings):
     time_zone: Annotated[str, AfterValidator(_time_zone)] = Field(
         default="America/Sao_Paulo", description="a name such as America/Sao_Paulo"
     )
+    operator_language: Annotated[Literal["pt-BR", "en"], BeforeValidator(_language)] | None = Field(
+        default=None, description="pt-BR or en"
+    )
     log_level: Annotated[Literal["debug", "info", "warning", "error"], _AnyCase] = Field(
         default="info", description="debug, info, warning or error"
     )
@@ -316,6 +325,11 @@ class Settings(BaseSettings):
             reissue_max=self.reissue_max,
             tax_id_key=self.tax_id_search_key,
         )
+
+    @property
+    def language(self) -> Language:
+        """The language of alerts, of the command line, and of pages whose reader has chosen none."""
+        return language_of(self.operator_language or code_of_zone(self.time_zone))
 
     @property
     def private_key_pem(self) -> str:

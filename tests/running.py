@@ -44,12 +44,12 @@ def free_port() -> int:
 
 
 def plain_environment(**settings: str) -> dict[str, str]:
-    """This process's environment with these settings of ours and no others."""
+    """This process's environment with these settings of ours and no others; people's words are English."""
     from payments.settings import Settings
 
     ours = {name.upper() for name in Settings.model_fields}
     kept = {name: value for name, value in os.environ.items() if name.upper() not in ours}
-    return {**kept, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1", **settings}
+    return {**kept, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1", "OPERATOR_LANGUAGE": "en", **settings}
 
 
 @dataclass

@@ -254,7 +254,7 @@ def _event_entry(row: Any) -> TimelineEntry:
     )
 
 
-_OUTCOMES = {"no_interest": "ignored", "transfer_news": "transfer update"}
+_OUTCOMES = {"ignored": "ignored", "bank_report": "transfer update"}
 
 _DISPOSITIONS = {
     "forward": "to be forwarded",

@@ -155,6 +155,7 @@ WRONG = [
     ("METRICS_PORT", "70000", "too large"),
     ("DRAIN_SECONDS", "-1", "too small"),
     ("LOG_LEVEL", "loud", "none of its choices"),
+    ("OPERATOR_LANGUAGE", "fr", "put pt-BR or en"),
     ("TIME_ZONE", "Mars/Olympus", "is no time zone that this machine knows"),
     ("TIME_ZONE", "../etc/passwd", "is no time zone that this machine knows"),
     ("LOG_FORMAT", "xml", "none of its choices"),

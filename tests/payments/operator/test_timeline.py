@@ -58,7 +58,7 @@ def test_the_timeline_has_everything_in_the_order_in_which_it_happened(books: Bo
     assert found.owed_centavos == 48_662
     assert [line.state for line in found.transfers] == ["settled"]
     assert [action.reason for action in found.actions] == [ANA.reason]
-    assert [event.line.outcome for event in found.events] == ["credit", "transfer_news"]
+    assert [event.line.outcome for event in found.events] == ["credit", "bank_report"]
     assert found.entries[4].detail == "invalidAccount: no such account"
 
 

@@ -21,7 +21,7 @@ DAMAGES = {
         "transfers of credits that are not to be forwarded: credit-102"
     ),
     "DELETE FROM reversals WHERE invoice_id = 'withheld'": "credits with money withheld and no reversal: withheld",
-    "UPDATE inbox_events SET outcome = 'no_interest' WHERE outcome = 'credit' AND subject = '102'": (
+    "UPDATE inbox_events SET outcome = 'ignored' WHERE outcome = 'credit' AND subject = '102'": (
         "credits whose event says that it made none: 102"
     ),
     "UPDATE inbox_events SET outcome = 'credit' WHERE outcome = 'unreadable'": (
