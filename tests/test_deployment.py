@@ -89,7 +89,7 @@ def test_the_images_files_are_enough_to_run_every_process(emulator: EmulatedBank
         assert worker.stop() == 0
         assert runner.run(*_health_check()[1:], environment=environment).returncode != 0
     finally:
-        runner.stop_all()
+        runner.kill_all()
 
 
 def _answers(port: int) -> bool:

@@ -1,6 +1,7 @@
-"""The demo: a day in a copy of the checkout, and that it leaves nothing behind, however it ends."""
+"""The demo and scripts/dev in a copy of the checkout, and that they leave nothing running, however they end."""
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -10,8 +11,12 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+import requests
 
-from tests.running import ROOT, Running, plain_environment, wait_until
+from payments.ledger.batches import read_window
+from payments.storage.database import open_database
+from scripts.demo_view import PICTURES, load, picture
+from tests.running import ROOT, ProcessError, Running, free_port, plain_environment, wait_until
 
 pytestmark = [pytest.mark.process, pytest.mark.timeout(170)]
 
@@ -35,13 +40,13 @@ class Checkout:
         (folder / ".env").write_text(POISON)
         self.demo: Running | None = None
 
-    def start(self, *switches: str, **settings: str) -> Running:
-        """Start the demo as ``scripts/demo`` does."""
-        output = self.folder / "demo.txt"
+    def start(self, *switches: str, script: str = "demo", **settings: str) -> Running:
+        """Start the demo as ``scripts/demo`` does, or another script."""
+        output = self.folder / f"{script}.txt"
         environment = plain_environment(**settings) | {"PYTHONPATH": ".", "MARK": str(self.folder)}
         with output.open("wb") as file:
             process = subprocess.Popen(
-                [sys.executable, "scripts/demo.py", *switches],
+                [sys.executable, f"scripts/{script}.py", *switches],
                 cwd=self.folder,
                 env=environment,
                 stdin=subprocess.DEVNULL,
@@ -62,11 +67,15 @@ class Checkout:
                 continue  # no process, or gone by now
         return found
 
-    def assert_nothing_is_left(self) -> None:
-        """No process, and no folder."""
-        with suppress(AssertionError):
+    def assert_nothing_runs(self) -> None:
+        """No process is left."""
+        with suppress(ProcessError):
             wait_until(lambda: not self.processes(), "every process has ended", seconds=20)
         assert self.processes() == []
+
+    def assert_nothing_is_left(self) -> None:
+        """No process, and no folder."""
+        self.assert_nothing_runs()
         assert list((self.folder / "data").iterdir()) == []
 
 
@@ -126,6 +135,67 @@ def test_a_demo_that_is_interrupted_leaves_nothing(
     assert "interrupted" in demo.said
     assert "Traceback" not in demo.said
     checkout.assert_nothing_is_left()
+
+
+@pytest.mark.long
+def test_kills_and_a_hostile_bank_cost_no_centavo(checkout: Checkout) -> None:
+    """--chaos ends exact after kill -9 with transfers in flight; --open keeps all three up, and Ctrl-C ends them."""
+    demo = checkout.start("--chaos", "--open", "--seconds", "40", "--record", "pictures")
+    demo.wait_for("Ctrl-C ends it", seconds=150)
+    record = load(checkout.folder / "pictures")
+    assert record.agrees, demo.said
+    assert record.kills
+    assert all(kill.in_flight for kill in record.kills)
+    assert record.end.faults_struck > 20
+    assert (checkout.folder / "pictures" / "demo.svg").read_text("utf-8") == picture(record)
+    for kill in record.kills:
+        assert kill.line() in demo.said
+    assert "every credit forwarded exactly once, at amount minus fee" in demo.said
+    demo.wait_for("Next: ")
+    assert_addresses_answer(demo.said)
+    demo.process.send_signal(signal.SIGINT)
+    assert demo.process.wait(60) == 0, demo.said
+    assert "Traceback" not in demo.said
+    checkout.assert_nothing_is_left()
+
+
+def test_the_picture_in_the_readme_is_drawn_from_a_recorded_run() -> None:
+    """docs/pictures/demo.svg is what scripts/demo_view.py draws of demo.json, a run that was exact after kills."""
+    record = load(PICTURES)
+    assert record.agrees
+    assert record.kills
+    assert (PICTURES / "demo.svg").read_text("utf-8") == picture(record), "run: scripts/demo --chaos --record"
+
+
+def test_dev_keeps_one_folder_and_leaves_every_other_file_alone(checkout: Checkout) -> None:
+    """Two starts show the same token and go on in the same window; .env is neither read nor written."""
+    switches = ("--speed", "3600", "--port", str(free_port()), "--bank-port", str(free_port()))
+    tokens, windows = set(), set()
+    for _ in range(2):
+        dev = checkout.start(*switches, script="dev")
+        dev.wait_for("Ctrl-C ends all three")
+        tokens.add(assert_addresses_answer(dev.said))
+        database = open_database(f"sqlite:///{checkout.folder / 'data' / 'dev' / 'repasse.db'}")
+        try:
+            windows.add(wait_until(lambda: read_window(database), "the worker has opened the window"))  # noqa: B023
+        finally:
+            database.close()
+        dev.process.send_signal(signal.SIGINT)
+        assert dev.process.wait(60) == 0, dev.said
+        assert "Traceback" not in dev.said
+        checkout.assert_nothing_runs()
+    assert len(tokens) == len(windows) == 1
+    assert (checkout.folder / ".env").read_text() == POISON
+
+
+def assert_addresses_answer(said: str) -> str:
+    """The console opens with the token that is printed, and with no other; the bank's page is there. The token."""
+    console, token = re.search(r"console +(\S+) +token: (\S+)", said).groups()  # type: ignore[union-attr]
+    bank = re.search(r"the bank +(\S+)", said)[1]  # type: ignore[index]
+    assert requests.get(console, headers={"Authorization": f"Bearer {token}"}, timeout=20).status_code == 200
+    assert requests.get(console, headers={"Authorization": f"Bearer x{token}"}, timeout=20).status_code == 401
+    assert requests.get(bank, timeout=20).status_code == 200
+    return token
 
 
 def test_a_wrong_switch_ends_with_2_and_starts_nothing(
