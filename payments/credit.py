@@ -7,6 +7,8 @@ carries the real fee. (Documented and observed: facts sheet, the ten facts, 1 an
 from dataclasses import dataclass
 from datetime import datetime
 
+from payments.invoice import is_ours
+
 
 @dataclass(frozen=True, slots=True)
 class Credit:
@@ -23,6 +25,15 @@ class Credit:
     def net_centavos(self) -> int:
         """What is to be forwarded. Zero or less means nothing: whether a fee can exceed a tiny invoice is unknown."""
         return self.gross_centavos - self.fee_centavos
+
+    def disposition(self, *, only_issued: bool) -> str:
+        """What is to become of it: ``forward``, ``nothing_to_forward`` or ``not_ours``.
+
+        ``only_issued``: forward only credits of invoices that carry our tag.
+        """
+        if only_issued and not is_ours(self.tags):
+            return "not_ours"
+        return "forward" if self.net_centavos > 0 else "nothing_to_forward"
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,8 +2,6 @@
 
 from dataclasses import dataclass
 
-from payments.credit import Credit
-from payments.invoice import is_ours
 from payments.transfer import Destination
 
 
@@ -17,9 +15,3 @@ class ForwardingPolicy:
     retry_base_seconds: float
     retry_max_seconds: float
     reissue_max: int
-
-    def disposition(self, credit: Credit) -> str:
-        """What is to become of a credit: ``forward``, ``nothing_to_forward`` or ``not_ours``."""
-        if self.only_issued and not is_ours(credit.tags):
-            return "not_ours"
-        return "forward" if credit.net_centavos > 0 else "nothing_to_forward"

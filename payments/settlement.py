@@ -77,13 +77,15 @@ def settle_once(
     bank: TransferBank,
     policy: ForwardingPolicy,
     clock: Callable[[], datetime],
-    new_call_tag: Callable[[], str],
+    call_tag: str,
 ) -> Settlement:
     """Settle up to one call's worth of transfers that are due. ``clock`` returns the time in UTC.
 
+    ``call_tag``, new for each run, marks what is sent in its call, so that a crash can be looked up by it.
+
     Raises LedgerUnavailable; what was claimed is then looked up when its lease has ended.
     """
-    run = _Run(database, bank, policy, clock, new_call_tag(), Settlement())
+    run = _Run(database, bank, policy, clock, call_tag, Settlement())
     claims = transfers.claim(database, run.call_tag, policy, TRANSFERS_PER_CALL_MAX, clock())
     run.counts.claimed = len(claims)
     # The new ones first, in a call of their own: slow look-ups of others must not cost them their lease.
@@ -159,7 +161,7 @@ class _Run:
         return verdicts
 
     def _read_reasons(self, bank_transfer_ids: Sequence[str]) -> None:
-        """Fetch the logs of failed transfers, and record them like any other news."""
+        """Fetch the logs of failed transfers, and record them like any other report."""
         arrivals = [
             inbox.Arrival(read_log("transfer", body)) for body in self.bank.transfer_logs(bank_transfer_ids)
         ]

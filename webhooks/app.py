@@ -104,7 +104,9 @@ class Web:
 
     def settle(self) -> Settlement:
         """Settle one call's worth of what is due; runs in the forwarder's threads."""
-        settlement = settle_once(self.database, self.bank, self.policy, self.clock, _new_call_tag)
+        settlement = settle_once(
+            self.database, self.bank, self.policy, self.clock, f"call-{secrets.token_hex(8)}"
+        )
         self.metrics.count_transfers(settlement.outcomes)
         return settlement
 
@@ -205,10 +207,6 @@ def create_app(settings: Settings | None = None) -> Starlette:
 
 def _utc_now() -> datetime:
     return datetime.now(UTC)
-
-
-def _new_call_tag() -> str:
-    return f"call-{secrets.token_hex(8)}"
 
 
 def _new_batch_tag() -> str:

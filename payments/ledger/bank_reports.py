@@ -62,10 +62,15 @@ def _apply_success(lineage: Lineage, transfer: Transfer, there: BankTransfer) ->
         if may_be_there or live.state in (TransferState.SENT, TransferState.SETTLED):
             _raise_paid_twice(lineage, there)
             return
-        _raise_if_abandoned(lineage, live, there)
         lineage.stop_for(live, transfer)
-    elif live is not None:
-        _raise_if_abandoned(lineage, live, there)
+    if live is not None and live.abandoned_at is not None:
+        # An operator had given it up, perhaps because it was paid by hand.
+        lineage.raise_attention(
+            AttentionKind.PAID_TWICE,
+            lineage.credit.invoice_id,
+            f"the bank reports success for {there.id} ({there.external_id}, {format_brl(there.amount_centavos)}) after "
+            f"{live.external_id} was abandoned; if it was paid by hand, it is paid twice",
+        )
     lineage.withhold_all_but(transfer.amount_centavos)
     lineage.settle(transfer, there.id)
     lineage.apply_reversal()
@@ -78,17 +83,6 @@ def _raise_paid_twice(lineage: Lineage, there: BankTransfer) -> None:
         f"the bank reports success for {there.id} ({there.external_id}, {format_brl(there.amount_centavos)}) "
         "while another transfer of the same credit is paid or under way",
     )
-
-
-def _raise_if_abandoned(lineage: Lineage, live: Transfer, there: BankTransfer) -> None:
-    """The bank paid after all what an operator had given up, perhaps because it was paid by hand."""
-    if live.abandoned_at is not None:
-        lineage.raise_attention(
-            AttentionKind.PAID_TWICE,
-            lineage.credit.invoice_id,
-            f"the bank reports success for {there.id} ({there.external_id}, {format_brl(there.amount_centavos)}) after "
-            f"{live.external_id} was abandoned; if it was paid by hand, it is paid twice",
-        )
 
 
 # --- which have no outcome yet ---

@@ -21,11 +21,12 @@ from payments.ledger.lineages import (
     CREDIT_COLUMNS,
     Lineage,
     StoredCredit,
+    Unit,
     load_lineages,
+    open_unit,
     remaining_centavos,
     save,
 )
-from payments.ledger.unit import Unit, open_unit
 from payments.money import format_brl
 from payments.policy import ForwardingPolicy
 from payments.storage.database import (
@@ -200,7 +201,7 @@ def _expected_outcome(event: Event, policy: ForwardingPolicy) -> Outcome:
         return Outcome.UNREADABLE
     match event.fact:
         case Credit() as credit:
-            disposition = policy.disposition(credit)
+            disposition = credit.disposition(only_issued=policy.only_issued)
             return Outcome.CREDIT if disposition == "forward" else Outcome(disposition)
         case Reversal():
             return Outcome.REVERSAL
@@ -306,7 +307,7 @@ def _record_credits(unit: Unit, events: Sequence[Event], *, ask_first: bool) -> 
             "fee_centavos": credit.fee_centavos,
             "net_centavos": credit.net_centavos,
             "withheld_centavos": 0,
-            "disposition": unit.policy.disposition(credit),
+            "disposition": credit.disposition(only_issued=unit.policy.only_issued),
             "credited_at": credit.credited_at,
             "recorded_at": unit.now,
         }

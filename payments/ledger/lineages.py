@@ -8,20 +8,21 @@ lineages with a handful of statements.
 
 import json
 from collections import defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields
 from datetime import datetime, timedelta
 from functools import cache
 from typing import Any
 
-from sqlalchemy import BindParameter, Executable, bindparam, func, insert, or_, select, update
+from sqlalchemy import BindParameter, Connection, Executable, bindparam, func, insert, or_, select, update
 
 from payments.credit import owed_centavos
 from payments.ledger.attention import RESOLVE, AttentionKind
-from payments.ledger.unit import Unit
 from payments.lineage import Sighting
 from payments.money import format_brl
-from payments.storage.database import insert_into, insert_or_skip
+from payments.policy import ForwardingPolicy
+from payments.storage.database import Database, insert_into, insert_or_skip
 from payments.storage.schema import (
     attentions,
     bank_transfers,
@@ -50,6 +51,36 @@ GENERATIONS_MAX = 24
 # A later status of the bank replaces an earlier one, never the other way round: events come in any order.
 _RANK = {str(BankStatus.CREATED): 1, str(BankStatus.PROCESSING): 2}
 _FINAL_RANK = 3
+
+
+@dataclass(slots=True)
+class Unit:
+    """One transaction: its connection, the settings that hold in it, and its moment (UTC).
+
+    ``has_due`` is set when a transfer was made due; other processes are notified once it is committed.
+    """
+
+    connection: Connection
+    policy: ForwardingPolicy
+    now: datetime
+    has_due: bool = False
+    destinations: dict[int, Destination] = field(default_factory=dict)  # those read so far, by their id
+    # Whose each of the bank's transfers is: the invoice that its external_id names, or None; by the bank's id.
+    owners: dict[str, str | None] = field(default_factory=dict)
+
+
+@contextmanager
+def open_unit(database: Database, policy: ForwardingPolicy, now: datetime) -> Iterator[Unit]:
+    """Run a block as one durable transaction. Raises LedgerUnavailable: then nothing of it is left."""
+    with database.transaction() as connection:
+        unit = Unit(connection, policy, now)
+        yield unit
+    if unit.has_due and database.announce is not None:
+        database.announce()
+
+
+# The states in which a transfer waits for the bank's answer or decision.
+_WAITING = frozenset({TransferState.PENDING, TransferState.SENDING, TransferState.SENT})
 
 
 @dataclass(slots=True)
@@ -183,6 +214,9 @@ class Lineage:
         if transfer.state not in ORIGINS[state]:
             raise AssertionError(f"{transfer.external_id} is {transfer.state}, and cannot become {state}")
         self.change(transfer, fact, detail, state=state, lease_expires_at=None, **new)
+        if state not in _WAITING:
+            for kind in (AttentionKind.TRANSFER_STUCK, AttentionKind.TRANSFER_UNSETTLED):
+                self.resolve(kind, transfer.external_id)
 
     def change(self, transfer: Transfer, fact: str | None, detail: str | None, **new: Any) -> None:
         """Change a transfer's columns; ``fact``, if there is one, goes into its history."""
@@ -205,7 +239,6 @@ class Lineage:
             settled_at=now,
         )
         self.settled_after_seconds = (now - self.credit.recorded_at).total_seconds()
-        self._stop_waiting(transfer)
         for generation in range(1, transfer.generation + 1):
             self.resolve(AttentionKind.TRANSFER_DEAD, external_id_for(self.credit.invoice_id, generation))
 
@@ -222,7 +255,6 @@ class Lineage:
             self.mark_dead(transfer, reason, detail)
             return
         self.move(transfer, TransferState.FAILED, "failed", reason, reason=reason)
-        self._stop_waiting(transfer)
         owed = self.owed_centavos
         self.withhold_all_but(owed)
         if owed < transfer.amount_centavos:
@@ -236,14 +268,12 @@ class Lineage:
     def mark_dead(self, transfer: Transfer, reason: str, detail: str | None = None) -> None:
         """Only a person may move it now: raise it, with ``detail`` if that says more than the reason."""
         self.move(transfer, TransferState.DEAD, "dead", detail or reason, reason=reason)
-        self._stop_waiting(transfer)
         self.raise_attention(AttentionKind.TRANSFER_DEAD, transfer.external_id, detail or reason)
 
     def stop_for(self, transfer: Transfer, living: Transfer) -> None:
         """Withdraw a reissue that the bank does not have, because an earlier transfer turned out to live."""
         reason = f"{living.external_id} lives at the bank"
         self.move(transfer, TransferState.STOPPED, "stopped", reason, reason=reason)
-        self._stop_waiting(transfer)
         self.resolve(AttentionKind.TRANSFER_DEAD, transfer.external_id)
 
     def withhold_all_but(self, centavos: int) -> None:
@@ -348,11 +378,6 @@ class Lineage:
 
     # --- below ---
 
-    def _stop_waiting(self, transfer: Transfer) -> None:
-        """It no longer waits for the bank, whichever way it ended."""
-        for kind in (AttentionKind.TRANSFER_STUCK, AttentionKind.TRANSFER_UNSETTLED):
-            self.resolve(kind, transfer.external_id)
-
     def _create(self, generation: int, amount_centavos: int, due_at: datetime, attempt: int) -> None:
         self.unit.has_due = True
         self.transfers.append(
@@ -448,27 +473,25 @@ def remaining_centavos(unit: Unit, invoice_ids: Collection[str]) -> dict[str, in
 
 def save(unit: Unit, lineages: Collection[Lineage]) -> None:
     """Write what was changed. Raises AssertionError, a bug, when a row is not as it was loaded under its lock."""
-    _save_rows(unit, lineages, "sightings")  # first: transfers refer to them
-    _save_transfers(unit, lineages)
-    for name in ("history", "withheld", "resolved", "raised"):
-        _save_rows(unit, lineages, name)
+    for name, statement in _statements(unit.connection.dialect.name).items():
+        if name == "history":  # after the sightings, to which transfers refer
+            _save_transfers(unit, lineages)
+        if rows := [row for lineage in lineages for row in lineage._rows[name]]:
+            written = unit.connection.execute(statement, rows).rowcount
+            if name == "withheld" and written != len(rows):
+                raise AssertionError(f"{written} of {len(rows)} credits were there to be withheld from")
 
 
 def history_row(unit: Unit, transfer: Transfer, fact: str, detail: str | None) -> dict[str, Any]:
     """A line of a transfer's history: what happened, and its state and attempt then."""
     return {
-        "transfer": transfer,  # its id, once it has one
+        "transfer_id": transfer.id,
         "at": unit.now,
         "fact": fact,
         "state": transfer.state,
         "attempt": transfer.attempt,
         "detail": detail,
     }
-
-
-def write_history(unit: Unit, rows: Sequence[dict[str, Any]]) -> None:
-    """Write lines of history."""
-    unit.connection.execute(_INSERT_HISTORY, [row | {"transfer_id": row.pop("transfer").id} for row in rows])
 
 
 def destination_of(unit: Unit, destination_id: int) -> Destination:
@@ -479,16 +502,6 @@ def destination_of(unit: Unit, destination_id: int) -> Destination:
         found = select(*_DESTINATION_COLUMNS).where(destinations.c.id == destination_id)
         unit.destinations[destination_id] = Destination(*unit.connection.execute(found).one())
     return unit.destinations[destination_id]
-
-
-def _save_rows(unit: Unit, lineages: Collection[Lineage], name: str) -> None:
-    rows = [row for lineage in lineages for row in lineage._rows[name]]
-    if rows and name == "history":
-        write_history(unit, rows)
-    elif rows:
-        written = unit.connection.execute(_statements(unit.connection.dialect.name)[name], rows).rowcount
-        if name == "withheld" and written != len(rows):
-            raise AssertionError(f"{written} of {len(rows)} credits were there to be withheld from")
 
 
 def _save_transfers(unit: Unit, lineages: Collection[Lineage]) -> None:
@@ -589,7 +602,7 @@ _REMAINING = (
 _OPEN_ATTENTIONS = select(attentions.c.invoice_id, attentions.c.kind, attentions.c.subject).where(
     attentions.c.invoice_id.in_(_INVOICE_IDS), attentions.c.resolved_at.is_(None)
 )
-_INSERT_HISTORY = insert(transfer_history)
+INSERT_HISTORY = insert(transfer_history)
 _UPDATE_TRANSFER = (
     update(transfers)
     .where(
@@ -617,6 +630,7 @@ def _statements(dialect: str) -> dict[str, Executable]:
                 "credit_number": func.coalesce(bank_transfers.c.credit_number, sight.excluded.credit_number),
             },
         ),
+        "history": INSERT_HISTORY,
         "withheld": update(credits).where(credits.c.number == bindparam("_number")),
         "resolved": RESOLVE,
         "raised": insert_or_skip(attentions, dialect),

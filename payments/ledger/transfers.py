@@ -21,19 +21,20 @@ from sqlalchemy import (
     update,
 )
 
-from payments.ledger.attention import AttentionKind, raise_attention, resolve_attention
+from payments.ledger.attention import RESOLVE, AttentionKind, raise_attention
 from payments.ledger.lineages import (
+    INSERT_HISTORY,
     TRANSFER_COLUMNS,
     Lineage,
     Transfer,
+    Unit,
     destination_of,
     history_row,
     load_lineages,
+    open_unit,
     save,
-    write_history,
 )
 from payments.ledger.pauses import FORWARDING_IS_ON
-from payments.ledger.unit import Unit, open_unit
 from payments.lineage import Adopt, AskWhy, Replace, Send, Wait, judge
 from payments.policy import ForwardingPolicy
 from payments.storage.database import Database, repeated_on_conflict
@@ -132,8 +133,24 @@ def claim(
             expired += _claim_those(unit, _EXPIRED, left, call_tag, lease_expires_at)
         claimed = pending + expired
         if claimed:
-            write_history(unit, [history_row(unit, row, "claimed", None) for row in claimed])
-        return [_claim_of(unit, row) for row in sorted(claimed, key=lambda row: row.invoice_id)]
+            unit.connection.execute(
+                INSERT_HISTORY, [history_row(unit, row, "claimed", None) for row in claimed]
+            )
+        return [
+            Claim(
+                transfer_id=row.id,
+                invoice_id=row.invoice_id,
+                generation=row.generation,
+                external_id=row.external_id,
+                amount_centavos=row.amount_centavos,
+                destination=destination_of(unit, row.destination_id),
+                attempt=row.attempt,
+                calls=row.calls,
+                call_tag=row.call_tag or "",
+                lease_expires_at=lease_expires_at,
+            )
+            for row in sorted(claimed, key=lambda row: row.invoice_id)
+        ]
 
 
 def next_due_at(database: Database) -> datetime | None:
@@ -175,7 +192,9 @@ def record_sent(
                 lineage.apply_outcome(transfer)
             lineage.resolve(AttentionKind.TRANSFER_STUCK, claim.external_id)
         save(unit, lineages.values())
-        resolve_attention(unit.connection, AttentionKind.BANK_REFUSES_US, "transfers", now)
+        unit.connection.execute(
+            RESOLVE, {"_kind": AttentionKind.BANK_REFUSES_US, "_subject": "transfers", "resolved_at": now}
+        )
     return recorded
 
 
@@ -208,7 +227,7 @@ def release(
     """Give claims back, to be tried again after the usual delay (or ``wait_seconds``, if that is longer).
 
     Without ``was_tried``, for want of time, they are due immediately, before those that came later.
-    ``is_caller_refused``: the bank refused our key, project or address, which a person must mend.
+    ``is_caller_refused``: the bank refused our key, project or address, which a person must fix.
     """
 
     def give_back(lineage: Lineage, transfer: Transfer, claim: Claim) -> None:
@@ -368,22 +387,6 @@ def _claim_those(
         {"now": unit.now, "limit": limit, "new_call_tag": call_tag, "new_lease": lease_expires_at},
     )
     return [Transfer(*row) for row in rows]
-
-
-def _claim_of(unit: Unit, row: Transfer) -> Claim:
-    assert row.lease_expires_at is not None  # it has just been claimed
-    return Claim(
-        transfer_id=row.id,
-        invoice_id=row.invoice_id,
-        generation=row.generation,
-        external_id=row.external_id,
-        amount_centavos=row.amount_centavos,
-        destination=destination_of(unit, row.destination_id),
-        attempt=row.attempt,
-        calls=row.calls,
-        call_tag=row.call_tag or "",
-        lease_expires_at=row.lease_expires_at,
-    )
 
 
 # --- the statements, built once ---

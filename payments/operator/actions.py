@@ -13,9 +13,8 @@ from sqlalchemy import Connection, insert, select, update
 
 from payments.errors import ActionRefused
 from payments.ledger import batches
-from payments.ledger.lineages import GENERATIONS_MAX, Lineage, Transfer, load_lineages, save
+from payments.ledger.lineages import GENERATIONS_MAX, Lineage, Transfer, Unit, load_lineages, open_unit, save
 from payments.ledger.pauses import Pausable, is_paused, paused_in
-from payments.ledger.unit import Unit, open_unit
 from payments.policy import ForwardingPolicy
 from payments.storage.database import Database, insert_new
 from payments.storage.schema import actions, attentions, pauses

@@ -10,8 +10,7 @@ from sqlalchemy import Connection, func, select, update
 
 from payments.errors import ActionRefused
 from payments.ledger.attention import AttentionKind
-from payments.ledger.lineages import load_lineages, save
-from payments.ledger.unit import open_unit
+from payments.ledger.lineages import load_lineages, open_unit, save
 from payments.money import format_brl
 from payments.operator.actions import Action, Operator, plain_text, write_action
 from payments.policy import ForwardingPolicy

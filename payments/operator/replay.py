@@ -14,7 +14,7 @@ from sqlalchemy import delete, exists, func, select, tuple_
 from payments.errors import ActionRefused
 from payments.event import Event, read_event, read_log
 from payments.ledger.inbox import Receipt, record_stored
-from payments.ledger.unit import Unit, open_unit
+from payments.ledger.lineages import Unit, open_unit
 from payments.operator.actions import Action, Operator, plain_text, write_action
 from payments.policy import ForwardingPolicy
 from payments.storage.database import Database

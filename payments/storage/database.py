@@ -7,7 +7,7 @@ see docs/decisions/0012-postgresql.md. Faults of the storage surface as LedgerUn
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from enum import IntEnum
 from functools import cache, wraps
 from typing import Any, ParamSpec, TypeVar
@@ -61,17 +61,18 @@ class Database:
         engine: Engine,
         url: URL,
         fault_from: Callable[[BaseException | None], LedgerUnavailable | None] = sqlite.fault_from,
-        turn: Callable[[], AbstractContextManager[None]] = nullcontext,
+        readers: Engine | None = None,
         announce: Callable[[], None] | None = None,
     ) -> None:
-        """``fault_from`` reads a driver's error; ``turn`` is held while writing; ``announce`` wakes the forwarders of
-        other processes when transfers are due (listener.py); on SQLite these look by themselves, twice a second.
+        """``engine`` writes, and reads too when there are no ``readers``; ``fault_from`` reads a driver's error;
+        ``announce`` wakes the forwarders of other processes when transfers are due (listener.py); on SQLite these look
+        by themselves, twice a second.
         """
         self.engine = engine
+        self.readers = readers or engine
         self.is_postgresql = engine.dialect.name == "postgresql"
         self.url = url
         self.fault_from = fault_from
-        self.turn = turn
         self.announce = announce
 
     @contextmanager
@@ -80,18 +81,14 @@ class Database:
 
         Raises LedgerUnavailable when the database is locked, full, or gone; the block may be repeated.
         """
-        with self.turn(), self.storage_errors(), self.engine.begin() as connection:
+        with self.storage_errors(), self.engine.begin() as connection:
             yield connection
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
         """Run a block that only reads, on one consistent snapshot. Raises LedgerUnavailable."""
-        with self.storage_errors(), self.engine.connect() as plain:
-            # On PostgreSQL a statement sees its own moment unless the transaction asks for one snapshot.
-            level = {"isolation_level": "REPEATABLE READ"} if self.is_postgresql else {}
-            connection = plain.execution_options(**{sqlite.READ_ONLY: True}, **level)
-            with connection.begin():
-                yield connection
+        with self.storage_errors(), self.readers.begin() as connection:
+            yield connection
 
     @contextmanager
     def storage_errors(self) -> Iterator[None]:
@@ -104,7 +101,9 @@ class Database:
                 raise
             raise fault from error
         except PoolTimeoutError as error:
-            raise LedgerUnavailable("every connection to the database is busy") from error
+            raise LedgerUnavailable(
+                f"the database is busy: no connection to it was free within {BUSY_SECONDS:g} s"
+            ) from error
 
     @property
     def name(self) -> str:
@@ -121,6 +120,7 @@ class Database:
     def close(self) -> None:
         """Close every pooled connection."""
         self.engine.dispose()
+        self.readers.dispose()
 
 
 def open_database(url: str, *, is_unhurried: bool = False) -> Database:
@@ -137,8 +137,8 @@ def open_database(url: str, *, is_unhurried: bool = False) -> Database:
             "DATABASE_URL is not a database address; put sqlite:///data/repasse.db"
         ) from None
     if parsed.get_backend_name() == "sqlite":
-        engine = sqlite.make_engine(parsed)
-        return Database(engine, parsed, sqlite.fault_from, sqlite.Turns().turn)
+        engine, readers = sqlite.make_engines(parsed)
+        return Database(engine, parsed, sqlite.fault_from, readers)
     if parsed.drivername == "postgresql+psycopg":
         from payments.storage import postgresql  # here, because psycopg takes a tenth of a second to import
 
@@ -148,8 +148,9 @@ def open_database(url: str, *, is_unhurried: bool = False) -> Database:
             raise LedgerUnusable(
                 "DATABASE_URL names its hosts in two ways; put ...@/database?host=A:5432&host=B:5432"
             ) from None
-        announce = postgresql.Notifier(engine).notify
-        return Database(engine, parsed, postgresql.fault_from, nullcontext, announce)
+        # A statement sees its own moment unless the transaction asks for one snapshot.
+        readers = engine.execution_options(isolation_level="REPEATABLE READ")
+        return Database(engine, parsed, postgresql.fault_from, readers, postgresql.Notifier(engine).notify)
     raise LedgerUnusable(
         f"DATABASE_URL has the unsupported kind {parsed.drivername!r}; put sqlite:///... or postgresql+psycopg://..."
     )

@@ -252,7 +252,7 @@ _FAULTS = (
     "55000",  # not in a state for it
 )
 
-# What only a person can mend. A connection that was refused has no SQLSTATE, only words.
+# What only a person can fix. A connection that was refused has no SQLSTATE, only words.
 _REMEDIES = {
     "28": "check the user and the password",
     "3D000": "create the database, or name another",

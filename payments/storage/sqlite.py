@@ -2,10 +2,8 @@
 
 import os
 import sqlite3
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
-from threading import Lock
 from time import monotonic, sleep
 
 from sqlalchemy import Connection, Engine, create_engine, event
@@ -18,33 +16,21 @@ from payments.errors import LedgerUnavailable, LedgerUnusable
 # How long a writer waits for the writers of other processes, and for those of its own.
 BUSY_SECONDS = 5.0
 
-# An execution option of connections that only read: their transaction takes no write lock.
-READ_ONLY = "repasse_read_only"
-
 # When the write-ahead log is longer than this, the next commit copies its pages into the file: 16 MB. SQLite's own
 # 4 MB make a group of events in a large database pay for it three times as often.
 _WAL_PAGES = 4_000
 
 
-class Turns:
-    """Lets the threads of one process write in turn: SQLite would let them all sleep and try again."""
-
-    def __init__(self) -> None:
-        self._lock = Lock()
-
-    @contextmanager
-    def turn(self) -> Iterator[None]:
-        """Wait for a turn to write, at most BUSY_SECONDS. Raises LedgerUnavailable."""
-        if not self._lock.acquire(timeout=BUSY_SECONDS):
-            raise LedgerUnavailable(f"the database is busy: no turn to write within {BUSY_SECONDS:g} s")
-        try:
-            yield
-        finally:
-            self._lock.release()
+# How many threads of a process read at the same moment, beyond which connections only open and close.
+_READERS_KEPT = 8
 
 
-def make_engine(url: URL) -> Engine:
-    """An engine over one file, whose folder is made. Raises LedgerUnusable when it names none or cannot be made."""
+def make_engines(url: URL) -> tuple[Engine, Engine]:
+    """One engine that writes and one that only reads, over one file, whose folder is made.
+
+    The writing one has one connection, for which the threads of a process wait in turn: SQLite itself would let them
+    all sleep and try again. Raises LedgerUnusable when the URL names no file or its folder cannot be made.
+    """
     if not url.database or url.database == ":memory:":
         raise LedgerUnusable("DATABASE_URL names no file; money needs one: put sqlite:///data/repasse.db")
     folder = Path(url.database).parent
@@ -54,19 +40,24 @@ def make_engine(url: URL) -> Engine:
         raise LedgerUnusable(
             f"DATABASE_URL: cannot make the folder {folder} ({error.strerror}); choose another or change its rights"
         ) from None
-    engine = create_engine(
-        url,
-        # isolation_level None: we say BEGIN ourselves; the driver would begin too late and too weakly
-        connect_args={"timeout": BUSY_SECONDS, "isolation_level": None, "check_same_thread": False},
-        poolclass=QueuePool,
-        pool_size=8,
-    )
-    same_file = _SameFile(Path(url.database))
-    event.listen(engine, "connect", _prepare)
-    event.listen(engine, "connect", same_file.remember)
-    event.listen(engine, "begin", same_file.check)
-    event.listen(engine, "begin", _begin)
-    return engine
+    file = _File(Path(url.database))
+
+    def make(begin: Callable[[Connection], None], connections: int) -> Engine:
+        engine = create_engine(
+            url,
+            # isolation_level None: we say BEGIN ourselves; the driver would begin too late and too weakly
+            connect_args={"timeout": BUSY_SECONDS, "isolation_level": None, "check_same_thread": False},
+            poolclass=QueuePool,
+            pool_size=connections,
+            max_overflow=0 if connections == 1 else 10,
+            pool_timeout=BUSY_SECONDS,
+        )
+        event.listen(engine, "connect", _prepare)
+        event.listen(engine, "connect", file.remember)
+        event.listen(engine, "begin", begin)
+        return engine
+
+    return make(file.begin_writing, 1), make(file.begin_reading, _READERS_KEPT)
 
 
 def _prepare(connection: sqlite3.Connection, _record: object) -> None:
@@ -96,38 +87,13 @@ def _set_wal(cursor: sqlite3.Cursor) -> None:
                 raise
 
 
-def _begin(connection: Connection) -> None:
-    # A deferred transaction that reads and then writes fails when another has written in between.
-    if connection.get_execution_options().get(READ_ONLY, False):
-        connection.exec_driver_sql("BEGIN")
-    else:
-        _take_the_write_lock(connection)
-
-
 # How often to look whether another process has given the write lock back. SQLite's own waits grow from 1 to 100 ms, in
 # which the lock lies idle: with two web processes half of the answers then take three times as long.
 _LOOK_SECONDS = 0.001
 
 
-def _take_the_write_lock(connection: Connection) -> None:
-    gives_up_at = monotonic() + BUSY_SECONDS
-    connection.exec_driver_sql("PRAGMA busy_timeout = 0")
-    try:
-        while True:
-            try:
-                connection.exec_driver_sql("BEGIN IMMEDIATE")
-                return
-            except OperationalError as error:
-                is_busy = getattr(error.orig, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY
-                if not is_busy or monotonic() >= gives_up_at:
-                    raise
-            sleep(_LOOK_SECONDS)
-    finally:
-        connection.exec_driver_sql(f"PRAGMA busy_timeout = {int(BUSY_SECONDS * 1000)}")
-
-
-class _SameFile:
-    """Sees to it that the file which is written is the one that the address names.
+class _File:
+    """Begins transactions on the file that the address names, and on no other.
 
     A file that was moved away, deleted or replaced stays open, and SQLite goes on writing to it: no one would ever read
     there again, and what others write to the new one is not locked against us.
@@ -141,7 +107,29 @@ class _SameFile:
         if self._identity is None:
             self._identity = self._look()
 
-    def check(self, _connection: object) -> None:
+    def begin_reading(self, connection: Connection) -> None:
+        self._require_same()
+        connection.exec_driver_sql("BEGIN")
+
+    def begin_writing(self, connection: Connection) -> None:
+        """Take the write lock: a transaction that reads first and then writes fails when another wrote in between."""
+        self._require_same()
+        gives_up_at = monotonic() + BUSY_SECONDS
+        connection.exec_driver_sql("PRAGMA busy_timeout = 0")
+        try:
+            while True:
+                try:
+                    connection.exec_driver_sql("BEGIN IMMEDIATE")
+                    return
+                except OperationalError as error:
+                    is_busy = getattr(error.orig, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY
+                    if not is_busy or monotonic() >= gives_up_at:
+                        raise
+                sleep(_LOOK_SECONDS)
+        finally:
+            connection.exec_driver_sql(f"PRAGMA busy_timeout = {int(BUSY_SECONDS * 1000)}")
+
+    def _require_same(self) -> None:
         if self._identity != self._look():
             raise LedgerUnavailable(
                 f"the database file {self._path} was moved, deleted or replaced while this process had it open; "

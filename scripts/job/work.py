@@ -60,7 +60,7 @@ def _forward(database: Database, bank: Bank, settings: Settings, clock: Clock) -
     sent = found = 0
     while True:
         counts = settle_once(
-            database, bank, settings.forwarding_policy, clock, lambda: f"call-{secrets.token_hex(8)}"
+            database, bank, settings.forwarding_policy, clock, f"call-{secrets.token_hex(8)}"
         )
         sent += counts.sent
         found += counts.found

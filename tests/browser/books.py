@@ -57,7 +57,7 @@ class Afternoon:
 
     def settle(self) -> None:
         """Forward what is due."""
-        settle_once(self.database, self._client, self.policy, self.bank.clock.now, self._new_call_tag)
+        settle_once(self.database, self._client, self.policy, self.bank.clock.now, self._new_call_tag())
 
     def close(self) -> None:
         """End the bank."""

@@ -71,7 +71,7 @@ class Stage:
             bank or self.bank,
             self.policy,
             self.now,
-            lambda: f"call-{next(self._numbers)}",
+            f"call-{next(self._numbers)}",
         )
 
     def reconcile(self, bank: Bank | None = None) -> Reconciliation:

@@ -64,8 +64,7 @@ def _settle(books: Books, bank: SlowBank, until: datetime) -> None:
     number = 0
     while books.now < until:
         number += 1
-        tag = f"call-{number}"
-        run = settle_once(books.database, bank, books.policy, lambda: books.now, lambda tag=tag: tag)  # type: ignore[misc]
+        run = settle_once(books.database, bank, books.policy, lambda: books.now, f"call-{number}")
         if run.is_idle:
             due_at = next_due_at(books.database) or until
             books.now = max(books.now + timedelta(seconds=1), min(due_at, until))

@@ -282,7 +282,7 @@ class World:
             self._wake(process, "forward", self.now + timedelta(seconds=1))
 
     def _settle(self) -> None:
-        settle_once(self.database, self.caller, POLICY, self.clock, self._call_tag)
+        settle_once(self.database, self.caller, POLICY, self.clock, self._call_tag())
 
     def do_issue(self, process: Process, life: int) -> None:
         if not self._may(process, "issue", life):
@@ -496,7 +496,7 @@ class _SimulatedDatabase(Database):
             event.listen(self.plain.engine, "connect", _no_sync)
         migrate(self.plain)
         plain = self.plain
-        super().__init__(plain.engine, plain.url, plain.fault_from, plain.turn, plain.announce)
+        super().__init__(plain.engine, plain.url, plain.fault_from, plain.readers, plain.announce)
         self._world = world
         self.raw: Any = (
             psycopg.connect(

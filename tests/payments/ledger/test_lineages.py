@@ -7,8 +7,7 @@ import pytest
 from sqlalchemy import event, text
 
 from payments.ledger import transfers
-from payments.ledger.lineages import Lineage, load_lineages, save
-from payments.ledger.unit import Unit, open_unit
+from payments.ledger.lineages import Lineage, Unit, load_lineages, open_unit, save
 from payments.transfer import ORIGINS, BankTransfer, TransferState, reissue_delay
 from tests.payments.builders import DUPLICATED, EMPTY, INVOICE, NET, NOW, a_policy, an_invoice_log, at_bank
 from tests.payments.conftest import ON_SQLITE, Books

@@ -46,9 +46,13 @@ def test_no_statement_walks_through_a_growing_table(
     ) -> None:
         statements.append((sql, parameters[0] if isinstance(parameters, list) else parameters))
 
-    event.listen(database.engine, "before_cursor_execute", note)
+    # On SQLite two engines; on PostgreSQL one, under two names.
+    engines = [database.engine] if database.is_postgresql else [database.engine, database.readers]
+    for engine in engines:
+        event.listen(engine, "before_cursor_execute", note)
     (_read if is_read else _live)(books)
-    event.remove(database.engine, "before_cursor_execute", note)
+    for engine in engines:
+        event.remove(engine, "before_cursor_execute", note)
     along = (*OF_RARE_STATES, *OF_READS) if is_read else OF_RARE_STATES
     walks_of = _walks_of_postgresql if database.is_postgresql else _walks_of_sqlite
     with database.transaction() as connection:
