@@ -30,7 +30,7 @@ from scripts.demo_view import (
     read_side,
     save,
 )
-from scripts.processes import ROOT, ProcessError, quick_day, wait_until
+from scripts.processes import ROOT, ProcessError, forget_proxies, quick_day, wait_until
 from scripts.stack import INTERRUPTED, Stack, hear_endings, shortest, stopped_at_the_end
 
 DAY_SECONDS = 86_400
@@ -53,6 +53,7 @@ EXACT, DIFFERENT = 0, 1
 def main() -> int:
     """Run the demo; see the module."""
     arguments = _parse()
+    forget_proxies()
     hear_endings()
     try:
         with _folder(arguments.keep) as folder:

@@ -37,6 +37,7 @@ class Side:
     fee_centavos: int
     net_centavos: int
     reversed_centavos: int  # net of what was reversed before it was sent, and so is not forwarded
+    not_forwarded_centavos: int  # net of credits whose fee left nothing to forward; may be less than 0
     settled: int
     settled_centavos: int
     balanced: bool
@@ -169,6 +170,7 @@ def read_side(ours: Statement) -> Side:
         fee_centavos=ours.fee_centavos,
         net_centavos=ours.net_centavos,
         reversed_centavos=ours.reversed_centavos,
+        not_forwarded_centavos=ours.not_forwarded_centavos,
         settled=ours.transfers["settled"],
         settled_centavos=ours.settled_centavos,
         balanced=ours.balanced,
@@ -195,6 +197,9 @@ def read_banks_side(bank: dict[str, Any]) -> tuple[Side, dict[str, list[str]]]:
         fee_centavos=bank["credited"]["fee_centavos"],
         net_centavos=bank["credited"]["net_centavos"],
         reversed_centavos=sum(taken_back.values()),
+        not_forwarded_centavos=sum(
+            each["net_centavos"] for each in bank["payouts"] if each["verdict"] == "nothing_to_forward"
+        ),
         settled=arrived["count"],
         settled_centavos=arrived["centavos"],
         balanced=bank["balanced"],
@@ -276,9 +281,12 @@ def _rows(end: Progress) -> list[tuple[str, str, str, bool]]:
         _row("transfers settled", ours.settled, bank.settled, str),
         _row("forwarded", ours.settled_centavos, bank.settled_centavos, format_brl),
     ]
-    if ours.reversed_centavos or bank.reversed_centavos:
-        reversed_before = ours.reversed_centavos, bank.reversed_centavos
-        rows.insert(-2, _row("reversed, not sent", *reversed_before, format_brl))
+    for name, here, there in (
+        ("reversed, not sent", ours.reversed_centavos, bank.reversed_centavos),
+        ("eaten by the fee", ours.not_forwarded_centavos, bank.not_forwarded_centavos),
+    ):
+        if here or there:
+            rows.insert(-2, _row(name, here, there, format_brl))
     return rows
 
 
@@ -288,13 +296,13 @@ def _row(name: str, here: int, there: int, text: Any) -> tuple[str, str, str, bo
 
 def _claims(end: Progress) -> list[tuple[str, bool]]:
     ours = end.ours
-    forwarded = ours.settled_centavos == ours.net_centavos - ours.reversed_centavos
+    to_forward = ours.net_centavos - ours.reversed_centavos - ours.not_forwarded_centavos
     return [
         ("8 batches issued", end.batches_issued == 8),
         ("64 to 96 invoices", 64 <= ours.invoices <= 96),
         (
             "every credit forwarded exactly once, at amount minus fee",
-            forwarded and not any(end.wrong.values()),
+            ours.settled_centavos == to_forward and not any(end.wrong.values()),
         ),
         ("both statements add up", ours.balanced and end.bank.balanced),
     ]

@@ -10,7 +10,7 @@ import secrets
 import sys
 from pathlib import Path
 
-from scripts.processes import ROOT, ProcessError, quick_day
+from scripts.processes import ROOT, ProcessError, forget_proxies, quick_day
 from scripts.stack import Stack, hear_endings, shortest, stopped_at_the_end
 
 DAY_SECONDS = 86_400
@@ -21,6 +21,7 @@ def main() -> int:
     """Run until Ctrl-C; see the module."""
     arguments = _parse()
     folder: Path = arguments.data.resolve()
+    forget_proxies()
     hear_endings()
     try:
         with stopped_at_the_end(Stack(folder, _settings(folder, arguments.speed))) as stack:

@@ -41,6 +41,12 @@ def wait_until(
     return found
 
 
+def forget_proxies() -> None:
+    """From now on ask what is on this machine without the proxy that this machine may need for the rest."""
+    for name in [name for name in os.environ if name.lower() in ("http_proxy", "https_proxy", "all_proxy")]:
+        del os.environ[name]
+
+
 def free_port() -> int:
     """A port that no process listens on now."""
     with socket.socket() as probe:

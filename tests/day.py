@@ -21,11 +21,11 @@ from scripts.processes import (
     Runner,
     Running,
     free_port,
-    plain_environment,
     quick_day,
     wait_until,
 )
 from tests.emulated import EmulatorProcess
+from tests.running import plain_environment
 
 SETTLE_SECONDS = 120.0
 

@@ -3,14 +3,15 @@
 import subprocess
 from typing import Any
 
+from scripts import processes
 from scripts.processes import (
     PATIENCE_SECONDS,
     ROOT,
     ProcessError,
     Runner,
     Running,
+    forget_proxies,
     free_port,
-    plain_environment,
     wait_until,
 )
 
@@ -20,11 +21,17 @@ __all__ = [
     "ProcessError",
     "Runner",
     "Running",
+    "forget_proxies",
     "free_port",
     "plain_environment",
     "the_one_line",
     "wait_until",
 ]
+
+
+def plain_environment(**settings: str) -> dict[str, str]:
+    """This process's environment with these settings of ours and no others; people's words are English."""
+    return processes.plain_environment(**{"OPERATOR_LANGUAGE": "en", **settings})
 
 
 def the_one_line(ended: "subprocess.CompletedProcess[Any]") -> str:

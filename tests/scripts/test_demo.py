@@ -1,5 +1,6 @@
 """The demo and scripts/dev in a copy of the checkout, and that they leave nothing running, however they end."""
 
+import io
 import os
 import re
 import shutil
@@ -8,14 +9,19 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import requests
+from rich.console import Console
 
 from payments.ledger.batches import read_window
-from payments.storage.database import open_database
-from scripts.demo_view import PICTURES, load, picture
+from payments.policy import ForwardingPolicy
+from payments.storage.database import Database, open_database
+from scripts.demo_view import PICTURES, Record, load, picture, print_end, read_side
+from tests.payments.builders import NOW, at_bank
+from tests.payments.conftest import Books
 from tests.running import ROOT, ProcessError, Running, free_port, plain_environment, wait_until
 
 pytestmark = [pytest.mark.process, pytest.mark.timeout(170)]
@@ -167,12 +173,32 @@ def test_the_picture_in_the_readme_is_drawn_from_a_recorded_run() -> None:
     assert (PICTURES / "demo.svg").read_text("utf-8") == picture(record), "run: scripts/demo --chaos --record"
 
 
+@pytest.mark.parametrize(("fee", "forwarded"), [(0, 500), (499, 1), (500, 0), (100_000, 0)])
+def test_a_day_whose_fee_leaves_nothing_to_forward_is_exact(
+    database: Database, policy: ForwardingPolicy, fee: int, forwarded: int
+) -> None:
+    """Nothing was owed, so nothing is missing; a line says how much."""
+    books = Books(database, policy, NOW)
+    books.credit(amount=500, fee=fee)
+    if forwarded:
+        books.send("A")
+        books.news(at_bank("A", "success", forwarded))
+    side = read_side(books.statement)
+    printed = Console(file=io.StringIO(), width=100)
+    end = replace(load(PICTURES).end, ours=side, bank=side, wrong={})
+    print_end(printed, Record("scripts/demo", 1.0, end))
+    [claim] = [line for line in printed.file.getvalue().splitlines() if "forwarded exactly once" in line]  # type: ignore[attr-defined]
+    assert claim.startswith(("✓", "ok")), claim
+    assert ("eaten by the fee" in printed.file.getvalue()) == (fee > 500)  # type: ignore[attr-defined]
+
+
 def test_dev_keeps_one_folder_and_leaves_every_other_file_alone(checkout: Checkout) -> None:
-    """Two starts show the same token and go on in the same window; .env is neither read nor written."""
+    """Two starts show the same token and go on in the same window; .env is not touched, and no proxy is asked."""
+    nowhere = "http://127.0.0.1:9"
     switches = ("--speed", "3600", "--port", str(free_port()), "--bank-port", str(free_port()))
     tokens, windows = set(), set()
     for _ in range(2):
-        dev = checkout.start(*switches, script="dev")
+        dev = checkout.start(*switches, script="dev", http_proxy=nowhere, ALL_PROXY=nowhere)
         dev.wait_for("Ctrl-C ends all three")
         tokens.add(assert_addresses_answer(dev.said))
         database = open_database(f"sqlite:///{checkout.folder / 'data' / 'dev' / 'repasse.db'}")
