@@ -13,6 +13,7 @@ from starlette.responses import FileResponse, Response
 from starlette.routing import Route
 
 from payments.authorization import session_secret
+from payments.language import N_
 from payments.observability.logging import redact
 from payments.operator.revision import read_mark
 from payments.settings import Settings
@@ -84,7 +85,8 @@ class Console:
         self._live_updates.end()
 
     async def _problem(self, request: Request, error: Exception) -> Response:
-        _ = self._context.language(request).gettext
+        language = self._context.language(request)
+        _ = language.gettext
         if not isinstance(error, HTTPException):
             title, detail = (
                 _("Something went wrong"),
@@ -93,7 +95,9 @@ class Console:
             return await asyncio.to_thread(self._context.problem, request, 500, title, detail)
         titles = {403: _("Not allowed"), 404: _("Not found")}
         title = titles.get(error.status_code, _("Invalid request"))
-        page = await asyncio.to_thread(self._context.problem, request, error.status_code, title, error.detail)
+        # Not a message with values: it may have come from outside.
+        detail = language.translations.gettext(error.detail)
+        page = await asyncio.to_thread(self._context.problem, request, error.status_code, title, detail)
         page.headers.update(error.headers or {})
         return page
 
@@ -101,7 +105,7 @@ class Console:
 async def _static(request: Request) -> Response:
     file = _FILES.get(request.path_params["name"])
     if file is None:
-        raise HTTPException(404, "There is no such file.")
+        raise HTTPException(404, N_("There is no such file."))
     # Its address changes with its content.
     return FileResponse(file, headers={"Cache-Control": "public, max-age=31536000, immutable"})
 
@@ -114,9 +118,9 @@ def _shown(settings: Settings, database: Database) -> Mapping[str, str]:
         if name == "database_url":
             text = database.name
         elif isinstance(value, SecretStr):
-            text = "set, not shown"
+            text = "••••••"
         elif value is None:
-            text = "not set"
+            text = "—"
         else:
             text = value if isinstance(value, str) else json.dumps(value)
         shown[name.upper()] = str(redact(None, "", {name: text})[name]) if "tax_id" in name else text

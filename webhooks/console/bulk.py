@@ -20,10 +20,10 @@ from starlette.routing import Route
 from payments.errors import ActionRefused, LedgerUnavailable
 from payments.operator import actions
 from payments.operator.actions import Operator
+from payments.operator.labels import Label, label, labels_of
 from payments.operator.lists import TransferLine, list_transfers
 from payments.policy import ForwardingPolicy
 from payments.storage.database import Database
-from webhooks.console import labels
 from webhooks.console.context import Context, read_form
 from webhooks.console.urls import HOME
 
@@ -104,7 +104,7 @@ class BulkPages:
             "kind": kind,
             "outcomes": outcomes,
             "done": done,
-            "action": labels.label(labels.ACTIONS, kind),
+            "action": self._action(request, kind),
         }
         return await self._context.answer(
             request, lambda each: self._context.render(each, "bulk_result", **values)
@@ -128,7 +128,7 @@ class BulkPages:
             status,
             kind=kind,
             state=state,
-            action=labels.label(labels.ACTIONS, kind),
+            action=self._action(request, kind),
             lines=lines,
             external_ids=[each if isinstance(each, str) else each.external_id for each in transfers],
             has_more=has_more,
@@ -136,6 +136,9 @@ class BulkPages:
             reason=reason,
             problem=problem,
         )
+
+    def _action(self, request: Request, kind: str) -> Label:
+        return label(labels_of(self._context.language(request)).actions, kind)
 
 
 def do_all(
