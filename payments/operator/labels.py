@@ -30,7 +30,6 @@ class Labels:
         self.dispositions = _dispositions(language)
         self.attentions = _attentions(language)
         self.actions = _actions(language)
-        self.entry_kinds = _entry_kinds(language)
         self.verdicts = _verdicts(language)
         self.environments = _environments(language)
         self._switches = _switches(language)
@@ -280,21 +279,6 @@ def _actions(language: Language) -> dict[str, Label]:
                 "seconds."
             ),
         ),
-    }
-
-
-def _entry_kinds(language: Language) -> dict[str, Label]:
-    """Where an entry of a timeline comes from."""
-    _ = language.gettext
-    return {
-        "event": Label(_("event"), "calm"),
-        "credit": Label(_("credit"), "calm"),
-        "reversal": Label(_("reversal"), "calm"),
-        "transfer": Label(_("transfer"), "calm"),
-        "attempt": Label(_("attempt"), "calm"),
-        "bank_report": Label(_("bank report"), "calm"),
-        "action": Label(_("action"), "calm"),
-        "attention": Label(_("attention"), "calm"),
     }
 
 

@@ -26,7 +26,7 @@ from payments.operator.timeline import read_batch, read_credit, read_stored_even
 from webhooks.console.bulk import BULK
 from webhooks.console.context import Context
 from webhooks.console.overview import SPANS, charts_of, labelled_slots, span_title, statement_lines
-from webhooks.console.rendering import readable_body
+from webhooks.console.rendering import as_json, readable_body
 from webhooks.console.runbook import runbook
 from webhooks.console.urls import HOME, link_to
 
@@ -58,6 +58,7 @@ class Pages:
             "": self._overview,
             "/transfers": self._transfers,
             "/credits": self._credits,
+            "/credits/{invoice_id:path}/timeline.json": self._credit_json,
             "/credits/{invoice_id:path}": self._credit,
             "/inbox": self._inbox,
             "/inbox/{event_id:path}": self._event,
@@ -125,7 +126,7 @@ class Pages:
         timeline = read_credit(self._database, request.path_params["invoice_id"])
         if timeline is None:
             raise HTTPException(404, N_("This invoice has not been credited."))
-        entries = list(timeline.entries)
+        entries = [each for each in timeline.entries if not each.is_folded]
         hidden = max(0, len(entries) - ENTRIES_FIRST - ENTRIES_LAST)
         return self._context.render(
             request,
@@ -134,8 +135,17 @@ class Pages:
             first=entries[:ENTRIES_FIRST] if hidden else entries,
             hidden=hidden,
             last=entries[-ENTRIES_LAST:] if hidden else [],
+            folded=[each for each in timeline.entries if each.is_folded][-ENTRIES_LAST:],
             events=[(event, readable_body(event.body)) for event in timeline.events[:EVENTS_SHOWN]],
         )
+
+    def _credit_json(self, request: Request) -> Response:
+        timeline = read_credit(self._database, request.path_params["invoice_id"])
+        if timeline is None:
+            raise HTTPException(404, N_("This invoice has not been credited."))
+        name = re.sub(r"[^A-Za-z0-9-]", "_", timeline.credit.invoice_id)
+        headers = {"Content-Disposition": f'attachment; filename="credit-{name}.json"'}
+        return Response(as_json(timeline), media_type="application/json", headers=headers)
 
     def _inbox(self, request: Request) -> Response:
         outcome = _choice(request, "outcome", list(Outcome))
