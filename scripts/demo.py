@@ -239,7 +239,7 @@ def _start_ours(town: Town, day_seconds: float) -> None:
     town.start("web", "webhooks")
     _wait_until(town, "the web app", lambda: _is_ready(town.web_url + "/health/ready"))
     registered = subprocess.run(
-        [sys.executable, str(ROOT / "scripts" / "register_webhook.py"), f"{town.web_url}/webhooks/starkbank"],
+        [sys.executable, "-m", "repasse", "webhook", "register", f"{town.web_url}/webhooks/starkbank"],
         cwd=town.folder,
         env=town.environment,
         capture_output=True,

@@ -16,7 +16,7 @@ from payments.operator.statement import Statement, read_statement
 from payments.storage.database import open_database
 from payments.storage.migrate import revision_of
 from tests.emulated import EmulatorProcess
-from tests.running import ROOT, Runner, Running, free_port, plain_environment, wait_until
+from tests.running import Runner, Running, free_port, plain_environment, wait_until
 
 SETTLE_SECONDS = 120.0
 
@@ -103,15 +103,13 @@ class Day:
         """No process has ended by itself."""
         assert all(running.process.poll() is None for running in self.running.values())
 
-    def script(self, name: str, *arguments: str) -> "subprocess.CompletedProcess[str]":
-        """Run one of the scripts to its end, with the settings of our processes."""
-        path = str(ROOT / "scripts" / f"{name}.py")
-        return self.runner.run(path, *arguments, environment=self.environment(self.names[-1]))
+    def repasse(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
+        """Run a command to its end, with the settings of our processes."""
+        return self.runner.run("-m", "repasse", *arguments, environment=self.environment(self.names[-1]))
 
-    def start_script(self, name: str, *arguments: str) -> Running:
-        """Start one of the scripts, and do not wait for its end."""
-        path = str(ROOT / "scripts" / f"{name}.py")
-        return self.runner.start(path, *arguments, environment=self.environment(self.names[-1]))
+    def start_repasse(self, *arguments: str) -> Running:
+        """Start a command, and do not wait for its end."""
+        return self.runner.start("-m", "repasse", *arguments, environment=self.environment(self.names[-1]))
 
     def move_to(self, url: str) -> None:
         """Have every process use another database from its next start on."""
@@ -212,10 +210,9 @@ class Day:
     def _add_web(self, name: str, shared: dict[str, str], webhooks: int) -> None:
         environment = plain_environment(**{**shared, "PORT": str(free_port())})
         self._commands[name] = (("-m", "webhooks"), environment)
-        script = str(ROOT / "scripts" / "register_webhook.py")
         for number in range(webhooks):
             url = f"{self.url(name)}/webhooks/starkbank{'?again' * number}"
-            registered = self.runner.run(script, url, environment=environment)
+            registered = self.runner.run("-m", "repasse", "webhook", "register", url, environment=environment)
             assert registered.returncode == 0, registered.stderr
 
 

@@ -18,7 +18,9 @@ PAGES = sorted([*ROOT.glob("*.md"), *DOCS.rglob("*.md"), ROOT / "scripts" / "REA
 DECISIONS = sorted((DOCS / "decisions").glob("*.md"))
 ARCHITECTURE = (DOCS / "architecture.md").read_text("utf-8")
 PRODUCT = [
-    path for folder in ("payments", "webhooks", "worker") for path in sorted((ROOT / folder).rglob("*.py"))
+    path
+    for folder in ("payments", "webhooks", "worker", "repasse")
+    for path in sorted((ROOT / folder).rglob("*.py"))
 ]
 
 FILES = [
@@ -27,7 +29,17 @@ FILES = [
         *ROOT.glob("*"),
         *(
             path
-            for folder in ("payments", "webhooks", "worker", "emulator", "scripts", "tests", "ops", "docs")
+            for folder in (
+                "payments",
+                "webhooks",
+                "worker",
+                "repasse",
+                "emulator",
+                "scripts",
+                "tests",
+                "ops",
+                "docs",
+            )
             for path in (ROOT / folder).rglob("*")
         ),
     ]
