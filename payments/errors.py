@@ -17,7 +17,7 @@ class SettingsError(RepasseError):
 class LedgerUnavailable(RepasseError):
     """The database cannot be read or written now (locked, full, gone). Nothing was recorded; try again.
 
-    ``remedy`` is what a person has to do before it can work, or None when time may mend it.
+    ``remedy`` is what a person has to do before it can work, or None when it may recover by itself.
     """
 
     def __init__(self, text: str, remedy: str | None = None) -> None:

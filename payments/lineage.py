@@ -1,7 +1,7 @@
 """All transfers of one credit, judged together: may we send, must we adopt, or must we wait?
 
-This is the rule that stands between a lost answer and a double payment. It is pure: it is handed what our
-books know and what the bank has just shown, and decides. It never concludes anything from a missing answer.
+This is the rule that stands between a lost answer and a double payment. It is pure: it gets what the
+database knows and what the bank has just shown, and decides. It never concludes anything from a missing answer.
 """
 
 from collections.abc import Sequence
@@ -12,9 +12,9 @@ from payments.transfer import LOST_STATUSES, BankTransfer, says_duplicate
 
 @dataclass(frozen=True, slots=True)
 class Sighting:
-    """What our books know of one of the bank's transfers, from events, answers and look-ups.
+    """What the database knows of one of the bank's transfers, from events, answers and look-ups.
 
-    ``errors`` is None while the bank has not told why it failed.
+    ``errors`` is None while the bank has not said why it failed.
     """
 
     bank_transfer_id: str
@@ -67,12 +67,12 @@ Judgement = Send | Adopt | Replace | AskWhy | Wait
 def judge(external_id: str, known: Sequence[Sighting], found: Sequence[BankTransfer]) -> Judgement:
     """Decide about the transfer ``external_id`` from its lineage.
 
-    ``known``: every sighting of the lineage in our books. ``found``: every transfer of the lineage that a
-    *successful* look-up has just shown. A page that hides a transfer which the bank has told us of, or whose
+    ``known``: every sighting of the lineage in the database. ``found``: every transfer of the lineage that a
+    *successful* look-up has just shown. A page that hides a transfer which the bank has reported, or whose
     existence it implies by refusing a duplicate, is not believed.
     """
-    told_lost = {sighting.bank_transfer_id: sighting.status for sighting in known if sighting.is_lost}
-    found = [_as_told(transfer, told_lost) for transfer in found]
+    reported_lost = {sighting.bank_transfer_id: sighting.status for sighting in known if sighting.is_lost}
+    found = [_as_reported(transfer, reported_lost) for transfer in found]
     living = [transfer for transfer in found if not transfer.is_lost]
     if living:
         # success before processing before created: if two live (never seen), the furthest is the truth
@@ -99,14 +99,14 @@ def judge(external_id: str, known: Sequence[Sighting], found: Sequence[BankTrans
     mine = [transfer for transfer in found if transfer.external_id == external_id]
     if not mine:
         return Send()
-    told = [error for transfer in mine for error in reasons[transfer.id] or ()]
-    return Replace("; ".join(dict.fromkeys(told)) or f"the bank reports {mine[-1].status}")
+    reasons_given = [error for transfer in mine for error in reasons[transfer.id] or ()]
+    return Replace("; ".join(dict.fromkeys(reasons_given)) or f"the bank reports {mine[-1].status}")
 
 
-def _as_told(transfer: BankTransfer, told_lost: dict[str, str]) -> BankTransfer:
-    """The transfer with the status that its events have told, where the page is older than they are."""
-    if transfer.status in _UNDER_WAY and transfer.id in told_lost:
-        return replace(transfer, status=told_lost[transfer.id])
+def _as_reported(transfer: BankTransfer, reported_lost: dict[str, str]) -> BankTransfer:
+    """The transfer with the status that its events have reported, where the page is older than they are."""
+    if transfer.status in _UNDER_WAY and transfer.id in reported_lost:
+        return replace(transfer, status=reported_lost[transfer.id])
     return transfer
 
 

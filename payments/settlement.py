@@ -161,7 +161,7 @@ class _Run:
         return verdicts
 
     def _read_reasons(self, bank_transfer_ids: Sequence[str]) -> None:
-        """Fetch the logs of failed transfers, and record them like any other news."""
+        """Fetch the logs of failed transfers, and record them like any other report."""
         arrivals = [
             inbox.Arrival(read_log("transfer", body)) for body in self.bank.transfer_logs(bank_transfer_ids)
         ]

@@ -296,11 +296,15 @@ def _progress(town: Town, window: float, day_seconds: float) -> Progress:
         database.close()
 
 
+# What is on this machine is never asked through a proxy, whatever http_proxy says.
+_DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+
 def _ask(url: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
     data = None if body is None else json.dumps(body).encode()
     request = urllib.request.Request(url, data, {"Content-Type": "application/json"})  # noqa: S310
     try:
-        with urllib.request.urlopen(request, timeout=5) as answer:  # noqa: S310
+        with _DIRECT.open(request, timeout=5) as answer:
             result: dict[str, Any] = json.load(answer)
             return result
     except (urllib.error.URLError, TimeoutError) as error:
@@ -309,7 +313,7 @@ def _ask(url: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
 
 def _is_ready(url: str) -> bool:
     try:
-        with urllib.request.urlopen(url, timeout=2) as answer:  # noqa: S310
+        with _DIRECT.open(url, timeout=2) as answer:
             return bool(answer.status == 200)
     except (urllib.error.URLError, TimeoutError):
         return False

@@ -107,13 +107,16 @@ def compare(ours: Statement, bank: dict[str, Any]) -> tuple[list[str], bool]:
         ("64 to 96 invoices", 64 <= ours.invoices <= 96),
         (
             "every credit forwarded exactly once, at amount minus fee",
-            bool(bank["exact"]) and ours.settled_centavos == ours.net_centavos,
+            # a credit whose fee is as large as itself leaves nothing to forward, or less
+            bool(bank["exact"]) and ours.settled_centavos + ours.not_forwarded_centavos == ours.net_centavos,
         ),
         ("both statements add up", ours.balanced and bool(bank["balanced"])),
     ]
     lines = ["", f"{'':<20}{'repasse':>18}{'the bank':>18}"]
     lines += [f"{name:<20}{here:>18}{there:>18}  {_mark(same)}" for name, here, there, same in rows]
     lines += ["", *(f"{_mark(true)} {claim}" for claim, true in claims)]
+    if nothing := len(bank["nothing_to_forward"]):
+        lines.append(f"  of {nothing} credits the fee left nothing to forward")
     for name in ("unpaid", "in_flight", "paid_twice", "wrong_amount", "foreign"):
         if bank[name]:
             lines.append(f"  the bank's side, {name}: {', '.join(bank[name][:5])}")

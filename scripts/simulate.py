@@ -21,12 +21,14 @@ from pathlib import Path
 import pytest
 
 from tests.postgresql import Databases, any_server
+from tests.running import forget_proxies
 from tests.simulation.world import Broken, World, play
 
 
 def main() -> int:
     """Play seeds, or kill processes; see the module."""
     arguments = _parse()
+    forget_proxies()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that whatever was started is stopped
     try:
         with any_server() if arguments.postgresql else nullcontext() as databases:

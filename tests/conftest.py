@@ -21,9 +21,10 @@ from tests.emulated import EmulatedBank, EmulatorProcess
 from tests.payments.builders import NOW as NOW
 from tests.payments.builders import a_policy
 from tests.postgresql import Databases, Server, any_server
-from tests.running import Runner
+from tests.running import Runner, forget_proxies
 
 _configure_structlog = structlog.configure
+forget_proxies()
 
 _ON_POSTGRESQL = {"postgresql", "postgresql_url", "own_server"}
 

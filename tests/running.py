@@ -35,6 +35,12 @@ def wait_until(
     return found
 
 
+def forget_proxies() -> None:
+    """Ask what is on this machine, which is all that tests ask, without the proxy that this machine may need."""
+    for name in [name for name in os.environ if name.lower() in ("http_proxy", "https_proxy", "all_proxy")]:
+        del os.environ[name]
+
+
 def free_port() -> int:
     """A port that nobody listens on now."""
     with socket.socket() as probe:
@@ -44,12 +50,12 @@ def free_port() -> int:
 
 
 def plain_environment(**settings: str) -> dict[str, str]:
-    """This process's environment with these settings of ours and no others."""
+    """This process's environment with these settings of ours and no others; people's words are English."""
     from payments.settings import Settings
 
     ours = {name.upper() for name in Settings.model_fields}
     kept = {name: value for name, value in os.environ.items() if name.upper() not in ours}
-    return {**kept, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1", **settings}
+    return {**kept, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1", "OPERATOR_LANGUAGE": "en", **settings}
 
 
 @dataclass

@@ -85,7 +85,7 @@ class BankKeys:
 
     @property
     def failure(self) -> str:
-        """Why the last fetch that failed did; worth telling while no key is known."""
+        """Why the last failed fetch failed; worth reporting while no key is known."""
         return self._failure
 
     def check(self, body: bytes, digital_signature: str) -> bool:

@@ -227,7 +227,7 @@ def release(
     """Give claims back, to be tried again after the usual delay (or ``wait_seconds``, if that is longer).
 
     Without ``was_tried``, for want of time, they are due immediately, before those that came later.
-    ``is_caller_refused``: the bank refused our key, project or address, which a person must mend.
+    ``is_caller_refused``: the bank refused our key, project or address, which a person must fix.
     """
 
     def give_back(lineage: Lineage, transfer: Transfer, claim: Claim) -> None:

@@ -4,6 +4,7 @@ Every web process and worker runs it, and claims in the database decide which pr
 long as any process is alive. Logs name the service and never its URL, which holds a secret at most services.
 """
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -126,6 +127,7 @@ def open_alerts(
 
 def open_services(urls: str) -> list[Service]:
     """One service for each of the Apprise URLs, which load_settings has found to be readable."""
+    _ask_this_machine_directly()
     # Imported here: it takes half a second and 25 MB, and only a process that sends alerts needs it.
     from apprise import Apprise, AppriseAsset
 
@@ -133,6 +135,15 @@ def open_services(urls: str) -> list[Service]:
     for word in urls.split():
         every.add(word)  # may be several, with commas between them
     return [_AppriseService(Apprise(one), str(one.service_name)) for one in every]
+
+
+def _ask_this_machine_directly() -> None:
+    """Have Apprise reach a service on this machine without the proxy of http_proxy and its like, which others may need.
+
+    Read: requests 2.34 utils.should_bypass_proxies, which Apprise's plugins go by: the lower-case name comes first.
+    """
+    exceptions = os.environ.get("no_proxy") or os.environ.get("NO_PROXY") or ""
+    os.environ["no_proxy"] = ",".join([*filter(None, [exceptions]), "localhost", "127.0.0.0/8", "::1"])
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ docs/decisions/0012-postgresql.md says how locks, clocks and repeats are decided
 
 import re
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -41,20 +41,37 @@ _CONNECT_ARGUMENTS = {
     "application_name": "repasse",
 }
 
-# A plan is made while a table is young, when reading all of it costs nothing, and kept while it grows, until PostgreSQL
-# analyzes it, which may be minutes. With 20,000 credits by then, each group of events took 60 ms longer. All that is
-# not read as a whole has an index. JIT would take the scans that remain for expensive, and compile them.
-#
-# Not as start-up options, which a pooler such as PgBouncer refuses. Where commits are not durable by default, ours
-# are: an answered event must outlive a power cut.
-_SESSION = """
-SELECT set_config('lock_timeout', %(lock)s, false),
-    set_config('idle_in_transaction_session_timeout', %(idle)s, false),
-    set_config('TimeZone', 'UTC', false),
-    set_config('enable_seqscan', %(scans)s, false),
-    set_config('jit', 'off', false),
-    set_config('synchronous_commit', coalesce(nullif(current_setting('synchronous_commit'), 'off'), 'on'), false),
-    pg_backend_pid()
+# What each session has, whatever a server, database, role, service file, PG* variable or address says.
+# With set_config and not as start-up options, which a pooler such as PgBouncer refuses.
+_SESSION = {
+    # how text, times and numbers are written: psycopg reads no other DateStyle, and names need UTF-8
+    "client_encoding": "UTF8",
+    "DateStyle": "ISO, YMD",
+    "IntervalStyle": "postgres",
+    "TimeZone": "UTC",
+    "bytea_output": "hex",
+    "extra_float_digits": "1",  # a float comes back as it was stored
+    "standard_conforming_strings": "on",
+    # One schema: with a search_path of its own, one machine would find no tables, and make a second set of books.
+    "search_path": "public",
+    # Our own limits are below and in SessionConnection; another's must not cut off a migration or a copy.
+    "statement_timeout": "0",
+    "transaction_timeout": "0",  # of PostgreSQL 17
+    "idle_session_timeout": "0",
+    "idle_in_transaction_session_timeout": f"{IDLE_SECONDS}s",
+    # A plan is made while a table is young, when reading all of it costs nothing, and kept while it grows, until
+    # PostgreSQL analyzes it, which may be minutes. With 20,000 credits by then, each group of events took 60 ms longer.
+    # What is not read as a whole has an index. JIT would take the scans that remain for expensive, and compile them.
+    "enable_seqscan": "off",
+    "jit": "off",
+}
+
+# Where commits are not durable by default, ours are: an answered event must outlive a power cut.
+_PIN = """
+SELECT set_config(
+    'synchronous_commit', coalesce(nullif(current_setting('synchronous_commit'), 'off'), 'on'), %(local)s
+), (SELECT count(set_config(name, wanted, %(local)s)) FROM pg_settings JOIN unnest(
+    %(names)s::text[], %(values)s::text[]) AS ours (named, wanted) ON lower(named) = lower(name))
 """
 
 
@@ -63,19 +80,13 @@ VERSION_MIN = 15
 
 
 def refuse_unfit(connection: Connection, name: str, tables: Sequence[str]) -> None:
-    """Raise LedgerUnusable when this server cannot hold our data, or does not let us: version, encoding, rights.
+    """Raise LedgerUnusable when this server is too old, or does not let us read and write our tables.
 
     ``tables``: those that are there already.
     """
-    version, encoding, user = connection.execute(
-        text("SELECT current_setting('server_version'), current_setting('server_encoding'), current_user")
-    ).one()
+    version, user = connection.execute(text("SELECT current_setting('server_version'), current_user")).one()
     if int(re.split(r"\D", version)[0]) < VERSION_MIN:
         raise LedgerUnusable(f"{name} is PostgreSQL {version}; use {VERSION_MIN} or newer")
-    if encoding != "UTF8":
-        raise LedgerUnusable(
-            f"the database {name} has the encoding {encoding}, which cannot hold every name; create one with UTF8"
-        )
     lacking = connection.execute(_LACKING_RIGHTS, {"tables": list(tables)}).all()
     if lacking:
         right, table = lacking[0]
@@ -102,6 +113,9 @@ class SessionConnection(psycopg.Connection[Any]):
 
     # None: as long as it takes, for work that a person watches.
     answer_seconds: float | None = ANSWER_SECONDS
+
+    # True when each transaction may be in another session of the server.
+    is_pooled = False
 
     def wait(self, gen: PQGen[RV], interval: float = 0.1, timeout: float | None = None) -> RV:
         """Wait for an answer; ``timeout`` is for callers who know what to do when there is none."""
@@ -138,10 +152,10 @@ def own_connection(engine: Engine) -> Iterator[SessionConnection]:
     SQLAlchemy has no way to wait for notices. Raises LedgerUnavailable.
     """
     arguments, named = engine.dialect.create_connect_args(engine.url)
+    named = {**_connect_arguments(engine.url), **named}
     try:
-        with SessionConnection.connect(
-            *arguments, **{**_connect_arguments(engine.url), **named}, autocommit=True
-        ) as connection:
+        with _open_session(arguments, named, _SESSION) as connection:
+            connection.autocommit = True
             yield connection
     except psycopg.Error as error:
         raise fault_from(error) or error from error
@@ -163,30 +177,58 @@ def make_engine(url: URL, busy_seconds: float, *, is_unhurried: bool) -> Engine:
         pool_size=8,
         pool_timeout=busy_seconds,
     )
-    settings = {
-        "lock": f"{busy_seconds:g}s",
-        "idle": f"{IDLE_SECONDS}s",
-        "scans": "on" if is_unhurried else "off",
-    }
+    settings = {**_SESSION, "lock_timeout": f"{busy_seconds:g}s"}
+    if is_unhurried:
+        settings["enable_seqscan"] = "on"
 
     def connect_session(
         _dialect: object, _record: object, arguments: tuple[Any, ...], named: dict[str, Any]
     ) -> SessionConnection:
-        return SessionConnection.connect(*arguments, **named)
-
-    def prepare(connection: SessionConnection, _record: object) -> None:
-        connection.adapters.register_dumper(str, _TextDumper)
-        [session] = connection.execute(_SESSION, settings).fetchall()
-        connection.commit()
-        if session[-1] != connection.info.backend_pid:
-            # A pooler is in between, which may give each transaction another session. A name there may stand for what
-            # another process has prepared: our values would go into its statement.
-            connection.prepare_threshold = None
+        connection = _open_session(arguments, named, settings)
         connection.answer_seconds = None if is_unhurried else ANSWER_SECONDS
+        return connection
+
+    def pin_transaction(connection: Connection) -> None:
+        driver = connection.connection.driver_connection
+        if isinstance(driver, SessionConnection) and driver.is_pooled:
+            connection.exec_driver_sql(_PIN, _pinned(settings, for_transaction=True))
 
     event.listen(engine, "do_connect", connect_session)
-    event.listen(engine, "connect", prepare)
+    event.listen(engine, "begin", pin_transaction)
     return engine
+
+
+def _open_session(
+    arguments: Sequence[Any], named: Mapping[str, Any], settings: Mapping[str, str]
+) -> SessionConnection:
+    """Every connection of ours begins here, with these settings. Raises LedgerUnusable, and psycopg's errors."""
+    # The encoding also at the start, because libpq would otherwise take it from PGCLIENTENCODING.
+    connection = SessionConnection.connect(*arguments, **{**named, "client_encoding": "UTF8"})
+    try:
+        encoding = connection.info.parameter_status("server_encoding")
+        if encoding != "UTF8":
+            raise LedgerUnusable(
+                f"DATABASE_URL: the database {connection.info.dbname} has the encoding {encoding}, which cannot hold "
+                "every name; create one with ENCODING 'UTF8' TEMPLATE template0"
+            )
+        connection.adapters.register_dumper(str, _TextDumper)
+        session = connection.execute("SELECT pg_backend_pid()").fetchone()
+        if session is not None and session[0] == connection.info.backend_pid:
+            connection.execute(_PIN, _pinned(settings, for_transaction=False))
+        else:
+            # A pooler is in between, which may give each transaction another session: each is given our settings.
+            connection.is_pooled = True
+            # A name there may stand for what another process has prepared: our values would go into its statement.
+            connection.prepare_threshold = None
+        connection.commit()
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _pinned(settings: Mapping[str, str], *, for_transaction: bool) -> dict[str, Any]:
+    return {"names": list(settings), "values": list(settings.values()), "local": for_transaction}
 
 
 def _connect_arguments(url: URL) -> dict[str, Any]:
@@ -252,7 +294,7 @@ _FAULTS = (
     "55000",  # not in a state for it
 )
 
-# What only a person can mend. A connection that was refused has no SQLSTATE, only words.
+# What only a person can fix. A connection that was refused has no SQLSTATE, only words.
 _REMEDIES = {
     "28": "check the user and the password",
     "3D000": "create the database, or name another",

@@ -15,7 +15,7 @@ from random import Random
 from typing import Any
 
 from tests.benchmarks import whole
-from tests.benchmarks.stand import OPERATOR_TOKEN, CannotMeasure, Stand
+from tests.benchmarks.stand import DIRECT, OPERATOR_TOKEN, CannotMeasure, Stand
 
 DAYS = 31
 PAGES = ("/metrics", "/console", "/console/credits", "/console/transfers")
@@ -146,7 +146,7 @@ def pages(stand: Stand, database_url: str) -> Iterator[tuple[str, float]]:
         request = urllib.request.Request(
             f"http://127.0.0.1:{port}{page}", headers={"Authorization": f"Bearer {OPERATOR_TOKEN}"}
         )
-        yield page, _best(lambda request=request: urllib.request.urlopen(request, timeout=60).read())  # type: ignore[misc]
+        yield page, _best(lambda request=request: DIRECT.open(request, timeout=60).read())  # type: ignore[misc]
     yield "run_job statement", _best(lambda: stand.statement(database_url))
 
 

@@ -132,8 +132,8 @@ _FILL = (
         f"CAST('{'x' * 500}' AS {{blob}}), {moment} FROM n"
         for key, subscription, log_type, outcome, moment in (
             ("k", "invoice", "credited", "credit", "t"),
-            ("'a' || k", "transfer", "processing", "transfer_news", "t"),
-            ("'b' || k", "transfer", "success", "transfer_news", "s"),
+            ("'a' || k", "transfer", "processing", "bank_report", "t"),
+            ("'b' || k", "transfer", "success", "bank_report", "s"),
         )
     ),
     "INSERT INTO credits (number, invoice_id, log_id, event_id, gross_centavos, fee_centavos, net_centavos, "

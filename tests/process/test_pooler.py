@@ -7,18 +7,22 @@ import socket
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
 import pytest
+from psycopg import sql
+from sqlalchemy import text
 
+from payments.storage.database import open_database
 from tests.day import Day
-from tests.postgresql import Server
+from tests.payments.storage.test_postgresql import ODD_SESSION, OUR_SESSION
+from tests.postgresql import Server, connection_to
 from tests.running import free_port, wait_until
 
 pytestmark = [
     pytest.mark.process,
-    pytest.mark.long,
     pytest.mark.skipif(shutil.which("pgbouncer") is None, reason="PgBouncer is not installed here"),
 ]
 
@@ -56,6 +60,7 @@ def pooled_port(own_server: Server) -> Iterator[int]:
             pooler.wait()
 
 
+@pytest.mark.long
 def test_a_day_through_a_pooler_is_exact_and_meets_no_bug(
     own_server: Server, pooled_port: int, build_day: Callable[..., Day]
 ) -> None:
@@ -65,6 +70,28 @@ def test_a_day_through_a_pooler_is_exact_and_meets_no_bug(
     day.assert_ends_exact()
     day.assert_all_run()
     assert '"exception"' not in day.said()
+
+
+def test_each_transaction_has_our_settings_whatever_the_database_has(
+    own_server: Server, pooled_port: int
+) -> None:
+    """In whichever session of the server it is; what a transaction set is gone with it, because others share it."""
+    with connection_to(own_server.url()) as administrator:
+        for setting, value in ODD_SESSION.items():
+            odd = sql.SQL("ALTER DATABASE postgres SET {} = {}").format(
+                sql.Identifier(setting), sql.Literal(value)
+            )
+            administrator.execute(odd)
+    with closing(open_database(own_server.url(port=pooled_port))) as database, ExitStack() as together:
+        for _ in range(3):
+            connection = together.enter_context(database.transaction())
+            ours = {name: connection.execute(text(f"SHOW {name}")).scalar() for name in OUR_SESSION}
+            assert ours == OUR_SESSION
+        together.close()
+        with connection_to(own_server.url(port=pooled_port)) as another:
+            assert another.execute("SHOW search_path").fetchone() == ("elsewhere",)
+    with connection_to(own_server.url()) as administrator:
+        administrator.execute("ALTER DATABASE postgres RESET ALL")
 
 
 def _listens(port: int) -> bool:

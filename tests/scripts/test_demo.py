@@ -11,6 +11,13 @@ from pathlib import Path
 
 import pytest
 
+from payments.policy import ForwardingPolicy
+from payments.storage.database import Database
+from scripts import demo
+from scripts.demo_view import compare
+from tests.emulated import EmulatedBank
+from tests.payments.builders import NOW, at_bank
+from tests.payments.conftest import Books
 from tests.running import ROOT, Running, plain_environment, wait_until
 
 pytestmark = [pytest.mark.process, pytest.mark.timeout(170)]
@@ -126,6 +133,33 @@ def test_a_demo_that_is_interrupted_leaves_nothing(
     assert "interrupted" in demo.said
     assert "Traceback" not in demo.said
     checkout.assert_nothing_is_left()
+
+
+@pytest.mark.parametrize("name", ["http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"])
+def test_the_demo_asks_its_own_processes_past_a_proxy(
+    emulator: EmulatedBank, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """A proxy that the rest of this machine needs, and that does not answer now."""
+    monkeypatch.setenv(name, "http://127.0.0.1:9")
+    assert demo._ask(f"{emulator.url}/emulator/statement?details=false")["exact"]
+    assert demo._is_ready(f"{emulator.url}/emulator/health")
+
+
+@pytest.mark.parametrize(("fee", "forwarded"), [(0, 500), (499, 1), (500, 0), (100_000, 0)])
+def test_a_day_whose_fee_leaves_nothing_to_forward_is_exact(
+    database: Database, policy: ForwardingPolicy, emulator: EmulatedBank, fee: int, forwarded: int
+) -> None:
+    """Nothing was owed, so nothing is missing; the view says of how many credits."""
+    books = Books(database, policy, NOW)
+    books.credit(amount=500, fee=fee)
+    if forwarded:
+        books.send("A")
+        books.news(at_bank("A", "success", forwarded))
+    banks = demo._ask(f"{emulator.url}/emulator/statement?details=false")
+    lines, _ = compare(books.statement, {**banks, "nothing_to_forward": [] if forwarded else ["1"]})
+    [claim] = [line for line in lines if "every credit forwarded exactly once" in line]
+    assert claim.startswith(("✓", "ok")), claim
+    assert any("nothing to forward" in line for line in lines) == (not forwarded)
 
 
 def test_a_wrong_switch_ends_with_2_and_starts_nothing(

@@ -47,7 +47,12 @@ class Console:
         # and ages use the machine's.
         cookies = SignedCookies(token)
         self._context = Context(
-            database, cookies, machine_clock, settings.time_zone, can_issue=work.new_batch_tag is not None
+            database,
+            cookies,
+            machine_clock,
+            settings.time_zone,
+            settings.language,
+            can_issue=work.new_batch_tag is not None,
         )
         self._live_updates = LiveUpdates(lambda: read_mark(database))
         span = "hour" if settings.invoice_window_seconds <= 3600 else "day"
@@ -73,12 +78,14 @@ class Console:
         self._live_updates.end()
 
     async def _problem(self, request: Request, error: Exception) -> Response:
+        _ = self._context.language(request).gettext
         if not isinstance(error, HTTPException):
-            detail = "This is a bug. The log of the web process has the details."
-            return await asyncio.to_thread(
-                self._context.problem, request, 500, "Something went wrong", detail
+            title, detail = (
+                _("Something went wrong"),
+                _("This is a bug. The log of the web process has the details."),
             )
-        title = "Not found" if error.status_code == 404 else "Invalid request"
+            return await asyncio.to_thread(self._context.problem, request, 500, title, detail)
+        title = _("Not found") if error.status_code == 404 else _("Invalid request")
         page = await asyncio.to_thread(self._context.problem, request, error.status_code, title, error.detail)
         page.headers.update(error.headers or {})
         return page

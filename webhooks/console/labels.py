@@ -27,8 +27,8 @@ TRANSFER_STATES = {
 
 OUTCOMES = {
     "credit": Label("credit", "good", "an invoice was credited"),
-    "transfer_news": Label("transfer update", "good", "about one of our transfers"),
-    "no_interest": Label("ignored", "calm", "stored; nothing follows from it"),
+    "bank_report": Label("transfer update", "good", "about one of our transfers"),
+    "ignored": Label("ignored", "calm", "stored; nothing follows from it"),
     "known_credit": Label("known credit", "calm", "the same credit again"),
     "repeated": Label("repeated", "calm", "the same event again"),
     "not_ours": Label("not ours", "calm", "a credit that is not forwarded, by the setting FORWARD_CREDITS"),

@@ -73,6 +73,31 @@ def raised(database: Database, *subjects: str, detail: str = "the bank says no")
             raise_attention(connection, AttentionKind.TRANSFER_DEAD, subject, detail, NOW)
 
 
+@pytest.mark.parametrize("names", [("http_proxy", "all_proxy"), ("HTTP_PROXY", "ALL_PROXY")])
+@pytest.mark.parametrize(
+    "exceptions", [{}, {"NO_PROXY": "intranet.example"}, {"no_proxy": "intranet.example"}]
+)
+def test_a_service_on_this_machine_is_reached_past_a_proxy(
+    database: Database,
+    receiver: Receiver,
+    clock: Clock,
+    monkeypatch: pytest.MonkeyPatch,
+    names: tuple[str, ...],
+    exceptions: dict[str, str],
+) -> None:
+    """Others may be reached through it; what it was not to be used for before, it is not used for now."""
+    environment = dict.fromkeys(names, "http://127.0.0.1:9") | exceptions
+    with monkeypatch.context() as patch:
+        for name in ("no_proxy", "NO_PROXY"):
+            patch.delenv(name, raising=False)
+        for name, value in environment.items():
+            patch.setenv(name, value)
+        raised(database, "credit-1")
+        alerting = Alerting(database, open_services(f"json://{receiver.address}/"), "sandbox", clock)
+        assert alerting.send_due() == 1
+        assert os.environ["no_proxy"].startswith(",".join([*exceptions.values(), "localhost"]))
+
+
 def test_an_attention_is_sent_once_and_says_what_to_do(
     alerting: Alerting, database: Database, receiver: Receiver, outcomes: list[str]
 ) -> None:

@@ -35,7 +35,7 @@ def test_the_overview_shows_the_slots_the_charts_and_the_most_urgent(books: Book
     ]
     assert [(bar.number, bar.centavos) for bar in page.settled] == [(0, 0), (0, 0), (0, 0), (1, 48_662)]
     assert sum(bar.number for bar in page.credited) == 2
-    assert page.events_by_outcome == {"credit": 1, "nothing_to_forward": 1, "transfer_news": 2}
+    assert page.events_by_outcome == {"credit": 1, "nothing_to_forward": 1, "bank_report": 2}
     assert dict(page.settled_within)[300.0] == 1
     assert page.health == read_health(books.database, books.now)
     assert page.health.statement == books.statement

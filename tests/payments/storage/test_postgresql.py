@@ -2,7 +2,7 @@
 
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -11,6 +11,7 @@ from psycopg import sql
 from sqlalchemy import text
 
 from payments.errors import LedgerConflict, LedgerUnavailable, LedgerUnusable
+from payments.ledger.batches import open_window, read_window
 from payments.storage import database as database_module
 from payments.storage import postgresql as postgresql_module
 from payments.storage.database import Database, open_database, repeated_on_conflict
@@ -263,27 +264,115 @@ def test_a_conflict_is_repeated_but_not_forever() -> None:
     assert len(tried) == database_module.CONFLICTS_MAX
 
 
-@on_postgresql
-def test_sessions_are_set_up_for_money(postgresql: Databases, database: Database) -> None:
-    """Durable whatever the server's default, in UTC, patient only so long, each statement on what is committed."""
+# What others may have set, for the whole database or one process, each of which broke something or would have.
+ODD_SESSION = {
+    "client_encoding": "LATIN1",
+    "datestyle": "SQL, DMY",
+    "intervalstyle": "iso_8601",
+    "timezone": "America/Sao_Paulo",
+    "bytea_output": "escape",
+    "extra_float_digits": "-3",
+    "standard_conforming_strings": "off",
+    "search_path": "elsewhere",
+    "statement_timeout": "30s",
+    "idle_session_timeout": "30s",
+    "synchronous_commit": "off",
+    "default_transaction_isolation": "serializable",
+    "lock_timeout": "30s",
+    "idle_in_transaction_session_timeout": "30s",
+    "enable_seqscan": "on",
+    "jit": "on",
+}
+OUR_SESSION = {
+    "client_encoding": "UTF8",
+    "datestyle": "ISO, YMD",
+    "intervalstyle": "postgres",
+    "timezone": "UTC",
+    "bytea_output": "hex",
+    "extra_float_digits": "1",
+    "standard_conforming_strings": "on",
+    "search_path": "public",
+    "statement_timeout": "0",
+    "idle_session_timeout": "0",
+    "synchronous_commit": "on",
+    "transaction_isolation": "read committed",
+    "lock_timeout": "5s",
+    "idle_in_transaction_session_timeout": "1min",
+    "enable_seqscan": "off",
+    "jit": "off",
+}
+
+
+def set_for_the_database(database: Database, _folder: Path, _: pytest.MonkeyPatch) -> None:
+    """As an administrator does; ALTER ROLE has the same effect."""
     with connection_to(address_of(database)) as administrator:
-        name = database.url.database
-        administrator.execute(f"ALTER DATABASE {name} SET synchronous_commit = off")
-        administrator.execute(f"ALTER DATABASE {name} SET default_transaction_isolation = 'serializable'")
-        administrator.execute(f"ALTER DATABASE {name} SET timezone = 'America/Sao_Paulo'")
-    database.close()
-    wanted = {
-        "synchronous_commit": "on",
-        "transaction_isolation": "read committed",
-        "TimeZone": "UTC",
-        "lock_timeout": "5s",
-        "idle_in_transaction_session_timeout": "1min",
-        "enable_seqscan": "off",
-    }
-    with database.transaction() as connection:
-        assert {each: connection.execute(text(f"SHOW {each}")).scalar() for each in wanted} == wanted
-    with database.reading() as connection:
-        assert connection.execute(text("SHOW transaction_isolation")).scalar() == "repeatable read"
+        for setting, value in ODD_SESSION.items():
+            odd = sql.Literal(value)
+            name = sql.Identifier(database.url.database or "")
+            administrator.execute(
+                sql.SQL("ALTER DATABASE {} SET {} = {}").format(name, sql.Identifier(setting), odd)
+            )
+
+
+def set_in_the_environment(_: Database, _folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the variables of libpq."""
+    monkeypatch.setenv("PGCLIENTENCODING", "LATIN1")
+    monkeypatch.setenv("PGDATESTYLE", "SQL, DMY")
+    monkeypatch.setenv("PGTZ", "America/Sao_Paulo")
+    monkeypatch.setenv("PGOPTIONS", _as_options())
+
+
+def set_in_a_service_file(_: Database, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By a file that one variable names."""
+    file = folder / "service.conf"
+    file.write_text(f"[books]\nclient_encoding=LATIN1\noptions={_as_options()}\n")
+    monkeypatch.setenv("PGSERVICEFILE", str(file))
+    monkeypatch.setenv("PGSERVICE", "books")
+
+
+def _as_options() -> str:
+    odd = {name: value for name, value in ODD_SESSION.items() if name != "client_encoding"}
+    return " ".join(f"-c {name}={value.replace(' ', chr(92) + ' ')}" for name, value in odd.items())
+
+
+@on_postgresql
+@pytest.mark.parametrize(
+    "set_it",
+    [set_for_the_database, set_in_the_environment, set_in_a_service_file],
+    ids=lambda each: each.__name__,
+)
+def test_a_session_is_ours_whatever_others_have_set(
+    books: Books, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, set_it: Callable[..., None]
+) -> None:
+    """Each setting by its name, in the pool and beside it; and a day's worth of text, times and tables."""
+    set_it(books.database, tmp_path, monkeypatch)
+    with closing(open_database(address_of(books.database))) as database:
+        with database.transaction() as connection:
+            assert {
+                each: connection.execute(text(f"SHOW {each}")).scalar() for each in OUR_SESSION
+            } == OUR_SESSION
+        with database.reading() as connection:
+            assert connection.execute(text("SHOW transaction_isolation")).scalar() == "repeatable read"
+        with postgresql_module.own_connection(database.engine) as own:
+            assert own.execute("SHOW client_encoding").fetchone() == ("UTF8",)
+            assert own.autocommit
+        assert not migrate(database)  # it finds its own tables
+        odd = Books(database, books.policy, books.now)
+        odd.credit()
+        odd.send("A")
+        odd.lose("A", "Saldo insuficiente – disponível: R$ 0,00 €")
+        assert odd.states == ["failed", "pending"]
+        with database.reading() as connection:
+            said = connection.execute(
+                text("SELECT reason FROM transfers WHERE state = 'failed'")
+            ).scalar_one()
+        assert said.endswith("Saldo insuficiente – disponível: R$ 0,00 €")
+        window = open_window(database, 1 / 3 * 10, 8, token="abcd", now=books.now)
+        assert window.opened_at == books.now
+        assert window == read_window(database)
+        with database.reading() as connection:
+            stored = connection.execute(text("SELECT interval_seconds FROM issuing_windows")).scalar_one()
+        assert stored == 1 / 3 * 10
 
 
 # --- what the bank may say ---

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from payments.language import language_of
 from payments.ledger.batches import Slot, SlotState
 from payments.operator.overview import Bar as Count
 from payments.operator.overview import Overview, read_overview
@@ -67,7 +68,7 @@ def test_the_charts_say_in_a_sentence_what_they_draw(quiet: Overview) -> None:
         settled_within=[(1.0, 1), (5.0, 1), (float("inf"), 0)],
         events_by_outcome={"credit": 4, "unheard_of": 9},
     )
-    charts = charts_of(overview, DAY, Times(NOW, "UTC"))
+    charts = charts_of(overview, DAY, Times(NOW, language_of("en"), "UTC"))
     flow = "In the last 24 hours, 4 credited (R$ 350,00) and 2 settled (R$ 200,00)."
     assert charts["activity"].summary == flow
     assert [bar.label for bar in charts["activity"].bars] == ["14:00", "15:00"]
