@@ -104,10 +104,14 @@ class Runner:
 
     def start(self, *command: str, environment: Mapping[str, str]) -> Running:
         """Start ``python <command>``; its output goes to one file, both streams."""
+        return self.start_program(sys.executable, *command, environment=environment)
+
+    def start_program(self, *command: str | Path, environment: Mapping[str, str]) -> Running:
+        """Start any program in the same way."""
         output = self.folder / f"{len(self._started)}-{Path(command[-1]).stem}.log"
         with output.open("wb") as file:
             process = subprocess.Popen(
-                [sys.executable, *command],
+                command,
                 cwd=self.folder,
                 env=dict(environment),
                 stdin=subprocess.DEVNULL,
