@@ -20,9 +20,9 @@ Fact = Credit | Reversal | BankReport
 class Event(NamedTuple):
     """One notification from the bank, and the fact in it that concerns money.
 
-    ``fact`` is None when the event is ignored or could not be read; in the second case ``unreadable`` says why.
-    ``subject`` is the id of the invoice or transfer it is about, where known. ``invoice`` is what it reports of an
-    invoice, for people to read; no money is moved by it.
+    ``fact`` is None when the event is ignored or could not be read; in the second case
+    ``unreadable`` says why. ``subject`` is the id of the invoice or transfer it is about, where known. ``invoice`` is
+    what it reports of an invoice, for people to read; no money is moved by it.
     """
 
     event_id: str

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from payments.language import language_of
 from payments.money import format_brl
 from repasse.group import DONE, LEFT, command
 from repasse.opening import open_to_read
@@ -60,6 +61,8 @@ def _page(hit: "Found") -> tuple[str, str]:
 
 
 def _write_credit(found: "CreditTimeline", times: Times) -> list[str]:
+    from payments.operator.wording import account_text
+
     credit = found.credit
     lines = [
         f"credit    {plain(credit.invoice_id)}, recorded {times.moment(credit.recorded_at)}",
@@ -69,7 +72,7 @@ def _write_credit(found: "CreditTimeline", times: Times) -> list[str]:
         *(
             f"transfer  {plain(each.external_id)}: {format_brl(each.amount_centavos)}, {each.shown_state}"
             + (f", bank id {plain(each.bank_transfer_id)}" if each.bank_transfer_id else "")
-            + f"\n          to {plain(each.destination)}"
+            + f"\n          to {plain(account_text(each.destination, language_of('en')))}"
             for each in found.transfers
         ),
         "",

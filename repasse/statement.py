@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from payments.language import language_of
 from payments.money import format_brl
 from repasse.group import DONE, LEFT, command
 from repasse.opening import now, open_to_read
@@ -117,7 +118,7 @@ def system(as_json: bool) -> int:
     from payments.operator.overview import read_system
 
     database, times = open_to_read(), Times()
-    read = read_system(database, now())
+    read = read_system(database, now(), language_of("en"))
     if as_json:
         click.echo(to_json(read))
         return DONE

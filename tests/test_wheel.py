@@ -20,7 +20,8 @@ def test_an_installed_repasse_issues_forwards_and_settles(
     """The wheel and what it declares to need, and nothing of ours beside it: web, worker, the operator's commands."""
     wheel = build(ROOT, tmp_path / "wheels")
     assert_whole(wheel)
-    command = install(wheel, tmp_path / "environment").parent / "repasse"
+    python = install(wheel, tmp_path / "environment")
+    command = str(python.parent / "repasse")
     emulator = start_emulator_process("--speed", "600", "--paid-share", "1", "--fee", "7")
     settings = plain_environment(
         STARKBANK_PROJECT_ID=emulator.project_id,
@@ -42,11 +43,9 @@ def test_an_installed_repasse_issues_forwards_and_settles(
         return ended.stdout
 
     assert repasse("migrate") == "sqlite:///data/repasse.db: migrated to version v1\n"
-    started = Runner(folder)
+    started = Runner(folder, python=str(python))
     try:
-        web, worker = (
-            started.start_program(command, name, environment=settings) for name in ("web", "worker")
-        )
+        web, worker = (started.start(command, name, environment=settings) for name in ("web", "worker"))
         web.wait_for("web.started")
         worker.wait_for("worker.started")
         repasse("webhook", "register", f"http://127.0.0.1:{settings['PORT']}/webhooks/starkbank")

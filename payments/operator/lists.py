@@ -82,13 +82,6 @@ class DestinationLine(Line):
     name: str
     tax_id: str
 
-    def __str__(self) -> str:
-        """In one line, for people."""
-        return (
-            f"{self.name} ({self.tax_id}), bank {self.bank_code}, branch {self.branch_code}, "
-            f"{self.account_type} account {self.account_number}"
-        )
-
 
 @dataclass(frozen=True, slots=True)
 class TransferLine(Line):
