@@ -3,6 +3,7 @@
 import fnmatch
 import importlib.util
 import json
+import os
 import re
 import shlex
 import shutil
@@ -116,6 +117,21 @@ def _health_check() -> list[str]:
     command: list[str] = json.loads(found[1])
     assert command[0] == "python"
     return command
+
+
+def test_the_workflow_runs_what_is_run_anywhere_else() -> None:
+    """A public forge runs .ci/run, and so may not go green by checking less."""
+    workflow = yaml.safe_load((ROOT / ".github" / "workflows" / "ci.yml").read_text("utf-8"))
+    [job] = workflow["jobs"].values()
+    assert [step["run"] for step in job["steps"] if "run" in step] == [".ci/run"]
+    assert os.access(ROOT / ".ci" / "run", os.X_OK)
+
+
+def test_hooks_run_the_pinned_tools() -> None:
+    """Each hook of pre-commit starts a tool of .venv, and names no version of its own."""
+    [source] = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text("utf-8"))["repos"]
+    assert source["repo"] == "local"
+    assert all(hook["entry"].startswith(".venv/bin/python -m ") for hook in source["hooks"])
 
 
 def test_nothing_secret_goes_into_the_image() -> None:
