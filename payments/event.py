@@ -4,13 +4,14 @@ The same readers serve the webhook and reconciliation. Unknown fields are ignore
 clients; a fact whose money or identity cannot be read is *unreadable*: never guessed, never dropped.
 """
 
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, time, timedelta, timezone
 from hashlib import sha256
 from typing import Annotated, Any, NamedTuple
 
 import msgspec
 
 from payments.credit import Credit, Reversal
+from payments.invoice import STATE_OF_STATUS, InvoiceReport, InvoiceState, end_to_end_id
 from payments.transfer import BankReport, BankTransfer
 
 Fact = Credit | Reversal | BankReport
@@ -19,8 +20,9 @@ Fact = Credit | Reversal | BankReport
 class Event(NamedTuple):
     """One notification from the bank, and the fact in it that concerns money.
 
-    ``fact`` is None when the event is of no interest to us or could not be read; in the second case
-    ``unreadable`` says why. ``subject`` is the id of the invoice or transfer it is about, where known.
+    ``fact`` is None when the event is ignored or could not be read; in the second case
+    ``unreadable`` says why. ``subject`` is the id of the invoice or transfer it is about, where known. ``invoice`` is
+    what it reports of an invoice, for people to read; no money is moved by it.
     """
 
     event_id: str
@@ -30,6 +32,7 @@ class Event(NamedTuple):
     fact: Fact | None
     unreadable: str | None
     body: bytes
+    invoice: InvoiceReport | None = None
 
     @property
     def followed_by(self) -> dict[str, str]:
@@ -119,6 +122,24 @@ class _InvoiceLogJson(msgspec.Struct):
     invoice: _InvoiceJson
 
 
+class _ReportedInvoiceJson(msgspec.Struct, rename="camel"):
+    # What people read, never what money rests on: a field of an unexpected type counts as one that is missing.
+    id: _InvoiceId
+    amount: _Centavos
+    status: Any = None
+    name: Any = None
+    tax_id: Any = None
+    tags: Any = None
+    created: Any = None
+    due: Any = None
+    link: Any = None
+
+
+class _ReportedInvoiceLogJson(msgspec.Struct):
+    created: datetime
+    invoice: _ReportedInvoiceJson
+
+
 class TransferJson(msgspec.Struct, rename="camel"):
     """A transfer as the bank writes it, in events, logs, lists and answers; of it, what we look at."""
 
@@ -159,6 +180,7 @@ _decode_envelope = msgspec.json.Decoder(_EnvelopeJson)
 _decode_id = msgspec.json.Decoder(_Identified)
 _decode_log = msgspec.json.Decoder(_LogJson)
 _decode_invoice_log = msgspec.json.Decoder(_InvoiceLogJson)
+_decode_reported_invoice = msgspec.json.Decoder(_ReportedInvoiceLogJson)
 _decode_transfer_log = msgspec.json.Decoder(_TransferLogJson)
 
 # Documented: facts sheet 4.4. "reversed" carries the amount that is left, "voided" follows a full reversal.
@@ -184,7 +206,8 @@ def _read(event_id: str, subscription: str, raw_log: msgspec.Raw, body: bytes) -
     except _UNREADABLE as error:
         # A stranger's subscription may have any shape; only money of ours must be readable.
         unreadable = str(error) if subscription in ("invoice", "transfer") else None
-    return Event(event_id, subscription, log_type, subject, fact, unreadable, body)
+    report = _read_report(raw_log, log_type) if subscription == "invoice" else None
+    return Event(event_id, subscription, log_type, subject, fact, unreadable, body, report)
 
 
 def _read_invoice_log(raw_log: msgspec.Raw, log_type: str) -> Credit | Reversal:
@@ -193,6 +216,59 @@ def _read_invoice_log(raw_log: msgspec.Raw, log_type: str) -> Credit | Reversal:
     if log_type == "credited":
         return Credit(invoice.id, log.id, invoice.amount, invoice.fee, at, tuple(invoice.tags or ()))
     return Reversal(invoice.id, log.id, 0 if log_type == "voided" else invoice.amount, at)
+
+
+_STATE_OF_LOG = {**STATE_OF_STATUS, "credited": InvoiceState.CREDITED}
+
+# The bank counts days as in São Paulo, which has had no summer time since 2019 (facts sheet 3.3).
+_BANK_ZONE = timezone(timedelta(hours=-3))
+
+
+def _read_report(raw_log: msgspec.Raw, log_type: str) -> InvoiceReport | None:
+    """What an invoice's log says for people; None of a log that changes no state, such as those of a reversal."""
+    try:
+        log = _decode_reported_invoice.decode(raw_log)
+        at = _utc(log.created)
+    except _UNREADABLE:
+        return None
+    invoice = log.invoice
+    status = invoice.status if isinstance(invoice.status, str) else ""
+    state = STATE_OF_STATUS.get(status) if log_type == "updated" else _STATE_OF_LOG.get(log_type)
+    if state is None:
+        return None
+    tags = invoice.tags if isinstance(invoice.tags, list) else []
+    tags = [_text(tag) for tag in tags if isinstance(tag, str)]
+    return InvoiceReport(
+        invoice_id=invoice.id,
+        state=state,
+        amount_centavos=invoice.amount,
+        told_at=at,
+        payer_name=_text(invoice.name),
+        payer_tax_id=_text(invoice.tax_id),
+        tags=tuple(tag for tag in tags if tag),
+        issued_at=_moment(invoice.created),
+        due_at=_moment(invoice.due),
+        paid_at=at if log_type == "paid" else None,
+        link=_text(invoice.link),
+        payer_end_to_end_id=next((found for tag in tags if tag and (found := end_to_end_id(tag))), None),
+    )
+
+
+def _text(value: Any) -> str | None:
+    """Text that both databases take; None for anything else."""
+    return value.replace("\0", "") or None if isinstance(value, str) else None
+
+
+def _moment(value: Any) -> datetime | None:
+    """A moment, or the end of a day of the bank's; None for anything else."""
+    if not isinstance(value, str):
+        return None
+    try:
+        if len(value) == len("2026-11-27"):
+            return datetime.combine(date.fromisoformat(value), time.max, _BANK_ZONE).astimezone(UTC)
+        return _utc(datetime.fromisoformat(value))
+    except (ValueError, OverflowError):
+        return None
 
 
 def _read_transfer_log(raw_log: msgspec.Raw) -> BankReport:

@@ -6,6 +6,7 @@ here opens a database or calls the bank.
 """
 
 import difflib
+import hmac
 import logging
 import math
 import os
@@ -25,6 +26,7 @@ from pydantic_settings import (
 
 from payments import private_key
 from payments.errors import SettingsError
+from payments.language import NAMES, Language, code_of_zone, language_of
 from payments.policy import ForwardingPolicy
 from payments.transfer import Destination
 
@@ -92,6 +94,11 @@ def _time_zone(name: str) -> str:
     except (ZoneInfoNotFoundError, ValueError, OSError):
         raise ValueError("is no time zone that this machine knows") from None
     return name
+
+
+def _language(value: object) -> object:
+    known = {code.lower(): code for code in NAMES}
+    return known.get(value.strip().lower().replace("_", "-"), value) if isinstance(value, str) else value
 
 
 def _lower(value: object) -> object:
@@ -220,6 +227,11 @@ class Settings(BaseSettings):
         default=None,
         description=f"{OPERATOR_TOKEN_LENGTH_MIN} or more letters, digits and signs, or leave it out",
     )
+    tax_id_key: SecretStr | None = Field(
+        default=None,
+        min_length=16,
+        description="16 or more characters that no one can guess, or leave it out",
+    )
     alert_urls: SecretStr | None = Field(
         default=None,
         description="Apprise URLs separated by spaces, such as mailtos://... or jsons://host/path, or leave it out",
@@ -232,6 +244,9 @@ class Settings(BaseSettings):
     )
     time_zone: Annotated[str, AfterValidator(_time_zone)] = Field(
         default="America/Sao_Paulo", description="a name such as America/Sao_Paulo"
+    )
+    operator_language: Annotated[Literal["pt-BR", "en"], BeforeValidator(_language)] | None = Field(
+        default=None, description="pt-BR or en"
     )
     log_level: Annotated[Literal["debug", "info", "warning", "error"], _AnyCase] = Field(
         default="info", description="debug, info, warning or error"
@@ -286,6 +301,19 @@ class Settings(BaseSettings):
         )
 
     @property
+    def tax_id_search_key(self) -> bytes:
+        """What payers' tax ids are hashed with for search: TAX_ID_KEY, else derived from the bank's key; empty without
+        either.
+        """
+        if self.tax_id_key is not None:
+            return self.tax_id_key.get_secret_value().encode()
+        try:
+            private_key = _read_private_key(self)
+        except SettingsError:
+            return b""
+        return hmac.digest(private_key.encode(), b"repasse: search by tax id", "sha256")
+
+    @property
     def forwarding_policy(self) -> ForwardingPolicy:
         """Where credits are forwarded to, and how often and how fast that is retried."""
         return ForwardingPolicy(
@@ -295,7 +323,13 @@ class Settings(BaseSettings):
             retry_base_seconds=self.retry_base_seconds,
             retry_max_seconds=self.retry_max_seconds,
             reissue_max=self.reissue_max,
+            tax_id_key=self.tax_id_search_key,
         )
+
+    @property
+    def language(self) -> Language:
+        """The language of alerts, of the command line, and of pages whose reader has chosen none."""
+        return language_of(self.operator_language or code_of_zone(self.time_zone))
 
     @property
     def private_key_pem(self) -> str:

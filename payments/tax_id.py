@@ -1,9 +1,10 @@
-"""Masks Brazilian tax ids (CPF of a person, CNPJ of a company) for pages and logs. Pure.
+"""Masks Brazilian tax ids (CPF of a person, CNPJ of a company) for pages and logs, and hashes them for search. Pure.
 
 Formatted ones are recognised by their shape and keep their middle digits, which is enough to tell two payers apart;
 unformatted ones are recognised by the name in front of them.
 """
 
+import hmac
 import re
 
 # One quick search decides whether a text can hold anything to mask, which nearly none can.
@@ -27,12 +28,25 @@ _CNPJ_SIGNS = 14
 
 def mask_tax_id(tax_id: str) -> str:
     """One tax id, masked: ``***.456.789-**`` or ``**.345.678/****-**``; anything else becomes ``***``."""
-    signs = "".join(filter(str.isalnum, tax_id)).upper()
+    signs = _signs_of(tax_id)
     if len(signs) == _CPF_DIGITS:
         return f"***.{signs[3:6]}.{signs[6:9]}-**"
     if len(signs) == _CNPJ_SIGNS:
         return f"**.{signs[2:5]}.{signs[5:8]}/****-**"
     return "***"
+
+
+def read_tax_id(text: str) -> str | None:
+    """The letters and digits of a whole tax id, with or without its punctuation; None for anything else."""
+    return _signs_of(text) if _ANY.fullmatch(text.strip().upper()) else None
+
+
+def hash_tax_id(key: bytes, tax_id: str) -> str | None:
+    """A tax id as the database can be searched for it: HMAC-SHA-256 with a secret key, 32 hexadecimal digits.
+
+    There are only a thousand million CPFs, so a hash without a key would hide none. None without a key.
+    """
+    return hmac.digest(key, _signs_of(tax_id).encode(), "sha256")[:16].hex() if key else None
 
 
 def mask_tax_ids(text: str) -> str:
@@ -47,3 +61,7 @@ def mask_tax_ids(text: str) -> str:
 def without_tax_ids(text: str) -> str:
     """A refusal of the bank without anything that may be a tax id, including bare numbers that nothing names."""
     return _ANY.sub("[tax id]", text)
+
+
+def _signs_of(tax_id: str) -> str:
+    return "".join(filter(str.isalnum, tax_id)).upper()

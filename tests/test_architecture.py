@@ -74,7 +74,7 @@ DOMAIN = {
 }
 PURE = {
     *("__future__", "collections", "dataclasses", "datetime", "decimal", "enum", "functools", "hashlib"),
-    *("itertools", "json", "math", "operator", "re", "string", "typing", "unicodedata"),
+    *("hmac", "itertools", "json", "math", "operator", "re", "string", "typing", "unicodedata"),
 }
 
 

@@ -54,6 +54,7 @@ class IssuingRules:
     lease_seconds: float
     retry_base_seconds: float
     retry_max_seconds: float
+    tax_id_key: bytes = field(default=b"", repr=False)  # as ForwardingPolicy's
 
 
 @dataclass(slots=True)
@@ -96,7 +97,10 @@ def issue_due(
 
 def plan_by_hand(database: Database, rules: IssuingRules, tag: str, now: datetime) -> bool:
     """Plan one batch outside the window, under a tag of its own."""
-    return batches.plan_batch(database, tag, None, _plan(rules, tag), now, late=False, now=now)
+    plan = _plan(rules, tag)
+    return batches.plan_batch(
+        database, tag, None, plan, now, late=False, now=now, tax_id_key=rules.tax_id_key
+    )
 
 
 def issue_waiting(
@@ -128,7 +132,7 @@ def _plan_slot(
         if batches.skip_slot(database, tag, slot, begins_at, now):
             counts.skipped += 1
             log.warning("slot.skipped", slot=slot + 1, began_at=begins_at.isoformat())
-    elif batches.plan_batch(database, tag, slot, _plan(rules, tag), begins_at, late, now):
+    elif batches.plan_batch(database, tag, slot, _plan(rules, tag), begins_at, late, now, rules.tax_id_key):
         counts.planned += 1
         log.info("batch.planned", slot=slot + 1, batch=tag, late=late)
 

@@ -41,6 +41,7 @@ def rules_from(settings: Settings) -> IssuingRules:
         lease_seconds=settings.transfer_lease_seconds,
         retry_base_seconds=settings.retry_base_seconds,
         retry_max_seconds=settings.retry_max_seconds,
+        tax_id_key=settings.tax_id_search_key,
     )
 
 

@@ -360,6 +360,9 @@ def _read_invoice(invoice: Any) -> BankInvoice:
         amount_centavos=_whole(invoice.amount, "invoice amount"),
         tags=_texts(invoice.tags, "invoice tags"),
         created_at=_utc(invoice.created),
+        # For people only: of another type it counts as missing.
+        due_at=_utc(invoice.due) if isinstance(invoice.due, datetime) else None,
+        link=invoice.link if isinstance(invoice.link, str) else None,
     )
 
 

@@ -11,14 +11,16 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, and_, bindparam, func, insert, or_, select, update
+import msgspec
+from sqlalchemy import ColumnElement, Connection, Row, and_, func, insert, or_, select, update
 
 from payments.errors import LedgerUnavailable
 from payments.invoice import BankInvoice, InvoiceOrder, Payer, order_invoices
 from payments.ledger.attention import AttentionKind, raise_attention, resolve_attention
+from payments.ledger.invoices import payer_columns, record_at_bank
 from payments.ledger.pauses import is_paused
 from payments.storage.database import Database, insert_new, repeated_on_conflict
-from payments.storage.schema import invoice_batches, issuing_windows, planned_invoices
+from payments.storage.schema import invoice_batches, invoices, issuing_windows
 
 # A slot is late once a tenth of its interval has passed: 18 minutes of 3 hours. A worker that was up is never that
 # slow; one that was down is rarely that quick.
@@ -133,8 +135,11 @@ def plan_batch(
     due_at: datetime,
     late: bool,
     now: datetime,
+    tax_id_key: bytes = b"",
 ) -> bool:
     """Store a batch, ready to be claimed: payers and amounts in centavos. One that was requested becomes planned.
+
+    ``tax_id_key`` is the policy's; without it the payers cannot be found by their tax ids.
 
     False when its slot or tag has one already, or an operator has paused issuing.
     """
@@ -151,15 +156,18 @@ def plan_batch(
                 return False
             [batch_id] = new
         connection.execute(
-            insert(planned_invoices),
+            insert(invoices),
             [
                 {
                     "batch_id": batch_id,
                     "position": position,
                     "tag": order.tag,
+                    "state": "planned",
                     "amount_centavos": order.amount_centavos,
-                    "payer_name": order.payer.name,
-                    "payer_tax_id": order.payer.tax_id,
+                    **payer_columns(order.payer.name, order.payer.tax_id, tax_id_key),
+                    "payer_tax_id_to_issue": order.payer.tax_id,
+                    "tags": msgspec.json.encode(order.tags).decode(),
+                    "recorded_at": now,
                 }
                 for position, order in enumerate(orders, start=1)
             ],
@@ -282,17 +290,15 @@ def next_batch_at(database: Database) -> datetime | None:
 
 @repeated_on_conflict
 def record_issued(
-    database: Database, claim: BatchClaim, invoices: Sequence[BankInvoice], now: datetime
+    database: Database, claim: BatchClaim, found: Sequence[BankInvoice], now: datetime
 ) -> tuple[InvoiceOrder, ...]:
     """Record invoices that the bank has, by their own tags; returns the orders still missing.
 
     The batch is issued when none is. What the bank has is recorded even when the claim was lost meanwhile.
     """
     with database.transaction() as connection:
-        for invoice in invoices:
-            connection.execute(
-                _RECORD_INVOICE, {"batch": claim.batch_id, "tags": invoice.tags, "bank_id": invoice.id}
-            )
+        for invoice in found:
+            record_at_bank(connection, claim.batch_id, invoice, now)
         row = connection.execute(
             select(invoice_batches).where(_claimed(claim)).with_for_update()
         ).one_or_none()
@@ -345,12 +351,10 @@ def _held(claim: BatchClaim) -> ColumnElement[bool]:
 
 def _missing(connection: Connection, batch: Row[Any]) -> tuple[InvoiceOrder, ...]:
     rows = connection.execute(
-        select(planned_invoices)
-        .where(planned_invoices.c.batch_id == batch.id)
-        .order_by(planned_invoices.c.position)
+        select(invoices).where(invoices.c.batch_id == batch.id).order_by(invoices.c.position)
     ).all()
     orders = order_invoices(
-        batch.tag, [(Payer(row.payer_name, row.payer_tax_id), row.amount_centavos) for row in rows]
+        batch.tag, [(Payer(row.payer_name, row.payer_tax_id_to_issue), row.amount_centavos) for row in rows]
     )
     return tuple(order for order, row in zip(orders, rows, strict=True) if row.bank_invoice_id is None)
 
@@ -365,10 +369,10 @@ def _slot_batches(connection: Connection) -> dict[int, Row[Any]]:
             invoice_batches.c.slot,
             invoice_batches.c.state,
             invoice_batches.c.late,
-            func.count(planned_invoices.c.id).label("planned"),
-            func.count(planned_invoices.c.bank_invoice_id).label("issued"),
+            func.count(invoices.c.id).label("planned"),
+            func.count(invoices.c.bank_invoice_id).label("issued"),
         )
-        .outerjoin(planned_invoices, planned_invoices.c.batch_id == invoice_batches.c.id)
+        .outerjoin(invoices, invoices.c.batch_id == invoice_batches.c.id)
         .where(invoice_batches.c.slot >= 0)  # one that was requested by hand has no slot
         .group_by(invoice_batches.c.slot, invoice_batches.c.state, invoice_batches.c.late)
     )
@@ -401,15 +405,3 @@ def _batch_row(
         "late": late,
         "planned_at": now,
     }
-
-
-# Built once, because it runs a dozen times a batch.
-_RECORD_INVOICE = (
-    update(planned_invoices)
-    .where(
-        planned_invoices.c.batch_id == bindparam("batch"),
-        planned_invoices.c.tag.in_(bindparam("tags", expanding=True)),
-        planned_invoices.c.bank_invoice_id.is_(None),
-    )
-    .values(bank_invoice_id=bindparam("bank_id"))
-)

@@ -17,6 +17,7 @@ from payments.credit import Credit, Reversal
 from payments.event import Event
 from payments.ledger.attention import AttentionKind, raise_attention, resolve_attention
 from payments.ledger.bank_reports import apply_report
+from payments.ledger.invoices import record_reports
 from payments.ledger.lineages import (
     CREDIT_COLUMNS,
     Lineage,
@@ -49,8 +50,8 @@ class Outcome(StrEnum):
     KNOWN_CREDIT = "known_credit"  # the same log as a credit that we have
     SECOND_CREDIT = "second_credit"  # another credit of an invoice: for a person
     REVERSAL = "reversal"
-    TRANSFER_NEWS = "transfer_news"  # about a transfer of ours
-    NO_INTEREST = "no_interest"
+    BANK_REPORT = "bank_report"  # about a transfer of ours
+    IGNORED = "ignored"
     UNREADABLE = "unreadable"  # stored whole: for a person
     REPEATED = "repeated"  # this event was in the inbox already
 
@@ -119,12 +120,12 @@ def known_logs(database: Database, log_ids: Collection[str]) -> set[str]:
 def record_stored(unit: Unit, event: Event, stored_outcome: str) -> Receipt:
     """Record what follows from an event that is in the inbox already, as its bytes are read now.
 
-    The inbox's row is rewritten only where nothing had come of it: when it could not be read, or was of no interest;
+    The inbox's row is rewritten only where nothing had come of it: when it could not be read, or was ignored;
     once it can be read, its attention is closed.
     """
     _keep_credits_and_reversals_apart(unit, [event])
     receipt = record_facts(unit, [event], ask_first=True)[event.event_id]
-    if stored_outcome in (Outcome.UNREADABLE, Outcome.NO_INTEREST):
+    if stored_outcome in (Outcome.UNREADABLE, Outcome.IGNORED):
         unit.connection.execute(
             update(inbox_events)
             .where(inbox_events.c.event_id == event.event_id)
@@ -161,6 +162,7 @@ def record_facts(unit: Unit, events: Sequence[Event], *, ask_first: bool) -> dic
         receipts |= _record_credits(unit, events, ask_first=ask_first)
     if reversed_ids or BankReport in kinds:
         receipts |= _apply_to_lineages(unit, events, reversed_ids)
+    record_reports(unit, events)
     return receipts
 
 
@@ -206,9 +208,9 @@ def _expected_outcome(event: Event, policy: ForwardingPolicy) -> Outcome:
         case Reversal():
             return Outcome.REVERSAL
         case BankReport():
-            return Outcome.TRANSFER_NEWS
+            return Outcome.BANK_REPORT
         case None:
-            return Outcome.NO_INTEREST
+            return Outcome.IGNORED
 
 
 def _correct_outcomes(unit: Unit, events: dict[str, Event], receipts: dict[str, Receipt]) -> None:
@@ -377,13 +379,13 @@ def _apply_to_lineages(
         reading = readings[event_id]
         lineage = lineages.get(reading[0]) if reading else None
         if lineage is None:
-            receipts[event_id] = Receipt(event_id, Outcome.NO_INTEREST, report.transfer.id)
+            receipts[event_id] = Receipt(event_id, Outcome.IGNORED, report.transfer.id)
             continue
         settled_before = lineage.settled_after_seconds
         apply_report(lineage, report)
         settled = lineage.settled_after_seconds if settled_before is None else None
         receipts[event_id] = Receipt(
-            event_id, Outcome.TRANSFER_NEWS, report.transfer.id, settled_after_seconds=settled
+            event_id, Outcome.BANK_REPORT, report.transfer.id, settled_after_seconds=settled
         )
     for invoice_id in reversed_ids:
         if invoice_id in lineages:

@@ -14,8 +14,7 @@ from sqlalchemy import ColumnElement, Select, func, select, tuple_
 from payments.ledger.balance import recorded_within
 from payments.operator.lists import Line, TransferLine, current_transfers
 from payments.storage.database import Database
-from payments.storage.schema import credits, planned_invoices, transfers
-from payments.tax_id import mask_tax_id
+from payments.storage.schema import credits, invoices, transfers
 
 # How many credits are read together: some milliseconds' worth, some hundred kilobytes.
 CREDITS_PER_PAGE = 1000
@@ -26,7 +25,7 @@ class AuditLine(Line):
     """One credit, its current transfer (the live one, or else the newest), and when each thing happened.
 
     Amounts in centavos; None where there is no such thing. ``transfers`` counts all transfers of the credit. The
-    payer is known of invoices that we issued. Tax ids are masked.
+    payer is as planned, or else as the bank reported it. Tax ids are masked.
     """
 
     invoice_id: str
@@ -85,12 +84,12 @@ def _page(conditions: Sequence[ColumnElement[bool]]) -> Select[Any]:
     return (
         select(
             credits,
-            planned_invoices.c.tag.label("invoice_tag"),
-            planned_invoices.c.payer_name,
-            planned_invoices.c.payer_tax_id,
+            invoices.c.tag.label("invoice_tag"),
+            invoices.c.payer_name,
+            invoices.c.payer_tax_id,
             made.label("transfers"),
         )
-        .outerjoin(planned_invoices, planned_invoices.c.bank_invoice_id == credits.c.invoice_id)
+        .outerjoin(invoices, invoices.c.bank_invoice_id == credits.c.invoice_id)
         .where(*conditions)
         .order_by(credits.c.recorded_at, credits.c.number)
         .limit(CREDITS_PER_PAGE)
@@ -101,7 +100,6 @@ def _audit_line(row: Any, transfer: TransferLine | None) -> AuditLine:
     there = transfer and transfer.destination
     return AuditLine.of(
         row,
-        payer_tax_id=None if row.payer_tax_id is None else mask_tax_id(row.payer_tax_id),
         external_id=transfer and transfer.external_id,
         bank_transfer_id=transfer and transfer.bank_transfer_id,
         transfer_state=transfer and transfer.shown_state,

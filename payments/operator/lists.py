@@ -26,7 +26,7 @@ from payments.storage.schema import (
     destinations,
     inbox_events,
     invoice_batches,
-    planned_invoices,
+    invoices,
     transfers,
 )
 from payments.tax_id import mask_tax_id, mask_tax_ids
@@ -81,13 +81,6 @@ class DestinationLine(Line):
     account_type: str
     name: str
     tax_id: str
-
-    def __str__(self) -> str:
-        """In one line, for people."""
-        return (
-            f"{self.name} ({self.tax_id}), bank {self.bank_code}, branch {self.branch_code}, "
-            f"{self.account_type} account {self.account_number}"
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -325,14 +318,14 @@ def batch_lines(connection: Connection, rows: Sequence[Any]) -> list[BatchLine]:
         row.batch_id: row
         for row in connection.execute(
             select(
-                planned_invoices.c.batch_id,
+                invoices.c.batch_id,
                 func.count().label("planned"),
-                func.count(planned_invoices.c.bank_invoice_id).label("issued"),
+                func.count(invoices.c.bank_invoice_id).label("issued"),
                 func.count(credits.c.number).label("credited"),
             )
-            .outerjoin(credits, credits.c.invoice_id == planned_invoices.c.bank_invoice_id)
-            .where(planned_invoices.c.batch_id.in_([row.id for row in rows]))
-            .group_by(planned_invoices.c.batch_id)
+            .outerjoin(credits, credits.c.invoice_id == invoices.c.bank_invoice_id)
+            .where(invoices.c.batch_id.in_([row.id for row in rows]))
+            .group_by(invoices.c.batch_id)
         )
     }
     return [

@@ -15,8 +15,8 @@ from payments.storage.schema import (
     credits,
     inbox_events,
     invoice_batches,
+    invoices,
     made_no_credit,
-    planned_invoices,
     reversals,
     transfers,
 )
@@ -98,8 +98,8 @@ def _transfers(connection: Connection, wanted: str) -> Iterator[Found]:
 
 
 def _batches(connection: Connection, wanted: str) -> Iterator[Found]:
-    of_invoice = select(planned_invoices.c.batch_id).where(
-        or_(planned_invoices.c.tag == wanted, planned_invoices.c.bank_invoice_id == wanted)
+    of_invoice = select(invoices.c.batch_id).where(
+        or_(invoices.c.tag == wanted, invoices.c.bank_invoice_id == wanted)
     )
     for row in connection.execute(
         select(invoice_batches).where(

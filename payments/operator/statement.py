@@ -17,7 +17,7 @@ from payments.ledger.balance import (
 )
 from payments.operator.recovery import read_claim_back
 from payments.storage.database import Database
-from payments.storage.schema import credits, invoice_batches, planned_invoices, transfers
+from payments.storage.schema import credits, invoice_batches, invoices, transfers
 from payments.transfer import TransferState
 
 # How many credits that are not accounted for are named.
@@ -119,7 +119,9 @@ def statement_within(connection: Connection) -> Statement:
         batches_issued=issued,
         batches_late=sum(row.late for state, row in batches.items() if state != "skipped"),
         batches_skipped=skipped,
-        invoices=connection.execute(select(func.count(planned_invoices.c.bank_invoice_id))).scalar_one(),
+        invoices=connection.execute(
+            select(func.count(invoices.c.bank_invoice_id)).where(invoices.c.batch_id.is_not(None))
+        ).scalar_one(),
         claim_back_centavos=sum(read_claim_back(connection).values()),
         recovered_centavos=_recovered(connection),
         attention=count_open(connection),

@@ -39,13 +39,13 @@ from payments.storage.schema import (
     credits,
     inbox_events,
     invoice_batches,
+    invoices,
     made_no_credit,
-    planned_invoices,
     reversals,
     transfer_history,
     transfers,
 )
-from payments.tax_id import mask_tax_id, mask_tax_ids
+from payments.tax_id import mask_tax_ids
 from payments.transfer import LOST_STATUSES, BankStatus, external_id_for
 
 # A credit has some six events and a few dozen facts. One that was stuck for months has an attempt an hour: only the
@@ -254,7 +254,7 @@ def _event_entry(row: Any) -> TimelineEntry:
     )
 
 
-_OUTCOMES = {"no_interest": "ignored", "transfer_news": "transfer update"}
+_OUTCOMES = {"ignored": "ignored", "bank_report": "transfer update"}
 
 _DISPOSITIONS = {
     "forward": "to be forwarded",
@@ -387,16 +387,15 @@ def _utc(at: datetime) -> str:
 
 def _invoice_lines(connection: Connection, batch_id: int) -> list[InvoiceLine]:
     rows = connection.execute(
-        select(planned_invoices, credits.c.number.label("credit_number"))
-        .outerjoin(credits, credits.c.invoice_id == planned_invoices.c.bank_invoice_id)
-        .where(planned_invoices.c.batch_id == batch_id)
-        .order_by(planned_invoices.c.position)
+        select(invoices, credits.c.number.label("credit_number"))
+        .outerjoin(credits, credits.c.invoice_id == invoices.c.bank_invoice_id)
+        .where(invoices.c.batch_id == batch_id)
+        .order_by(invoices.c.position)
     ).all()
     current = current_transfers(connection, [row.credit_number for row in rows if row.credit_number])
     return [
         InvoiceLine.of(
             row,
-            payer_tax_id=mask_tax_id(row.payer_tax_id),
             became=_became(row, current.get(row.credit_number)),
         )
         for row in rows

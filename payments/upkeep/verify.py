@@ -53,7 +53,7 @@ _RULES: tuple[tuple[str, str], ...] = (
     ("events without their bytes", "SELECT event_id FROM inbox_events WHERE length(body) = 0"),
     (
         "issued batches without their invoices",
-        "SELECT b.tag FROM invoice_batches b LEFT JOIN planned_invoices p ON p.batch_id = b.id "
+        "SELECT b.tag FROM invoice_batches b LEFT JOIN invoices p ON p.batch_id = b.id "
         "WHERE b.state = 'issued' GROUP BY b.id, b.tag "
         "HAVING count(p.bank_invoice_id) <> count(p.id) OR count(p.id) = 0",
     ),

@@ -1,4 +1,4 @@
-"""What the operator's sums cost with a year of history: statement, overview, health, period, change marker, lists.
+"""What the operator's reads cost with a year of history: sums, lists with every filter, search, timelines.
 
 ``python -m tests.benchmarks.reads [--credits N] [--postgresql] [--file PATH]`` fills a new database by SQL, reads each
 ten times and prints medians and the slowest in milliseconds. A file that exists is read as it is.
@@ -12,10 +12,12 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from random import Random
 
 import psycopg
 from sqlalchemy import text
 
+from payments.invoice import searchable
 from payments.operator.health import read_health
 from payments.operator.lists import list_credits, list_transfers
 from payments.operator.overview import read_overview
@@ -24,7 +26,9 @@ from payments.operator.statement import read_oldest_unforwarded, read_period, re
 from payments.operator.timeline import read_credit
 from payments.storage.database import Database, open_database
 from payments.storage.migrate import migrate
+from payments.tax_id import hash_tax_id, mask_tax_id
 from tests.postgresql import Server
+from worker.payers import random_payers
 
 ROUNDS = 10
 YEAR_SECONDS = 365 * 24 * 3600
@@ -89,6 +93,10 @@ def fill(database: Database, credits: int, now: datetime) -> None:
     start = f"{now - timedelta(seconds=YEAR_SECONDS):%Y-%m-%d %H:%M:%S}+00:00"
     blob, false = ("BYTEA", "FALSE") if database.is_postgresql else ("BLOB", "0")
     with database.transaction() as connection:
+        connection.execute(
+            text("CREATE TEMP TABLE p (j INTEGER, name TEXT, search TEXT, tax_id TEXT, hash TEXT)")
+        )
+        connection.execute(text("INSERT INTO p VALUES (:j, :name, :search, :tax_id, :hash)"), _payers())
         for each in (*_NUMBERS[dialect], *_FILL):
             statement = each.replace("{blob}", blob).replace("{false}", false)
             parameters = {"credits": credits, "start": start} if ":credits" in statement else {}
@@ -99,20 +107,38 @@ def fill(database: Database, credits: int, now: datetime) -> None:
             server.execute("VACUUM ANALYZE")
 
 
-# A number, an id as random as the bank's, when the credit was recorded, and when its transfer settled.
+TAX_ID_KEY = b"the benchmark's key"
+
+
+def _payers() -> list[dict[str, object]]:
+    return [
+        {
+            "j": number,
+            "name": payer.name,
+            "search": searchable(payer.name),
+            "tax_id": mask_tax_id(payer.tax_id),
+            "hash": hash_tax_id(TAX_ID_KEY, payer.tax_id),
+        }
+        for number, payer in enumerate(random_payers(Random(1), 5000))
+    ]
+
+
+# A number, an id as random as the bank's, when the credit was recorded, when its transfer settled, its gross amount.
 _NUMBERS = {
     "sqlite": (
-        "CREATE TEMP TABLE n (i INTEGER PRIMARY KEY, k TEXT, t TEXT, s TEXT)",
+        "CREATE TEMP TABLE n (i INTEGER PRIMARY KEY, k TEXT, t TEXT, s TEXT, g INTEGER)",
         "WITH RECURSIVE c(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM c WHERE i < :credits) "
         "INSERT INTO n SELECT i, 4000000000000000 + abs(random()) % 3000000000000000, "
         "strftime('%Y-%m-%dT%H:%M:%f000Z', :start, (i * 31535000.0 / :credits) || ' seconds'), "
-        "strftime('%Y-%m-%dT%H:%M:%f000Z', :start, (i * 31535000.0 / :credits + 1 + i % 90) || ' seconds') FROM c",
+        "strftime('%Y-%m-%dT%H:%M:%f000Z', :start, (i * 31535000.0 / :credits + 1 + i % 90) || ' seconds'), "
+        "1000 + i * 7919 % 49001 FROM c",
     ),
     "postgresql": (
-        "CREATE TEMP TABLE n (i BIGINT PRIMARY KEY, k TEXT, t TIMESTAMPTZ, s TIMESTAMPTZ)",
+        "CREATE TEMP TABLE n (i BIGINT PRIMARY KEY, k TEXT, t TIMESTAMPTZ, s TIMESTAMPTZ, g BIGINT)",
         "INSERT INTO n SELECT i, (4000000000000000 + floor(random() * 3000000000000000))::bigint::text, "
         "cast(:start AS timestamptz) + i * 31535000.0 / :credits * interval '1 second', "
-        "cast(:start AS timestamptz) + (i * 31535000.0 / :credits + 1 + i % 90) * interval '1 second' "
+        "cast(:start AS timestamptz) + (i * 31535000.0 / :credits + 1 + i % 90) * interval '1 second', "
+        "1000 + i * 7919 % 49001 "
         "FROM generate_series(1, :credits) AS c(i)",
         "ANALYZE n",
     ),
@@ -123,6 +149,11 @@ _STATE = (
     f"CASE WHEN i > {_LAST} - 20 THEN 'pending' WHEN i > {_LAST} - 30 THEN 'sending' WHEN i > {_LAST} - 60 THEN 'sent' "
     "WHEN i % 50000 = 7 THEN 'dead' ELSE 'settled' END"
 )
+_PAYER = "p.name, p.search, p.tax_id, p.hash"
+_INVOICE = (
+    "bank_invoice_id, amount_centavos, payer_name, payer_search, payer_tax_id, payer_tax_id_hash, link, recorded_at, "
+    "told_at, issued_at, due_at, paid_at, payer_end_to_end_id"
+)
 _FILL = (
     "INSERT INTO destinations (bank_code, branch_code, account_number, account_type, name, tax_id) "
     "VALUES ('1', '1', '1', 'payment', 'x', 'y')",
@@ -132,30 +163,30 @@ _FILL = (
         f"CAST('{'x' * 500}' AS {{blob}}), {moment} FROM n"
         for key, subscription, log_type, outcome, moment in (
             ("k", "invoice", "credited", "credit", "t"),
-            ("'a' || k", "transfer", "processing", "transfer_news", "t"),
-            ("'b' || k", "transfer", "success", "transfer_news", "s"),
+            ("'a' || k", "transfer", "processing", "bank_report", "t"),
+            ("'b' || k", "transfer", "success", "bank_report", "s"),
         )
     ),
     "INSERT INTO credits (number, invoice_id, log_id, event_id, gross_centavos, fee_centavos, net_centavos, "
     "withheld_centavos, disposition, credited_at, recorded_at) "
-    "SELECT i, k, k, k, 1000, 50, 950, CASE WHEN i % 2000 = 11 THEN 100 ELSE 0 END, "
+    "SELECT i, k, k, k, g, 50, g - 50, CASE WHEN i % 2000 = 11 THEN 100 ELSE 0 END, "
     "CASE WHEN i % 3000 = 13 THEN 'not_ours' ELSE 'forward' END, t, t FROM n",
     "INSERT INTO reversals (log_id, invoice_id, remaining_centavos, reversed_at, recorded_at) "
-    "SELECT k, k, 900, t, t FROM n WHERE i % 2000 = 11",
+    "SELECT k, k, g - 100, t, t FROM n WHERE i % 2000 = 11",
     "INSERT INTO bank_transfers (bank_transfer_id, credit_number, external_id, status, amount_centavos, seen_at) "
-    "SELECT k, i, 'credit-' || k, 'success', 950, t FROM n",
+    "SELECT k, i, 'credit-' || k, 'success', g - 50, t FROM n",
     "INSERT INTO transfers (credit_number, invoice_id, generation, external_id, amount_centavos, destination_id, "
     "state, attempt, calls, due_at, lease_expires_at, bank_transfer_id, created_at, sent_at, settled_at) "
-    f"SELECT i, k, 1, 'credit-' || k, CASE WHEN i % 2000 = 11 THEN 850 ELSE 950 END, 1, {_STATE}, 1, 1, t, "
+    f"SELECT i, k, 1, 'credit-' || k, CASE WHEN i % 2000 = 11 THEN g - 150 ELSE g - 50 END, 1, {_STATE}, 1, 1, t, "
     f"CASE WHEN {_STATE} = 'sending' THEN s END, k, t, t, CASE WHEN {_STATE} = 'settled' THEN s END "
     "FROM n WHERE i % 3000 <> 13 AND i % 10000 <> 3",
     # failed, and replaced
     "INSERT INTO transfers (credit_number, invoice_id, generation, external_id, amount_centavos, destination_id, "
     "state, attempt, calls, due_at, created_at, sent_at) "
-    "SELECT i, k, 1, 'credit-' || k, 950, 1, 'failed', 1, 1, t, t, t FROM n WHERE i % 10000 = 3",
+    "SELECT i, k, 1, 'credit-' || k, g - 50, 1, 'failed', 1, 1, t, t, t FROM n WHERE i % 10000 = 3",
     "INSERT INTO transfers (credit_number, invoice_id, generation, external_id, amount_centavos, destination_id, "
     "state, attempt, calls, due_at, bank_transfer_id, created_at, sent_at, settled_at) "
-    "SELECT i, k, 2, 'credit-' || k || '-r2', 950, 1, 'settled', 1, 1, t, k, t, t, s FROM n WHERE i % 10000 = 3",
+    "SELECT i, k, 2, 'credit-' || k || '-r2', g - 50, 1, 'settled', 1, 1, t, k, t, t, s FROM n WHERE i % 10000 = 3",
     *(
         "INSERT INTO transfer_history (transfer_id, at, fact, state, attempt) "
         f"SELECT id, created_at, '{fact}', '{fact}', 1 FROM transfers"
@@ -166,9 +197,17 @@ _FILL = (
     # a batch of ten invoices for every ten credits
     "INSERT INTO invoice_batches (id, tag, state, attempt, due_at, next_at, late, planned_at, issued_at) "
     "SELECT i, 'batch' || i, 'issued', 1, t, t, {false}, t, t FROM n WHERE i % 10 = 1",
-    "INSERT INTO planned_invoices (batch_id, position, tag, amount_centavos, payer_name, payer_tax_id, "
-    "bank_invoice_id) "
-    "SELECT i - (i - 1) % 10, 1 + (i - 1) % 10, 'tag' || i, 1000, 'Ana', '529.982.247-25', k FROM n",
+    # one in fifty of another system
+    f"INSERT INTO invoices (batch_id, position, tag, state, {_INVOICE}) "
+    "SELECT CASE WHEN i % 50 <> 9 THEN i - (i - 1) % 10 END, CASE WHEN i % 50 <> 9 THEN 1 + (i - 1) % 10 END, "
+    "CASE WHEN i % 50 <> 9 THEN 'batch' || (i - (i - 1) % 10) || '-' || i END, 'credited', "
+    f"k, g, {_PAYER}, NULL, t, t, t, t, t, 'E20018183202603021510' || substr(k, 6) FROM n JOIN p ON p.j = i % 5000",
+    # and one more in ten that was never credited
+    f"INSERT INTO invoices (batch_id, position, tag, state, {_INVOICE}) "
+    "SELECT i - (i - 1) % 10, 11, 'batch' || (i - (i - 1) % 10) || '-late', "
+    f"CASE WHEN i > {_LAST} - 200 THEN 'open' WHEN i % 4000 = 3 THEN 'paid' WHEN i % 3 = 0 THEN 'canceled' "
+    f"ELSE 'expired' END, '3' || substr(k, 2), g, {_PAYER}, NULL, t, t, t, t, CASE WHEN i % 4000 = 3 THEN t END, NULL "
+    "FROM n JOIN p ON p.j = i % 5000 WHERE i % 10 = 3",
 )
 
 

@@ -156,7 +156,7 @@ def visit(chromium: Browser) -> Iterator[Callable[..., Visitor]]:
 
     def open_window(url: str, **options: Any) -> Visitor:
         # Colours that fade from light to dark would be judged half way.
-        calm = {"locale": "pt-BR", "reduced_motion": "reduce"}
+        calm = {"locale": "en-GB", "reduced_motion": "reduce"}
         options = {"viewport": {"width": 1280, "height": 1000}, **calm, **options}
         visitors.append(Visitor(chromium.new_context(**options), url))
         return visitors[-1]

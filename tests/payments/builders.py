@@ -36,6 +36,7 @@ def a_policy(**changes: Any) -> ForwardingPolicy:
         "retry_base_seconds": 5.0,
         "retry_max_seconds": 3600.0,
         "reissue_max": 6,
+        "tax_id_key": b"a key of this test's",
     }
     return ForwardingPolicy(**(settings | changes))
 

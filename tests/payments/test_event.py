@@ -153,7 +153,7 @@ def test_money_that_cannot_be_read_is_neither_guessed_nor_dropped(case: str, log
 
 
 @pytest.mark.parametrize("field", ["id", "amount", "status"])
-def test_transfer_news_without_its_essentials_is_unreadable(field: str) -> None:
+def test_a_bank_report_without_its_essentials_is_unreadable(field: str) -> None:
     """Which transfer, how much, what became of it: without these nothing may follow."""
     log = a_transfer_log(at_bank("A", "success"))
     del log["transfer"][field]
@@ -182,7 +182,7 @@ def test_an_event_of_ours_without_a_log_is_unreadable() -> None:
     [{}, {"type": 5}, {"invoice": {"id": 7}}, [1, 2], None, {"type": "created", "deposit": {"id": "1"}}],
 )
 def test_a_subscription_that_is_not_ours_may_have_any_shape(log: Any) -> None:
-    """Deposits, boletos and whatever the bank invents: known to be of no interest."""
+    """Deposits, boletos and whatever the bank invents: known, and ignored."""
     event = read_event(json.dumps({"event": {"id": "1", "subscription": "deposit", "log": log}}).encode())
     assert (event.event_id, event.subscription, event.fact, event.unreadable) == ("1", "deposit", None, None)
 
@@ -263,7 +263,7 @@ def test_reading_never_raises_whatever_the_bytes(body: bytes) -> None:
 def test_reading_never_raises_whatever_a_field_holds(
     field: str, inner: str | None, value: Any, subscription: str
 ) -> None:
-    """Either a fact, or no interest, or unreadable; never two, and never an amount that the books cannot hold."""
+    """Either a fact, or ignored, or unreadable; never two, and never an amount that the books cannot hold."""
     log: dict[str, Any] = an_invoice_log() | {"transfer": a_transfer_log(at_bank("A"))["transfer"]}
     if inner is not None and field in ("invoice", "transfer"):
         log[field][inner] = value

@@ -78,7 +78,7 @@ def test_the_defaults_are_those_of_the_challenge() -> None:
         tax_id="20.018.183/0001-80",
     )
     policy = settings.forwarding_policy
-    assert policy == ForwardingPolicy(settings.destination, False, 60, 5, 3600, 6)
+    assert policy == ForwardingPolicy(settings.destination, False, 60, 5, 3600, 6, settings.tax_id_search_key)
 
 
 def test_forwarding_can_be_limited_to_our_own_invoices(environment: pytest.MonkeyPatch) -> None:
@@ -147,6 +147,7 @@ WRONG = [
     ("OPERATOR_TOKEN", "", "is empty"),
     ("OPERATOR_TOKEN", "hunter2hunter2!", "shorter than 16"),
     ("OPERATOR_TOKEN", "hunter2hunter2 hunter2", "HTTP header"),
+    ("TAX_ID_KEY", "hook-secret", "16 or more"),
     ("ALERT_URLS", "alerts.example.com/hook-secret", "Apprise cannot read"),
     ("ALERT_URLS", "https://alerts.example.com/hook-secret", "Apprise cannot read"),
     ("ALERT_URLS", "json://alerts.example.com/hook-secret smoke-signal://hill", "Apprise cannot read"),
@@ -154,6 +155,7 @@ WRONG = [
     ("METRICS_PORT", "70000", "too large"),
     ("DRAIN_SECONDS", "-1", "too small"),
     ("LOG_LEVEL", "loud", "none of its choices"),
+    ("OPERATOR_LANGUAGE", "fr", "put pt-BR or en"),
     ("TIME_ZONE", "Mars/Olympus", "is no time zone that this machine knows"),
     ("TIME_ZONE", "../etc/passwd", "is no time zone that this machine knows"),
     ("LOG_FORMAT", "xml", "none of its choices"),

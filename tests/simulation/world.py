@@ -56,7 +56,7 @@ FAULTS_END_AFTER = timedelta(hours=30)
 GIVE_UP_AFTER = timedelta(days=6)
 
 # Of these only a row in the inbox follows; one in four is stored, which tells as much, and the day costs half.
-_NO_INTEREST = frozenset({"created", "paid", "sending", "overdue", "expired"})
+_IGNORED = frozenset({"created", "paid", "sending", "overdue", "expired"})
 
 # Fewer than in production (300 s), so that a day costs less to simulate; it makes recovery slower, never safer.
 RECONCILE_SECONDS = 1_800.0
@@ -410,7 +410,7 @@ class World:
                 self.bank.record_delivery(delivery, self.now, "badConnection", "no connection")
             return
         self.counts["deliveries"] += 1
-        if delivery.event["log"]["type"] in _NO_INTEREST and self.random.random() < 0.75:
+        if delivery.event["log"]["type"] in _IGNORED and self.random.random() < 0.75:
             self.bank.record_delivery(delivery, self.now)
             return
         process = self.random.choice(webs)

@@ -62,6 +62,7 @@ def settings(emulator: EmulatedBank, database_url: str) -> Callable[..., Setting
             "starkbank_private_key": SecretStr(emulator.private_key_pem),
             "starkbank_api_url": emulator.url,
             "database_url": SecretStr(database_url),
+            "operator_language": "en",
         }
         return Settings(_env_file=None, **{**known, **changes})  # type: ignore[arg-type, call-arg]
 

@@ -296,7 +296,7 @@ def test_what_is_signed_but_cannot_be_read_is_stored_whole_and_raised(web: WebAp
     assert web.count("credits") == web.count("transfers") == 0
 
 
-NO_INTEREST = (
+IGNORED = (
     event("61", "boleto", {"id": "71", "type": "paid", "boleto": {"id": "81"}}),
     event("62", "pix-request.in", {}),
     event("63", "x" * 200, {"anything": [1, {"else": None}]}),
@@ -307,11 +307,11 @@ NO_INTEREST = (
 )
 
 
-def test_an_event_of_no_interest_is_stored_and_answered_200(web: WebApp) -> None:
+def test_an_ignored_event_is_stored_and_answered_200(web: WebApp) -> None:
     """The subscription has more than we need; no one is bothered with it."""
-    for body in NO_INTEREST:
-        assert web.deliver(body).json()["outcome"] == "no_interest", body
-        assert web.last_event() == ("no_interest", body)
+    for body in IGNORED:
+        assert web.deliver(body).json()["outcome"] == "ignored", body
+        assert web.last_event() == ("ignored", body)
     assert web.count("credits") == 0
     assert web.attention() == []
 

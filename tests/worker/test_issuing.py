@@ -60,7 +60,7 @@ class Desk:
 
     def planned(self) -> int:
         """How many invoices are planned."""
-        return int(self.rows("SELECT count(*) FROM planned_invoices")[0][0])
+        return int(self.rows("SELECT count(*) FROM invoices")[0][0])
 
     def matters(self) -> list[tuple[str, str]]:
         """Kind and detail of what a person should look at."""
@@ -79,7 +79,7 @@ def desk(database: Database, bank: Bank, rules: IssuingRules, emulator: Emulated
 def assert_issued_once(desk: Desk) -> None:
     """Everything that was planned is at the bank, and nothing else."""
     assert desk.at_bank() == desk.planned()
-    assert desk.rows("SELECT count(*) FROM planned_invoices WHERE bank_invoice_id IS NULL") == [(0,)]
+    assert desk.rows("SELECT count(*) FROM invoices WHERE bank_invoice_id IS NULL") == [(0,)]
 
 
 # --- the straight way ---
@@ -209,7 +209,7 @@ def test_a_batch_is_stored_whole_before_it_is_sent(desk: Desk) -> None:
         find_invoices = staticmethod(desk.bank.find_invoices)
 
         def create_invoices(self, orders: Sequence[InvoiceOrder]) -> list[BankInvoice]:
-            seen.extend(desk.rows("SELECT payer_name, amount_centavos, tag FROM planned_invoices"))
+            seen.extend(desk.rows("SELECT payer_name, amount_centavos, tag FROM invoices"))
             assert desk.batches() == [(1, "issuing", False)]
             assert seen == [(each.payer.name, each.amount_centavos, each.tag) for each in orders]
             return desk.bank.create_invoices(orders)
@@ -461,8 +461,8 @@ def test_a_batch_that_an_operator_requested_is_planned_once_and_issued(desk: Des
     desk.issue()
     desk.issue()
     [(slot, state, planned)] = desk.rows(
-        "SELECT slot, state, count(*) FROM invoice_batches JOIN planned_invoices ON batch_id = invoice_batches.id "
-        "WHERE invoice_batches.tag = 'by-hand'"
+        "SELECT slot, invoice_batches.state, count(*) FROM invoice_batches "
+        "JOIN invoices ON batch_id = invoice_batches.id WHERE invoice_batches.tag = 'by-hand'"
     )
     assert (slot, state) == (None, "issued")
     assert desk.at_bank() == before + planned

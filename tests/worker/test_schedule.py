@@ -158,7 +158,7 @@ def assert_no_invoice_twice(worker: Worker) -> None:
     issued = [batch for batch in worker.batches() if batch[1] == "issued"]
     assert len(worker.emulator.requests("POST", "invoice")) == len(issued)
     with closing(sqlite3.connect(str(worker.database.url.database))) as connection:
-        planned = connection.execute("SELECT count(*) FROM planned_invoices").fetchone()[0]
+        planned = connection.execute("SELECT count(*) FROM invoices").fetchone()[0]
     assert worker.emulator.statement()["invoice_count"] == planned
 
 

@@ -12,6 +12,7 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, Response
 from starlette.routing import Route
 
+from payments.language import N_
 from payments.observability.logging import redact
 from payments.operator.revision import read_mark
 from payments.settings import Settings
@@ -47,7 +48,12 @@ class Console:
         # and ages use the machine's.
         cookies = SignedCookies(token)
         self._context = Context(
-            database, cookies, machine_clock, settings.time_zone, can_issue=work.new_batch_tag is not None
+            database,
+            cookies,
+            machine_clock,
+            settings.time_zone,
+            settings.language,
+            can_issue=work.new_batch_tag is not None,
         )
         self._live_updates = LiveUpdates(lambda: read_mark(database))
         span = "hour" if settings.invoice_window_seconds <= 3600 else "day"
@@ -73,13 +79,19 @@ class Console:
         self._live_updates.end()
 
     async def _problem(self, request: Request, error: Exception) -> Response:
+        language = self._context.language(request)
+        _ = language.gettext
         if not isinstance(error, HTTPException):
-            detail = "This is a bug. The log of the web process has the details."
-            return await asyncio.to_thread(
-                self._context.problem, request, 500, "Something went wrong", detail
+            title, detail = (
+                _("Something went wrong"),
+                _("This is a bug. The log of the web process has the details."),
             )
-        title = "Not found" if error.status_code == 404 else "Invalid request"
-        page = await asyncio.to_thread(self._context.problem, request, error.status_code, title, error.detail)
+            return await asyncio.to_thread(self._context.problem, request, 500, title, detail)
+        title = _("Not found") if error.status_code == 404 else _("Invalid request")
+        detail = language.translations.gettext(
+            error.detail
+        )  # not one with values: it may have come from outside
+        page = await asyncio.to_thread(self._context.problem, request, error.status_code, title, detail)
         page.headers.update(error.headers or {})
         return page
 
@@ -87,7 +99,7 @@ class Console:
 async def _static(request: Request) -> Response:
     file = _FILES.get(request.path_params["name"])
     if file is None:
-        raise HTTPException(404, "There is no such file.")
+        raise HTTPException(404, N_("There is no such file."))
     # Its address changes with its content.
     return FileResponse(file, headers={"Cache-Control": "public, max-age=31536000, immutable"})
 
@@ -100,9 +112,9 @@ def _shown(settings: Settings, database: Database) -> Mapping[str, str]:
         if name == "database_url":
             text = database.name
         elif isinstance(value, SecretStr):
-            text = "set, not shown"
+            text = "••••••"
         elif value is None:
-            text = "not set"
+            text = "—"
         else:
             text = value if isinstance(value, str) else json.dumps(value)
         shown[name.upper()] = str(redact(None, "", {name: text})[name]) if "tax_id" in name else text

@@ -11,10 +11,18 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
 from payments.errors import LedgerUnavailable
+from payments.language import N_, NAMES, Language, language_of, preferred_code
 from payments.ledger.pauses import paused
 from payments.operator.lists import list_attentions
 from payments.storage.database import Database
-from webhooks.console.cookies import FLASH_COOKIE, FLASH_SECONDS, ZONE_COOKIE, SignedCookies, set_cookie
+from webhooks.console.cookies import (
+    FLASH_COOKIE,
+    FLASH_SECONDS,
+    LANGUAGE_COOKIE,
+    ZONE_COOKIE,
+    SignedCookies,
+    set_cookie,
+)
 from webhooks.console.rendering import Templates
 from webhooks.console.times import Times
 from webhooks.console.urls import HOME, SIGN_IN, STATIC
@@ -35,6 +43,7 @@ class Context:
         cookies: SignedCookies,
         clock: Callable[[], datetime],
         time_zone: str,
+        language: Language,
         *,
         can_issue: bool,
     ) -> None:
@@ -42,6 +51,7 @@ class Context:
         self.cookies = cookies
         self.clock = clock
         self._time_zone = time_zone
+        self._language = language
         self._can_issue = can_issue
         self._templates = Templates()
 
@@ -50,12 +60,20 @@ class Context:
         try:
             return await asyncio.to_thread(page, request)
         except LedgerUnavailable as error:
-            title = "The database is not available"
+            title = self.language(request).gettext("The database is not available")
             return self.render_bare(request, "problem", 503, title=title, detail=str(error))
+
+    def language(self, request: Request) -> Language:
+        """What the operator who asks reads: as chosen on a page, else as the browser asks, else by the settings."""
+        code = request.cookies.get(LANGUAGE_COOKIE, "")
+        if code not in NAMES:
+            code = preferred_code(request.headers.get("Accept-Language", "")) or self._language.code
+        return language_of(code)
 
     def times(self, request: Request) -> Times:
         """How the operator who asks reads times."""
-        return Times(self.clock(), request.cookies.get(ZONE_COOKIE), self._time_zone)
+        zone = request.cookies.get(ZONE_COOKIE)
+        return Times(self.clock(), self.language(request), zone, self._time_zone)
 
     def render(self, request: Request, name: str, status: int = 200, **values: Any) -> Response:
         """Render a page with its frame: what needs attention, what is paused, the result of the last action."""
@@ -88,7 +106,9 @@ class Context:
             "paused": {},
             "can_issue": self._can_issue,
         }
-        response = HTMLResponse(self._templates.render(name, **frame | values), status)
+        response = HTMLResponse(
+            self._templates.render(self.language(request), name, **frame | values), status
+        )
         if flash:  # shown once
             response.delete_cookie(FLASH_COOKIE, path=HOME)
         return response
@@ -104,9 +124,9 @@ async def read_form(request: Request) -> dict[str, str]:
     async for chunk in request.stream():
         body += chunk
         if len(body) > FORM_BYTES_MAX:
-            raise HTTPException(413, "the form is too large")
+            raise HTTPException(413, N_("The form is too large."))
     try:
         fields = parse_qs(body.decode(), keep_blank_values=True, max_num_fields=20)
     except ValueError:
-        raise HTTPException(400, "the form cannot be read") from None
+        raise HTTPException(400, N_("The form cannot be read.")) from None
     return {name: values[0] for name, values in fields.items()}

@@ -15,6 +15,7 @@ from starlette.responses import Response
 
 FLASH_COOKIE = "repasse_flash"
 ZONE_COOKIE = "repasse_zone"
+LANGUAGE_COOKIE = "repasse_language"
 
 # One shift; afterwards the token is asked for again.
 SESSION_LENGTH = timedelta(hours=12)

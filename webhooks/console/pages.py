@@ -4,15 +4,17 @@ A list continues from an opaque cursor in the address, never from a number of ro
 """
 
 import re
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import date, timedelta
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
+from payments.language import N_
+from payments.ledger.inbox import Outcome
 from payments.money import parse_brl
 from payments.operator import lists
 from payments.operator.health import headline_of
@@ -21,9 +23,8 @@ from payments.operator.overview import read_overview, read_system
 from payments.operator.search import search
 from payments.operator.statement import read_statement
 from payments.operator.timeline import read_batch, read_credit, read_stored_event
-from webhooks.console import labels
 from webhooks.console.context import Context
-from webhooks.console.overview import SPANS, charts_of, labelled_slots, statement_lines
+from webhooks.console.overview import SPANS, charts_of, labelled_slots, span_title, statement_lines
 from webhooks.console.rendering import readable_body
 from webhooks.console.urls import HOME, link_to
 
@@ -71,23 +72,23 @@ class Pages:
         return endpoint
 
     def _overview(self, request: Request) -> Response:
-        times = self._context.times(request)
+        times, language = self._context.times(request), self._context.language(request)
         span = SPANS.get(request.query_params.get("span", "")) or SPANS[self._default_span]
         overview = read_overview(self._database, times.now, span.length, span.bars)
         return self._context.render(
             request,
             "overview",
             overview=overview,
-            headline=headline_of(overview.health),
-            lines=statement_lines(overview.health.statement),
-            slots=labelled_slots(overview.health.slots),
-            charts=charts_of(overview, span, times),
-            spans=SPANS.values(),
+            headline=headline_of(overview.health, language),
+            lines=statement_lines(overview.health.statement, language),
+            slots=labelled_slots(overview.health.slots, language),
+            charts=charts_of(overview, span, times, language),
+            spans=[(each, span_title(each, language)) for each in SPANS.values()],
             span=span,
         )
 
     def _transfers(self, request: Request) -> Response:
-        state = _choice(request, "state", labels.TRANSFER_STATES)
+        state = _choice(request, "state", lists.SHOWN_STATES)
         page = _list(lambda: lists.list_transfers(self._database, state, _after(request)))
         statement = read_statement(self._database)
         counts = statement.transfers | {
@@ -97,11 +98,15 @@ class Pages:
         return self._context.render(request, "transfers", page=page, state=state, counts=counts)
 
     def _credits(self, request: Request) -> Response:
+        _ = self._context.language(request).gettext
         asked = {name: request.query_params.get(name, "").strip() for name in ("amount", "since", "until")}
         wrong: list[str] = []
-        amount = _read(asked["amount"], _amount, "an amount such as 1.234,56", wrong)
-        since = _read(asked["since"], day_in, "a day such as 2026-03-02", wrong)
-        until = _read(asked["until"], day_in, "a day such as 2026-03-02", wrong)
+        amount, since, until = _amount(asked["amount"]), day_in(asked["since"]), day_in(asked["until"])
+        if asked["amount"] and amount is None:
+            wrong.append(_("“%(text)s” is not an amount such as 1.234,56.", text=asked["amount"][:60]))
+        for name, day in (("since", since), ("until", until)):
+            if asked[name] and day is None:
+                wrong.append(_("“%(text)s” is not a day such as 02/03/2026.", text=asked[name][:60]))
         bounds = self._context.times(request).bounds
         begins, ends = bounds(since)[0] if since else None, bounds(until)[1] if until else None
         page = None
@@ -113,7 +118,7 @@ class Pages:
     def _credit(self, request: Request) -> Response:
         timeline = read_credit(self._database, request.path_params["invoice_id"])
         if timeline is None:
-            raise HTTPException(404, "This invoice has not been credited.")
+            raise HTTPException(404, N_("This invoice has not been credited."))
         entries = list(timeline.entries)
         hidden = max(0, len(entries) - ENTRIES_FIRST - ENTRIES_LAST)
         return self._context.render(
@@ -127,14 +132,14 @@ class Pages:
         )
 
     def _inbox(self, request: Request) -> Response:
-        outcome = _choice(request, "outcome", labels.OUTCOMES)
+        outcome = _choice(request, "outcome", list(Outcome))
         page = _list(lambda: lists.list_events(self._database, outcome, _after(request)))
         return self._context.render(request, "inbox", page=page, outcome=outcome)
 
     def _event(self, request: Request) -> Response:
         event = read_stored_event(self._database, request.path_params["event_id"])
         if event is None:
-            raise HTTPException(404, "There is no such event in the inbox.")
+            raise HTTPException(404, N_("There is no such event."))
         return self._context.render(request, "event", event=event, body=readable_body(event.body))
 
     def _batches(self, request: Request) -> Response:
@@ -144,7 +149,7 @@ class Pages:
     def _batch(self, request: Request) -> Response:
         found = read_batch(self._database, request.path_params["batch_id"])
         if found is None:
-            raise HTTPException(404, "There is no such batch.")
+            raise HTTPException(404, N_("There is no such batch."))
         return self._context.render(request, "batch", batch=found.batch, invoices=found.invoices)
 
     def _attention(self, request: Request) -> Response:
@@ -157,7 +162,7 @@ class Pages:
         return self._context.render(request, "actions", page=page)
 
     def _system(self, request: Request) -> Response:
-        system = read_system(self._database, self._context.clock())
+        system = read_system(self._database, self._context.clock(), self._context.language(request))
         return self._context.render(
             request, "system", system=system, database=self._database.name, settings=self._settings
         )
@@ -204,26 +209,19 @@ def _amount(text: str) -> int | None:
         return None
 
 
-def _read(text: str, read: Callable[[str], Value | None], expected: str, wrong: list[str]) -> Value | None:
-    found = read(text) if text else None
-    if text and found is None:
-        wrong.append(f"{text[:60]!r} is not {expected}")
-    return found
-
-
 def _after(request: Request) -> str | None:
     return request.query_params.get("after") or None
 
 
-def _choice(request: Request, name: str, known: Mapping[str, Any]) -> str | None:
+def _choice(request: Request, name: str, known: Sequence[str]) -> str | None:
     value = request.query_params.get(name) or None
     if value is not None and value not in known:
-        raise HTTPException(400, f"{name} must be one of {', '.join(known)}")
+        raise HTTPException(400, N_("The address asks for something that this page does not know."))
     return value
 
 
 def _list(read: Callable[[], Page[Value]]) -> Page[Value]:
     try:
         return read()
-    except ValueError as error:  # the cursor is not one of ours
-        raise HTTPException(400, str(error)) from None
+    except ValueError:  # the cursor is not one of ours
+        raise HTTPException(400, N_("This list has no such place: begin at the newest.")) from None

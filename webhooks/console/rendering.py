@@ -2,17 +2,18 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from payments.language import NAMES, Language, language_of
 from payments.money import format_brl
+from payments.operator.labels import label, labels_of
 from payments.operator.times import duration
+from payments.operator.wording import account_text
 from payments.tax_id import mask_tax_ids
-from webhooks.console import labels
 from webhooks.console.charts import bar_of
 from webhooks.console.times import ZONES
 from webhooks.console.urls import HOME, STATIC, action_url, link_to, subject_link
@@ -28,37 +29,60 @@ _BODY_LENGTH_MAX = 12_000
 
 
 class Templates:
-    """Renders pages by name. Safe to use from several threads."""
+    """Renders pages by name, in each language. Safe to use from several threads."""
 
     def __init__(self) -> None:
-        environment = Environment(
-            loader=FileSystemLoader(_FOLDER / "templates"),
-            autoescape=True,
-            undefined=StrictUndefined,
-            auto_reload=False,
-            cache_size=-1,
-            trim_blocks=True,
-            lstrip_blocks=True,
-        )
-        environment.filters.update(brl=format_brl, number=_number, duration=duration, cut=_cut)
-        environment.globals.update(
-            home=HOME,
-            asset=_asset,
-            label=labels.label,
-            labels=labels,
-            bar_of=bar_of,
-            link_to=link_to,
-            action_url=action_url,
-            subject_link=subject_link,
-            zones=ZONES,
-        )
-        self._templates: Mapping[str, Template] = {
-            name: environment.get_template(name) for name in environment.list_templates()
-        }
+        self._templates = {}
+        for code in NAMES:
+            environment = make_environment(language_of(code))
+            self._templates[code] = {
+                name: environment.get_template(name) for name in environment.list_templates()
+            }
 
-    def render(self, name: str, **values: Any) -> str:
+    def render(self, language: Language, name: str, **values: Any) -> str:
         """Render ``templates/<name>.html``. A value that the template needs and does not get is a bug."""
-        return self._templates[f"{name}.html"].render(**values)
+        return self._templates[language.code][f"{name}.html"].render(**values)
+
+
+def make_environment(language: Language) -> Environment:
+    """What the templates of one language may use."""
+    environment = Environment(
+        loader=FileSystemLoader(_FOLDER / "templates"),
+        extensions=["jinja2.ext.i18n"],
+        autoescape=True,
+        undefined=StrictUndefined,
+        auto_reload=False,
+        cache_size=-1,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.policies["ext.i18n.trimmed"] = True
+    texts = language.translations
+    # Newstyle: values are escaped and then put into the message, which is ours.
+    environment.install_gettext_callables(  # type: ignore[attr-defined]
+        texts.gettext, texts.ngettext, newstyle=True, pgettext=texts.pgettext, npgettext=texts.npgettext
+    )
+    environment.filters.update(
+        brl=format_brl,
+        number=_number,
+        duration=lambda seconds: duration(seconds, language.decimal_sign),
+        account=lambda destination: account_text(destination, language),
+        cut=_cut,
+    )
+    environment.globals.update(
+        language=language,
+        languages=NAMES,
+        home=HOME,
+        asset=_asset,
+        label=label,
+        labels=labels_of(language),
+        bar_of=bar_of,
+        link_to=link_to,
+        action_url=action_url,
+        subject_link=subject_link,
+        zones=ZONES,
+    )
+    return environment
 
 
 @dataclass(frozen=True, slots=True)

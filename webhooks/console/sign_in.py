@@ -1,4 +1,4 @@
-"""Signing in and out, and choosing the time zone: what the browser keeps, and when it forgets."""
+"""Signing in and out, and choosing the language and the time zone: what the browser keeps, and when it forgets."""
 
 from math import ceil
 
@@ -7,10 +7,17 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
+from payments.language import NAMES
 from payments.operator.actions import WHO_LENGTH_MAX, plain_text
 from webhooks.access import Gate, address_of
 from webhooks.console.context import Context, read_form
-from webhooks.console.cookies import SESSION_LENGTH, ZONE_COOKIE, session_cookie, set_cookie
+from webhooks.console.cookies import (
+    LANGUAGE_COOKIE,
+    SESSION_LENGTH,
+    ZONE_COOKIE,
+    session_cookie,
+    set_cookie,
+)
 from webhooks.console.times import ZONES
 from webhooks.console.urls import HOME, SIGN_IN, is_console_url
 
@@ -33,7 +40,7 @@ class SignIn:
             Route(SIGN_IN, self.ask, methods=["GET"]),
             Route(SIGN_IN, self.sign_in, methods=["POST"]),
             Route(f"{HOME}/sign-out", self.sign_out, methods=["POST"]),
-            Route(f"{HOME}/zone", self.choose_zone, methods=["POST"]),
+            Route(f"{HOME}/preferences", self.choose, methods=["POST"]),
         ]
 
     async def ask(self, request: Request) -> Response:
@@ -45,14 +52,17 @@ class SignIn:
         form = await read_form(request)
         who = plain_text(form.get("who", ""))[:WHO_LENGTH_MAX]
         back = form.get("back", "")
+        _ = self._context.language(request).gettext
         refusal = self._gate.check(form.get("token", ""), address_of(request))
         if refusal is not None and refusal.wait_seconds:
             wait = ceil(refusal.wait_seconds)
-            page = self._page(request, 429, back, who, f"Too many wrong tokens: wait {wait} s.")
+            page = self._page(
+                request, 429, back, who, _("Too many wrong tokens: wait %(wait)s s.", wait=wait)
+            )
             page.headers["Retry-After"] = str(wait)
             return page
         if refusal is not None:
-            return self._page(request, 401, back, who, "Wrong token.")
+            return self._page(request, 401, back, who, _("Wrong token."))
         log.info("console.signed_in", who=who, client=address_of(request))
         response = _redirect(back)
         signed = self._context.cookies.sign_session(who, self._context.clock())
@@ -68,12 +78,14 @@ class SignIn:
         set_cookie(response, request, session_cookie(request), "", 0, path="/")
         return response
 
-    async def choose_zone(self, request: Request) -> Response:
-        """Keep the time zone in which this browser's operator reads times."""
+    async def choose(self, request: Request) -> Response:
+        """Keep the language that this browser's operator reads, and the time zone."""
         form = await read_form(request)
         response = _redirect(form.get("back", ""))
         if form.get("zone", "") in ZONES:
             set_cookie(response, request, ZONE_COOKIE, form["zone"], _YEAR_SECONDS, HOME)
+        if form.get("language", "") in NAMES:
+            set_cookie(response, request, LANGUAGE_COOKIE, form["language"], _YEAR_SECONDS, HOME)
         return response
 
     def _page(self, request: Request, status: int, back: str, who: str, problem: str | None) -> Response:

@@ -4,6 +4,7 @@ from datetime import UTC, date, datetime, timedelta
 
 from markupsafe import Markup
 
+from payments.language import Language
 from payments.operator.times import duration, zone_of
 
 DEFAULT_ZONE = "America/Sao_Paulo"
@@ -22,8 +23,11 @@ ZONES = tuple(name for name in _OFFERED if name == "UTC" or zone_of(name) is not
 class Times:
     """Writes times for one request. ``zone_name`` that is not offered means ``default_zone``, the setting TIME_ZONE."""
 
-    def __init__(self, now: datetime, zone_name: str | None, default_zone: str = DEFAULT_ZONE) -> None:
+    def __init__(
+        self, now: datetime, language: Language, zone_name: str | None, default_zone: str = DEFAULT_ZONE
+    ) -> None:
         self.now = now
+        self._language = language
         self.zone_name = zone_name if zone_name in ZONES else default_zone
         self._zone = zone_of(self.zone_name)
         if self._zone is UTC:
@@ -34,19 +38,23 @@ class Times:
         if at is None:
             return Markup('<span class="soft">—</span>')
         local = at.astimezone(self._zone)
-        day = "" if local.date() == self.now.astimezone(self._zone).date() else f"{local:%d %b} "
-        if day and local.year != self.now.year:
-            day = f"{local:%d %b %Y} "
-        return self._time(at, f"{day}{local:%H:%M:%S}")
+        today = self.now.astimezone(self._zone).date()
+        if local.date() == today:
+            return self._time(at, f"{local:%H:%M:%S}")
+        day = self._language.day_format if local.year == today.year else self._language.date_format
+        return self._time(at, f"{local.strftime(day)} {local:%H:%M:%S}")
 
     def ago(self, at: datetime | None) -> Markup:
         """``3 min ago``, ``in 2 h``; UTC in the title."""
+        _ = self._language.gettext
         if at is None:
             return Markup('<span class="soft">—</span>')
         passed = round((self.now - at).total_seconds())
         if not passed:
-            return self._time(at, "now")
-        return self._time(at, f"{duration(passed)} ago" if passed > 0 else f"in {duration(-passed)}")
+            return self._time(at, _("now"))
+        if passed > 0:
+            return self._time(at, _("%(duration)s ago", duration=duration(passed)))
+        return self._time(at, _("in %(duration)s", duration=duration(-passed)))
 
     def clock(self, at: datetime) -> str:
         """Hour and minute; for axes."""
@@ -57,8 +65,8 @@ class Times:
         return self._time(at, f"{at.astimezone(self._zone):%H:%M:%S}")
 
     def day(self, at: datetime) -> str:
-        """The day, as in ``02 Mar``; for axes."""
-        return f"{at.astimezone(self._zone):%d %b}"
+        """The day, as in ``02 Mar`` or ``02/03``; for axes."""
+        return at.astimezone(self._zone).strftime(self._language.day_format)
 
     def bounds(self, day: date) -> tuple[datetime, datetime]:
         """When a day begins and ends in this zone, in UTC."""

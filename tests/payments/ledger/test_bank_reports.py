@@ -86,11 +86,11 @@ def test_an_outcome_that_is_reported_twice_counts_once(books: Books, status: str
 
 
 @ON_SQLITE
-def test_news_of_a_stranger_s_transfer_is_of_no_interest(books: Books) -> None:
+def test_a_report_on_a_stranger_s_transfer_is_ignored(books: Books) -> None:
     """The workspace may have other programs and people in it."""
     books.credit()
     receipt = books.news(at_bank("X", "success", external_id="rent-of-march"))
-    assert (receipt.outcome, books.states) == ("no_interest", ["pending"])
+    assert (receipt.outcome, books.states) == ("ignored", ["pending"])
 
 
 @ON_SQLITE
@@ -170,7 +170,7 @@ def test_news_of_another_deployments_reissue_is_kept(books: Books) -> None:
     """It is of a credit of ours, so a look-up that shows it can be judged."""
     books.credit()
     other = at_bank("X", "failed", external_id=f"credit-{INVOICE}-r3")
-    assert books.news(other, "Account blocked").outcome == "transfer_news"
+    assert books.news(other, "Account blocked").outcome == "bank_report"
     assert books.states == ["pending"]
 
 

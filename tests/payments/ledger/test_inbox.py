@@ -144,7 +144,7 @@ def test_a_stranger_s_invoice_is_not_forwarded_by_its_reversal_either(books: Boo
 def test_other_invoice_events_are_stored_and_nothing_else(books: Books, log_type: str) -> None:
     """paid before or after credited, in any order, moves no money."""
     [receipt] = books.tell(an_invoice_log(log_type))
-    assert (receipt.outcome, receipt.net_centavos) == ("no_interest", None)
+    assert (receipt.outcome, receipt.net_centavos) == ("ignored", None)
     assert books.statement.credits == 0
 
 
@@ -160,7 +160,7 @@ def test_an_unknown_subscription_is_stored(books: Books) -> None:
     """Whatever the bank invents; a name of any length."""
     body = json.dumps({"event": {"id": "5", "subscription": "d" * 200, "log": {"type": "t" * 200}}}).encode()
     [receipt] = inbox.accept(books.database, [Arrival(read_event(body))], "webhook", books.policy, NOW)
-    assert receipt.outcome == "no_interest"
+    assert receipt.outcome == "ignored"
     assert stored(books.database, "5")["body"] == body
 
 
@@ -207,8 +207,8 @@ def test_a_credit_from_the_dawn_of_time_can_be_read_back(books: Books) -> None:
 def test_a_transfer_event_of_ours_is_told_from_a_stranger_s(books: Books) -> None:
     """By its external_id."""
     books.credit()
-    assert books.news(at_bank("A")).outcome == "transfer_news"
-    assert books.news(at_bank("X", external_id="")).outcome == "no_interest"
+    assert books.news(at_bank("A")).outcome == "bank_report"
+    assert books.news(at_bank("X", external_id="")).outcome == "ignored"
 
 
 REFUSING_TRIGGER = {
@@ -266,7 +266,7 @@ def test_a_transfer_log_read_from_the_list_settles_like_its_event(books: Books) 
     [receipt] = inbox.accept(books.database, [listed], "reconciliation", books.policy, NOW)
     assert (receipt.event_id, receipt.outcome, books.states) == (
         "transfer-log-9",
-        "transfer_news",
+        "bank_report",
         ["settled"],
     )
     books.tell(log)

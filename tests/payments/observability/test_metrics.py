@@ -40,7 +40,7 @@ def test_a_process_counts_under_the_promised_names() -> None:
     metrics.count_receipts(
         [
             Receipt("1", Outcome.CREDIT, "7", 100),
-            Receipt("2", Outcome.TRANSFER_NEWS, "8", None, settled_after_seconds=3.5),
+            Receipt("2", Outcome.BANK_REPORT, "8", None, settled_after_seconds=3.5),
         ]
     )
     metrics.count_alert("failed")

@@ -3,6 +3,7 @@
 from datetime import timedelta
 
 from payments.invoice import Payer
+from payments.language import language_of
 from payments.ledger import batches
 from payments.ledger.attention import AttentionKind
 from payments.operator import overview
@@ -35,7 +36,7 @@ def test_the_overview_shows_the_slots_the_charts_and_the_most_urgent(books: Book
     ]
     assert [(bar.number, bar.centavos) for bar in page.settled] == [(0, 0), (0, 0), (0, 0), (1, 48_662)]
     assert sum(bar.number for bar in page.credited) == 2
-    assert page.events_by_outcome == {"credit": 1, "nothing_to_forward": 1, "transfer_news": 2}
+    assert page.events_by_outcome == {"credit": 1, "nothing_to_forward": 1, "bank_report": 2}
     assert dict(page.settled_within)[300.0] == 1
     assert page.health == read_health(books.database, books.now)
     assert page.health.statement == books.statement
@@ -50,7 +51,7 @@ def test_the_system_page_shows_which_processes_are_alive(database: Database) -> 
     """Those that were seen within a minute and did not stop."""
     record_alive(database, Process("p", "web", "h", 1, "1"), NOW)
     record_alive(database, Process("q", "worker", "h", 2, "1"), NOW - timedelta(minutes=2))
-    system = overview.read_system(database, NOW)
+    system = overview.read_system(database, NOW, language_of("en"))
     assert {row["id"]: row["alive"] for row in system.processes} == {"p": True, "q": False}
     assert system.reconciliations == []
 

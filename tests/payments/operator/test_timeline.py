@@ -7,12 +7,14 @@ from hashlib import sha256
 from sqlalchemy import update
 
 from payments.invoice import Payer
+from payments.language import language_of
 from payments.ledger import batches, transfers
 from payments.operator.actions import Operator, retry_transfer
 from payments.operator.lists import list_attentions, list_batches, list_transfers
 from payments.operator.timeline import read_batch, read_credit, read_stored_event
+from payments.operator.wording import account_text
 from payments.storage.database import Database
-from payments.storage.schema import planned_invoices
+from payments.storage.schema import invoices
 from tests.payments.builders import DESTINATION, INVOICE, NOW, a_policy, at_bank
 from tests.payments.conftest import Books
 
@@ -58,7 +60,7 @@ def test_the_timeline_has_everything_in_the_order_in_which_it_happened(books: Bo
     assert found.owed_centavos == 48_662
     assert [line.state for line in found.transfers] == ["settled"]
     assert [action.reason for action in found.actions] == [ANA.reason]
-    assert [event.line.outcome for event in found.events] == ["credit", "transfer_news"]
+    assert [event.line.outcome for event in found.events] == ["credit", "bank_report"]
     assert found.entries[4].detail == "invalidAccount: no such account"
 
 
@@ -70,7 +72,7 @@ def test_a_transfer_shows_the_account_that_it_was_made_with_and_the_payers_pix(b
     found, other = read_credit(books.database, INVOICE), read_credit(books.database, "8")
     assert found is not None
     assert other is not None
-    assert str(found.transfers[0].destination) == (
+    assert account_text(found.transfers[0].destination, language_of("en")) == (
         "Stark Bank S.A. (**.018.183/****-**), bank 20018183, branch 0001, payment account 6341320293482496"
     )
     assert other.transfers[0].destination.account_number == "1"
@@ -141,9 +143,9 @@ def test_a_batch_shows_how_far_each_invoice_got(books: Books) -> None:
     with books.database.transaction() as connection:
         for position, bank_id in ((1, INVOICE), (2, "8")):
             connection.execute(
-                update(planned_invoices)
-                .where(planned_invoices.c.position == position)
-                .values(bank_invoice_id=bank_id)
+                update(invoices)
+                .where(invoices.c.position == position)
+                .values(bank_invoice_id=bank_id, state="open", told_at=NOW, payer_tax_id_to_issue=None)
             )
     books.credit()
     batch = read_batch(books.database, 1)

@@ -63,9 +63,10 @@ ROWS: dict[str, dict[str, Any]] = {
         "id": 1, "slot": 0, "tag": "'b'", "state": "'planned'", "attempt": 0, "due_at": "'t'",
         "next_at": "'t'", "late": "'0'", "planned_at": "'t'", "lease_expires_at": "NULL", "issued_at": "NULL",
     },
-    "planned_invoices": {
+    "invoices": {
         "id": 1, "batch_id": 1, "position": 1, "tag": "'b-01'", "amount_centavos": 100,
-        "payer_name": "'Ana'", "payer_tax_id": "'1'", "bank_invoice_id": "'I'",
+        "payer_name": "'Ana'", "payer_tax_id": "'1'", "bank_invoice_id": "'I'", "state": "'open'", "told_at": "'t'",
+        "recorded_at": "'t'", "payer_tax_id_to_issue": "NULL",
     },
     "attentions": {
         "id": 1, "kind": "'k'", "subject": "'s'", "detail": "'d'", "raised_at": "'t'", "resolved_at": "NULL",
@@ -91,6 +92,7 @@ SECOND_TRANSFER = {
 }  # fmt: skip
 SECOND_BATCH = {"id": 2, "slot": 1, "tag": "'c'"}
 SECOND_INVOICE = {"id": 2, "position": 2, "tag": "'b-02'", "bank_invoice_id": "'J'"}
+PLANNED_INVOICE = SECOND_INVOICE | {"bank_invoice_id": "NULL", "state": "'planned'", "told_at": "NULL"}
 
 # What a second row changes of the first one, and the invariant that it would break. SQLite names a check by its name, a
 # unique index or key by its columns (here after the name), and a reference not at all.
@@ -170,11 +172,23 @@ REFUSED: list[tuple[str, str, dict[str, Any]]] = [
     ("batch_lease_iff_issuing", "invoice_batches", SECOND_BATCH | {"state": "'issuing'"}),
     ("issued_has_its_time", "invoice_batches", SECOND_BATCH | {"state": "'issued'"}),
     ("issued_has_its_time", "invoice_batches", SECOND_BATCH | {"issued_at": "'t'"}),
-    ("an_invoice_has_its_batch: FOREIGN KEY", "planned_invoices", SECOND_INVOICE | {"batch_id": 9}),
-    ("a_position_once: position", "planned_invoices", SECOND_INVOICE | {"position": 1}),
-    ("an_invoice_tag_once: tag", "planned_invoices", SECOND_INVOICE | {"tag": "'b-01'"}),
-    ("a_bank_invoice_once: bank_invoice_id", "planned_invoices", SECOND_INVOICE | {"bank_invoice_id": "'I'"}),
-    ("only_positive_invoices", "planned_invoices", SECOND_INVOICE | {"amount_centavos": 0}),
+    ("an_invoice_has_its_batch: FOREIGN KEY", "invoices", SECOND_INVOICE | {"batch_id": 9}),
+    ("a_position_once: position", "invoices", SECOND_INVOICE | {"position": 1}),
+    ("an_invoice_tag_once: tag", "invoices", SECOND_INVOICE | {"tag": "'b-01'"}),
+    ("a_bank_invoice_once: bank_invoice_id", "invoices", SECOND_INVOICE | {"bank_invoice_id": "'I'"}),
+    ("only_positive_invoices", "invoices", PLANNED_INVOICE | {"amount_centavos": 0}),
+    ("no_negative_invoice", "invoices", SECOND_INVOICE | {"amount_centavos": -1}),
+    ("invoice_state_known", "invoices", SECOND_INVOICE | {"state": "'lost'"}),
+    ("planned_iff_not_at_the_bank", "invoices", SECOND_INVOICE | {"state": "'planned'"}),
+    ("planned_iff_not_at_the_bank", "invoices", PLANNED_INVOICE | {"state": "'open'"}),
+    ("at_the_bank_has_its_report", "invoices", SECOND_INVOICE | {"told_at": "NULL"}),
+    ("an_invoice_is_ours_or_at_the_bank", "invoices", SECOND_INVOICE | {"tag": "NULL"}),
+    (
+        "an_invoice_is_ours_or_at_the_bank",
+        "invoices",
+        PLANNED_INVOICE | {"batch_id": "NULL", "position": "NULL", "tag": "NULL"},
+    ),
+    ("a_tax_id_is_whole_until_issued", "invoices", SECOND_INVOICE | {"payer_tax_id_to_issue": "'1'"}),
     ("one_open_attention_per_subject: kind", "attentions", {"id": 2}),
     ("an_action_has_its_reason", "actions", {"id": 2, "reason": "''"}),
     ("an_action_has_its_reason", "actions", {"id": 2, "who": "''"}),
@@ -194,7 +208,9 @@ TAKEN: list[tuple[str, dict[str, Any]]] = [
     ("reversals", SECOND_REVERSAL),
     ("invoice_batches", SECOND_BATCH),
     ("invoice_batches", SECOND_BATCH | {"slot": "NULL"}),
-    ("planned_invoices", SECOND_INVOICE | {"bank_invoice_id": "NULL"}),
+    ("invoices", SECOND_INVOICE | {"amount_centavos": 0}),
+    ("invoices", PLANNED_INVOICE | {"payer_tax_id_to_issue": "'1'"}),
+    ("invoices", SECOND_INVOICE | {"batch_id": "NULL", "position": "NULL", "tag": "NULL"}),
     ("bank_transfers", {"bank_transfer_id": "'C'"}),
     ("bank_transfers", {"bank_transfer_id": "'C'", "credit_number": "NULL"}),
     ("attentions", {"id": 2, "resolved_at": "'t'"}),

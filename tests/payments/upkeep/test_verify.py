@@ -21,7 +21,7 @@ DAMAGES = {
         "transfers of credits that are not to be forwarded: credit-102"
     ),
     "DELETE FROM reversals WHERE invoice_id = 'withheld'": "credits with money withheld and no reversal: withheld",
-    "UPDATE inbox_events SET outcome = 'no_interest' WHERE outcome = 'credit' AND subject = '102'": (
+    "UPDATE inbox_events SET outcome = 'ignored' WHERE outcome = 'credit' AND subject = '102'": (
         "credits whose event says that it made none: 102"
     ),
     "UPDATE inbox_events SET outcome = 'credit' WHERE outcome = 'unreadable'": (
@@ -30,7 +30,9 @@ DAMAGES = {
     "UPDATE inbox_events SET body = '' WHERE event_id = 'unreadable-1'": (
         "events without their bytes: unreadable-1"
     ),
-    "UPDATE planned_invoices SET bank_invoice_id = NULL": "issued batches without their invoices: repasse-k3-slot-1",
+    "UPDATE invoices SET bank_invoice_id = NULL, told_at = NULL, state = 'planned' WHERE batch_id = 1": (
+        "issued batches without their invoices: repasse-k3-slot-1"
+    ),
 }
 
 

@@ -28,7 +28,7 @@ PAGES = (
     ),
     *("/acts", "/system", "/search?q=1", "/act/pause/forwarding", "/changes", "/nowhere", "/sign-in/x"),
 )
-POSTS = ("/act/pause/forwarding", "/act/retry/credit-1", "/act/reconcile/now", "/zone", "/sign-out")
+POSTS = ("/act/pause/forwarding", "/act/retry/credit-1", "/act/reconcile/now", "/preferences", "/sign-out")
 
 
 def test_without_a_token_set_there_is_no_console(start_app: Callable[..., WebApp]) -> None:
@@ -137,7 +137,7 @@ def assert_headers(headers: Headers, is_kept: bool) -> None:
 
 def test_a_refusal_has_the_headers_too(console: Console) -> None:
     """Those of the authentication itself."""
-    for answer in (console.client.get("/console"), console.client.post("/console/zone")):
+    for answer in (console.client.get("/console"), console.client.post("/console/preferences")):
         assert answer.headers["cache-control"] == "no-store"
         assert "frame-ancestors 'none'" in answer.headers["content-security-policy"]
 

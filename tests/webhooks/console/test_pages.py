@@ -24,7 +24,7 @@ def test_the_headline_is_not_green_while_forwarding_is_paused_with_a_credit_wait
     console.web.deliver(invoice_event(INVOICE, amount=123_456, fee=0))
     page = console.page()
     assert 'class="headline good"' not in page
-    assert "Forwarding is paused, and 1 credit (R$ 1.234,56) must wait" in page
+    assert "Forwarding is paused: 1 credit (R$ 1.234,56) is waiting" in page
     banner = console.page("/credits").partition("<strong>Forwarding is paused</strong>")[2]
     assert "by Ana: the bank asked for it" in banner.partition("</p>")[0]
     assert 'id="as-of">As of <time' in page
@@ -165,11 +165,26 @@ def test_the_time_zone_is_chosen_on_the_page_and_kept(console: Console) -> None:
     """One that is not offered changes nothing."""
     key = {"Authorization": f"Bearer {TOKEN}", **OURS}
     form = {"zone": "UTC", "back": "/console/acts"}
-    answer = console.client.post("/console/zone", data=form, headers=key, follow_redirects=False)
+    answer = console.client.post("/console/preferences", data=form, headers=key, follow_redirects=False)
     assert answer.headers["location"] == "/console/acts"
     assert "<option selected>UTC</option>" in console.page("/acts")
-    console.client.post("/console/zone", data={**form, "zone": "<b>"}, headers=key)
+    console.client.post("/console/preferences", data={**form, "zone": "<b>"}, headers=key)
     assert "<option selected>UTC</option>" in console.page("/acts")
+
+
+def test_a_page_is_in_the_language_that_was_chosen_or_else_asked_for(console: Console) -> None:
+    """The choice at the foot, then the browser's order, then the settings; anything else changes nothing."""
+
+    def language(asked: str = "") -> str:
+        page = console.get("/acts", **{"Accept-Language": asked}).text
+        assert ("Aplicar</button>" in page) == ('<html lang="pt-BR">' in page)
+        return page.partition('<html lang="')[2].partition('"')[0]
+
+    assert (language(), language("pt-BR,en;q=0.5"), language("fr")) == ("en", "pt-BR", "en")
+    key = {"Authorization": f"Bearer {TOKEN}", **OURS}
+    for chosen, shown in (("pt-BR", "pt-BR"), ("<b>", "pt-BR"), ("en", "en")):
+        console.client.post("/console/preferences", data={"language": chosen}, headers=key)
+        assert language("pt-BR") == shown
 
 
 def test_the_system_page_shows_settings_and_no_secret(start_app: Callable[..., WebApp]) -> None:
@@ -177,7 +192,7 @@ def test_the_system_page_shows_settings_and_no_secret(start_app: Callable[..., W
     page = Console(start_app(operator_token=TOKEN)).page("/system")
     assert TOKEN not in page
     assert "PRIVATE KEY" not in page
-    assert "set, not shown" in page
+    assert "••••••" in page
     assert "20.018.183/0001-80" not in page
     assert "**.018.183/****-**" in page
 

@@ -4,9 +4,11 @@ from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
+from payments.language import language_of
 from payments.operator.times import duration
 from webhooks.console.times import DEFAULT_ZONE, Times
 
+ENGLISH, PORTUGUESE = language_of("en"), language_of("pt-BR")
 NOW = datetime(2026, 3, 2, 15, 0, tzinfo=UTC)
 
 
@@ -32,7 +34,7 @@ def test_a_time_is_in_the_chosen_zone_with_utc_in_the_title(
     at: datetime, zone: str | None, text: str
 ) -> None:
     """The title and the machine's form are UTC, whatever the zone."""
-    written = Times(NOW, zone).when(at)
+    written = Times(NOW, ENGLISH, zone).when(at)
     assert text_of(written) == text
     assert f'title="{at:%Y-%m-%d %H:%M:%S}.000 UTC"' in written
     assert f'datetime="{at:%Y-%m-%dT%H:%M:%S}.000+00:00"' in written
@@ -40,8 +42,8 @@ def test_a_time_is_in_the_chosen_zone_with_utc_in_the_title(
 
 def test_a_zone_that_is_not_offered_is_the_default() -> None:
     """It comes from a cookie, which anyone may write."""
-    assert Times(NOW, "<script>").zone_name == DEFAULT_ZONE
-    assert Times(NOW, "<script>", "Asia/Kathmandu").zone_name == "Asia/Kathmandu"
+    assert Times(NOW, ENGLISH, "<script>").zone_name == DEFAULT_ZONE
+    assert Times(NOW, ENGLISH, "<script>", "Asia/Kathmandu").zone_name == "Asia/Kathmandu"
 
 
 @pytest.mark.parametrize(
@@ -50,7 +52,15 @@ def test_a_zone_that_is_not_offered_is_the_default() -> None:
 )
 def test_how_long_ago_it_was(seconds: float, text: str) -> None:
     """And how long it will be."""
-    assert text_of(Times(NOW, None).ago(NOW - timedelta(seconds=seconds))) == text
+    assert text_of(Times(NOW, ENGLISH, None).ago(NOW - timedelta(seconds=seconds))) == text
+
+
+def test_times_are_written_as_each_language_does() -> None:
+    """A Brazilian's day is 01/03."""
+    times = Times(NOW, PORTUGUESE, "UTC")
+    assert text_of(times.when(NOW - timedelta(days=1))) == "01/03 15:00:00"
+    assert text_of(times.when(NOW - timedelta(days=365))) == "02/03/2025 15:00:00"
+    assert text_of(times.ago(NOW - timedelta(minutes=5))) == "há 5 min"
 
 
 @pytest.mark.parametrize(
@@ -72,11 +82,11 @@ def test_a_duration_is_written_in_its_largest_units(seconds: float, text: str) -
 
 def test_what_is_not_known_is_a_dash() -> None:
     """Not an empty cell, which might be a fault of the page."""
-    assert text_of(Times(NOW, None).when(None)) == "—"
+    assert text_of(Times(NOW, ENGLISH, None).when(None)) == "—"
 
 
 def test_a_day_is_that_of_the_chosen_zone() -> None:
     """It begins at midnight there."""
-    begins, ends = Times(NOW, "America/Sao_Paulo").bounds(date(2026, 3, 2))
+    begins, ends = Times(NOW, ENGLISH, "America/Sao_Paulo").bounds(date(2026, 3, 2))
     assert begins == datetime(2026, 3, 2, 3, 0, tzinfo=UTC)
     assert ends == begins + timedelta(days=1)

@@ -43,9 +43,9 @@ async function refresh() {
       return;
     }
     if (answer.ok) swap(new DOMParser().parseFromString(await answer.text(), "text/html"));
-    showLost(answer.ok ? null : `repasse answers with an error (${answer.status})`);
+    showLost(answer.ok ? null : "error");
   } catch {
-    showLost("repasse cannot be reached");
+    showLost("unreachable");
   } finally {
     isAsking = false;
   }
@@ -54,19 +54,19 @@ async function refresh() {
 }
 
 // Nothing that an old page says may be taken for how things are now, least of all that all is well.
+// `why` is "unreachable" or "error"; null when the page is there again.
 function showLost(why) {
   isLost = why !== null;
   const notice = document.getElementById("lost");
   notice.hidden = !isLost;
   if (!isLost) return;
-  const asOf = document.getElementById("as-of").textContent;
-  const says = `Connection lost: ${why}. What is shown below is old (${asOf.toLowerCase()}).`;
+  const says = notice.dataset[why]; // the page has the words, in its language
   if (notice.textContent !== says) notice.textContent = says; // said once by a screen reader, not every few seconds
-  document.title = "Connection lost · repasse";
+  document.title = `${notice.dataset.title} · repasse`;
   const headline = document.querySelector(".headline");
   if (headline === null) return;
   headline.className = "headline bad";
-  headline.querySelector("h1").textContent = "State unknown";
+  headline.querySelector("h1").textContent = notice.dataset.headline;
 }
 
 function askSoon() {
@@ -77,7 +77,8 @@ function askSoon() {
 function showAge() {
   const passed = Math.round((Date.now() - seenAt) / 1000);
   const text = passed < 120 ? `${passed} s` : `${Math.floor(passed / 60)} min`;
-  document.getElementById("age")?.replaceChildren(passed < 5 ? "" : ` · ${text} ago`);
+  const age = document.getElementById("age");
+  age?.replaceChildren(passed < 5 ? "" : ` · ${age.dataset.ago.replace("{}", text)}`);
 }
 
 function swap(page) {
