@@ -22,8 +22,12 @@ from payments.storage.migrate import migrate
 
 
 def main() -> int:
-    """Run until SIGTERM or SIGINT; 0 after a clean end."""
-    arguments = _parse()
+    """``python -m webhooks``: serve, with the arguments of the command line."""
+    return serve(_parse().workers)
+
+
+def serve(workers: int | None) -> int:
+    """Run until SIGTERM or SIGINT; 0 after a clean end. ``workers``: None for the setting's."""
     try:
         settings = load_settings()
         _check_port(settings)
@@ -37,7 +41,7 @@ def main() -> int:
     # uvicorn ends by raising the signal that ended it once more; this makes it a clean exit
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     signal.signal(signal.SIGINT, lambda *_: sys.exit(0))
-    workers = arguments.workers or settings.web_workers
+    workers = workers or settings.web_workers
     with _metrics_folder(workers):
         uvicorn.run(
             "webhooks.__main__:create_served_app",
