@@ -23,7 +23,9 @@ TRANSLATED = sorted([*ROOT.glob("*.pt-BR.md"), *DOCS.glob("*.pt-BR.md")])
 DECISIONS = sorted((DOCS / "decisions").glob("*.md"))
 ARCHITECTURE = (DOCS / "architecture.md").read_text("utf-8")
 PRODUCT = [
-    path for folder in ("payments", "webhooks", "worker") for path in sorted((ROOT / folder).rglob("*.py"))
+    path
+    for folder in ("payments", "webhooks", "worker", "repasse")
+    for path in sorted((ROOT / folder).rglob("*.py"))
 ]
 
 FILES = [
@@ -32,7 +34,17 @@ FILES = [
         *ROOT.glob("*"),
         *(
             path
-            for folder in ("payments", "webhooks", "worker", "emulator", "scripts", "tests", "ops", "docs")
+            for folder in (
+                "payments",
+                "webhooks",
+                "worker",
+                "repasse",
+                "emulator",
+                "scripts",
+                "tests",
+                "ops",
+                "docs",
+            )
             for path in (ROOT / folder).rglob("*")
         ),
     ]

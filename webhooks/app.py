@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import os
+import resource
 import secrets
 import socket
 import time
@@ -44,7 +45,7 @@ from webhooks.draining import Draining
 from webhooks.forwarder import Forwarder
 from webhooks.health import MetricsPage, Ready, live
 from webhooks.intake import Intake
-from webhooks.receive import PATH, Delivery, Receiver, log_stored
+from webhooks.receive import PATH, RECEIVING_MAX, Delivery, Receiver, log_stored
 
 log = structlog.get_logger()
 
@@ -78,7 +79,7 @@ class Web:
         self.forwarder = Forwarder(self.settle, partial(next_due_at, self.database), self.clock)
         # PostgreSQL works on one group while another is prepared; SQLite has one writer.
         self.intake = Intake(self.accept, 2 if self.database.is_postgresql else 1)
-        self.receiver = Receiver(self.keys, self.intake, self.metrics)
+        self.receiver = Receiver(self.keys, self.intake, self.metrics, _receiving_max())
         self.draining = Draining(settings.drain_seconds)
         self.process = Process(secrets.token_hex(8), "web", socket.gethostname(), os.getpid(), VERSION)
         self.heartbeat = Heartbeat(
@@ -206,6 +207,12 @@ def create_app(settings: Settings | None = None) -> Starlette:
     for name, like in misspelt_settings().items():
         log.warning("setting.unknown", name=name, meant=like)
     return Web(settings).app()
+
+
+def _receiving_max() -> int:
+    # A quarter of what may be open: health checks, the console, the database and the bank need the rest.
+    open_files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return RECEIVING_MAX if open_files == resource.RLIM_INFINITY else min(RECEIVING_MAX, open_files // 4)
 
 
 def _utc_now() -> datetime:

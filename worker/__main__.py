@@ -90,12 +90,17 @@ class Worker:
 
 
 def main() -> int:
-    """Run until SIGTERM or SIGINT; 0 after a clean end, 2 with one line when it cannot start."""
+    """``python -m worker``: run; a word on the command line is refused, or answered with help."""
     argparse.ArgumentParser(
         prog="python -m worker",
         description="Issue invoices on schedule and reconcile with the bank, until SIGTERM. "
         "Every setting comes from the environment or from .env.",
     ).parse_args()
+    return run()
+
+
+def run() -> int:
+    """Run until SIGTERM or SIGINT; 0 after a clean end, 2 with one line when it cannot start."""
     try:
         settings = load_settings()
         configure_logging(settings.log_level, settings.log_format, "worker")
