@@ -23,17 +23,15 @@ from sqlalchemy import (
 )
 
 from payments.language import Language
-from payments.ledger.attention import AttentionKind
 from payments.ledger.balance import in_state
 from payments.ledger.pauses import Pausable, Pause
 from payments.operator.health import Headline, Health, headline_of, health_within
-from payments.operator.lists import AttentionLine
+from payments.operator.lists import AttentionLine, most_urgent
 from payments.operator.processes import ALIVE_WITHIN
 from payments.storage.database import Database
 from payments.storage.migrate import NEWEST_REVISION
 from payments.storage.schema import (
     Instant,
-    attentions,
     credits,
     inbox_events,
     processes,
@@ -50,21 +48,6 @@ RECONCILIATIONS_SHOWN = 10
 
 # Bounds of "settled within so many seconds of the credit"; the last one is for all that took longer.
 SETTLED_WITHIN_SECONDS = (1.0, 5.0, 15.0, 60.0, 300.0, 1800.0, 7200.0, 43200.0, float("inf"))
-
-# Money that may be lost first, then money that does not move, then what only needs to be known.
-MOST_URGENT_FIRST = (
-    AttentionKind.PAID_TWICE,
-    AttentionKind.RETURNED,
-    AttentionKind.REVERSED_AFTER_SENDING,
-    AttentionKind.TRANSFER_DEAD,
-    AttentionKind.BANK_REFUSES_US,
-    AttentionKind.UNREADABLE_EVENT,
-    AttentionKind.SECOND_CREDIT,
-    AttentionKind.TRANSFER_STUCK,
-    AttentionKind.TRANSFER_UNSETTLED,
-    AttentionKind.BATCH_REFUSED,
-    AttentionKind.NOTHING_TO_FORWARD,
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +91,7 @@ def read_overview(database: Database, now: datetime, span: timedelta, bars: int)
     with database.reading() as connection:
         return Overview(
             health=health_within(connection, now),
-            attentions=_read_most_urgent(connection),
+            attentions=most_urgent(connection, ATTENTIONS_SHOWN),
             credited=_read_bars(connection, credits.c.recorded_at, net, [], since, span, bars),
             settled=_read_bars(
                 connection,
@@ -217,14 +200,3 @@ def _read_settled_within(connection: Connection, since: datetime) -> list[tuple[
         )
     }
     return [(bound, counts.get(at, 0)) for at, bound in enumerate((*bounds, longest))]
-
-
-def _read_most_urgent(connection: Connection) -> list[AttentionLine]:
-    ranks = {str(kind): rank for rank, kind in enumerate(MOST_URGENT_FIRST)}
-    rows = connection.execute(
-        select(attentions)
-        .where(attentions.c.resolved_at.is_(None))
-        .order_by(case(ranks, value=attentions.c.kind, else_=len(ranks)), attentions.c.id)
-        .limit(ATTENTIONS_SHOWN)
-    )
-    return [AttentionLine.of(row) for row in rows]

@@ -6,7 +6,7 @@ from payments.invoice import Payer
 from payments.language import language_of
 from payments.ledger import batches
 from payments.ledger.attention import AttentionKind
-from payments.operator import overview
+from payments.operator import lists, overview
 from payments.operator.actions import Operator, pause
 from payments.operator.health import read_health
 from payments.operator.processes import Process, record_alive
@@ -44,7 +44,7 @@ def test_the_overview_shows_the_slots_the_charts_and_the_most_urgent(books: Book
 
 def test_every_kind_of_attention_has_its_rank() -> None:
     """A new kind must not end up last unnoticed."""
-    assert sorted(overview.MOST_URGENT_FIRST) == sorted(AttentionKind)
+    assert sorted(lists.MOST_URGENT_FIRST) == sorted(AttentionKind)
 
 
 def test_the_system_page_shows_which_processes_are_alive(database: Database) -> None:
