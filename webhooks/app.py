@@ -115,7 +115,7 @@ class Web:
         return settlement
 
     def settle_all(self) -> Result:
-        """Settle what is due, as ``run_job forward`` does; returns how it went, for the operator."""
+        """Settle what is due, as ``repasse job forward`` does; returns how it went, for the operator."""
         sent = found = 0
         for _ in range(_CALLS_MAX):
             counts = self.settle()
