@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 import uvicorn
 from starlette.applications import Starlette
 
+from payments.env_file import is_read_once
 from payments.errors import RepasseError, SettingsError
 from payments.operator.processes import refuse_other_hosts
 from payments.settings import Settings, load_settings
@@ -30,6 +31,11 @@ def serve(workers: int | None) -> int:
     """Run until SIGTERM or SIGINT; 0 after a clean end. ``workers``: None for the setting's."""
     try:
         settings = load_settings()
+        workers = workers or settings.web_workers
+        if workers > 1 and is_read_once():
+            raise SettingsError(
+                ".env is a pipe, which one process can read: make it a file, or put WEB_WORKERS=1"
+            )
         _check_port(settings)
         database = open_database(settings.database_url.get_secret_value())
         migrate(database)
@@ -41,7 +47,6 @@ def serve(workers: int | None) -> int:
     # uvicorn ends by raising the signal that ended it once more; this makes it a clean exit
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     signal.signal(signal.SIGINT, lambda *_: sys.exit(0))
-    workers = workers or settings.web_workers
     with _metrics_folder(workers):
         uvicorn.run(
             "webhooks.__main__:create_served_app",
