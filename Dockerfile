@@ -13,6 +13,7 @@ COPY pyproject.toml requirements.txt ./
 RUN scripts/setup
 
 COPY Procfile ./
+COPY docs/runbook* docs/
 COPY payments payments
 COPY webhooks webhooks
 COPY worker worker

@@ -8,6 +8,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 
 from payments import private_key
+from payments.authorization import check_token, read_operators
 from payments.language import NAMES
 from payments.tax_id import has_right_check_digits, read_tax_id
 
@@ -19,9 +20,6 @@ AMOUNT_MAX_CENTAVOS = 1_000_000_000
 
 # A year. Longer is a slip of the pen, and much longer overflows a timedelta.
 SECONDS_MAX = 366 * 24 * 3600
-
-# A shorter token could be guessed by a patient stranger.
-OPERATOR_TOKEN_LENGTH_MIN = 16
 
 
 def _api_url(text: str) -> str:
@@ -56,13 +54,12 @@ def _split_url(text: str) -> SplitResult:
 
 
 def _operator_token(secret: SecretStr) -> SecretStr:
-    token = secret.get_secret_value()
-    if not token:
-        raise ValueError("is empty, which would protect nothing")
-    if len(token) < OPERATOR_TOKEN_LENGTH_MIN:
-        raise ValueError(f"is shorter than {OPERATOR_TOKEN_LENGTH_MIN} characters")
-    if not re.fullmatch(r"[!-~]+", token):
-        raise ValueError("has characters that do not travel in an HTTP header")
+    check_token(secret.get_secret_value())
+    return secret
+
+
+def _operators(secret: SecretStr) -> SecretStr:
+    read_operators(secret.get_secret_value())
     return secret
 
 
@@ -111,6 +108,7 @@ Pem = Annotated[SecretStr, BeforeValidator(_unwrapped_pem)]
 ApiUrl = Annotated[str, AfterValidator(_api_url)]
 DatabaseUrl = Annotated[SecretStr, AfterValidator(_database_url)]
 OperatorToken = Annotated[SecretStr, AfterValidator(_operator_token)]
+Operators = Annotated[SecretStr, AfterValidator(_operators)]
 TimeZone = Annotated[str, AfterValidator(_time_zone)]
 TaxId = Annotated[str, AfterValidator(_tax_id)]
 AnyLanguage = BeforeValidator(_language)

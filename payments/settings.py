@@ -20,6 +20,7 @@ from pydantic_settings import (
 )
 
 from payments import private_key
+from payments.authorization import TOKEN_LENGTH_MIN, Account, find_account, read_operators
 from payments.env_file import misspelt, read_env_file
 from payments.errors import SettingsError
 from payments.language import Language, code_of_zone, language_of
@@ -27,12 +28,12 @@ from payments.policy import ForwardingPolicy
 from payments.setting_types import (
     AMOUNT_MAX_CENTAVOS,
     INVOICES_PER_CALL_MAX,
-    OPERATOR_TOKEN_LENGTH_MIN,
     Amount,
     AnyCase,
     AnyLanguage,
     ApiUrl,
     DatabaseUrl,
+    Operators,
     OperatorToken,
     Pem,
     PerBatch,
@@ -154,7 +155,15 @@ class Settings(BaseSettings):
 
     operator_token: OperatorToken | None = Field(
         default=None,
-        description=f"{OPERATOR_TOKEN_LENGTH_MIN} or more letters, digits and signs, or leave it out",
+        description=f"{TOKEN_LENGTH_MIN} or more letters, digits and signs, or leave it out",
+    )
+    operators: Operators | None = Field(
+        default=None,
+        description="name:role:token for each person, separated by commas; the role is operator or reader, and a token "
+        f"has {TOKEN_LENGTH_MIN} or more letters, digits and signs but no comma",
+    )
+    session_idle_seconds: float = Field(
+        default=1800, ge=60, le=43200, allow_inf_nan=False, description="seconds from 60 to 43200"
     )
     tax_id_key: SecretStr | None = Field(
         default=None,
@@ -268,6 +277,13 @@ class Settings(BaseSettings):
         )
 
     @property
+    def accounts(self) -> tuple[Account, ...]:
+        """Whose tokens open the console and /metrics: the shared one first, then each person's; perhaps none."""
+        shared = [Account("", True, self.operator_token.get_secret_value())] if self.operator_token else []
+        named = read_operators(self.operators.get_secret_value()) if self.operators else ()
+        return (*shared, *named)
+
+    @property
     def language(self) -> Language:
         """The language of alerts, of the command line, and of pages whose reader has chosen none."""
         return language_of(self.operator_language or code_of_zone(self.time_zone))
@@ -375,8 +391,15 @@ def _check_together(settings: Settings) -> None:
         )
     if round(ratio) > SLOTS_MAX:
         _refuse("invoice_window_seconds", f"holds more than {SLOTS_MAX} intervals", "a shorter window")
-    if settings.metrics_port is not None and settings.operator_token is None:
+    if settings.metrics_port is not None and not settings.accounts:
         _refuse("operator_token", "is missing, and METRICS_PORT is set")
+    shared, *named = settings.accounts or (None,)
+    if shared and find_account(shared.token, named):
+        _refuse(
+            "operators",
+            "has the token of OPERATOR_TOKEN, so that it would not say who",
+            "another token there",
+        )
     # A look-up and the sending that may follow it must both fit into one lease.
     if 2 * settings.bank_timeout_seconds >= settings.transfer_lease_seconds:
         _refuse(

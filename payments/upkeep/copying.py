@@ -184,7 +184,13 @@ def _write_action(
 ) -> None:
     connection.execute(
         insert(actions).values(
-            at=now, who=by.who, reason=by.reason, kind=kind, subject=_subject(database), result=result
+            at=now,
+            who=by.who,
+            is_proved=False,  # a name on a command line
+            reason=by.reason,
+            kind=kind,
+            subject=_subject(database),
+            result=result,
         )
     )
 
