@@ -61,12 +61,18 @@ class Bar:
 
 @dataclass(frozen=True, slots=True)
 class Overview:
-    """Everything that the first page shows. Charts, outcomes and settled_within cover the span that was asked for."""
+    """Everything that the first page shows. Charts, outcomes and settled_within cover the span that was asked for.
+
+    ``credited_before`` and ``settled_before`` are what the same part of the day before came to, up to the same moment;
+    of a span of several days, what the span before came to.
+    """
 
     health: Health
     attentions: Sequence[AttentionLine]  # open ones, at most 20, most urgent first
     credited: Sequence[Bar]  # net
     settled: Sequence[Bar]
+    credited_before: Bar
+    settled_before: Bar
     events_by_outcome: dict[str, int]
     # (seconds, how many transfers took at most that long and longer than the bound before); the last is infinite
     settled_within: Sequence[tuple[float, int]]
@@ -83,9 +89,10 @@ class System:
     paused: Mapping[Pausable, Pause]
 
 
-def read_overview(database: Database, now: datetime, span: timedelta, bars: int) -> Overview:
-    """Read the first page on one snapshot; charts cover the last ``span`` in ``bars`` bars."""
-    since = now - span
+def read_overview(database: Database, now: datetime, since: datetime, span: timedelta, bars: int) -> Overview:
+    """Read the first page on one snapshot; charts cover ``span`` from ``since`` on in ``bars`` bars."""
+    shift = max(span, timedelta(days=1))
+    before = (since - shift, min(now, since + span) - shift)
     is_settled = in_state(TransferState.SETTLED)
     net = credits.c.gross_centavos - credits.c.fee_centavos
     with database.reading() as connection:
@@ -101,6 +108,10 @@ def read_overview(database: Database, now: datetime, span: timedelta, bars: int)
                 since,
                 span,
                 bars,
+            ),
+            credited_before=_read_total(connection, credits.c.recorded_at, net, [], *before),
+            settled_before=_read_total(
+                connection, transfers.c.settled_at, transfers.c.amount_centavos, is_settled, *before
             ),
             events_by_outcome=_read_outcomes(connection, since),
             settled_within=_read_settled_within(connection, since),
@@ -163,6 +174,22 @@ def _read_bars(
         .order_by(ranges.c.place)
     )
     return [Bar(begin_at[row.place], row.number, int(row.centavos or 0)) for row in rows]
+
+
+def _read_total(
+    connection: Connection,
+    at: Column[datetime],
+    centavos: ColumnElement[int],
+    conditions: Sequence[Any],
+    since: datetime,
+    until: datetime,
+) -> Bar:
+    row = connection.execute(
+        select(func.count(at).label("number"), func.sum(centavos).label("centavos")).where(
+            at >= since, at < until, *conditions
+        )
+    ).one()
+    return Bar(since, row.number, int(row.centavos or 0))
 
 
 def _read_outcomes(connection: Connection, since: datetime) -> dict[str, int]:

@@ -61,10 +61,9 @@ class Console:
             can_issue=work.new_batch_tag is not None,
         )
         self._live_updates = LiveUpdates(lambda: read_mark(database))
-        span = "hour" if settings.invoice_window_seconds <= 3600 else "day"
         app = Starlette(
             routes=[
-                *Pages(self._context, span, _shown(settings, database)).routes,
+                *Pages(self._context, _shown(settings, database)).routes,
                 *ActionPages(self._context, settings.forwarding_policy, work, clock).routes,
                 *BulkPages(self._context, settings.forwarding_policy, work.wake_forwarder, clock).routes,
                 *SignIn(self._context, gate, has_shared_token=settings.operator_token is not None).routes,

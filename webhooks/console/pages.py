@@ -14,6 +14,7 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from payments.language import N_
+from payments.ledger.batches import read_window
 from payments.ledger.inbox import Outcome
 from payments.money import parse_brl
 from payments.operator import lists
@@ -25,7 +26,7 @@ from payments.operator.statement import read_statement
 from payments.operator.timeline import read_batch, read_credit, read_stored_event
 from webhooks.console.bulk import BULK
 from webhooks.console.context import Context
-from webhooks.console.overview import SPANS, charts_of, labelled_slots, span_title, statement_lines
+from webhooks.console.overview import charts_of, labelled_slots, span_title, spans_of, statement_lines
 from webhooks.console.rendering import as_json, readable_body
 from webhooks.console.runbook import runbook
 from webhooks.console.urls import HOME, link_to
@@ -45,10 +46,9 @@ Value = TypeVar("Value")
 class Pages:
     """``settings`` is the part of the settings that the system page shows, without secrets."""
 
-    def __init__(self, context: Context, default_span: str, settings: Mapping[str, str]) -> None:
+    def __init__(self, context: Context, settings: Mapping[str, str]) -> None:
         self._context = context
         self._database = context.database
-        self._default_span = default_span
         self._settings = settings
 
     @property
@@ -80,8 +80,10 @@ class Pages:
 
     def _overview(self, request: Request) -> Response:
         times, language = self._context.times(request), self._context.language(request)
-        span = SPANS.get(request.query_params.get("span", "")) or SPANS[self._default_span]
-        overview = read_overview(self._database, times.now, span.length, span.bars)
+        spans = spans_of(read_window(self._database), times.now)
+        span = spans.get(request.query_params.get("span", "")) or next(iter(spans.values()))
+        since = span.since or times.now - span.length
+        overview = read_overview(self._database, times.now, since, span.length, span.bars)
         return self._context.render(
             request,
             "overview",
@@ -90,7 +92,7 @@ class Pages:
             lines=statement_lines(overview.health.statement, language),
             slots=labelled_slots(overview.health.slots, language),
             charts=charts_of(overview, span, times, language),
-            spans=[(each, span_title(each, language)) for each in SPANS.values()],
+            spans=[(each, span_title(each, language)) for each in spans.values()],
             span=span,
         )
 
