@@ -4,15 +4,14 @@ Events come in any order: what is known is only ever completed. A credit is fina
 and of the other states the one that holds is the one that the bank reported last, by its own time.
 """
 
+import json
 from collections.abc import Sequence
 from datetime import datetime
 from functools import cache
 from typing import Any
 
-import msgspec
 from sqlalchemy import Connection, Row, and_, case, delete, func, or_, select, update
 
-from payments.event import Event
 from payments.invoice import STATE_OF_STATUS, BankInvoice, InvoiceReport, InvoiceState, searchable
 from payments.ledger.lineages import Unit
 from payments.storage.database import Insert, insert_into
@@ -25,13 +24,12 @@ _LINK_LENGTH_MAX = 500
 _TAGS_MAX = 30
 
 
-def record_reports(unit: Unit, events: Sequence[Event]) -> None:
-    """Record what these events report of invoices; one statement, however many they are."""
-    reports = [event.invoice for event in events if event.invoice is not None]
+def record_reports(unit: Unit, reports: Sequence[InvoiceReport]) -> None:
+    """Record what events report of invoices; one statement, however many they are."""
     if reports:
         # In one order, so that two transactions never wait for each other.
-        reports.sort(key=lambda report: (report.invoice_id, report.told_at))
-        rows = [_row(report, unit.policy.tax_id_key, unit.now) for report in reports]
+        ordered = sorted(reports, key=lambda report: (report.invoice_id, report.told_at))
+        rows = [_row(report, unit.policy.tax_id_key, unit.now) for report in ordered]
         unit.connection.execute(_upsert(unit.connection.dialect.name), rows)
 
 
@@ -81,7 +79,7 @@ def _row(report: InvoiceReport, tax_id_key: bytes, now: datetime) -> dict[str, A
         "amount_centavos": report.amount_centavos,
         **payer_columns(name, tax_id, tax_id_key),
         "payer_end_to_end_id": report.payer_end_to_end_id,
-        "tags": msgspec.json.encode(report.tags[:_TAGS_MAX]).decode(),
+        "tags": tags_as_json(report.tags[:_TAGS_MAX]),
         "link": report.link if report.link and len(report.link) <= _LINK_LENGTH_MAX else None,
         "recorded_at": now,
         "told_at": report.told_at,
@@ -99,6 +97,11 @@ def payer_columns(name: str | None, tax_id: str | None, tax_id_key: bytes) -> di
         "payer_tax_id": None if tax_id is None else mask_tax_id(tax_id),
         "payer_tax_id_hash": None if tax_id is None else hash_tax_id(tax_id_key, tax_id),
     }
+
+
+def tags_as_json(tags: Sequence[str]) -> str:
+    """Tags as they are stored, and searched for between their quotes."""
+    return json.dumps(tags, ensure_ascii=False, separators=(",", ":"))
 
 
 # The order and the payer of ours are what we planned.

@@ -5,13 +5,14 @@ import sys
 import time
 from argparse import Namespace
 from collections.abc import Callable, Sequence
-from dataclasses import astuple, fields
 from datetime import UTC, datetime
 from typing import Any
 
 from payments.money import format_brl
 from payments.operator import lists, timeline
 from payments.operator.audit import AuditLine, read_audit
+from payments.operator.csv_file import csv_lines
+from payments.operator.filters import Filter
 from payments.operator.lists import Page
 from payments.operator.overview import read_system
 from payments.operator.search import Found, search
@@ -25,7 +26,7 @@ from payments.operator.statement import (
 )
 from payments.operator.timeline import BatchInvoices, CreditTimeline, StoredEvent
 from payments.storage.database import Database
-from scripts.job.view import csv_cell, moment, plain, table, to_json
+from scripts.job.view import moment, plain, table, to_json
 
 DONE, LEFT, NOT_FOUND = 0, 1, 1
 
@@ -71,7 +72,7 @@ def credits(database: Database, arguments: Namespace) -> int:
     return _list(
         arguments,
         lambda after, limit: lists.list_credits(
-            database, after, arguments.amount, arguments.since, arguments.until, limit
+            database, after, Filter(arguments.since, arguments.until, arguments.amount), limit=limit
         ),
         ("invoice", "gross", "fee", "net", "recorded", "transfer", "state", "to claim back", "recovered"),
         lambda line: (
@@ -323,8 +324,5 @@ def system(database: Database, arguments: Namespace) -> int:
 
 def audit(database: Database, arguments: Namespace) -> int:
     """Every credit with its transfer and times, as CSV; columns are those of AuditLine."""
-    write = csv.writer(sys.stdout, lineterminator="\n").writerow
-    write([field.name for field in fields(AuditLine)])
-    for line in read_audit(database, arguments.since, arguments.until):
-        write([csv_cell(value) for value in astuple(line)])
+    sys.stdout.writelines(csv_lines(AuditLine, read_audit(database, arguments.since, arguments.until)))
     return DONE

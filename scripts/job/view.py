@@ -6,9 +6,6 @@ from dataclasses import fields, is_dataclass
 from datetime import UTC, datetime, tzinfo
 from typing import Any
 
-# A spreadsheet takes a cell that begins with one of these for a formula, and may run it. (OWASP, CSV injection.)
-_FORMULA_SIGNS = ("=", "+", "-", "@", "\t", "\r")
-
 # The widest that a column of a table gets; the full text is in `show` and in --json.
 COLUMN_WIDTH_MAX = 60
 
@@ -70,14 +67,3 @@ def _to_json(value: Any) -> Any:
 def iso(at: datetime) -> str:
     """A time for programs."""
     return at.isoformat().replace("+00:00", "Z")
-
-
-def csv_cell(value: object) -> object:
-    """A cell that a spreadsheet shows and does not run: text that begins like a formula is prefixed with a quote."""
-    if value is None:
-        return ""
-    if isinstance(value, datetime):
-        return iso(value)
-    if isinstance(value, str):
-        return f"'{value}" if value.startswith(_FORMULA_SIGNS) else value
-    return value

@@ -168,8 +168,8 @@ _FILL = (
         )
     ),
     "INSERT INTO credits (number, invoice_id, log_id, event_id, gross_centavos, fee_centavos, net_centavos, "
-    "withheld_centavos, disposition, credited_at, recorded_at) "
-    "SELECT i, k, k, k, g, 50, g - 50, CASE WHEN i % 2000 = 11 THEN 100 ELSE 0 END, "
+    "withheld_centavos, is_of_ours, disposition, credited_at, recorded_at) "
+    "SELECT i, k, k, k, g, 50, g - 50, CASE WHEN i % 2000 = 11 THEN 100 ELSE 0 END, i % 50 <> 9, "
     "CASE WHEN i % 3000 = 13 THEN 'not_ours' ELSE 'forward' END, t, t FROM n",
     "INSERT INTO reversals (log_id, invoice_id, remaining_centavos, reversed_at, recorded_at) "
     "SELECT k, k, g - 100, t, t FROM n WHERE i % 2000 = 11",

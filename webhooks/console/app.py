@@ -21,6 +21,7 @@ from webhooks.console.actions import ActionPages, Work
 from webhooks.console.auth import AuthMiddleware
 from webhooks.console.context import Context
 from webhooks.console.cookies import SignedCookies
+from webhooks.console.lists import ListPages
 from webhooks.console.live_updates import LiveUpdates
 from webhooks.console.pages import Pages
 from webhooks.console.rendering import STATIC_FOLDER
@@ -59,6 +60,7 @@ class Console:
         app = Starlette(
             routes=[
                 *Pages(self._context, span, _shown(settings, database)).routes,
+                *ListPages(self._context, settings.tax_id_search_key).routes,
                 *ActionPages(self._context, settings.forwarding_policy, work, clock).routes,
                 *SignIn(self._context, gate).routes,
                 Route(f"{HOME}/changes", self._live_updates.answer),

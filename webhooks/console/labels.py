@@ -59,9 +59,24 @@ BATCH_STATES = {
 
 INVOICE_STATES = {
     "planned": Label("planned", "wait", "not issued yet"),
-    "at_bank": Label("open", "calm", "issued, not credited"),
-    "credited": Label("credited", "wait", "credited, not forwarded"),
-    **TRANSFER_STATES,
+    "open": Label("open", "calm", "issued, not paid yet"),
+    "overdue": Label("overdue", "wait", "due, and not paid"),
+    "expired": Label("expired", "calm", "never paid; it can no longer be paid"),
+    "canceled": Label("canceled", "calm", "canceled at the bank, not paid"),
+    "paid": Label("paid", "wait", "paid; the bank has not credited it yet"),
+    "credited": Label("credited", "good", "its money has arrived"),
+}
+
+# What became of an invoice: its state, or that of its transfer once it was credited.
+BECAME = {**INVOICE_STATES, **TRANSFER_STATES}
+
+CREDIT_STATES = {
+    **{
+        name: TRANSFER_STATES[name] for name in ("pending", "sending", "sent", "settled", "dead", "abandoned")
+    },
+    "reversed": Label("reversed", "wait", "the bank took some or all of it back"),
+    "nothing_to_forward": Label("nothing to forward", "calm", "the fee was as much as the credit, or more"),
+    "not_ours": Label("not forwarded", "calm", "by the setting FORWARD_CREDITS"),
 }
 
 # What it means, and what to do first. docs/runbook.md says more about each.
