@@ -21,7 +21,8 @@ COPY scripts/job scripts/job
 
 # A user without a password, a home or rights to the code. /data is for SQLite and backups.
 RUN useradd --system --no-create-home --uid 10001 repasse && install -d -o repasse -m 0700 /data
-USER repasse
+# By number, so that Kubernetes' runAsNonRoot can check it.
+USER 10001
 VOLUME /data
 
 ENV PATH=/app/.venv/bin:$PATH \

@@ -45,6 +45,11 @@ class Language:
         return self.translations.pgettext(context, message) % values
 
 
+def N_(message: str) -> str:
+    """A message that is written before it is known who reads it; ``language.gettext`` translates it then."""
+    return message
+
+
 @cache
 def language_of(code: str) -> Language:
     """The language of a code in NAMES; its catalogue is read the first time."""
@@ -52,7 +57,7 @@ def language_of(code: str) -> Language:
         return Language(code, gettext.NullTranslations(), "%d %b", "%d %b %Y", ".")
     name = code.replace("-", "_")
     with (CATALOGUES / f"{name}.po").open("rb") as file:
-        catalogue = read_po(file, locale=name)
+        catalogue = read_po(file)
     compiled = io.BytesIO()
     write_mo(compiled, catalogue)
     compiled.seek(0)

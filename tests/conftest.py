@@ -172,7 +172,7 @@ def runner(tmp_path: Path) -> Iterator[Runner]:
     """Starts processes in this test's folder; those that still run at the end are killed."""
     made = Runner(tmp_path)
     yield made
-    made.stop_all()
+    made.kill_all()
 
 
 @pytest.fixture

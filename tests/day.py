@@ -15,8 +15,17 @@ from payments.errors import LedgerUnavailable
 from payments.operator.statement import Statement, read_statement
 from payments.storage.database import open_database
 from payments.storage.migrate import revision_of
+from scripts.processes import (
+    ROOT,
+    ProcessError,
+    Runner,
+    Running,
+    free_port,
+    quick_day,
+    wait_until,
+)
 from tests.emulated import EmulatorProcess
-from tests.running import ROOT, Runner, Running, free_port, plain_environment, wait_until
+from tests.running import plain_environment
 
 SETTLE_SECONDS = 120.0
 
@@ -51,7 +60,12 @@ class Day:
         self.bank = EmulatorProcess(
             self.runner, "--seed", str(seed), "--speed", str(86_400 / seconds), *switches
         )
-        shared = {**self.bank.environment, **_short(seconds), "DATABASE_URL": self._url, **(settings or {})}
+        shared = {
+            **self.bank.environment,
+            **quick_day(seconds, bank_timeout_seconds=1.5),
+            "DATABASE_URL": self._url,
+            **(settings or {}),
+        }
         for number in range(1, webs + 1):
             self._add_web(f"web-{number}", shared, webhooks_each)
         for number in range(1, workers + 1):
@@ -159,7 +173,7 @@ class Day:
         """Let everything run on until the bank's statement is exact; None then, else what was wrong to the end."""
         try:
             wait_until(lambda: not self.what_is_wrong(), "both sides agree", SETTLE_SECONDS, LOOK_SECONDS)
-        except AssertionError:
+        except ProcessError:
             return self.what_is_wrong()
         return None
 
@@ -198,7 +212,7 @@ class Day:
     def close(self) -> None:
         """End everything."""
         self.bank.close()
-        self.runner.stop_all()
+        self.runner.kill_all()
 
     def _bank_time(self) -> datetime:
         return datetime.fromisoformat(self.bank.ask("GET", "health")["emulated_now"])
@@ -212,23 +226,9 @@ class Day:
     def _add_web(self, name: str, shared: dict[str, str], webhooks: int) -> None:
         environment = plain_environment(**{**shared, "PORT": str(free_port())})
         self._commands[name] = (("-m", "webhooks"), environment)
-        script = str(ROOT / "scripts" / "register_webhook.py")
         for number in range(webhooks):
             url = f"{self.url(name)}/webhooks/starkbank{'?again' * number}"
-            registered = self.runner.run(script, url, environment=environment)
-            assert registered.returncode == 0, registered.stderr
-
-
-def _short(seconds: float) -> dict[str, str]:
-    return {
-        "INVOICE_WINDOW_SECONDS": str(seconds),
-        "INVOICE_INTERVAL_SECONDS": str(seconds / 8),
-        "RECONCILE_INTERVAL_SECONDS": "1.5",
-        "BANK_TIMEOUT_SECONDS": "1.5",
-        "TRANSFER_LEASE_SECONDS": "4",
-        "RETRY_BASE_SECONDS": "0.2",
-        "RETRY_MAX_SECONDS": "2",
-    }
+            self.runner.register_webhook(url, environment)
 
 
 def _brief(ours: Statement, bank: dict[str, Any]) -> str:

@@ -1,22 +1,30 @@
-"""What is handed to Docker, Compose and systemd: none of them runs here, so it is read, and what can be run is run."""
+"""What is handed to Docker, Compose and systemd: none runs here, so it is checked, and what can be run is run."""
 
 import fnmatch
 import importlib.util
+import json
+import os
 import re
 import shlex
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
+import compose_spec
 import pytest
 import requests
+import yaml
 
+from payments.settings import Settings
 from tests.emulated import EmulatedBank
 from tests.running import ROOT, Runner, free_port, plain_environment, wait_until
 
 DOCKERFILE = (ROOT / "Dockerfile").read_text("utf-8").replace("\\\n", " ")
-COMPOSE = (ROOT / "compose.yaml").read_text("utf-8")
+DOCKERFILES = [ROOT / "Dockerfile", ROOT / "emulator" / "Dockerfile"]
+COMPOSE_FILES = [ROOT / "compose.yaml", ROOT / "emulator" / "compose.yaml"]
+COMPOSE = COMPOSE_FILES[0].read_text("utf-8")
 UNITS = sorted((ROOT / "ops").glob("repasse-*.service"))
 
 
@@ -91,7 +99,7 @@ def test_the_images_files_are_enough_to_run_every_process(emulator: EmulatedBank
         assert worker.stop() == 0
         assert runner.run(*_health_check()[1:], environment=environment).returncode != 0
     finally:
-        runner.stop_all()
+        runner.kill_all()
 
 
 def _answers(port: int) -> bool:
@@ -102,13 +110,26 @@ def _answers(port: int) -> bool:
 
 
 def _health_check() -> list[str]:
-    import json
-
     found = re.search(r"^HEALTHCHECK .*?CMD (\[.*\])$", DOCKERFILE, re.MULTILINE)
     assert found is not None
     command: list[str] = json.loads(found[1])
     assert command[0] == "python"
     return command
+
+
+def test_the_workflow_runs_what_is_run_anywhere_else() -> None:
+    """A public forge runs .ci/run, and so may not go green by checking less."""
+    workflow = yaml.safe_load((ROOT / ".github" / "workflows" / "ci.yml").read_text("utf-8"))
+    [job] = workflow["jobs"].values()
+    assert [step["run"] for step in job["steps"] if "run" in step] == [".ci/run"]
+    assert os.access(ROOT / ".ci" / "run", os.X_OK)
+
+
+def test_hooks_run_the_pinned_tools() -> None:
+    """Each hook of pre-commit starts a tool of .venv, and names no version of its own."""
+    [source] = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text("utf-8"))["repos"]
+    assert source["repo"] == "local"
+    assert all(hook["entry"].startswith(".venv/bin/python -m ") for hook in source["hooks"])
 
 
 def test_nothing_secret_goes_into_the_image() -> None:
@@ -123,7 +144,7 @@ def test_nothing_secret_goes_into_the_image() -> None:
     ):
         assert is_ignored(name), name
     assert not is_ignored("payments/storage/schema.py")
-    assert re.search(r"^USER repasse$", DOCKERFILE, re.MULTILINE)
+    assert re.search(r"^USER 10001$", DOCKERFILE, re.MULTILINE)
 
 
 def test_every_command_is_a_program_of_ours() -> None:
@@ -141,16 +162,57 @@ def test_every_command_is_a_program_of_ours() -> None:
         assert found is not None, module
 
 
+@pytest.mark.parametrize("dockerfile", DOCKERFILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_hadolint_finds_nothing(dockerfile: Path) -> None:
+    """Neither in a Dockerfile nor in the shell lines within."""
+    hadolint = Path(sys.prefix) / "bin" / "hadolint"
+    checked = subprocess.run(
+        [hadolint, "--no-color", dockerfile], capture_output=True, text=True, check=False
+    )
+    assert (checked.returncode, checked.stdout) == (0, ""), checked.stdout + checked.stderr
+
+
+@pytest.mark.parametrize("file", COMPOSE_FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_compose_files_follow_the_specification(file: Path) -> None:
+    """Every key is known and has a value of its kind; what a service refers to is there; no port is for others."""
+    project = compose(file)
+    compose_spec.PyCompose.from_json(json.dumps(project))
+    services = project["services"]
+    for name, service in services.items():
+        assert set(service.get("depends_on", {})) <= set(services), name
+        volumes = {volume.partition(":")[0] for volume in service.get("volumes", [])}
+        assert {volume for volume in volumes if "/" not in volume} <= set(project.get("volumes", {})), name
+        assert all(port.startswith("127.0.0.1:") for port in service.get("ports", [])), name
+
+
+def test_a_compose_file_with_a_slip_is_refused() -> None:
+    """So that the test above can fail."""
+    project = compose(COMPOSE_FILES[0])
+    project["services"]["web"]["restrat"] = "always"
+    with pytest.raises(ValueError, match="restrat"):
+        compose_spec.PyCompose.from_json(json.dumps(project))
+
+
 def test_compose_has_what_the_page_promises() -> None:
     """Web, worker, database and the release step; the database's password is demanded, not invented."""
-    assert "\t" not in COMPOSE
-    services = re.findall(
-        r"^  (\w+):$", COMPOSE.split("\nservices:\n")[1].split("\nvolumes:\n")[0], re.MULTILINE
-    )
-    assert services == ["database", "release", "web", "worker"]
-    assert COMPOSE.count("${POSTGRES_PASSWORD:?") == 2
-    assert '"127.0.0.1:8000:8000"' in COMPOSE
-    assert COMPOSE.count("service_completed_successfully") == 2
+    services = compose(COMPOSE_FILES[0])["services"]
+    assert list(services) == ["database", "release", "web", "worker"]
+    for name in ("web", "worker"):
+        assert services[name]["depends_on"] == {"release": {"condition": "service_completed_successfully"}}
+    ours = {name.upper() for name in Settings.model_fields}
+    assert set(services["web"]["environment"]) <= ours
+    unset = yaml.safe_load(COMPOSE_FILES[0].read_text("utf-8"))["services"]["database"]["environment"]
+    assert unset["POSTGRES_PASSWORD"].startswith("${POSTGRES_PASSWORD:?")
+
+
+def compose(file: Path) -> dict[str, Any]:
+    """A Compose file as Compose reads it: anchors merged, variables filled in."""
+    text = file.read_text("utf-8").replace("${PWD}", "/home/you")
+    text = re.sub(r"\$\{(\w+)(?::[-?][^}]*)?\}", r"a-\1", text)
+    project: dict[str, Any] = yaml.safe_load(text)
+    for service in project["services"].values():
+        service.pop("<<", None)
+    return project
 
 
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not installed")
@@ -166,6 +228,21 @@ def test_systemd_takes_the_units(tmp_path: Path) -> None:
     )
     ours = [line for line in checked.stderr.splitlines() if "repasse" in line]
     assert (checked.returncode, ours) == (0, []), checked.stderr
+
+
+@pytest.mark.parametrize("unit", UNITS, ids=lambda path: path.stem)
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not installed")
+def test_systemd_rates_the_units_as_confined(unit: Path) -> None:
+    """An exposure of at most 2.0 of 10: a process that is taken over can do little besides its own work."""
+    checked = subprocess.run(
+        ["systemd-analyze", "security", "--offline=true", "--no-pager", "--threshold=20", str(unit)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if "unrecognized option" in checked.stderr:
+        pytest.skip("this systemd is older than 250")
+    assert checked.returncode == 0, checked.stdout
 
 
 def test_the_page_names_files_and_commands_that_are_there() -> None:

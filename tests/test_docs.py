@@ -2,19 +2,24 @@
 
 import ast
 import importlib
+import os
 import re
 from collections.abc import Iterator
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
 from payments.ledger.attention import AttentionKind
+from payments.operator.audit import AuditLine
 from payments.settings import Settings
 from payments.storage.schema import metadata
+from payments.version import VERSION
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 PAGES = sorted([*ROOT.glob("*.md"), *DOCS.rglob("*.md"), ROOT / "scripts" / "README.md"])
+TRANSLATED = sorted([*ROOT.glob("*.pt-BR.md"), *DOCS.glob("*.pt-BR.md")])
 DECISIONS = sorted((DOCS / "decisions").glob("*.md"))
 ARCHITECTURE = (DOCS / "architecture.md").read_text("utf-8")
 PRODUCT = [
@@ -157,13 +162,79 @@ def test_every_setting_is_described_with_its_default() -> None:
     }
 
 
-# --- the runbook ---
+# --- the runbook, in both languages ---
 
 
-def test_every_kind_of_attention_has_its_section() -> None:
-    """An alert links to docs/runbook.md#<kind>."""
-    headings = set(re.findall(r"^### ([a-z_]+)$", (DOCS / "runbook.md").read_text("utf-8"), re.MULTILINE))
+@pytest.mark.parametrize("name", ["runbook.md", "runbook.pt-BR.md"])
+def test_every_kind_of_attention_has_its_section(name: str) -> None:
+    """An alert and the console link to docs/runbook.md#<kind>, or to the Portuguese page."""
+    headings = set(re.findall(r"^### ([a-z_]+)$", (DOCS / name).read_text("utf-8"), re.MULTILINE))
     assert headings == {str(kind) for kind in AttentionKind}
+
+
+@pytest.mark.parametrize("name", ["runbook.md", "runbook.pt-BR.md"])
+def test_every_alert_rule_is_explained(name: str) -> None:
+    """Each rule of ops/alerts.yml, by its name."""
+    rules = re.findall(r"alert: (\w+)", (ROOT / "ops" / "alerts.yml").read_text("utf-8"))
+    assert rules
+    assert [rule for rule in rules if rule not in (DOCS / name).read_text("utf-8")] == []
+
+
+# --- month-end and audit ---
+
+
+@pytest.mark.parametrize(
+    ("name", "heading"),
+    [("audit.md", "The columns of the CSV"), ("audit.pt-BR.md", "As colunas do CSV")],
+)
+def test_every_column_of_the_auditors_file_is_explained(name: str, heading: str) -> None:
+    """In the order in which they are written."""
+    named = [quoted(cells[0])[0] for cells in rows((DOCS / name).read_text("utf-8"), heading)]
+    assert named == [field.name for field in fields(AuditLine)]
+
+
+# --- both languages, the index, the first page, the release ---
+
+
+@pytest.mark.parametrize("page", TRANSLATED, ids=lambda page: str(page.relative_to(ROOT)))
+def test_a_page_and_its_translation_are_alike(page: Path) -> None:
+    """They link to each other at the top, and have the same commands, tables and sections of the second level."""
+    other = page.with_name(page.name.replace(".pt-BR", ""))
+    assert f"]({other.name})" in page.read_text("utf-8")[:200]
+    assert f"]({page.name})" in other.read_text("utf-8")[:200]
+
+    def shape(path: Path) -> dict[str, list[str]]:
+        text = path.read_text("utf-8")
+        return {
+            "sections": ["" for _ in re.findall(r"^## ", prose(path), re.MULTILINE)],
+            "commands": re.findall(r"^ *(scripts/\w+|openssl \w+)", text, re.MULTILINE),
+            "pictures": [
+                name.partition("-pt")[0].partition("-en")[0]
+                for name in re.findall(r"!\[.*?\]\((.*?)\)", text)
+            ],
+        }
+
+    assert shape(page) == shape(other)
+
+
+def test_the_first_page_is_short() -> None:
+    """At most 100 lines in each language; settings and faults are in docs/."""
+    for page in (ROOT / "README.md", ROOT / "README.pt-BR.md"):
+        assert len(page.read_text("utf-8").splitlines()) <= 100, page
+
+
+def test_the_index_names_every_page() -> None:
+    """docs/README.md, but for the decisions, which have their folder's own list."""
+    index = (DOCS / "README.md").read_text("utf-8")
+    pages = {page.name for page in DOCS.glob("*.md")} - {"README.md"}
+    assert {page for page in pages if f"]({page})" not in index} == set()
+
+
+def test_the_release_has_its_dated_section() -> None:
+    """The newest release of the changelog is the version that the program reports."""
+    changelog = (ROOT / "CHANGELOG.md").read_text("utf-8")
+    releases = re.findall(r"^## \[(\d+\.\d+\.\d+)\] - \d{4}-\d\d-\d\d$", changelog, re.MULTILINE)
+    assert releases[0] == VERSION
 
 
 # --- decisions ---
@@ -182,6 +253,15 @@ def test_a_decision_has_number_date_and_status(page: Path) -> None:
 
 
 # --- every page ---
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_a_script_that_is_named_exists(page: Path) -> None:
+    """`scripts/name` is a file that can be started."""
+    if page.name == "CHANGELOG.md" or page in DECISIONS:
+        return  # they speak of their time
+    named = set(re.findall(r"(?<![\w/.])scripts/(\w+)(?![\w./])", page.read_text("utf-8")))
+    assert {name for name in named if not os.access(ROOT / "scripts" / name, os.X_OK)} == set()
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))

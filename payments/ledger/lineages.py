@@ -224,7 +224,8 @@ class Lineage:
         for name, value in new.items():
             setattr(transfer, name, value)
         if fact is not None:
-            self._rows["history"].append(history_row(self.unit, transfer, fact, detail))
+            row = history_row(self.unit, transfer, fact, detail)
+            self._rows["history"].append(row | {"transfer": transfer})  # which may have no id yet
 
     def settle(self, transfer: Transfer, bank_transfer_id: str) -> None:
         """The bank has paid this transfer: final, and nothing of its lineage waits for a person any more."""
@@ -474,9 +475,11 @@ def remaining_centavos(unit: Unit, invoice_ids: Collection[str]) -> dict[str, in
 def save(unit: Unit, lineages: Collection[Lineage]) -> None:
     """Write what was changed. Raises AssertionError, a bug, when a row is not as it was loaded under its lock."""
     for name, statement in _statements(unit.connection.dialect.name).items():
-        if name == "history":  # after the sightings, to which transfers refer
+        rows = [row for lineage in lineages for row in lineage._rows[name]]
+        if name == "history":  # after the sightings, to which transfers refer; and before their history
             _save_transfers(unit, lineages)
-        if rows := [row for lineage in lineages for row in lineage._rows[name]]:
+            rows = [row | {"transfer_id": row.pop("transfer").id} for row in rows]
+        if rows:
             written = unit.connection.execute(statement, rows).rowcount
             if name == "withheld" and written != len(rows):
                 raise AssertionError(f"{written} of {len(rows)} credits were there to be withheld from")

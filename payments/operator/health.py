@@ -6,6 +6,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection, func, select
 
+from payments.language import Language
 from payments.ledger.attention import AttentionKind
 from payments.ledger.balance import in_state
 from payments.ledger.batches import Slot, SlotState, slots_in
@@ -110,11 +111,12 @@ def health_within(connection: Connection, now: datetime) -> Health:
     )
 
 
-def headline_of(health: Health) -> Headline:
+def headline_of(health: Health, language: Language) -> Headline:
     """The worst first. Good only when nothing at all is wrong, late, paused or unanswered. Pure."""
     # Sorting keeps the order of _findings among those of one tone.
     worst, *others = sorted(
-        [*_findings(health), _good_news(health)], key=lambda each: _TONES.index(each.tone)
+        [*_findings(health, language), _good_news(health, language)],
+        key=lambda each: _TONES.index(each.tone),
     )
     return Headline(
         worst.tone, worst.text, worst.detail, tuple(each for each in others if each.tone != "good")
@@ -127,114 +129,139 @@ _TONES = ("bad", "wait", "good")
 # --- below: what is found ---
 
 
-def _findings(health: Health) -> Iterator[Finding]:
+def _findings(health: Health, language: Language) -> Iterator[Finding]:
+    _, ngettext = language.gettext, language.ngettext
     statement = health.statement
     if not statement.balanced:
-        yield Finding("bad", "The statement does not balance", "This is a bug: please report it.")
+        yield Finding("bad", _("The statement does not balance"), _("This is a bug: please report it."))
     if not health.processes_by_kind["web"]:
         yield Finding(
             "bad",
-            "No web process is running",
-            "No event is received and no credit is forwarded until one starts.",
+            _("No web process is running"),
+            _("No event is received and no credit is forwarded until one starts."),
         )
     if not health.processes_by_kind["worker"]:
         yield Finding(
             "bad",
-            "No worker is running",
-            "No invoices are issued and nothing is reconciled until one starts.",
+            _("No worker is running"),
+            _("No invoices are issued and nothing is reconciled until one starts."),
         )
     if statement.attention:
-        items = "1 item needs" if statement.attention == 1 else f"{statement.attention} items need"
-        yield Finding("bad", f"{items} attention", "Most urgent first, below.")
-    yield from _pauses(health)
-    yield from _bank_trouble(health)
-    yield from _late(health)
+        items = ngettext("1 item needs attention", "%(num)d items need attention", statement.attention)
+        yield Finding("bad", items, _("Most urgent first, below."))
+    yield from _pauses(health, language)
+    yield from _bank_trouble(health, language)
+    yield from _late(health, language)
     if health.alerts_undelivered:
         yield Finding(
             "wait",
-            f"{_counted(health.alerts_undelivered, 'notification')} not delivered",
-            "repasse keeps trying; check ALERT_URLS.",
+            ngettext(
+                "1 notification not delivered",
+                "%(num)d notifications not delivered",
+                health.alerts_undelivered,
+            ),
+            _("repasse keeps trying; check %(setting)s.", setting="ALERT_URLS"),
         )
 
 
-def _pauses(health: Health) -> Iterator[Finding]:
+def _pauses(health: Health, language: Language) -> Iterator[Finding]:
+    _ = language.gettext
     for switch in SWITCHES:
         pause = health.pauses.get(switch)
         if pause is None:
             continue
-        ago = duration(max(0, round((health.at - pause.since).total_seconds())))
-        detail = f"Paused {ago} ago by {pause.who}: {pause.reason}"
+        detail = _(
+            "Paused %(duration)s ago by %(who)s: %(reason)s",
+            duration=duration(max(0, round((health.at - pause.since).total_seconds()))),
+            who=pause.who,
+            reason=pause.reason,
+        )
         waiting = _waiting(health.statement)
-        if switch == "forwarding" and waiting:
-            money = format_brl(health.statement.unforwarded_centavos - health.statement.dead_centavos)
-            text = f"Forwarding is paused, and {_counted(waiting, 'credit')} ({money}) must wait"
+        if switch == "issuing":
+            text = _("Issuing is paused")
+        elif waiting:
+            text = language.ngettext(
+                "Forwarding is paused: 1 credit (%(amount)s) is waiting",
+                "Forwarding is paused: %(num)d credits (%(amount)s) are waiting",
+                waiting,
+                amount=format_brl(health.statement.unforwarded_centavos - health.statement.dead_centavos),
+            )
         else:
-            text = f"{switch.capitalize()} is paused"
+            text = _("Forwarding is paused")
         yield Finding("wait", text, detail)
 
 
-def _bank_trouble(health: Health) -> Iterator[Finding]:
+def _bank_trouble(health: Health, language: Language) -> Iterator[Finding]:
+    _, ngettext = language.gettext, language.ngettext
     if health.transfers_unanswered:
         yield Finding(
             "wait",
-            "1 transfer waits for another attempt"
-            if health.transfers_unanswered == 1
-            else f"{health.transfers_unanswered} transfers wait for another attempt",
-            f"repasse keeps trying. The last answer: {_words(health.unanswered_reason)}",
+            ngettext(
+                "1 transfer waits for another attempt",
+                "%(num)d transfers wait for another attempt",
+                health.transfers_unanswered,
+            ),
+            _("repasse keeps trying. The last answer: %(words)s", words=_words(health.unanswered_reason)),
         )
     if health.reconciliation_failure is not None:
         yield Finding(
             "wait",
-            "The bank did not answer the last reconciliation",
-            f"repasse asks again. The answer: {_words(health.reconciliation_failure)}",
+            _("The bank did not answer the last reconciliation"),
+            _("repasse asks again. The answer: %(words)s", words=_words(health.reconciliation_failure)),
         )
     if health.bank_keys_missing:
         yield Finding(
             "wait",
-            f"{_counted(health.bank_keys_missing, 'web process', 'web processes')} without the bank's public key",
-            "Events are answered with 503, and the bank sends them again, until the key can be fetched.",
+            ngettext(
+                "1 web process without the bank's public key",
+                "%(num)d web processes without the bank's public key",
+                health.bank_keys_missing,
+            ),
+            _("Events are answered with 503, and the bank sends them again, until the key can be fetched."),
         )
 
 
-def _late(health: Health) -> Iterator[Finding]:
+def _late(health: Health, language: Language) -> Iterator[Finding]:
+    _ = language.gettext
     age = health.reconciliation_age_seconds
     if age is not None and age > RECONCILIATION_AGE_SECONDS_MAX:
         yield Finding(
             "wait",
-            f"No complete reconciliation for {duration(age)}",
-            "A credit whose webhook was lost has not been found since.",
+            _("No complete reconciliation for %(duration)s", duration=duration(age)),
+            _("A credit whose webhook was lost has not been found since."),
         )
     if overdue := health.slots_by_state.get(SlotState.OVERDUE, 0):
         yield Finding(
             "wait",
-            f"{_counted(overdue, 'batch', 'batches')} of invoices overdue",
-            "The worker issues them as soon as it can.",
+            language.ngettext("1 batch of invoices overdue", "%(num)d batches of invoices overdue", overdue),
+            _("The worker issues them as soon as it can."),
         )
     oldest = health.oldest_unforwarded_at
     waits = 0.0 if oldest is None else (health.at - oldest).total_seconds()
     if waits > SLOW_SECONDS:
-        yield Finding("wait", f"A credit has waited for {duration(waits)}", "repasse keeps trying.")
+        yield Finding(
+            "wait",
+            _("A credit has waited for %(duration)s", duration=duration(waits)),
+            _("repasse keeps trying."),
+        )
 
 
-def _good_news(health: Health) -> Finding:
+def _good_news(health: Health, language: Language) -> Finding:
+    _ = language.gettext
     statement = health.statement
     if not statement.credits:
-        return Finding("good", "All is quiet", "No invoice has been credited yet.")
+        return Finding("good", _("All is quiet"), _("No invoice has been credited yet."))
     if _waiting(statement) or statement.in_flight_centavos:
-        return Finding("good", "All is well", "The latest credits are being forwarded.")
-    return Finding("good", "All is well", "Every credit was forwarded and has arrived.")
+        return Finding("good", _("All is well"), _("The latest credits are being forwarded."))
+    return Finding("good", _("All is well"), _("Every credit was forwarded and has arrived."))
 
 
 def _waiting(statement: Statement) -> int:
     return statement.transfers[TransferState.PENDING] + statement.transfers[TransferState.SENDING]
 
 
-def _counted(number: int, one: str, many: str | None = None) -> str:
-    return f"{number} {one if number == 1 else many or one + 's'}"
-
-
 def _words(text: str | None) -> str:
-    words = mask_tax_ids(text or "none")
+    words = mask_tax_ids(text or "—")
     return words if len(words) <= _WORDS_LENGTH_MAX else f"{words[:_WORDS_LENGTH_MAX]} …"
 
 

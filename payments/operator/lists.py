@@ -96,13 +96,6 @@ class DestinationLine(Line):
     name: str
     tax_id: str
 
-    def __str__(self) -> str:
-        """In one line, for people."""
-        return (
-            f"{self.name} ({self.tax_id}), bank {self.bank_code}, branch {self.branch_code}, "
-            f"{self.account_type} account {self.account_number}"
-        )
-
 
 @dataclass(frozen=True, slots=True)
 class TransferLine(Line):
@@ -248,7 +241,7 @@ def total_credits(database: Database, where: Filter = NO_FILTER, state: str | No
 
 
 def count_credits(database: Database) -> dict[str, int]:
-    """How many credits there are of each of CREDIT_STATES. Those reversed are in another state too."""
+    """How many credits there are, ``all`` and of each of CREDIT_STATES; those reversed may be in another state too."""
     number = func.count()
     with database.reading() as connection:
         counts = {
@@ -260,6 +253,7 @@ def count_credits(database: Database) -> dict[str, int]:
             counts[state] = connection.execute(
                 select(number).select_from(credits).where(*_is_credit_in(state))
             ).scalar_one()
+        counts["all"] = connection.execute(select(func.count(credits.c.number))).scalar_one()
         counts["reversed"] = connection.execute(
             select(func.count(credits.c.number)).where(*_is_credit_in("reversed"))
         ).scalar_one()

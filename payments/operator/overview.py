@@ -22,6 +22,7 @@ from sqlalchemy import (
     values,
 )
 
+from payments.language import Language
 from payments.ledger.attention import AttentionKind
 from payments.ledger.balance import in_state
 from payments.ledger.pauses import Pausable, Pause
@@ -128,7 +129,7 @@ def read_overview(database: Database, now: datetime, span: timedelta, bars: int)
         )
 
 
-def read_system(database: Database, now: datetime) -> System:
+def read_system(database: Database, now: datetime, language: Language) -> System:
     """The headline, processes, reconciliations, schema version, pauses."""
     with database.reading() as connection:
         health = health_within(connection, now)
@@ -150,7 +151,7 @@ def read_system(database: Database, now: datetime) -> System:
             ],
             reconciliations=[dict(row) for row in runs],
             revision=NEWEST_REVISION,
-            headline=headline_of(health),
+            headline=headline_of(health, language),
             paused=health.pauses,
         )
 

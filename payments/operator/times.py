@@ -14,10 +14,10 @@ def zone_of(name: str) -> tzinfo:
         return UTC
 
 
-def duration(seconds: float) -> str:
+def duration(seconds: float, decimal_sign: str = ".") -> str:
     """How long, in its two largest units: ``2 h 5 min``, ``0.4 s``."""
     if seconds < 10:
-        return f"{seconds:.3g} s"
+        return f"{seconds:.3g} s".replace(".", decimal_sign)
     rest = int(seconds)
     for index, (size, name) in enumerate(_UNITS):
         if rest >= size:

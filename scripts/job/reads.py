@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+from payments.language import language_of
 from payments.money import format_brl
 from payments.operator import lists, timeline
 from payments.operator.audit import AuditLine, read_audit
@@ -25,6 +26,7 @@ from payments.operator.statement import (
     recount_statement,
 )
 from payments.operator.timeline import BatchInvoices, CreditTimeline, StoredEvent
+from payments.operator.wording import account_text
 from payments.storage.database import Database
 from scripts.job.view import moment, plain, table, to_json
 
@@ -170,7 +172,7 @@ def _write_credit(found: CreditTimeline) -> list[str]:
         *(
             f"transfer  {plain(each.external_id)}: {format_brl(each.amount_centavos)}, {each.shown_state}"
             + (f", bank id {plain(each.bank_transfer_id)}" if each.bank_transfer_id else "")
-            + f"\n          to {plain(each.destination)}"
+            + f"\n          to {plain(account_text(each.destination, language_of('en')))}"
             for each in found.transfers
         ),
         "",
@@ -296,7 +298,7 @@ def _write_statement_csv(read: Statement | PeriodStatement) -> None:
 
 def system(database: Database, arguments: Namespace) -> int:
     """What is running, when we last asked the bank, and what is paused."""
-    read = read_system(database, datetime.fromtimestamp(time.time(), UTC))
+    read = read_system(database, datetime.fromtimestamp(time.time(), UTC), language_of("en"))
     if arguments.json:
         print(to_json(read))
         return DONE

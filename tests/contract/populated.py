@@ -54,4 +54,4 @@ def populated_emulator(folder: Path, *switches: str) -> Iterator[Populated]:
         assert statement["balanced"], statement
         assert "Traceback" not in running.said, running.said
     finally:
-        runner.stop_all()
+        runner.kill_all()

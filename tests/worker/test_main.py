@@ -22,7 +22,7 @@ def runner(tmp_path: Path) -> Iterator[Runner]:
     """Starts processes in a folder of their own."""
     made = Runner(tmp_path)
     yield made
-    made.stop_all()
+    made.kill_all()
 
 
 @pytest.fixture

@@ -17,16 +17,17 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from payments.errors import ActionRefused, LedgerUnavailable
+from payments.language import N_
 from payments.ledger.inbox import Outcome
 from payments.ledger.pauses import Pausable, paused
 from payments.operator import actions
 from payments.operator.actions import Operator
+from payments.operator.labels import ACTIONS, label, labels_of
 from payments.operator.lists import TransferLine
 from payments.operator.recovery import recover_credit
 from payments.operator.replay import replay_event
 from payments.operator.timeline import read_credit
 from payments.policy import ForwardingPolicy
-from webhooks.console import labels
 from webhooks.console.context import Context, read_form
 from webhooks.console.urls import HOME, action_url, invoice_of, is_console_url, subject_link
 
@@ -128,13 +129,15 @@ class ActionPages:
 
     def _form(self, request: Request, status: int, who: str, reason: str, problem: str | None) -> Response:
         kind, subject = _requested(request)
+        labels = labels_of(self._context.language(request))
         return self._context.render(
             request,
             "action",
             status,
             kind=kind,
             subject=subject,
-            action=labels.label(labels.ACTIONS, kind),
+            action=label(labels.actions, kind),
+            heading=labels.button(kind, subject),
             transfer=self._transfer(subject) if kind in ("retry", "abandon") else None,
             who=who,
             reason=reason,
@@ -202,8 +205,8 @@ class ActionPages:
 
 def _requested(request: Request) -> tuple[str, str]:
     kind, subject = request.path_params["kind"], request.path_params["subject"]
-    if kind not in labels.ACTIONS or subject not in _SUBJECTS.get(kind, (subject,)):
-        raise HTTPException(404, "there is no such action")
+    if kind not in ACTIONS or subject not in _SUBJECTS.get(kind, (subject,)):
+        raise HTTPException(404, N_("There is no such action."))
     return kind, subject
 
 

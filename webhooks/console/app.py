@@ -12,6 +12,7 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, Response
 from starlette.routing import Route
 
+from payments.language import N_
 from payments.observability.logging import redact
 from payments.operator.revision import read_mark
 from payments.settings import Settings
@@ -80,7 +81,8 @@ class Console:
         self._live_updates.end()
 
     async def _problem(self, request: Request, error: Exception) -> Response:
-        _ = self._context.language(request).gettext
+        language = self._context.language(request)
+        _ = language.gettext
         if not isinstance(error, HTTPException):
             title, detail = (
                 _("Something went wrong"),
@@ -88,7 +90,10 @@ class Console:
             )
             return await asyncio.to_thread(self._context.problem, request, 500, title, detail)
         title = _("Not found") if error.status_code == 404 else _("Invalid request")
-        page = await asyncio.to_thread(self._context.problem, request, error.status_code, title, error.detail)
+        detail = language.translations.gettext(
+            error.detail
+        )  # not one with values: it may have come from outside
+        page = await asyncio.to_thread(self._context.problem, request, error.status_code, title, detail)
         page.headers.update(error.headers or {})
         return page
 
@@ -96,7 +101,7 @@ class Console:
 async def _static(request: Request) -> Response:
     file = _FILES.get(request.path_params["name"])
     if file is None:
-        raise HTTPException(404, "There is no such file.")
+        raise HTTPException(404, N_("There is no such file."))
     # Its address changes with its content.
     return FileResponse(file, headers={"Cache-Control": "public, max-age=31536000, immutable"})
 
@@ -109,9 +114,9 @@ def _shown(settings: Settings, database: Database) -> Mapping[str, str]:
         if name == "database_url":
             text = database.name
         elif isinstance(value, SecretStr):
-            text = "set, not shown"
+            text = "••••••"
         elif value is None:
-            text = "not set"
+            text = "—"
         else:
             text = value if isinstance(value, str) else json.dumps(value)
         shown[name.upper()] = str(redact(None, "", {name: text})[name]) if "tax_id" in name else text

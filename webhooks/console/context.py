@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
 from payments.errors import LedgerUnavailable
-from payments.language import NAMES, Language, language_of, preferred_code
+from payments.language import N_, NAMES, Language, language_of, preferred_code
 from payments.ledger.pauses import paused
 from payments.operator.lists import list_attentions
 from payments.storage.database import Database
@@ -125,9 +125,9 @@ async def read_form(request: Request) -> dict[str, str]:
     async for chunk in request.stream():
         body += chunk
         if len(body) > FORM_BYTES_MAX:
-            raise HTTPException(413, "the form is too large")
+            raise HTTPException(413, N_("The form is too large."))
     try:
         fields = parse_qs(body.decode(), keep_blank_values=True, max_num_fields=20)
     except ValueError:
-        raise HTTPException(400, "the form cannot be read") from None
+        raise HTTPException(400, N_("The form cannot be read.")) from None
     return {name: values[0] for name, values in fields.items()}

@@ -4,7 +4,7 @@ Every filter stands in the address, so a list can be sent to someone else. What 
 Brazil, whatever the browser's language: 02/03/2026, ontem, 1.234,56.
 """
 
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
@@ -15,6 +15,9 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response, StreamingResponse
 from starlette.routing import Route
 
+from payments.invoice import InvoiceState
+from payments.language import N_
+from payments.ledger.inbox import Outcome
 from payments.operator import invoices, lists
 from payments.operator.actions import Action
 from payments.operator.audit import AuditLine, audit_of
@@ -24,7 +27,6 @@ from payments.operator.invoices import InvoiceLine, explain, read_invoice
 from payments.operator.lists import EventLine, Page, TransferLine
 from payments.operator.search import Found, centavos_in, day_in, search
 from payments.operator.statement import read_statement
-from webhooks.console import labels
 from webhooks.console.context import Context
 from webhooks.console.urls import HOME, link_to
 
@@ -114,7 +116,7 @@ class ListPages:
         return self._csv(request, "invoices", asked, InvoiceLine, items)
 
     def _asked_of_invoices(self, request: Request) -> tuple[Asked, str | None, int | None]:
-        state = _choice(request, "state", labels.INVOICE_STATES)
+        state = _choice(request, "state", list(InvoiceState))
         asked = self._asked(request, ("since", "until", "amount", "payer", "batch"), {"state": state})
         batch_id = None
         if tag := asked.typed["batch"]:
@@ -125,7 +127,9 @@ class ListPages:
         language, times = self._context.language(request), self._context.times(request)
         found = read_invoice(self._database, request.path_params["key"])
         if found is None:
-            raise HTTPException(404, language.gettext("Neither we nor the bank know of this invoice."))
+            raise HTTPException(
+                404, N_("This invoice is not known: we did not plan it, and the bank has not reported it.")
+            )
         sentences = explain(found, language, times.plain)
         return self._context.render(request, "invoice", found=found, sentences=sentences)
 
@@ -154,7 +158,7 @@ class ListPages:
         return self._csv(request, "transfers", asked, TransferLine, items)
 
     def _asked_of_transfers(self, request: Request) -> tuple[Asked, str | None]:
-        state = _choice(request, "state", labels.TRANSFER_STATES)
+        state = _choice(request, "state", lists.SHOWN_STATES)
         return self._asked(request, ("since", "until", "amount", "payer"), {"state": state}), state
 
     def _credits(self, request: Request) -> Response:
@@ -173,7 +177,7 @@ class ListPages:
         return self._csv(request, "credits", asked, AuditLine, audit_of(self._database, asked.where, state))
 
     def _asked_of_credits(self, request: Request) -> tuple[Asked, str | None]:
-        state = _choice(request, "state", labels.CREDIT_STATES)
+        state = _choice(request, "state", lists.CREDIT_STATES)
         return self._asked(request, ("since", "until", "amount", "payer"), {"state": state}), state
 
     # --- events, actions ---
@@ -197,7 +201,7 @@ class ListPages:
         return self._csv(request, "events", asked, EventLine, items)
 
     def _asked_of_events(self, request: Request) -> tuple[Asked, str | None]:
-        outcome = _choice(request, "outcome", labels.OUTCOMES)
+        outcome = _choice(request, "outcome", list(Outcome))
         return self._asked(request, ("since", "until"), {"outcome": outcome}), outcome
 
     def _actions(self, request: Request) -> Response:
@@ -339,7 +343,7 @@ def read_page(read: Callable[[], Page[Value]]) -> Page[Value]:
         raise HTTPException(400, str(error)) from None
 
 
-def _choice(request: Request, name: str, known: Mapping[str, Any]) -> str | None:
+def _choice(request: Request, name: str, known: Sequence[str]) -> str | None:
     value = request.query_params.get(name) or None
     if value is not None and value not in known:
         raise HTTPException(400, f"{name} must be one of {', '.join(known)}")

@@ -5,14 +5,14 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
+from payments.language import Language
 from payments.ledger.batches import Slot, SlotState
 from payments.money import format_brl
+from payments.operator.labels import Label, label, labels_of
 from payments.operator.overview import Overview
 from payments.operator.statement import Statement
 from payments.operator.times import duration
-from webhooks.console import labels
 from webhooks.console.charts import Bar, Chart
-from webhooks.console.labels import Label
 from webhooks.console.times import Times
 
 
@@ -21,7 +21,6 @@ class Span:
     """How far back the charts go, and in how many bars."""
 
     name: str
-    title: str
     length: timedelta
     bars: int
 
@@ -29,11 +28,17 @@ class Span:
 SPANS: Mapping[str, Span] = {
     span.name: span
     for span in (
-        Span("hour", "last hour", timedelta(hours=1), 30),
-        Span("day", "last 24 hours", timedelta(days=1), 48),
-        Span("week", "last 7 days", timedelta(days=7), 56),
+        Span("hour", timedelta(hours=1), 30),
+        Span("day", timedelta(days=1), 48),
+        Span("week", timedelta(days=7), 56),
     )
 }
+
+
+def span_title(span: Span, language: Language) -> str:
+    """What a span is called."""
+    _ = language.gettext
+    return {"hour": _("last hour"), "day": _("last 24 hours"), "week": _("last 7 days")}[span.name]
 
 
 class StatementLine(NamedTuple):
@@ -45,30 +50,32 @@ class StatementLine(NamedTuple):
     is_sum: bool = False
 
 
-def statement_lines(statement: Statement) -> list[StatementLine]:
+def statement_lines(statement: Statement, language: Language) -> list[StatementLine]:
     """Where every centavo of the credited money is; the last line must be zero."""
+    _, pgettext = language.gettext, language.pgettext
+    abandoned = statement.abandoned_centavos
     waiting = statement.unforwarded_centavos - statement.dead_centavos
-    blocked = statement.dead_centavos - statement.abandoned_centavos
+    blocked = statement.dead_centavos - abandoned
     parts = [
-        StatementLine("settled at the destination", -statement.settled_centavos, "good"),
-        StatementLine("in flight", -statement.in_flight_centavos),
-        StatementLine("queued", -waiting),
-        StatementLine("blocked (needs action)", -blocked, "bad" if blocked else "calm"),
-        *([StatementLine("abandoned", -statement.abandoned_centavos)] if statement.abandoned else []),
-        StatementLine("reversed before it was sent", -statement.reversed_centavos),
-        StatementLine("not to be forwarded", -statement.not_forwarded_centavos),
+        StatementLine(_("settled at the destination"), -statement.settled_centavos, "good"),
+        StatementLine(_("in flight"), -statement.in_flight_centavos),
+        StatementLine(_("queued"), -waiting),
+        StatementLine(_("blocked (needs action)"), -blocked, "bad" if blocked else "calm"),
+        *([StatementLine(pgettext("money", "abandoned"), -abandoned)] if statement.abandoned else []),
+        StatementLine(_("reversed before it was sent"), -statement.reversed_centavos),
+        StatementLine(_("not to be forwarded"), -statement.not_forwarded_centavos),
     ]
     left = statement.net_centavos + sum(line.centavos for line in parts)
     return [
-        StatementLine("credited, gross", statement.gross_centavos),
-        StatementLine("the bank's fees", -statement.fee_centavos),
-        StatementLine("credited, net", statement.net_centavos, is_sum=True),
+        StatementLine(_("credited, gross"), statement.gross_centavos),
+        StatementLine(_("the bank's fees"), -statement.fee_centavos),
+        StatementLine(_("credited, net"), statement.net_centavos, is_sum=True),
         *parts,
-        StatementLine("unaccounted for", left, "good" if left == 0 else "bad", is_sum=True),
+        StatementLine(_("unaccounted for"), left, "good" if left == 0 else "bad", is_sum=True),
     ]
 
 
-def labelled_slots(slots: Sequence[Slot]) -> list[tuple[Slot, Label]]:
+def labelled_slots(slots: Sequence[Slot], language: Language) -> list[tuple[Slot, Label]]:
     """Each slot with its label; the first that is still to come is the next one."""
     upcoming = next((slot.slot for slot in slots if slot.state == SlotState.COMING), None)
     names = {
@@ -79,60 +86,86 @@ def labelled_slots(slots: Sequence[Slot]) -> list[tuple[Slot, Label]]:
         else slot.state
         for slot in slots
     }
-    return [(slot, labels.label(labels.SLOT_STATES, names[slot.slot])) for slot in slots]
+    return [(slot, label(labels_of(language).slot_states, names[slot.slot])) for slot in slots]
 
 
-def charts_of(overview: Overview, span: Span, times: Times) -> dict[str, Chart]:
+def charts_of(overview: Overview, span: Span, times: Times, language: Language) -> dict[str, Chart]:
     """The charts by name, each with a sentence that says what it shows."""
     return {
-        "activity": _activity(overview, span, times),
-        "times": _settlement_times(overview, span),
-        "events": _events(overview, span),
+        "activity": _activity(overview, span, times, language),
+        "times": _settlement_times(overview, span, language),
+        "events": _events(overview, span, language),
     }
 
 
-def _activity(overview: Overview, span: Span, times: Times) -> Chart:
-    def label(at: datetime) -> str:
+def _activity(overview: Overview, span: Span, times: Times, language: Language) -> Chart:
+    _, pgettext = language.gettext, language.pgettext
+
+    def place(at: datetime) -> str:
         return times.clock(at) if span.length <= timedelta(days=1) else f"{times.day(at)} {times.clock(at)}"
 
-    series = {"credited": overview.credited, "settled": overview.settled}
+    series = {
+        pgettext("credits", "credited"): overview.credited,
+        pgettext("transfers", "settled"): overview.settled,
+    }
     bars = []
     for each in zip(*series.values(), strict=True):
-        at = label(each[0].at)
+        at = place(each[0].at)
         hints = tuple(
-            f"{at}: {bar.number} {name}, {format_brl(bar.centavos)}"
+            f"{at} · {name}: {bar.number}, {format_brl(bar.centavos)}"
             for name, bar in zip(series, each, strict=True)
         )
         bars.append(Bar(at, tuple(bar.number for bar in each), hints))
-    sums = " and ".join(
-        f"{sum(bar.number for bar in each)} {name} ({format_brl(sum(bar.centavos for bar in each))})"
-        for name, each in series.items()
-    )
-    title = "Credits and transfers over time"
-    return Chart(title, tuple(series), bars, f"In the {span.title}, {sums}.")
-
-
-def _settlement_times(overview: Overview, span: Span) -> Chart:
-    within = overview.settled_within
-    bars = [
-        Bar(_up_to(seconds), (number,), (f"{number} took {_up_to(seconds)}",)) for seconds, number in within
+    [credited, settled] = [
+        (sum(bar.number for bar in each), format_brl(sum(bar.centavos for bar in each)))
+        for each in series.values()
     ]
-    total = sum(number for _, number in within)
-    summary, reached = f"No transfers settled in the {span.title}.", 0
+    summary = _(
+        "In the %(span)s: %(credited)s credited (%(credited_amount)s), %(settled)s settled (%(settled_amount)s).",
+        span=span_title(span, language),
+        credited=credited[0],
+        credited_amount=credited[1],
+        settled=settled[0],
+        settled_amount=settled[1],
+    )
+    return Chart(_("Credits and transfers over time"), tuple(series), bars, summary)
+
+
+def _settlement_times(overview: Overview, span: Span, language: Language) -> Chart:
+    _ = language.gettext
+
+    def up_to(seconds: float) -> str:
+        if seconds == float("inf"):
+            return _("longer")
+        return _("up to %(duration)s", duration=duration(seconds))
+
+    within = overview.settled_within
+    bars = [Bar(up_to(seconds), (number,), (f"{up_to(seconds)}: {number}",)) for seconds, number in within]
+    total = sum(number for _seconds, number in within)
+    in_span = span_title(span, language)
+    summary, reached = _("No transfers settled in the %(span)s.", span=in_span), 0
     for seconds, number in within:
         if reached * 2 < total <= (reached + number) * 2:
-            summary = f"Median time to settle: {_up_to(seconds)} ({total} transfers in the {span.title})."
+            summary = language.ngettext(
+                "Median time to settle: %(time)s (1 transfer in the %(span)s).",
+                "Median time to settle: %(time)s (%(num)d transfers in the %(span)s).",
+                total,
+                time=up_to(seconds),
+                span=in_span,
+            )
         reached += number
-    return Chart("From credit to settled", ("transfers",), bars, summary)
+    return Chart(_("From credit to settled"), (_("transfers"),), bars, summary)
 
 
-def _up_to(seconds: float) -> str:
-    return "longer" if seconds == float("inf") else f"up to {duration(seconds)}"
-
-
-def _events(overview: Overview, span: Span) -> Chart:
+def _events(overview: Overview, span: Span, language: Language) -> Chart:
+    _, outcomes = language.gettext, labels_of(language).outcomes
     counts = sorted(overview.events_by_outcome.items(), key=lambda item: -item[1])
-    total = sum(number for _, number in counts)
-    found = [(labels.label(labels.OUTCOMES, name), number) for name, number in counts]
-    bars = [Bar(label.text, (number,), (label.meaning,)) for label, number in found]
-    return Chart("Events by outcome", ("events",), bars, f"{total} events in the {span.title}.")
+    found = [(label(outcomes, name), number) for name, number in counts]
+    bars = [Bar(each.text, (number,), (each.meaning,)) for each, number in found]
+    summary = language.ngettext(
+        "1 event in the %(span)s.",
+        "%(num)d events in the %(span)s.",
+        sum(number for _name, number in counts),
+        span=span_title(span, language),
+    )
+    return Chart(_("Events by outcome"), (_("events"),), bars, summary)

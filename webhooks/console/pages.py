@@ -12,13 +12,14 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from payments.language import N_
 from payments.operator import lists
 from payments.operator.health import headline_of
 from payments.operator.overview import read_overview, read_system
 from payments.operator.timeline import read_batch, read_credit, read_stored_event
 from webhooks.console.context import Context
 from webhooks.console.lists import after_in, read_page
-from webhooks.console.overview import SPANS, charts_of, labelled_slots, statement_lines
+from webhooks.console.overview import SPANS, charts_of, labelled_slots, span_title, statement_lines
 from webhooks.console.rendering import readable_body
 from webhooks.console.urls import HOME
 
@@ -59,25 +60,25 @@ class Pages:
         return endpoint
 
     def _overview(self, request: Request) -> Response:
-        times = self._context.times(request)
+        times, language = self._context.times(request), self._context.language(request)
         span = SPANS.get(request.query_params.get("span", "")) or SPANS[self._default_span]
         overview = read_overview(self._database, times.now, span.length, span.bars)
         return self._context.render(
             request,
             "overview",
             overview=overview,
-            headline=headline_of(overview.health),
-            lines=statement_lines(overview.health.statement),
-            slots=labelled_slots(overview.health.slots),
-            charts=charts_of(overview, span, times),
-            spans=SPANS.values(),
+            headline=headline_of(overview.health, language),
+            lines=statement_lines(overview.health.statement, language),
+            slots=labelled_slots(overview.health.slots, language),
+            charts=charts_of(overview, span, times, language),
+            spans=[(each, span_title(each, language)) for each in SPANS.values()],
             span=span,
         )
 
     def _credit(self, request: Request) -> Response:
         timeline = read_credit(self._database, request.path_params["invoice_id"])
         if timeline is None:
-            raise HTTPException(404, "This invoice has not been credited.")
+            raise HTTPException(404, N_("This invoice has not been credited."))
         entries = list(timeline.entries)
         hidden = max(0, len(entries) - ENTRIES_FIRST - ENTRIES_LAST)
         return self._context.render(
@@ -93,7 +94,7 @@ class Pages:
     def _event(self, request: Request) -> Response:
         event = read_stored_event(self._database, request.path_params["event_id"])
         if event is None:
-            raise HTTPException(404, "There is no such event in the inbox.")
+            raise HTTPException(404, N_("There is no such event."))
         return self._context.render(request, "event", event=event, body=readable_body(event.body))
 
     def _batches(self, request: Request) -> Response:
@@ -103,7 +104,7 @@ class Pages:
     def _batch(self, request: Request) -> Response:
         found = read_batch(self._database, request.path_params["batch_id"])
         if found is None:
-            raise HTTPException(404, "There is no such batch.")
+            raise HTTPException(404, N_("There is no such batch."))
         return self._context.render(request, "batch", batch=found.batch, invoices=found.invoices)
 
     def _attention(self, request: Request) -> Response:
@@ -114,7 +115,7 @@ class Pages:
         return self._context.render(request, "attention", page=page, shows_all=shows_all)
 
     def _system(self, request: Request) -> Response:
-        system = read_system(self._database, self._context.clock())
+        system = read_system(self._database, self._context.clock(), self._context.language(request))
         return self._context.render(
             request, "system", system=system, database=self._database.name, settings=self._settings
         )

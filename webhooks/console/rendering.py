@@ -10,9 +10,10 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from payments.language import NAMES, Language, language_of
 from payments.money import format_brl
+from payments.operator.labels import label, labels_of
 from payments.operator.times import duration
+from payments.operator.wording import account_text
 from payments.tax_id import mask_tax_ids
-from webhooks.console import labels
 from webhooks.console.charts import bar_of
 from webhooks.console.times import ZONES
 from webhooks.console.urls import HOME, STATIC, action_url, link_to, subject_link
@@ -61,14 +62,20 @@ def make_environment(language: Language) -> Environment:
     environment.install_gettext_callables(  # type: ignore[attr-defined]
         texts.gettext, texts.ngettext, newstyle=True, pgettext=texts.pgettext, npgettext=texts.npgettext
     )
-    environment.filters.update(brl=format_brl, number=_number, duration=duration, cut=_cut)
+    environment.filters.update(
+        brl=format_brl,
+        number=_number,
+        duration=lambda seconds: duration(seconds, language.decimal_sign),
+        account=lambda destination: account_text(destination, language),
+        cut=_cut,
+    )
     environment.globals.update(
         language=language,
         languages=NAMES,
         home=HOME,
         asset=_asset,
-        label=labels.label,
-        labels=labels,
+        label=label,
+        labels=labels_of(language),
         bar_of=bar_of,
         link_to=link_to,
         action_url=action_url,

@@ -215,6 +215,7 @@ def test_invoices_are_created_in_one_call_and_matched_by_their_own_tag(
 ) -> None:
     """The bank's order does not matter; a due date is not sent, names keep their accents."""
     first, second = INVOICE_ORDERS
+    at = datetime(2026, 3, 2, 15, 10, 52, 214860, tzinfo=UTC)
     server.script = [reply({"invoices": [invoice_json(second, 2), invoice_json(first, 1)]})]
     assert bank.create_invoices(INVOICE_ORDERS) == [
         BankInvoice(
@@ -222,14 +223,16 @@ def test_invoices_are_created_in_one_call_and_matched_by_their_own_tag(
             "created",
             1000,
             ("repasse", "batch-7", "batch-7-01", "e2001"),
-            datetime(2026, 3, 2, 15, 10, 52, 214860, tzinfo=UTC),
+            created_at=at,
+            due_at=at,
         ),
         BankInvoice(
             "5713348842127362",
             "created",
             2050,
             ("repasse", "batch-7", "batch-7-02", "e2001"),
-            datetime(2026, 3, 2, 15, 10, 52, 214860, tzinfo=UTC),
+            created_at=at,
+            due_at=at,
         ),
     ]
     assert json.loads(server.arrived[0].body)["invoices"][0] == {

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from payments.language import language_of
 from payments.ledger import batches, transfers
 from payments.ledger.attention import AttentionKind
 from payments.ledger.pauses import Pause
@@ -153,7 +154,7 @@ PAUSED = Pause(NOW - timedelta(hours=2), "ana", "the bank asked for it")
         (
             {"pauses": {"forwarding": PAUSED}, **WAITING},
             "wait",
-            "Forwarding is paused, and 3 credits (R$ 1.234,56) must wait",
+            "Forwarding is paused: 3 credits (R$ 1.234,56) are waiting",
         ),
         (
             {"transfers_unanswered": 1, "unanswered_reason": "503"},
@@ -182,7 +183,7 @@ def test_the_headline_is_the_worst_that_was_found(
     fine: Health, changes: dict[str, Any], tone: str, text: str
 ) -> None:
     """And good only when nothing at all was found."""
-    headline = headline_of(changed(fine, **changes))
+    headline = headline_of(changed(fine, **changes), language_of("en"))
     assert (headline.tone, headline.text) == (tone, text)
     assert all(each.tone != "good" for each in headline.others)
 
@@ -196,7 +197,7 @@ def test_the_headline_is_followed_by_everything_else_that_is_wrong(fine: Health)
         reconciliation_failure="tax id 529.982.247-25 unknown",
         processes_by_kind={"web": 1, "worker": 0},
     )
-    headline = headline_of(health)
+    headline = headline_of(health, language_of("en"))
     assert headline.text == "No worker is running"
     assert [each.text for each in headline.others] == [
         "1 item needs attention",

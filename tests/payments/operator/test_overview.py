@@ -3,6 +3,7 @@
 from datetime import timedelta
 
 from payments.invoice import Payer
+from payments.language import language_of
 from payments.ledger import batches
 from payments.ledger.attention import AttentionKind
 from payments.operator import overview
@@ -50,7 +51,7 @@ def test_the_system_page_shows_which_processes_are_alive(database: Database) -> 
     """Those that were seen within a minute and did not stop."""
     record_alive(database, Process("p", "web", "h", 1, "1"), NOW)
     record_alive(database, Process("q", "worker", "h", 2, "1"), NOW - timedelta(minutes=2))
-    system = overview.read_system(database, NOW)
+    system = overview.read_system(database, NOW, language_of("en"))
     assert {row["id"]: row["alive"] for row in system.processes} == {"p": True, "q": False}
     assert system.reconciliations == []
 

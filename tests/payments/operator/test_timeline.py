@@ -7,10 +7,12 @@ from hashlib import sha256
 from sqlalchemy import update
 
 from payments.invoice import Payer
+from payments.language import language_of
 from payments.ledger import batches, transfers
 from payments.operator.actions import Operator, retry_transfer
 from payments.operator.lists import list_attentions, list_batches, list_transfers
 from payments.operator.timeline import read_batch, read_credit, read_stored_event
+from payments.operator.wording import account_text
 from payments.storage.database import Database
 from payments.storage.schema import invoices
 from tests.payments.builders import DESTINATION, INVOICE, NOW, a_policy, at_bank
@@ -70,7 +72,7 @@ def test_a_transfer_shows_the_account_that_it_was_made_with_and_the_payers_pix(b
     found, other = read_credit(books.database, INVOICE), read_credit(books.database, "8")
     assert found is not None
     assert other is not None
-    assert str(found.transfers[0].destination) == (
+    assert account_text(found.transfers[0].destination, language_of("en")) == (
         "Stark Bank S.A. (**.018.183/****-**), bank 20018183, branch 0001, payment account 6341320293482496"
     )
     assert other.transfers[0].destination.account_number == "1"

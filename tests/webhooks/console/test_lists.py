@@ -202,5 +202,5 @@ def test_the_first_page_compares_our_invoices_with_their_own_credits(console: Co
     console.web.deliver(reported(INVOICE, "credited", tags=["repasse", "x"], amount=10_050))
     console.web.deliver(reported(OTHER, "credited", amount=20_050))
     page = console.page()
-    assert "1 credited, R$ 100,00" in page
-    assert "of it R$ 200,00 in 1 of other systems" in page
+    assert "1 credited, R$ 100,00 net" in page
+    assert "R$ 300,00 net; 1 of other systems, R$ 200,00" in page

@@ -16,6 +16,7 @@ from webhooks.console.charts import Bar, Chart, bar_of
 from webhooks.console.overview import SPANS, charts_of, labelled_slots, statement_lines
 from webhooks.console.times import Times
 
+ENGLISH = language_of("en")
 NOW = datetime(2026, 3, 2, 15, 0, tzinfo=UTC)
 DAY = SPANS["day"]
 
@@ -47,14 +48,14 @@ def test_the_statement_takes_each_part_off_until_nothing_is_left(quiet: Overview
         reversed_centavos=90,
         not_forwarded_centavos=60,
     )
-    lines = statement_lines(statement)
+    lines = statement_lines(statement, ENGLISH)
     assert [line.centavos for line in lines] == [1_000, -50, 950, -500, -100, -50, -120, -30, -90, -60, 0]
     assert lines[-1].tone == "good"
 
 
 def test_a_statement_that_does_not_add_up_shows_what_is_left(quiet: Overview) -> None:
     """In red, to the centavo."""
-    last = statement_lines(a_statement(quiet, net_centavos=1))[-1]
+    last = statement_lines(a_statement(quiet, net_centavos=1), ENGLISH)[-1]
     assert (last.text, last.centavos, last.tone) == ("unaccounted for", 1, "bad")
 
 
@@ -68,8 +69,8 @@ def test_the_charts_say_in_a_sentence_what_they_draw(quiet: Overview) -> None:
         settled_within=[(1.0, 1), (5.0, 1), (float("inf"), 0)],
         events_by_outcome={"credit": 4, "unheard_of": 9},
     )
-    charts = charts_of(overview, DAY, Times(NOW, language_of("en"), "UTC"))
-    flow = "In the last 24 hours, 4 credited (R$ 350,00) and 2 settled (R$ 200,00)."
+    charts = charts_of(overview, DAY, Times(NOW, ENGLISH, "UTC"), ENGLISH)
+    flow = "In the last 24 hours: 4 credited (R$ 350,00), 2 settled (R$ 200,00)."
     assert charts["activity"].summary == flow
     assert [bar.label for bar in charts["activity"].bars] == ["14:00", "15:00"]
     assert charts["times"].summary == "Median time to settle: up to 1 s (2 transfers in the last 24 hours)."
@@ -104,5 +105,5 @@ def test_slots_are_labelled_and_the_first_to_come_is_next() -> None:
 
     slots = [a_slot(0, "issued", True), a_slot(1, "issued"), a_slot(2, "overdue", True)]
     slots += [a_slot(3, "coming"), a_slot(4, "coming")]
-    texts = [label.text for _, label in labelled_slots(slots)]
+    texts = [label.text for _, label in labelled_slots(slots, ENGLISH)]
     assert texts == ["issued late", "issued", "overdue", "next", "scheduled"]

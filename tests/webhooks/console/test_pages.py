@@ -23,7 +23,7 @@ def test_the_headline_is_not_green_while_forwarding_is_paused_with_a_credit_wait
     console.web.deliver(invoice_event(INVOICE, amount=123_456, fee=0))
     page = console.page()
     assert 'class="headline good"' not in page
-    assert "Forwarding is paused, and 1 credit (R$ 1.234,56) must wait" in page
+    assert "Forwarding is paused: 1 credit (R$ 1.234,56) is waiting" in page
     banner = console.page("/credits").partition("<strong>Forwarding is paused</strong>")[2]
     assert "by Ana: the bank asked for it" in banner.partition("</p>")[0]
     assert 'id="as-of">As of <time' in page
@@ -128,7 +128,7 @@ def test_the_system_page_shows_settings_and_no_secret(start_app: Callable[..., W
     page = Console(start_app(operator_token=TOKEN)).page("/system")
     assert TOKEN not in page
     assert "PRIVATE KEY" not in page
-    assert "set, not shown" in page
+    assert "••••••" in page
     assert "20.018.183/0001-80" not in page
     assert "**.018.183/****-**" in page
 
