@@ -49,7 +49,7 @@ class Filter:
         if self.payer is None:
             return []
         of_payer: Select[tuple[str]] = select(invoices.c.bank_invoice_id).where(
-            payer_is(self.payer, self.tax_id_key), invoices.c.bank_invoice_id.is_not(None)
+            _payer_is(self.payer, self.tax_id_key), invoices.c.bank_invoice_id.is_not(None)
         )
         return [invoice_id.in_(of_payer)]
 
@@ -71,7 +71,12 @@ class Totals:
         return self.centavos - self.fee_centavos
 
 
-def payer_is(text: str, tax_id_key: bytes) -> ColumnElement[bool]:
+def is_of_payer(text: str, tax_id_key: bytes) -> ColumnElement[bool]:
+    """The condition for invoices of a payer, compared in the index by payer."""
+    return invoices.c.id.in_(select(invoices.c.id).where(_payer_is(text, tax_id_key)))
+
+
+def _payer_is(text: str, tax_id_key: bytes) -> ColumnElement[bool]:
     """The condition for invoices of a payer: by a whole tax id, or by every word of a part of the name."""
     if tax_id := read_tax_id(text):
         hashed = hash_tax_id(tax_id_key, tax_id)

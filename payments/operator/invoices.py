@@ -15,7 +15,7 @@ from payments.invoice import ISSUED_TAG, InvoiceState
 from payments.language import Language
 from payments.money import format_brl
 from payments.operator.actions import plain_text
-from payments.operator.filters import NO_FILTER, Filter, Totals, payer_is
+from payments.operator.filters import NO_FILTER, Filter, Totals, is_of_payer
 from payments.operator.lists import (
     CreditLine,
     EventLine,
@@ -276,7 +276,7 @@ def _conditions(where: Filter, state: str | None, batch_id: int | None) -> list[
     return [
         *where.is_within(invoices.c.recorded_at),
         *where.has_amount(invoices.c.amount_centavos),
-        *([] if where.payer is None else [payer_is(where.payer, where.tax_id_key)]),
+        *([] if where.payer is None else [is_of_payer(where.payer, where.tax_id_key)]),
         *([] if batch_id is None else [invoices.c.batch_id == batch_id]),
         # as the partial index says it
         *([] if state is None else [invoices.c.state == literal_column(f"'{state}'")]),

@@ -16,7 +16,7 @@ from sqlalchemy import Column, ColumnElement, Connection, and_, or_, select
 from payments.invoice import end_to_end_id
 from payments.money import format_brl, parse_brl
 from payments.operator.actions import plain_text
-from payments.operator.filters import Filter, has_gross_or_net, payer_is
+from payments.operator.filters import Filter, has_gross_or_net, is_of_payer
 from payments.operator.invoices import invoice_lines
 from payments.operator.lists import credit_lines
 from payments.storage.database import Database
@@ -244,23 +244,25 @@ def _begins(column: Column[str], digits: str) -> ColumnElement[bool]:
 
 
 def _of_invoices(connection: Connection, wanted: str, tax_id_key: bytes) -> Iterator[Found]:
-    conditions: list[ColumnElement[bool]] = [invoices.c.tag == wanted]
+    yield from _found_invoices(connection, invoices.c.tag == wanted)
     centavos = centavos_in(wanted)
     if read_tax_id(wanted):
-        conditions.append(payer_is(wanted, tax_id_key))
+        yield from _found_invoices(connection, is_of_payer(wanted, tax_id_key))
     elif centavos is not None:
         where = Filter(amount_centavos=centavos)
-        conditions += where.has_amount(invoices.c.amount_centavos)
         # found in the index by time, which holds the amounts
         newest = [credits.c.recorded_at.desc(), credits.c.number.desc()]
         found = select(credits.c.number).where(*has_gross_or_net(where)).order_by(*newest).limit(FOUND_MAX)
         yield from _found_credits(connection, credits.c.number.in_(found))
+        yield from _found_invoices(connection, and_(*where.has_amount(invoices.c.amount_centavos)))
     elif pix := end_to_end_id(wanted):
-        conditions.append(invoices.c.payer_end_to_end_id == pix)
+        yield from _found_invoices(connection, invoices.c.payer_end_to_end_id == pix)
     elif re.search(r"[^\W\d_]{2}", wanted):
-        conditions.append(payer_is(wanted, tax_id_key))
-        conditions.append(invoices.c.tags.contains(f'"{wanted.lower()}"', autoescape=True))
-    yield from _found_invoices(connection, or_(*conditions))
+        of_payer = _found_invoices(connection, is_of_payer(wanted, tax_id_key))
+        yield from of_payer
+        if not of_payer and " " not in wanted:
+            has_tag = invoices.c.tags.contains(f'"{wanted.lower()}"', autoescape=True)
+            yield from _found_invoices(connection, has_tag)
 
 
 def _found_invoices(connection: Connection, condition: ColumnElement[bool]) -> list[Found]:
