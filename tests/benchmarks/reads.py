@@ -83,9 +83,15 @@ def measure(database: Database) -> dict[str, list[float]]:
     [payer] = random_payers(Random(1), 1)
     reads: dict[str, Callable[[], object]] = {
         "statement": lambda: read_statement(database),
-        "overview, last hour": lambda: read_overview(database, now, timedelta(hours=1), 30),
-        "overview, last day": lambda: read_overview(database, now, timedelta(days=1), 48),
-        "overview, last week": lambda: read_overview(database, now, timedelta(days=7), 56),
+        "overview, last hour": lambda: read_overview(
+            database, now, now - timedelta(hours=1), timedelta(hours=1), 30
+        ),
+        "overview, last day": lambda: read_overview(
+            database, now, now - timedelta(days=1), timedelta(days=1), 48
+        ),
+        "overview, last week": lambda: read_overview(
+            database, now, now - timedelta(days=7), timedelta(days=7), 56
+        ),
         "health": lambda: read_health(database, now),
         "oldest unforwarded": lambda: read_oldest_unforwarded(database),
         "statement of a month": lambda: read_period(database, now - timedelta(days=30), now),

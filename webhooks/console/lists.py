@@ -148,7 +148,8 @@ class ListPages:
             "dead": statement.transfers["dead"] - statement.abandoned,
             "abandoned": statement.abandoned,
         }
-        return self._render(request, "transfers", asked, page=page, totals=totals, state=state, counts=counts)
+        shown = {"page": page, "totals": totals, "state": state, "counts": counts}
+        return self._render(request, "transfers", asked, **shown, bulk=BULK)
 
     def _transfers_csv(self, request: Request) -> Response:
         asked, state = self._asked_of_transfers(request)
