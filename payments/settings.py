@@ -197,8 +197,8 @@ class Settings(BaseSettings):
         settings_cls: type[BaseSettings],
         init_settings: PydanticBaseSettingsSource,
         env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003, handed in by name
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Read arguments, then the environment, then the .env file."""
         return init_settings, env_settings, _EnvFile(settings_cls)
@@ -279,7 +279,11 @@ class Settings(BaseSettings):
     @property
     def accounts(self) -> tuple[Account, ...]:
         """Whose tokens open the console and /metrics: the shared one first, then each person's; perhaps none."""
-        shared = [Account("", True, self.operator_token.get_secret_value())] if self.operator_token else []
+        shared = (
+            [Account("", may_act=True, token=self.operator_token.get_secret_value())]
+            if self.operator_token
+            else []
+        )
         named = read_operators(self.operators.get_secret_value()) if self.operators else ()
         return (*shared, *named)
 
@@ -299,7 +303,7 @@ class Settings(BaseSettings):
         return self.starkbank_private_key.get_secret_value()
 
 
-def load_settings(needs_bank: bool = True) -> Settings:
+def load_settings(*, needs_bank: bool = True) -> Settings:
     """Read and check every setting; ``needs_bank=False`` leaves out what only calls to others need: the project, the
     key and ALERT_URLS.
 

@@ -57,7 +57,7 @@ def main() -> int:
     forget_proxies()
     hear_endings()
     try:
-        with _folder(arguments.keep) as folder:
+        with _folder(keep=arguments.keep) as folder:
             day_seconds = arguments.seconds - OPENING_SECONDS - CLOSING_SECONDS
             timeout_seconds = 1.5 if arguments.chaos else 3.0
             with stopped_at_the_end(Stack(folder, quick_day(day_seconds, timeout_seconds))) as stack:
@@ -109,7 +109,7 @@ def _seconds(text: str) -> float:
 
 
 @contextmanager
-def _folder(keep: bool) -> Iterator[Path]:
+def _folder(*, keep: bool) -> Iterator[Path]:
     base = ROOT / "data"
     try:
         base.mkdir(exist_ok=True)

@@ -18,8 +18,6 @@ import requests
 import yaml
 
 from payments.settings import Settings
-from repasse.db import db
-from repasse.job import job
 from tests.emulated import EmulatedBank
 from tests.running import ROOT, Runner, free_port, plain_environment, wait_until
 
@@ -248,12 +246,8 @@ def test_systemd_rates_the_units_as_confined(unit: Path) -> None:
 
 
 def test_the_page_names_files_and_commands_that_are_there() -> None:
-    """docs/deploy.md: each unit, each script, each command of scripts/books and scripts/run_job."""
+    """docs/deploy.md: each unit and each test; commands are read in test_docs.py."""
     page = (ROOT / "docs" / "deploy.md").read_text("utf-8")
-    groups = {"books": db.commands, "run_job": job.commands}
-    for script, command in set(re.findall(r"scripts/(\w+)(?: ([a-z]+))?", page)):
-        assert (ROOT / "scripts" / script).exists(), script
-        assert not command or command in groups.get(script, [command]), command
     for unit in set(re.findall(r"repasse-(?:web|worker|backup)\.?(?:timer|service)?", page)):
         name = unit if "." in unit else f"{unit}.service"
         assert (ROOT / "ops" / name).exists(), name
@@ -261,5 +255,5 @@ def test_the_page_names_files_and_commands_that_are_there() -> None:
         assert (ROOT / test).exists(), test
     for block in re.findall(r"```\n(.*?)```", page, re.DOTALL):
         for line in block.replace("\\\n", " ").splitlines():
-            if line.startswith(("scripts/", "sudo ", "systemctl ")):
+            if line.startswith(("repasse ", "sudo ", "systemctl ")):
                 shlex.split(line, comments=True)

@@ -115,7 +115,7 @@ class Web:
         return settlement
 
     def settle_all(self) -> Result:
-        """Settle what is due, as ``run_job forward`` does; returns how it went, for the operator."""
+        """Settle what is due, as ``repasse job forward`` does; returns how it went, for the operator."""
         sent = found = 0
         for _ in range(_CALLS_MAX):
             counts = self.settle()
@@ -203,7 +203,7 @@ def create_app(settings: Settings | None = None) -> Starlette:
     """
     settings = settings or load_settings()
     configure_logging(settings.log_level, settings.log_format, "web")
-    logging.captureWarnings(True)
+    logging.captureWarnings(capture=True)
     for name, like in misspelt_settings().items():
         log.warning("setting.unknown", name=name, meant=like)
     return Web(settings).app()

@@ -63,8 +63,8 @@ class Bar:
 class Overview:
     """Everything that the first page shows. Charts, outcomes and settled_within cover the span that was asked for.
 
-    ``credited_before`` and ``settled_before`` are what the same part of the day before came to, up to the same moment; of
-    a span of several days, what the span before came to.
+    ``credited_before`` and ``settled_before`` are what the same part of the day before came to, up to the same moment;
+    of a span of several days, what the span before came to.
     """
 
     health: Health
