@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Select, delete, select, update
+from sqlalchemy import Connection, Select, delete, func, select, update
 
 from payments.errors import LedgerUnusable
 from payments.storage.database import Database, insert_new
@@ -28,12 +28,30 @@ class Process:
     version: str
 
 
+@dataclass(frozen=True, slots=True)
+class ClockStep:
+    """A clock was set by ``seconds`` (below 0: back), as was noticed then."""
+
+    seconds: float
+    noticed_at: datetime
+
+
+def last_heartbeat(database: Database) -> datetime | None:
+    """When any process was last alive, by the clock of that time; None before the first."""
+    with database.reading() as connection:
+        return connection.execute(select(func.max(processes.c.seen_at))).scalar()
+
+
 def record_alive(
-    database: Database, process: Process, now: datetime, bank_key_fetched_at: datetime | None = None
+    database: Database,
+    process: Process,
+    now: datetime,
+    bank_key_fetched_at: datetime | None = None,
+    clock_step: ClockStep | None = None,
 ) -> None:
     """Write a heartbeat; the first one is the start. Rows of processes that ended a week ago are removed.
 
-    ``bank_key_fetched_at`` None leaves what is known of the key as it is.
+    ``bank_key_fetched_at`` None leaves what is known of the key as it is; so does ``clock_step`` None for the clock.
     """
     row = {
         "id": process.id,
@@ -44,15 +62,19 @@ def record_alive(
         "started_at": now,
         "seen_at": now,
         "bank_key_fetched_at": bank_key_fetched_at,
+        "clock_stepped_at": clock_step.noticed_at if clock_step else None,
+        "clock_step_seconds": clock_step.seconds if clock_step else None,
     }
     with database.transaction() as connection:
         if insert_new(connection, processes, [row], "id"):
             # Only at a start: there is no need to look every few seconds.
             connection.execute(delete(processes).where(processes.c.seen_at < now - KEPT_FOR))
             return
-        changed = {"seen_at": now, "stopped_at": None}
+        changed: dict[str, Any] = {"seen_at": now, "stopped_at": None}
         if bank_key_fetched_at is not None:
             changed["bank_key_fetched_at"] = bank_key_fetched_at
+        if clock_step is not None:
+            changed |= {"clock_stepped_at": clock_step.noticed_at, "clock_step_seconds": clock_step.seconds}
         connection.execute(update(processes).where(processes.c.id == process.id).values(changed))
 
 

@@ -318,6 +318,10 @@ def system(database: Database, arguments: Namespace) -> int:
     ]
     heads = ("process", "host", "pid", "version", "started", "last heartbeat", "alive")
     print("\n".join(table(heads, processes)) + "\n")
+    for row in read.processes:
+        if row["clock_stepped_at"] is not None:
+            when, seconds = moment(row["clock_stepped_at"]), row["clock_step_seconds"]
+            print(f"{row['kind']} {row['pid']} noticed at {when} that a clock was set by {seconds:+,.0f} s\n")
     runs = [(moment(row["started_at"]), row["found"], row["failure"]) for row in read.reconciliations]
     print("\n".join(table(("reconciled", "found", "not answered"), runs, right=(1,))))
     return DONE

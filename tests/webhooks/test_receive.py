@@ -46,7 +46,9 @@ def test_a_body_that_does_not_come_is_cut_off_and_logged_once_a_minute(
     answers: list[tuple[int, bytes]] = []
 
     async def deliver() -> None:
-        pieces: list[MutableMapping[str, Any]] = [{"type": "http.request", "body": b"half", "more_body": True}]
+        pieces: list[MutableMapping[str, Any]] = [
+            {"type": "http.request", "body": b"half", "more_body": True}
+        ]
 
         async def receive() -> MutableMapping[str, Any]:
             if not pieces:
