@@ -10,7 +10,6 @@ import hmac
 import logging
 import math
 import os
-import re
 from typing import Annotated, Any, Literal, NoReturn
 from urllib.parse import SplitResult, urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -25,6 +24,13 @@ from pydantic_settings import (
 )
 
 from payments import private_key
+from payments.authorization import (
+    TOKEN_LENGTH_MIN,
+    Account,
+    check_token,
+    find_account,
+    read_operators,
+)
 from payments.errors import SettingsError
 from payments.language import NAMES, Language, code_of_zone, language_of
 from payments.policy import ForwardingPolicy
@@ -41,9 +47,6 @@ SECONDS_MAX = 366 * 24 * 3600
 
 # Each slot is one job in the scheduler's memory; a day of one-minute slots still fits.
 SLOTS_MAX = 1440
-
-# A shorter token could be guessed by a patient stranger.
-OPERATOR_TOKEN_LENGTH_MIN = 16
 
 
 def _api_url(text: str) -> str:
@@ -78,13 +81,12 @@ def _split_url(text: str) -> SplitResult:
 
 
 def _operator_token(secret: SecretStr) -> SecretStr:
-    token = secret.get_secret_value()
-    if not token:
-        raise ValueError("is empty, which would protect nothing")
-    if len(token) < OPERATOR_TOKEN_LENGTH_MIN:
-        raise ValueError(f"is shorter than {OPERATOR_TOKEN_LENGTH_MIN} characters")
-    if not re.fullmatch(r"[!-~]+", token):
-        raise ValueError("has characters that do not travel in an HTTP header")
+    check_token(secret.get_secret_value())
+    return secret
+
+
+def _operators(secret: SecretStr) -> SecretStr:
+    read_operators(secret.get_secret_value())
     return secret
 
 
@@ -225,7 +227,15 @@ class Settings(BaseSettings):
 
     operator_token: Annotated[SecretStr, AfterValidator(_operator_token)] | None = Field(
         default=None,
-        description=f"{OPERATOR_TOKEN_LENGTH_MIN} or more letters, digits and signs, or leave it out",
+        description=f"{TOKEN_LENGTH_MIN} or more letters, digits and signs, or leave it out",
+    )
+    operators: Annotated[SecretStr, AfterValidator(_operators)] | None = Field(
+        default=None,
+        description="name:role:token for each person, separated by commas; the role is operator or reader, and a token "
+        f"has {TOKEN_LENGTH_MIN} or more letters, digits and signs but no comma",
+    )
+    session_idle_seconds: float = Field(
+        default=1800, ge=60, le=43200, allow_inf_nan=False, description="seconds from 60 to 43200"
     )
     tax_id_key: SecretStr | None = Field(
         default=None,
@@ -325,6 +335,13 @@ class Settings(BaseSettings):
             reissue_max=self.reissue_max,
             tax_id_key=self.tax_id_search_key,
         )
+
+    @property
+    def accounts(self) -> tuple[Account, ...]:
+        """Whose tokens open the console and /metrics: the shared one first, then each person's; perhaps none."""
+        shared = [Account("", True, self.operator_token.get_secret_value())] if self.operator_token else []
+        named = read_operators(self.operators.get_secret_value()) if self.operators else ()
+        return (*shared, *named)
 
     @property
     def language(self) -> Language:
@@ -491,8 +508,15 @@ def _check_together(settings: Settings) -> None:
         )
     if round(ratio) > SLOTS_MAX:
         _refuse("invoice_window_seconds", f"holds more than {SLOTS_MAX} intervals", "a shorter window")
-    if settings.metrics_port is not None and settings.operator_token is None:
+    if settings.metrics_port is not None and not settings.accounts:
         _refuse("operator_token", "is missing, and METRICS_PORT is set")
+    shared, *named = settings.accounts or (None,)
+    if shared and find_account(shared.token, named):
+        _refuse(
+            "operators",
+            "has the token of OPERATOR_TOKEN, so that it would not say who",
+            "another token there",
+        )
     # A look-up and the sending that may follow it must both fit into one lease.
     if 2 * settings.bank_timeout_seconds >= settings.transfer_lease_seconds:
         _refuse(

@@ -15,7 +15,7 @@ from babel.messages.pofile import read_po, write_po
 from payments.language import CATALOGUES
 
 ROOT = Path(__file__).parents[1]
-SOURCES = ("payments", "webhooks", "worker", "scripts")
+SOURCES = ("payments", "webhooks", "worker", "repasse")
 
 
 def main() -> int:

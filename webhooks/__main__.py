@@ -39,8 +39,15 @@ OPEN_FILES = 65_536
 
 
 def main() -> int:
-    """Run until SIGTERM or SIGINT; 0 after a clean end, 2 when it cannot start or no process of it can serve."""
-    arguments = _parse()
+    """``python -m webhooks``: serve, with the arguments of the command line."""
+    return serve(_parse().workers)
+
+
+def serve(workers: int | None) -> int:
+    """Run until SIGTERM or SIGINT; ``workers``: None for the setting's.
+
+    Returns 0 after a clean end, 2 when it cannot start or no process of it can serve.
+    """
     try:
         settings = load_settings()
         _check_port(settings)
@@ -55,7 +62,7 @@ def main() -> int:
     # uvicorn ends by raising the signal that ended it once more; this makes it a clean exit
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     signal.signal(signal.SIGINT, lambda *_: sys.exit(0))
-    workers = arguments.workers or settings.web_workers
+    workers = workers or settings.web_workers
     _allow_open_files()
     options: dict[str, Any] = {
         "app": "webhooks.__main__:create_served_app",

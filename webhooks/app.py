@@ -25,6 +25,7 @@ from payments.ledger.clock_steps import follow_clock
 from payments.ledger.inbox import Arrival, Outcome, Receipt
 from payments.ledger.transfers import next_due_at
 from payments.observability.alerts import open_alerts
+from payments.observability.bank_calls import BankCalls
 from payments.observability.heartbeat import Heartbeat, guarded
 from payments.observability.logging import configure_logging
 from payments.observability.metrics import Metrics, metrics_page
@@ -66,13 +67,14 @@ class Web:
         # Connections of their own: writers on one Database take turns, and no event is to wait for these.
         self.aside = open_database(address)
         self.clock = open_clock(self.database, _utc_now)
+        self.calls = BankCalls(self.metrics.count_bank_call)
         self.bank = open_bank(
             environment=settings.starkbank_environment,
             project_id=settings.starkbank_project_id,
             private_key_pem=settings.private_key_pem,
             api_url=settings.starkbank_api_url,
             timeout_seconds=settings.bank_timeout_seconds,
-            on_call=self.metrics.count_bank_call,
+            on_call=self.calls.note,
         )
         self.keys = BankKeys(self.bank.public_keys, time.monotonic)
         self.forwarder = Forwarder(self.settle, partial(next_due_at, self.database), self.clock)
@@ -81,18 +83,18 @@ class Web:
         self.receiver = Receiver(self.keys, self.intake, self.metrics, _receiving_max())
         self.draining = Draining(settings.drain_seconds)
         self.process = Process(secrets.token_hex(8), "web", socket.gethostname(), os.getpid(), VERSION)
-        # The web process goes by the stored times' clock alone; what it repeats, it repeats by elapsed time.
+        # What it repeats, it repeats by elapsed time; what is stored goes by the clock.
         self.heartbeat = Heartbeat(
             self.aside,
             self.process,
             self.clock,
             self.key_age_seconds,
-            [StepWatch(self.clock)],
-            self.follow_clock,
+            self.calls.last,
+            watches=[StepWatch(self.clock)],
+            follow=self.follow_clock,
         )
-        token = settings.operator_token.get_secret_value() if settings.operator_token else None
-        self.gate = Gate(token) if token else None
-        self.console = self._build_console(token, self.gate) if token and self.gate else None
+        self.gate = Gate(settings.accounts) if settings.accounts else None
+        self.console = self._build_console(self.gate) if self.gate else None
         # What starts with the app, in this order, and stops in the opposite one.
         alerts = open_alerts(settings, self.aside, self.clock, self.metrics.count_alert)
         self.parts: list[Part] = [
@@ -121,7 +123,7 @@ class Web:
         return settlement
 
     def settle_all(self) -> Result:
-        """Settle what is due, as ``run_job forward`` does; returns how it went, for the operator."""
+        """Settle what is due, as ``repasse job forward`` does; returns how it went, for the operator."""
         sent = found = 0
         for _ in range(_CALLS_MAX):
             counts = self.settle()
@@ -197,14 +199,14 @@ class Web:
         self.database.close()
         log.info("web.stopped")
 
-    def _build_console(self, token: str, gate: Gate) -> Console:
+    def _build_console(self, gate: Gate) -> Console:
         work = Work(
             wake_forwarder=self.forwarder.wake,
             forward=self.settle_all,
             reconcile=self.reconcile,
             new_batch_tag=_new_batch_tag if self.settings.starkbank_api_url else None,
         )
-        return Console(self.aside, self.settings, token, gate, work, self.clock, _utc_now)
+        return Console(self.aside, self.settings, gate, work, self.clock, _utc_now)
 
 
 def create_app(settings: Settings | None = None) -> Starlette:

@@ -5,13 +5,13 @@ worker can repeat a slot. A batch is stored whole before anything is sent, becau
 key for invoices: after an unclear answer only the stored tags say what to look for.
 """
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-import msgspec
 from sqlalchemy import ColumnElement, Connection, Row, and_, func, insert, or_, select, update
 
 from payments.errors import LedgerUnavailable
@@ -166,7 +166,7 @@ def plan_batch(
                     "amount_centavos": order.amount_centavos,
                     **payer_columns(order.payer.name, order.payer.tax_id, tax_id_key),
                     "payer_tax_id_to_issue": order.payer.tax_id,
-                    "tags": msgspec.json.encode(order.tags).decode(),
+                    "tags": json.dumps(order.tags),
                     "recorded_at": now,
                 }
                 for position, order in enumerate(orders, start=1)

@@ -60,7 +60,8 @@ class Ticker:
 class Heartbeat(Ticker):
     """Says that ``process`` is alive, and notices when a clock is set.
 
-    ``bank_key_age_seconds`` returns how long ago this process fetched the bank's key, or None when it has none.
+    ``bank_key_age_seconds`` returns how long ago this process fetched the bank's key, or None when it has none;
+    ``last_bank_call`` returns the verdict of its last call to the bank and how many seconds ago that was, or None.
     ``watches`` are of the clocks that it goes by; ``follow`` is called with the seconds by which one was set, and again
     with the next beat when it raises LedgerUnavailable.
     """
@@ -71,6 +72,7 @@ class Heartbeat(Ticker):
         process: Process,
         clock: Callable[[], datetime],
         bank_key_age_seconds: Callable[[], float | None] = lambda: None,
+        last_bank_call: Callable[[], tuple[str, float] | None] = lambda: None,
         watches: Sequence[StepWatch] = (),
         follow: Callable[[float], None] = lambda _: None,
     ) -> None:
@@ -79,6 +81,7 @@ class Heartbeat(Ticker):
         self._process = process
         self._clock = clock
         self._bank_key_age_seconds = bank_key_age_seconds
+        self._last_bank_call = last_bank_call
         self._watches = watches
         self._follow = follow
         self._beating = threading.Lock()
@@ -93,9 +96,10 @@ class Heartbeat(Ticker):
             if self._to_follow is not None:
                 self._follow(self._to_follow)
                 self._to_follow = None
-            now, age = self._clock(), self._bank_key_age_seconds()
+            now, age, call = self._clock(), self._bank_key_age_seconds(), self._last_bank_call()
             fetched_at = None if age is None else now - timedelta(seconds=age)
-            record_alive(self._database, self._process, now, fetched_at, self._step)
+            last_call = None if call is None else (call[0], now - timedelta(seconds=call[1]))
+            record_alive(self._database, self._process, now, fetched_at, last_call, self._step)
 
     def _look_at_clocks(self) -> None:
         steps = [step for watch in self._watches if (step := watch.look()) is not None]

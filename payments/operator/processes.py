@@ -47,12 +47,15 @@ def record_alive(
     process: Process,
     now: datetime,
     bank_key_fetched_at: datetime | None = None,
+    last_bank_call: tuple[str, datetime] | None = None,
     clock_step: ClockStep | None = None,
 ) -> None:
     """Write a heartbeat; the first one is the start. Rows of processes that ended a week ago are removed.
 
-    ``bank_key_fetched_at`` None leaves what is known of the key as it is; so does ``clock_step`` None for the clock.
+    ``bank_key_fetched_at`` None leaves what is known of the key as it is; so do ``last_bank_call`` (its verdict, and
+    when it ended) and ``clock_step`` None.
     """
+    verdict, called_at = last_bank_call or (None, None)
     row = {
         "id": process.id,
         "kind": process.kind,
@@ -62,6 +65,8 @@ def record_alive(
         "started_at": now,
         "seen_at": now,
         "bank_key_fetched_at": bank_key_fetched_at,
+        "bank_verdict": verdict,
+        "bank_called_at": called_at,
         "clock_stepped_at": clock_step.noticed_at if clock_step else None,
         "clock_step_seconds": clock_step.seconds if clock_step else None,
     }
@@ -73,6 +78,8 @@ def record_alive(
         changed: dict[str, Any] = {"seen_at": now, "stopped_at": None}
         if bank_key_fetched_at is not None:
             changed["bank_key_fetched_at"] = bank_key_fetched_at
+        if last_bank_call is not None:
+            changed |= {"bank_verdict": verdict, "bank_called_at": called_at}
         if clock_step is not None:
             changed |= {"clock_stepped_at": clock_step.noticed_at, "clock_step_seconds": clock_step.seconds}
         connection.execute(update(processes).where(processes.c.id == process.id).values(changed))

@@ -464,6 +464,7 @@ actions = Table(
     Column("subject", String(96), nullable=False),  # an external_id, an event, what is paused
     Column("reason", Text, nullable=False),
     Column("result", Text, nullable=False),
+    Column("is_proved", Boolean, nullable=False),  # who is the name of the token's owner; else it was typed
     CheckConstraint("reason <> '' AND who <> ''", name="an_action_has_its_reason"),
 )
 Index("actions_by_subject", actions.c.subject)
@@ -508,5 +509,8 @@ processes = Table(
     # when it last noticed that a clock was set by more than a minute, and by how much (below 0: back)
     Column("clock_stepped_at", Instant),
     Column("clock_step_seconds", Float),
+    Column("bank_verdict", String(16)),  # of its last call to the bank; NULL: it has made none
+    Column("bank_called_at", Instant),
     PrimaryKeyConstraint("id", name="a_process_once"),
+    CheckConstraint("(bank_verdict IS NULL) = (bank_called_at IS NULL)", name="a_bank_call_has_its_verdict"),
 )

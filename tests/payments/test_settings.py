@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.serialization import (
 from dotenv import dotenv_values
 from ellipticcurve.privateKey import PrivateKey
 
+from payments.authorization import Account
 from payments.errors import SettingsError
 from payments.policy import ForwardingPolicy
 from payments.settings import Settings, load_settings, misspelt_settings
@@ -147,6 +148,9 @@ WRONG = [
     ("OPERATOR_TOKEN", "", "is empty"),
     ("OPERATOR_TOKEN", "hunter2hunter2!", "shorter than 16"),
     ("OPERATOR_TOKEN", "hunter2hunter2 hunter2", "HTTP header"),
+    ("OPERATORS", "Ana:hunter2hunter2!!", "a role in entry 1 that is neither operator nor reader"),
+    ("OPERATORS", "Ana:reader:hunter2hunter2!", "a token in entry 1 that is shorter than 16"),
+    ("SESSION_IDLE_SECONDS", "59", "too small"),
     ("TAX_ID_KEY", "hook-secret", "16 or more"),
     ("ALERT_URLS", "alerts.example.com/hook-secret", "Apprise cannot read"),
     ("ALERT_URLS", "https://alerts.example.com/hook-secret", "Apprise cannot read"),
@@ -219,6 +223,19 @@ def test_settings_of_before_are_named_with_what_replaced_them(environment: pytes
         "ALERT_WEBHOOK_URL": "ALERT_URLS",
         "ALERT_WEBHOOK_SECRET": "ALERT_URLS",
     }
+
+
+def test_a_persons_token_is_not_the_shared_one(environment: pytest.MonkeyPatch) -> None:
+    """It would not say who; and people's tokens open everything without a shared one."""
+    environment.setenv("OPERATORS", "Ana:operator:hunter2hunter2hunter2")
+    environment.setenv("METRICS_PORT", "9101")
+    settings = load_settings()
+    assert settings.accounts == (Account("Ana", True, "hunter2hunter2hunter2"),)
+    assert "hunter2" not in repr((settings, settings.accounts))
+    environment.setenv("OPERATOR_TOKEN", "hunter2hunter2hunter2")
+    text = assert_refused()
+    assert text.startswith("OPERATORS has the token of OPERATOR_TOKEN")
+    assert "hunter2" not in text
 
 
 def test_the_workers_metrics_need_the_token(environment: pytest.MonkeyPatch) -> None:

@@ -49,5 +49,10 @@ def test_every_fact_changes_the_mark_and_a_heartbeat_does_not(
         mark = read_mark(database)
         assert mark not in seen, name
         seen.append(mark)
-    processes.record_alive(database, Process("1", "web", "here", 1, "1"), NOW)
-    assert read_mark(database) == seen[-1]
+    web = Process("1", "web", "here", 1, "1")
+    processes.record_alive(database, web, NOW)
+    seen.append(read_mark(database))
+    processes.record_alive(database, web, NOW + timedelta(seconds=15), NOW, ("accepted", NOW))
+    assert read_mark(database) == seen[-1] != seen[-2]
+    processes.record_alive(database, web, NOW + timedelta(seconds=30), NOW, ("unclear", NOW))
+    assert read_mark(database) not in seen

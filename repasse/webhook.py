@@ -1,16 +1,18 @@
-"""Subscribe a URL to the events that repasse needs, unless it is subscribed already.
+"""``repasse webhook register``: subscribe a URL to the events that repasse needs, unless it is subscribed already.
 
 The bank would take the same URL twice and then deliver everything twice, so existing webhooks are listed first.
-Exit status: 0 registered (now or before), 1 the bank could not be asked, 2 wrong arguments or settings.
 """
 
-import argparse
-import sys
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from payments.bank.client import open_bank
-from payments.errors import BankError, Rejected, RepasseError, SettingsError
-from payments.settings import Settings, load_settings
+import click
+
+from payments.errors import SettingsError
+from repasse.group import DONE, Group, command
+
+if TYPE_CHECKING:
+    from payments.settings import Settings
 
 # Where the web process listens. A proxy in front of it may put something before that, or rewrite it.
 PATH = "/webhooks/starkbank"
@@ -18,33 +20,35 @@ PATH = "/webhooks/starkbank"
 SUBSCRIPTIONS = ("invoice", "transfer")
 
 
-def main() -> int:
-    """Register the URL of the command line; see the module."""
-    parser = argparse.ArgumentParser(
-        prog="scripts/register_webhook", description="Tell Stark Bank where to deliver its events."
-    )
-    parser.add_argument("url", help="such as https://example.com/webhooks/starkbank")
-    url = parser.parse_args().url
-    try:
-        settings = load_settings()
-        _check(url, settings)
-        if not urlsplit(url).path.endswith(PATH):
-            print(
-                f"repasse: warning: {url} does not end with {PATH}, where the web process listens",
-                file=sys.stderr,
-            )
-        print(_register(url, settings))
-    except BankError as error:
-        remedy = error.remedy if isinstance(error, Rejected) else "try again"
-        print(f"repasse: the bank's answer: {error}; {remedy}", file=sys.stderr)
-        return 1
-    except RepasseError as error:
-        print(f"repasse: {error}", file=sys.stderr)
-        return 2
-    return 0
+@command(
+    "Subscribe URL to Stark Bank's events. Nothing is done when it is registered already.",
+    "repasse webhook register https://repasse.example.com/webhooks/starkbank",
+)
+@click.argument("url")
+def register(url: str) -> int:
+    from payments.settings import load_settings
+
+    settings = load_settings()
+    _check(url, settings)
+    if not urlsplit(url).path.endswith(PATH):
+        click.echo(
+            f"repasse: warning: {url} does not end with {PATH}, where the web process listens", err=True
+        )
+    click.echo(_register(url, settings))
+    return DONE
 
 
-def _register(url: str, settings: Settings) -> str:
+webhook = Group(
+    "webhook",
+    "Register where Stark Bank delivers its events.",
+    {"Commands": (register,)},
+    ("repasse webhook register https://repasse.example.com/webhooks/starkbank",),
+)
+
+
+def _register(url: str, settings: "Settings") -> str:
+    from payments.bank.client import open_bank
+
     bank = open_bank(
         environment=settings.starkbank_environment,
         project_id=settings.starkbank_project_id,
@@ -61,7 +65,7 @@ def _register(url: str, settings: Settings) -> str:
     return f"registered: {url} ({', '.join(missing)}), webhook {created.id}"
 
 
-def _check(url: str, settings: Settings) -> None:
+def _check(url: str, settings: "Settings") -> None:
     try:
         parts = urlsplit(url)
         is_url = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
@@ -72,7 +76,3 @@ def _check(url: str, settings: Settings) -> None:
     # Documented: the bank wants HTTPS with a publicly trusted certificate. An emulator does not.
     if url.lower().startswith("http:") and settings.starkbank_api_url is None:
         raise SettingsError("the bank delivers over https:// only; put the public https:// address")
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -9,14 +9,14 @@ from payments.bank.client import Bank
 from tests.emulated import EmulatedBank
 from tests.running import the_one_line
 
-Script = Callable[..., "subprocess.CompletedProcess[str]"]
+Command = Callable[..., "subprocess.CompletedProcess[str]"]
 URL = "https://repasse.example/webhooks/starkbank"
 
 
 @pytest.mark.process
-def test_running_it_twice_registers_once(script: Script, bank: Bank) -> None:
+def test_running_it_twice_registers_once(repasse: Command, bank: Bank) -> None:
     """The bank would take the same URL again and then deliver everything twice."""
-    first, second = script("register_webhook", URL), script("register_webhook", URL)
+    first, second = repasse("webhook", "register", URL), repasse("webhook", "register", URL)
     assert (first.returncode, second.returncode) == (0, 0), first.stderr + second.stderr
     assert first.stderr == second.stderr == ""
     assert first.stdout.startswith(f"registered: {URL} (invoice, transfer)")
@@ -26,22 +26,22 @@ def test_running_it_twice_registers_once(script: Script, bank: Bank) -> None:
 
 
 @pytest.mark.process
-def test_only_what_is_missing_is_subscribed(script: Script, bank: Bank) -> None:
+def test_only_what_is_missing_is_subscribed(repasse: Command, bank: Bank) -> None:
     """Half of it was registered by hand; other programs' webhooks are left alone."""
     bank.create_webhook(URL, ["invoice", "boleto"])
     bank.create_webhook("https://other.example/", ["transfer"])
-    ended = script("register_webhook", URL)
+    ended = repasse("webhook", "register", URL)
     assert ended.returncode == 0, ended.stderr
     assert ended.stdout.startswith(f"registered: {URL} (transfer)")
     assert len(bank.list_webhooks()) == 3
 
 
 @pytest.mark.process
-def test_a_path_where_the_web_process_does_not_listen_is_warned_of(script: Script) -> None:
+def test_a_path_where_the_web_process_does_not_listen_is_warned_of(repasse: Command) -> None:
     """One line, and no refusal: a proxy may rewrite the path."""
     behind_a_proxy = "https://repasse.example/behind/a/proxy/webhooks/starkbank?from=bank"
     for url, lines in ((behind_a_proxy, 0), ("https://repasse.example/webhooks/starkbank/", 1)):
-        ended = script("register_webhook", url)
+        ended = repasse("webhook", "register", url)
         assert ended.returncode == 0, ended.stderr
         assert ended.stdout.startswith(f"registered: {url}")
         warnings = ended.stderr.splitlines()
@@ -49,25 +49,25 @@ def test_a_path_where_the_web_process_does_not_listen_is_warned_of(script: Scrip
         assert all("/webhooks/starkbank, where the web process listens" in line for line in warnings)
 
 
-def test_what_is_no_url_ends_in_one_line(call_script: Script, emulator: EmulatedBank) -> None:
+def test_what_is_no_url_ends_in_one_line(call_repasse: Command, emulator: EmulatedBank) -> None:
     """Nothing is asked of the bank."""
     for url in ("repasse.example", "ftp://repasse.example/", "https://", "https://[::1/", "https://a:b/"):
-        line = the_one_line(call_script("register_webhook", url))
+        line = the_one_line(call_repasse("webhook", "register", url))
         assert url in line
         assert "https://" in line
     assert emulator.requests("GET", "webhook") == []
 
 
-def test_plain_http_is_for_emulators(call_script: Script) -> None:
+def test_plain_http_is_for_emulators(call_repasse: Command) -> None:
     """The bank delivers over https only; an empty STARKBANK_API_URL means the bank."""
-    line = the_one_line(call_script("register_webhook", "http://repasse.example/", STARKBANK_API_URL=""))
+    line = the_one_line(call_repasse("webhook", "register", "http://repasse.example/", STARKBANK_API_URL=""))
     assert "https://" in line
 
 
 @pytest.mark.process
-def test_a_bank_that_refuses_us_is_quoted_with_what_to_do(script: Script) -> None:
+def test_a_bank_that_refuses_us_is_quoted_with_what_to_do(repasse: Command) -> None:
     """Its code and message, and the setting to look at."""
-    ended = script("register_webhook", URL, STARKBANK_PROJECT_ID="4242424242424242")
+    ended = repasse("webhook", "register", URL, STARKBANK_PROJECT_ID="4242424242424242")
     assert ended.returncode == 1
     assert ended.stderr.count("\n") == 1
     assert "invalidProject" in ended.stderr

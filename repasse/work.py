@@ -1,0 +1,133 @@
+"""One piece of the job, once: issue a batch, forward what is due, reconcile. Each needs the bank.
+
+They do what the worker and the web app do, through the same functions, and may run beside them.
+"""
+
+import secrets
+from collections.abc import Callable
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+import click
+
+from repasse.group import DONE, LEFT, command
+from repasse.opening import open_to_work
+from repasse.options import operator
+
+if TYPE_CHECKING:
+    from payments.bank.client import Bank
+    from payments.ledger.pauses import Pausable
+    from payments.settings import Settings
+    from payments.storage.database import Database
+
+Clock = Callable[[], datetime]
+_Work = Callable[["Database", "Bank", "Settings", Clock], tuple[int, list[str]]]
+
+_recorded = operator("started by hand")
+
+
+@command("Issue one batch of invoices now, outside the window.", "repasse job issue")
+@_recorded
+def issue(who: str, reason: str) -> int:
+    return _do("issue", _issue, who, reason)
+
+
+@command("Send every transfer that is due.", "repasse job forward")
+@_recorded
+def forward(who: str, reason: str) -> int:
+    return _do("forward", _forward, who, reason)
+
+
+@command("Ask the bank for anything we missed, and record it.", "repasse job reconcile")
+@_recorded
+def reconcile(who: str, reason: str) -> int:
+    return _do("reconcile", _reconcile, who, reason)
+
+
+def _do(name: str, run: _Work, who: str, reason: str) -> int:
+    """Do one piece of work and record it. Raises BankError when the bank does not answer or refuses us."""
+    from payments.bank.client import open_bank
+    from payments.observability.logging import configure_logging
+    from payments.operator.actions import record_action
+
+    opened = open_to_work(who, reason)
+    settings = opened.settings
+    # The commands print the result; the log is for what went wrong.
+    configure_logging(
+        "debug" if settings.log_level == "debug" else "error", settings.log_format, "repasse job"
+    )
+    bank = open_bank(
+        environment=settings.starkbank_environment,
+        project_id=settings.starkbank_project_id,
+        private_key_pem=settings.private_key_pem,
+        api_url=settings.starkbank_api_url,
+        timeout_seconds=settings.bank_timeout_seconds,
+    )
+    # Before anything is planned or claimed: the bank may refuse our key, project or address.
+    bank.balance_centavos()
+    status, said = run(opened.database, bank, settings, opened.clock)
+    click.echo("\n".join(said))
+    record_action(opened.database, name, "by hand", "; ".join(said)[:2000], opened.by, opened.clock())
+    return status
+
+
+def _issue(database: "Database", bank: "Bank", settings: "Settings", clock: Clock) -> tuple[int, list[str]]:
+    from worker.issuing import issue_waiting, plan_by_hand
+    from worker.schedule import rules_from
+
+    _refuse_if_paused(database, "issuing")
+    rules = rules_from(settings)
+    plan_by_hand(database, rules, f"repasse-{secrets.token_hex(4)}-manual", clock())
+    counts = issue_waiting(database, bank, rules, clock)
+    said = [
+        f"issued {counts.invoices} invoices in {counts.issued} batch(es)",
+        *(f"not finished: {reason}" for reason in counts.reasons),
+    ]
+    if counts.unfinished:
+        said.append(f"{counts.unfinished} batch(es) could not be finished: run it again, or start the worker")
+    return LEFT if counts.unfinished else DONE, said
+
+
+def _forward(database: "Database", bank: "Bank", settings: "Settings", clock: Clock) -> tuple[int, list[str]]:
+    from payments.operator.statement import read_statement
+    from payments.settlement import settle_once
+
+    _refuse_if_paused(database, "forwarding")
+    sent = found = 0
+    while True:
+        counts = settle_once(
+            database, bank, settings.forwarding_policy, clock, f"call-{secrets.token_hex(8)}"
+        )
+        sent += counts.sent
+        found += counts.found
+        if counts.is_idle:
+            break
+    waiting = read_statement(database).transfers
+    left = waiting["pending"] + waiting["sending"]
+    return LEFT if left else DONE, [f"sent {sent} transfers, found {found} at the bank, {left} left"]
+
+
+def _reconcile(
+    database: "Database", bank: "Bank", settings: "Settings", clock: Clock
+) -> tuple[int, list[str]]:
+    from payments.reconciliation import reconcile_once
+
+    counts = reconcile_once(database, bank, settings.forwarding_policy, clock)
+    said = [
+        f"found {counts.events} events, {counts.invoice_logs} invoice logs and {counts.outcomes} outcomes "
+        "that were new",
+        *(f"not answered: {failure}" for failure in counts.failures),
+    ]
+    return LEFT if counts.failures else DONE, said
+
+
+def _refuse_if_paused(database: "Database", switch: "Pausable") -> None:
+    from payments.errors import ActionRefused
+    from payments.ledger.pauses import paused
+
+    pause = paused(database).get(switch)
+    if pause is not None:
+        raise ActionRefused(
+            f"{switch} has been paused since {pause.since:%Y-%m-%d %H:%M:%S} UTC by {pause.who} ({pause.reason}): "
+            f"repasse job resume {switch} --reason ..."
+        )
