@@ -258,6 +258,14 @@ def _attentions(language: Language) -> dict[str, Label]:
             "bad",
             _("repasse keeps trying; the bank's words say what is wrong."),
         ),
+        "clock_stepped": Label(
+            _("Clock was changed"),
+            "wait",
+            _(
+                "It moved by this much while transfers were waiting. repasse has tried them again. Check NTP on "
+                "that machine, then resolve."
+            ),
+        ),
     }
 
 
