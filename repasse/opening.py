@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
+    from payments.bank.client import Bank
     from payments.operator.actions import Operator
     from payments.settings import Settings
     from payments.storage.database import Database
@@ -63,6 +64,21 @@ def open_named(settings: "Settings", *, must_exist: bool = False) -> "Database":
     database = open_database(address, is_unhurried=True, must_exist=must_exist)
     click.get_current_context().call_on_close(database.close)
     return database
+
+
+def open_bank(settings: "Settings") -> "Bank":
+    """The bank that the settings lead to; its connections are closed when the command ends."""
+    from payments.bank import client
+
+    bank = client.open_bank(
+        environment=settings.starkbank_environment,
+        project_id=settings.starkbank_project_id,
+        private_key_pem=settings.private_key_pem,
+        api_url=settings.starkbank_api_url,
+        timeout_seconds=settings.bank_timeout_seconds,
+    )
+    click.get_current_context().call_on_close(bank.close)
+    return bank
 
 
 def read_zone() -> tzinfo:

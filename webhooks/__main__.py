@@ -23,6 +23,7 @@ from starlette.applications import Starlette
 from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors import Multiprocess
 
+from payments.env_file import is_read_once
 from payments.errors import RepasseError, SettingsError
 from payments.operator.processes import refuse_other_hosts
 from payments.settings import Settings, load_settings
@@ -50,6 +51,11 @@ def serve(workers: int | None) -> int:
     """
     try:
         settings = load_settings()
+        workers = workers or settings.web_workers
+        if workers > 1 and is_read_once():
+            raise SettingsError(
+                ".env is a pipe, which one process can read: make it a file, or put WEB_WORKERS=1"
+            )
         _check_port(settings)
         database = open_database(settings.database_url.get_secret_value())
         migrate(database)
@@ -62,7 +68,6 @@ def serve(workers: int | None) -> int:
     # uvicorn ends by raising the signal that ended it once more; this makes it a clean exit
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     signal.signal(signal.SIGINT, lambda *_: sys.exit(0))
-    workers = workers or settings.web_workers
     _allow_open_files()
     options: dict[str, Any] = {
         "app": "webhooks.__main__:create_served_app",

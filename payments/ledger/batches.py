@@ -132,6 +132,7 @@ def plan_batch(
     slot: int | None,
     plan: Sequence[tuple[Payer, int]],
     due_at: datetime,
+    *,
     late: bool,
     now: datetime,
     tax_id_key: bytes = b"",
@@ -149,7 +150,10 @@ def plan_batch(
         batch_id = _plan_requested(connection, tag, now)
         if batch_id is None:
             new = insert_new(
-                connection, invoice_batches, [_batch_row(tag, slot, "planned", due_at, late, now)], "id"
+                connection,
+                invoice_batches,
+                [_batch_row(tag, slot, "planned", due_at, late=late, now=now)],
+                "id",
             )
             if not new:
                 return False
@@ -207,7 +211,7 @@ def skip_slot(database: Database, tag: str, slot: int, due_at: datetime, now: da
     with database.transaction() as connection:
         if is_paused(connection, "issuing"):
             return False
-        row = _batch_row(tag, slot, "skipped", due_at, True, now)
+        row = _batch_row(tag, slot, "skipped", due_at, late=True, now=now)
         return bool(insert_new(connection, invoice_batches, [row], "id"))
 
 
@@ -322,7 +326,7 @@ def record_batch_unclear(database: Database, claim: BatchClaim, reason: str) -> 
 
 @repeated_on_conflict
 def release_batch(
-    database: Database, claim: BatchClaim, reason: str, next_at: datetime, refused: bool, now: datetime
+    database: Database, claim: BatchClaim, reason: str, next_at: datetime, *, refused: bool, now: datetime
 ) -> None:
     """Give the claim back, to be tried again at ``next_at``. ``refused``: the bank said no; a person should look."""
     with database.transaction() as connection:
@@ -392,7 +396,7 @@ def _slot(window: IssuingWindow, slot: int, batch: Row[Any] | None, now: datetim
 
 
 def _batch_row(
-    tag: str, slot: int | None, state: str, due_at: datetime, late: bool, now: datetime
+    tag: str, slot: int | None, state: str, due_at: datetime, *, late: bool, now: datetime
 ) -> dict[str, Any]:
     return {
         "slot": slot,

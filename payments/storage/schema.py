@@ -58,7 +58,7 @@ class Instant(TypeDecorator[datetime]):
         # not strftime: its %Y has fewer than four digits before the year 1000, on Linux
         return f"{value.astimezone(UTC).replace(tzinfo=None).isoformat(timespec='microseconds')}Z"
 
-    def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:
+    def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:  # noqa: ARG002
         if value is None:
             return None
         moment: datetime = value if isinstance(value, datetime) else datetime.fromisoformat(value)

@@ -155,12 +155,12 @@ def do_all(
     for external_id in external_ids:
         try:
             result = act(database, external_id, by, policy, clock()).result
-            outcomes.append(Outcome(external_id, True, result))
+            outcomes.append(Outcome(external_id, is_done=True, text=result))
         except ActionRefused as refusal:
-            outcomes.append(Outcome(external_id, False, str(refusal)))
+            outcomes.append(Outcome(external_id, is_done=False, text=str(refusal)))
         except LedgerUnavailable as error:
             rest = external_ids[len(outcomes) :]
-            return [*outcomes, *(Outcome(each, False, f"not tried: {error}") for each in rest)]
+            return [*outcomes, *(Outcome(each, is_done=False, text=f"not tried: {error}") for each in rest)]
     return outcomes
 
 

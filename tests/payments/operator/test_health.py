@@ -51,7 +51,7 @@ def test_a_slot_is_coming_until_its_batch_is_planned_and_overdue_when_a_tenth_ha
     assert slots(0) == ({"coming": 3}, 0)
     assert slots(18) == ({"coming": 3}, 0)
     assert slots(18.1) == ({"coming": 2, "overdue": 1}, 1)
-    batches.plan_batch(database, "repasse-k3-slot-1", 0, PLAN, NOW, True, NOW)
+    batches.plan_batch(database, "repasse-k3-slot-1", 0, PLAN, NOW, late=True, now=NOW)
     assert slots(5) == ({"planned": 1, "coming": 2}, 0)
     claim = claimed(database)
     assert slots(5) == ({"issuing": 1, "coming": 2}, 0)
