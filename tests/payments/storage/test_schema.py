@@ -74,7 +74,7 @@ ROWS: dict[str, dict[str, Any]] = {
     "reconciliations": {"id": 1, "started_at": "'t'", "ended_at": "'t'", "found": 0},
     "actions": {
         "id": 1, "at": "'t'", "who": "'ana'", "kind": "'retry'", "subject": "'credit-i'",
-        "reason": "'the account is open again'", "result": "'pending'",
+        "reason": "'the account is open again'", "result": "'pending'", "is_proved": "'0'",
     },
     "pauses": {"name": "'forwarding'", "paused_at": "NULL", "paused_by": "NULL", "reason": "NULL"},
     "relocations": {"id": 1, "moved_to": "'sqlite:///other.db'", "moved_at": "'t'"},
