@@ -198,6 +198,7 @@ REFUSED: list[tuple[str, str, dict[str, Any]]] = [
     ("a_pause_says_who_and_why", "pauses", {"name": "'issuing'", "paused_at": "'t'", "reason": "'r'"}),
     ("one_relocation", "relocations", {"id": 2}),
     ("a_process_once: id", "processes", {}),
+    ("a_bank_call_has_its_verdict", "processes", {"id": "'q'", "bank_verdict": "'accepted'"}),
 ]
 TAKEN: list[tuple[str, dict[str, Any]]] = [
     ("transfers", SECOND_TRANSFER),
