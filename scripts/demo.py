@@ -18,6 +18,7 @@ from typing import Any
 from payments.ledger.batches import read_slots, read_window
 from payments.operator.statement import read_statement
 from payments.storage.database import Database, open_database
+from scripts.arguments import whole
 from scripts.demo_view import (
     PICTURES,
     Kill,
@@ -78,10 +79,10 @@ def _parse() -> argparse.Namespace:
         "--open", action="store_true", help="keep everything running at the end, and print where to look"
     )
     parser.add_argument("--seconds", type=_seconds, default=60.0, help="how long the demo takes (default 60)")
-    parser.add_argument("--seed", type=int, default=None, help="makes the bank's ids and chances repeat")
+    parser.add_argument("--seed", type=whole, default=None, help="makes the bank's ids and chances repeat")
     parser.add_argument(
         "--fee",
-        type=int,
+        type=whole,
         default=None,
         help="the bank's fee per credit, in centavos (default 0; hostile: 37)",
     )

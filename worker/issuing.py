@@ -55,6 +55,7 @@ class IssuingRules:
     retry_base_seconds: float
     retry_max_seconds: float
     tax_id_key: bytes = field(default=b"", repr=False)  # as ForwardingPolicy's
+    payers_have_letters: bool = False  # in every second CNPJ
 
 
 @dataclass(slots=True)
@@ -145,7 +146,8 @@ def _plan(rules: IssuingRules, tag: str) -> list[tuple[Payer, int]]:
     random = Random(tag)
     count = random.randint(rules.per_batch_min, rules.per_batch_max)
     amounts = random_amounts(random, count, rules.amount_min_centavos, rules.amount_max_centavos)
-    return list(zip(random_payers(random, count), amounts, strict=True))
+    payers = random_payers(random, count, have_letters=rules.payers_have_letters)
+    return list(zip(payers, amounts, strict=True))
 
 
 def _issue(
