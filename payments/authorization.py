@@ -56,7 +56,7 @@ def read_operators(text: str) -> tuple[Account, ...]:
             raise ValueError(f"has the name of entry {number} twice")
         if find_account(token, accounts):
             raise ValueError(f"has the token of entry {number} twice, so that it would not say who")
-        accounts.append(Account(name, role == "operator", token))
+        accounts.append(Account(name, may_act=role == "operator", token=token))
     return tuple(accounts)
 
 

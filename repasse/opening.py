@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
+    from payments.bank.client import Bank
     from payments.operator.actions import Operator
     from payments.settings import Settings
     from payments.storage.database import Database
@@ -65,12 +66,34 @@ def open_named(settings: "Settings", *, must_exist: bool = False) -> "Database":
     return database
 
 
+def open_bank(settings: "Settings") -> "Bank":
+    """The bank that the settings lead to; its connections are closed when the command ends."""
+    from payments.bank import client
+
+    bank = client.open_bank(
+        environment=settings.starkbank_environment,
+        project_id=settings.starkbank_project_id,
+        private_key_pem=settings.private_key_pem,
+        api_url=settings.starkbank_api_url,
+        timeout_seconds=settings.bank_timeout_seconds,
+    )
+    click.get_current_context().call_on_close(bank.close)
+    return bank
+
+
 def read_zone() -> tzinfo:
     """The zone in which people write and read times here. Raises SettingsError."""
     from payments.operator.times import zone_of
     from payments.settings import load_settings
 
     return zone_of(load_settings(needs_bank=False).time_zone)
+
+
+def read_tax_id_key() -> bytes:
+    """What payers' tax ids are hashed with; empty without TAX_ID_KEY and the bank's key. Raises SettingsError."""
+    from payments.settings import load_settings
+
+    return load_settings(needs_bank=False).tax_id_search_key
 
 
 def now() -> datetime:

@@ -2,7 +2,6 @@
 
 import csv
 import sys
-from dataclasses import astuple, fields
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -13,7 +12,7 @@ from payments.money import format_brl
 from repasse.group import DONE, LEFT, command
 from repasse.opening import now, open_to_read
 from repasse.options import json_option, period
-from repasse.output import Column, Times, csv_cell, plain, styled, table, to_json
+from repasse.output import Column, Times, plain, styled, table, to_json
 
 if TYPE_CHECKING:
     from payments.operator.statement import PeriodStatement, Statement
@@ -160,10 +159,8 @@ def system(as_json: bool) -> int:
 @period
 def audit(since: datetime | None, until: datetime | None) -> int:
     from payments.operator.audit import AuditLine, read_audit
+    from payments.operator.csv_file import csv_lines
 
     database = open_to_read()
-    write = csv.writer(sys.stdout, lineterminator="\n").writerow
-    write([field.name for field in fields(AuditLine)])
-    for line in read_audit(database, since, until):
-        write([csv_cell(value) for value in astuple(line)])
+    sys.stdout.writelines(csv_lines(AuditLine, read_audit(database, since, until)))
     return DONE

@@ -3,13 +3,15 @@
 The bank would take the same URL twice and then deliver everything twice, so existing webhooks are listed first.
 """
 
+import re
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
+from urllib.parse import urlsplit, urlunsplit
 
 import click
 
 from payments.errors import SettingsError
 from repasse.group import DONE, Group, command
+from repasse.opening import open_bank
 
 if TYPE_CHECKING:
     from payments.settings import Settings
@@ -30,6 +32,7 @@ def register(url: str) -> int:
 
     settings = load_settings()
     _check(url, settings)
+    url = normal_url(url)
     if not urlsplit(url).path.endswith(PATH):
         click.echo(
             f"repasse: warning: {url} does not end with {PATH}, where the web process listens", err=True
@@ -47,22 +50,25 @@ webhook = Group(
 
 
 def _register(url: str, settings: "Settings") -> str:
-    from payments.bank.client import open_bank
-
-    bank = open_bank(
-        environment=settings.starkbank_environment,
-        project_id=settings.starkbank_project_id,
-        private_key_pem=settings.private_key_pem,
-        api_url=settings.starkbank_api_url,
-        timeout_seconds=settings.bank_timeout_seconds,
-    )
-    same = [webhook for webhook in bank.list_webhooks() if webhook.url == url]
+    bank = open_bank(settings)
+    same = [webhook for webhook in bank.list_webhooks() if normal_url(webhook.url) == url]
     subscribed = {subscription for webhook in same for subscription in webhook.subscriptions}
     missing = [subscription for subscription in SUBSCRIPTIONS if subscription not in subscribed]
     if not missing:
-        return f"already registered: {url} ({', '.join(sorted(subscribed))}), webhook {same[0].id}"
+        return f"already registered: {same[0].url} ({', '.join(sorted(subscribed))}), webhook {same[0].id}"
     created = bank.create_webhook(url, missing)
     return f"registered: {url} ({', '.join(missing)}), webhook {created.id}"
+
+
+def normal_url(url: str) -> str:
+    """The one form of an address: the bank takes every other form of it for another, and would deliver twice."""
+    parts = urlsplit(url)
+    host = (parts.hostname or "").lower()
+    host = f"[{host}]" if ":" in host else host
+    port = "" if parts.port in (None, {"http": 80, "https": 443}.get(parts.scheme)) else f":{parts.port}"
+    user = f"{parts.netloc.rpartition('@')[0]}@" if "@" in parts.netloc else ""
+    path = re.sub("/{2,}", "/", parts.path) or "/"
+    return urlunsplit((parts.scheme, f"{user}{host}{port}", path, parts.query, ""))
 
 
 def _check(url: str, settings: "Settings") -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from repasse.group import DONE, LEFT, command
-from repasse.opening import open_to_work
+from repasse.opening import open_bank, open_to_work
 from repasse.options import operator
 
 if TYPE_CHECKING:
@@ -46,7 +46,6 @@ def reconcile(who: str, reason: str) -> int:
 
 def _do(name: str, run: _Work, who: str, reason: str) -> int:
     """Do one piece of work and record it. Raises BankError when the bank does not answer or refuses us."""
-    from payments.bank.client import open_bank
     from payments.observability.logging import configure_logging
     from payments.operator.actions import record_action
 
@@ -56,18 +55,12 @@ def _do(name: str, run: _Work, who: str, reason: str) -> int:
     configure_logging(
         "debug" if settings.log_level == "debug" else "error", settings.log_format, "repasse job"
     )
-    bank = open_bank(
-        environment=settings.starkbank_environment,
-        project_id=settings.starkbank_project_id,
-        private_key_pem=settings.private_key_pem,
-        api_url=settings.starkbank_api_url,
-        timeout_seconds=settings.bank_timeout_seconds,
-    )
+    bank = open_bank(settings)
     # Before anything is planned or claimed: the bank may refuse our key, project or address.
     bank.balance_centavos()
     status, said = run(opened.database, bank, settings, opened.clock)
-    click.echo("\n".join(said))
     record_action(opened.database, name, "by hand", "; ".join(said)[:2000], opened.by, opened.clock())
+    click.echo("\n".join(said))  # last, since it fails where no one reads
     return status
 
 

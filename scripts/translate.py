@@ -28,8 +28,14 @@ def main() -> int:
         catalogue.update(template, no_fuzzy_matching=True)
         body = io.BytesIO()
         write_po(
-            body, catalogue, 0, True, True, sort_output=True, ignore_obsolete=True
-        )  # no wrapping, no places
+            body,
+            catalogue,
+            width=0,
+            no_location=True,
+            omit_header=True,
+            sort_output=True,
+            ignore_obsolete=True,
+        )
         file.write_text(f"{header}\n\n{body.getvalue().decode()}", "utf-8")
         missing = untranslated(catalogue)
         left += len(missing)

@@ -23,7 +23,9 @@ from starlette.applications import Starlette
 from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors import Multiprocess
 
+from payments.env_file import is_read_once
 from payments.errors import RepasseError, SettingsError
+from payments.observability.streams import complain, open_standard_streams
 from payments.operator.processes import refuse_other_hosts
 from payments.settings import Settings, load_settings
 from payments.storage.database import open_database
@@ -48,8 +50,14 @@ def serve(workers: int | None) -> int:
 
     Returns 0 after a clean end, 2 when it cannot start or no process of it can serve.
     """
+    open_standard_streams()
     try:
         settings = load_settings()
+        workers = workers or settings.web_workers
+        if workers > 1 and is_read_once():
+            raise SettingsError(
+                ".env is a pipe, which one process can read: make it a file, or put WEB_WORKERS=1"
+            )
         _check_port(settings)
         database = open_database(settings.database_url.get_secret_value())
         migrate(database)
@@ -57,12 +65,11 @@ def serve(workers: int | None) -> int:
         data_folder = None if database.is_postgresql else Path(database.url.database or ".").resolve().parent
         database.close()
     except RepasseError as error:
-        print(f"repasse: {error}", file=sys.stderr)
+        complain(str(error))
         return 2
     # uvicorn ends by raising the signal that ended it once more; this makes it a clean exit
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     signal.signal(signal.SIGINT, lambda *_: sys.exit(0))
-    workers = workers or settings.web_workers
     _allow_open_files()
     options: dict[str, Any] = {
         "app": "webhooks.__main__:create_served_app",
@@ -108,7 +115,7 @@ def create_served_app() -> Starlette:
 
         return create_app()
     except RepasseError as error:  # the database went away since main() looked
-        print(f"repasse: {error}", file=sys.stderr)
+        complain(str(error))
     except Exception:  # a successor would fail in the same way
         traceback.print_exc()
     sys.exit(failed)

@@ -216,7 +216,7 @@ def create_app(settings: Settings | None = None) -> Starlette:
     """
     settings = settings or load_settings()
     configure_logging(settings.log_level, settings.log_format, "web")
-    logging.captureWarnings(True)
+    logging.captureWarnings(capture=True)
     for name, like in misspelt_settings().items():
         log.warning("setting.unknown", name=name, meant=like)
     return Web(settings).app()

@@ -18,6 +18,7 @@ from payments.observability.alerts import open_alerts
 from payments.observability.bank_calls import BankCalls, BankWatch
 from payments.observability.heartbeat import Heartbeat
 from payments.observability.logging import configure_logging
+from payments.observability.streams import complain, open_standard_streams
 from payments.operator.processes import Process, refuse_other_hosts
 from payments.parts import Part
 from payments.settings import Settings, load_settings, misspelt_settings
@@ -112,6 +113,7 @@ def main() -> int:
 
 def run() -> int:
     """Run until SIGTERM or SIGINT; 0 after a clean end, 2 with one line when it cannot start."""
+    open_standard_streams()
     try:
         settings = load_settings()
         configure_logging(settings.log_level, settings.log_format, "worker")
@@ -119,7 +121,7 @@ def run() -> int:
             log.warning("setting.unknown", name=name, meant=like)
         worker = Worker(settings)
     except RepasseError as error:
-        print(f"repasse: {error}", file=sys.stderr)
+        complain(str(error))
         return 2
     worker.run()
     return 0

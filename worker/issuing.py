@@ -55,6 +55,7 @@ class IssuingRules:
     retry_base_seconds: float
     retry_max_seconds: float
     tax_id_key: bytes = field(default=b"", repr=False)  # as ForwardingPolicy's
+    payers_have_letters: bool = False  # in every second CNPJ
 
 
 @dataclass(slots=True)
@@ -132,7 +133,9 @@ def _plan_slot(
         if batches.skip_slot(database, tag, slot, begins_at, now):
             counts.skipped += 1
             log.warning("slot.skipped", slot=slot + 1, began_at=begins_at.isoformat())
-    elif batches.plan_batch(database, tag, slot, _plan(rules, tag), begins_at, late, now, rules.tax_id_key):
+    elif batches.plan_batch(
+        database, tag, slot, _plan(rules, tag), begins_at, late=late, now=now, tax_id_key=rules.tax_id_key
+    ):
         counts.planned += 1
         log.info("batch.planned", slot=slot + 1, batch=tag, late=late)
 
@@ -143,7 +146,8 @@ def _plan(rules: IssuingRules, tag: str) -> list[tuple[Payer, int]]:
     random = Random(tag)
     count = random.randint(rules.per_batch_min, rules.per_batch_max)
     amounts = random_amounts(random, count, rules.amount_min_centavos, rules.amount_max_centavos)
-    return list(zip(random_payers(random, count), amounts, strict=True))
+    payers = random_payers(random, count, have_letters=rules.payers_have_letters)
+    return list(zip(payers, amounts, strict=True))
 
 
 def _issue(
@@ -196,6 +200,6 @@ def _release(
         delay = max(delay, timedelta(seconds=error.retry_after_seconds))
     if isinstance(error, Rejected):
         reason = f"{error} ({error.remedy})"
-    batches.release_batch(database, claim, reason, now + delay, isinstance(error, Rejected), now)
+    batches.release_batch(database, claim, reason, now + delay, refused=isinstance(error, Rejected), now=now)
     log.warning("batch.released", batch=claim.tag, attempt=claim.attempt, reason=reason)
     return reason

@@ -6,6 +6,7 @@ from collections.abc import Callable
 import pytest
 
 from payments.bank.client import Bank
+from repasse.webhook import normal_url
 from tests.emulated import EmulatedBank
 from tests.running import the_one_line
 
@@ -72,3 +73,32 @@ def test_a_bank_that_refuses_us_is_quoted_with_what_to_do(repasse: Command) -> N
     assert ended.stderr.count("\n") == 1
     assert "invalidProject" in ended.stderr
     assert "STARKBANK_PROJECT_ID" in ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("url", "normal"),
+    [
+        (URL, URL),
+        ("https://repasse.example//webhooks///starkbank", URL),
+        ("https://repasse.example:443/webhooks/starkbank", URL),
+        ("HTTPS://Repasse.EXAMPLE/webhooks/starkbank#here", URL),
+        ("https://repasse.example", "https://repasse.example/"),
+        ("https://repasse.example:8443/A//b?x=//Y", "https://repasse.example:8443/A/b?x=//Y"),
+        ("http://127.0.0.1:80/a", "http://127.0.0.1/a"),
+        ("https://[2001:DB8::1]:443/a", "https://[2001:db8::1]/a"),
+        ("https://User:Pass@Repasse.example/a", "https://User:Pass@repasse.example/a"),
+    ],
+)
+def test_an_address_has_one_form(url: str, normal: str) -> None:
+    """The bank compares letter by letter, and would deliver every event twice; paths keep their case."""
+    assert normal_url(url) == normal
+    assert normal_url(normal) == normal
+
+
+def test_another_form_of_a_registered_address_is_the_same(call_repasse: Command, bank: Bank) -> None:
+    """Whichever form was registered, here by hand."""
+    bank.create_webhook("https://Repasse.example:443//webhooks/starkbank", ["invoice", "transfer"])
+    assert call_repasse("webhook", "register", URL).stdout.startswith(
+        "already registered: https://Repasse.example:443//"
+    )
+    assert len(bank.list_webhooks()) == 1

@@ -37,7 +37,7 @@ def test_every_fact_changes_the_mark_and_a_heartbeat_does_not(
         "an attention": lambda: accept(b"what is this", NOW + timedelta(seconds=3)),
         "its resolution": lambda: close_attention(database, 1, BY, NOW),
         "a batch": lambda: batches.plan_batch(
-            database, "tag", None, [(Payer("Ana", "529.982.247-25"), 100)], NOW, False, NOW
+            database, "tag", None, [(Payer("Ana", "529.982.247-25"), 100)], NOW, late=False, now=NOW
         ),
         "its claim": claim_batch,
         "a reconciliation": lambda: record_reconciliation(database, NOW, NOW, 0, None),
