@@ -137,7 +137,7 @@ class ListPages:
     # --- transfers, credits ---
 
     def _transfers(self, request: Request) -> Response:
-        asked, state = self._asked_of_transfers(request)
+        asked, state = self.asked_of_transfers(request)
         page = totals = None
         if not asked.wrong:
             page = read_page(
@@ -150,16 +150,17 @@ class ListPages:
             "abandoned": statement.abandoned,
         }
         shown = {"page": page, "totals": totals, "state": state, "counts": counts}
-        return self._render(request, "transfers", asked, **shown, bulk=BULK)
+        return self._render(request, "transfers", asked, **shown)
 
     def _transfers_csv(self, request: Request) -> Response:
-        asked, state = self._asked_of_transfers(request)
+        asked, state = self.asked_of_transfers(request)
         items = every(
             lambda after, limit: lists.list_transfers(self._database, state, after, limit, asked.where)
         )
         return self._csv(request, "transfers", asked, TransferLine, items)
 
-    def _asked_of_transfers(self, request: Request) -> tuple[Asked, str | None]:
+    def asked_of_transfers(self, request: Request) -> tuple[Asked, str | None]:
+        """What the list of transfers is narrowed to, and its state."""
         state = _choice(request, "state", lists.SHOWN_STATES)
         return self._asked(request, ("since", "until", "amount", "payer"), {"state": state}), state
 
