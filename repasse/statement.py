@@ -142,6 +142,10 @@ def system(as_json: bool) -> int:
         *(Column("last heartbeat"), Column("version"), Column("started")),
     )
     click.echo("\n".join(table(heads, processes)) + "\n")
+    for row in read.processes:
+        if row["clock_stepped_at"] is not None:
+            step = f"{row['clock_step_seconds']:+,.0f} s at {times.moment(row['clock_stepped_at'])}"
+            click.echo(f"{row['kind']} {row['pid']} noticed that a clock was set by {step}\n")
     runs = [(times.moment(row["started_at"]), row["found"], row["failure"]) for row in read.reconciliations]
     columns = (Column("reconciled"), Column("found", "number"), Column("not answered", "text"))
     click.echo("\n".join(table(columns, runs)))

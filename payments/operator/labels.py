@@ -74,6 +74,9 @@ ATTENTION_ACTIONS = {
     "bank_refuses_us": ("reconcile",),
 }
 
+# What may be done to all transfers of a list in one of these states.
+STATE_ACTIONS = {"dead": ("retry", "abandon"), "pending": ("retry",)}
+
 
 def _transfer_states(language: Language) -> dict[str, Label]:
     _, pgettext = language.gettext, language.pgettext
@@ -257,6 +260,14 @@ def _attentions(language: Language) -> dict[str, Label]:
             _("Batch of invoices rejected"),
             "bad",
             _("repasse keeps trying; the bank's words say what is wrong."),
+        ),
+        "clock_stepped": Label(
+            _("Clock was changed"),
+            "wait",
+            _(
+                "It moved by this much while transfers were waiting. repasse has tried them again. Check NTP on "
+                "that machine, then resolve."
+            ),
         ),
     }
 

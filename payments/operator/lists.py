@@ -75,6 +75,7 @@ MOST_URGENT_FIRST = (
     AttentionKind.TRANSFER_STUCK,
     AttentionKind.TRANSFER_UNSETTLED,
     AttentionKind.BATCH_REFUSED,
+    AttentionKind.CLOCK_STEPPED,
     AttentionKind.NOTHING_TO_FORWARD,
 )
 

@@ -520,6 +520,9 @@ processes = Table(
     Column("seen_at", Instant, nullable=False),
     Column("stopped_at", Instant),  # NULL: it runs, or it died
     Column("bank_key_fetched_at", Instant),
+    # when it last noticed that a clock was set by more than a minute, and by how much (below 0: back)
+    Column("clock_stepped_at", Instant),
+    Column("clock_step_seconds", Float),
     Column("bank_verdict", String(16)),  # of its last call to the bank; NULL: it has made none
     Column("bank_called_at", Instant),
     PrimaryKeyConstraint("id", name="a_process_once"),
