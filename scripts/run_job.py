@@ -32,7 +32,7 @@ def main() -> int:
     try:
         return _run(arguments)
     except ActionRefused as error:
-        print(f"repasse: refused: {error}", file=sys.stderr)
+        print(f"repasse: refused: {_words_of(error)}", file=sys.stderr)
         return LEFT
     except LedgerUnavailable as error:
         print(f"repasse: {error}; try again", file=sys.stderr)
@@ -82,7 +82,7 @@ def _do(database: "Database", arguments: Namespace, settings: "Settings") -> int
     try:
         by = Operator(arguments.who, arguments.reason)
     except ActionRefused as error:  # no name or reason that could be recorded
-        print(f"repasse: {error}", file=sys.stderr)
+        print(f"repasse: {_words_of(error)}", file=sys.stderr)
         return WRONG
     clock = open_clock(database, _now)
     if arguments.command in WORK:
@@ -92,6 +92,14 @@ def _do(database: "Database", arguments: Namespace, settings: "Settings") -> int
     from scripts.job.actions import act
 
     return act(database, arguments, settings, by, clock())
+
+
+def _words_of(error: ActionRefused) -> str:
+    from payments.language import language_of
+    from payments.operator.wording import note_text
+    from scripts.job.view import moment
+
+    return note_text(str(error), language_of("en"), moment)
 
 
 def _now() -> datetime:

@@ -31,6 +31,7 @@ class Labels:
         self.attentions = _attentions(language)
         self.actions = _actions(language)
         self.entry_kinds = _entry_kinds(language)
+        self.id_kinds = _id_kinds(language)
         self._switches = _switches(language)
 
     def button(self, kind: str, subject: str) -> str:
@@ -283,6 +284,20 @@ def _entry_kinds(language: Language) -> dict[str, Label]:
         "bank_report": Label(_("bank report"), "calm"),
         "action": Label(_("action"), "calm"),
         "attention": Label(_("attention"), "calm"),
+    }
+
+
+def _id_kinds(language: Language) -> dict[str, Label]:
+    """What an id in a timeline is of."""
+    _ = language.gettext
+    return {
+        "event": Label(_("event"), "calm"),
+        "invoice": Label(_("invoice"), "calm"),
+        "log": Label(_("log"), "calm"),
+        "external_id": Label(_("external ID"), "calm"),
+        "bank_transfer": Label(_("transfer at the bank"), "calm"),
+        "subject": Label(_("target"), "calm"),
+        "attention": Label(_("item"), "calm"),
     }
 
 

@@ -16,6 +16,7 @@ from typing import Any, Generic, Self, TypeVar
 from sqlalchemy import Column, ColumnElement, Connection, Select, TextClause, func, or_, select, tuple_
 
 from payments.ledger.balance import in_state, recorded_within
+from payments.note import Note, read_note
 from payments.operator.actions import Action, action_from, plain_text
 from payments.operator.recovery import read_claim_back
 from payments.storage.database import Database
@@ -44,8 +45,8 @@ _Condition = ColumnElement[bool] | TextClause
 # The states by which transfers are listed.
 SHOWN_STATES = (*TransferState, "abandoned")
 
-# Columns that hold text from outside, in which a tax id may stand.
-_FREE_TEXT = ("reason", "detail")
+# Columns that hold notes; in the words in them, which come from outside, a tax id may stand.
+_NOTES = ("reason", "detail")
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +68,8 @@ class Line:
     def of(cls, row: Any, **given: Any) -> Self:
         """A line from a database row."""
         values = {each.name: getattr(row, each.name) for each in fields(cls) if each.name not in given}
-        masked_values = {name: masked(values[name]) for name in _FREE_TEXT if name in values}
-        return cls(**values | masked_values | given)
+        notes = {name: masked_note(values[name]) for name in _NOTES if name in values}
+        return cls(**values | notes | given)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +98,7 @@ class TransferLine(Line):
     state: str
     attempt: int
     bank_transfer_id: str | None
-    reason: str | None
+    reason: Note | None
     created_at: datetime
     due_at: datetime | None  # of a pending one
     sent_at: datetime | None
@@ -141,7 +142,7 @@ class EventLine(Line):
     log_type: str
     subject: str | None
     outcome: str
-    reason: str | None
+    reason: Note | None
     received_at: datetime
 
 
@@ -157,7 +158,7 @@ class BatchLine(Line):
     due_at: datetime
     issued_at: datetime | None
     attempt: int
-    reason: str | None
+    reason: Note | None
     planned_invoices: int
     issued_invoices: int
     credited_invoices: int
@@ -170,7 +171,7 @@ class AttentionLine(Line):
     id: int
     kind: str
     subject: str
-    detail: str
+    detail: Note
     raised_at: datetime
     resolved_at: datetime | None
     invoice_id: str | None
@@ -337,6 +338,11 @@ def batch_lines(connection: Connection, rows: Sequence[Any]) -> list[BatchLine]:
         )
         for row in rows
     ]
+
+
+def masked_note(text: str | None) -> Note | None:
+    """A stored note, or None, without tax ids."""
+    return None if text is None else read_note(mask_tax_ids(text))
 
 
 def masked(text: str | None) -> str | None:

@@ -6,6 +6,10 @@ from dataclasses import fields, is_dataclass
 from datetime import UTC, datetime, tzinfo
 from typing import Any
 
+from payments.language import language_of
+from payments.note import Note
+from payments.operator.wording import note_text
+
 # A spreadsheet takes a cell that begins with one of these for a formula, and may run it. (OWASP, CSV injection.)
 _FORMULA_SIGNS = ("=", "+", "-", "@", "\t", "\r")
 
@@ -30,8 +34,9 @@ def moment(at: datetime | None) -> str:
 
 
 def plain(text: object) -> str:
-    """Text from outside on one line, without control characters that a terminal would obey."""
-    return "".join(sign if sign.isprintable() else " " for sign in str(text))
+    """Text from outside, or a note, on one line, without control characters that a terminal would obey."""
+    said = note_text(text, language_of("en"), moment) if isinstance(text, Note) else str(text)
+    return "".join(sign if sign.isprintable() else " " for sign in said)
 
 
 def table(heads: Sequence[str], rows: Iterable[Sequence[object]], right: Sequence[int] = ()) -> list[str]:

@@ -10,10 +10,13 @@ from datetime import datetime
 
 from payments.bank.client import Bank, open_bank
 from payments.errors import ActionRefused
+from payments.language import language_of
 from payments.ledger.pauses import Pausable, paused
+from payments.note import note
 from payments.observability.logging import configure_logging
 from payments.operator.actions import Operator, record_action
 from payments.operator.statement import read_statement
+from payments.operator.wording import sentence
 from payments.settings import Settings
 from payments.storage.database import Database
 
@@ -30,13 +33,13 @@ def work(database: Database, arguments: Namespace, settings: Settings, by: Opera
     # Before anything is planned or claimed: the bank may refuse our key, project or address.
     bank.balance_centavos()
     run = {"issue": _issue, "forward": _forward, "reconcile": _reconcile}[arguments.command]
-    status, said = run(database, bank, settings, clock)
-    print("\n".join(said))
-    record_action(database, arguments.command, "by hand", "; ".join(said)[:2000], by, clock())
+    status, done = run(database, bank, settings, clock)
+    print(f"{sentence(done, language_of('en'))}")
+    record_action(database, arguments.command, "by hand", done, by, clock())
     return status
 
 
-def _issue(database: Database, bank: Bank, settings: Settings, clock: Clock) -> tuple[int, list[str]]:
+def _issue(database: Database, bank: Bank, settings: Settings, clock: Clock) -> tuple[int, str]:
     from worker.issuing import issue_waiting, plan_by_hand
     from worker.schedule import rules_from
 
@@ -44,16 +47,18 @@ def _issue(database: Database, bank: Bank, settings: Settings, clock: Clock) -> 
     rules = rules_from(settings)
     plan_by_hand(database, rules, f"repasse-{secrets.token_hex(4)}-manual", clock())
     counts = issue_waiting(database, bank, rules, clock)
-    said = [
-        f"issued {counts.invoices} invoices in {counts.issued} batch(es)",
-        *(f"not finished: {reason}" for reason in counts.reasons),
-    ]
     if counts.unfinished:
-        said.append(f"{counts.unfinished} batch(es) could not be finished: run it again, or start the worker")
-    return LEFT if counts.unfinished else DONE, said
+        return LEFT, note(
+            "issued_partly",
+            invoices=counts.invoices,
+            batches=counts.issued,
+            left=counts.unfinished,
+            parts=counts.reasons,
+        )
+    return DONE, note("issued", invoices=counts.invoices, batches=counts.issued)
 
 
-def _forward(database: Database, bank: Bank, settings: Settings, clock: Clock) -> tuple[int, list[str]]:
+def _forward(database: Database, bank: Bank, settings: Settings, clock: Clock) -> tuple[int, str]:
     from payments.settlement import settle_once
 
     _refuse_if_paused(database, "forwarding")
@@ -68,27 +73,23 @@ def _forward(database: Database, bank: Bank, settings: Settings, clock: Clock) -
             break
     waiting = read_statement(database).transfers
     left = waiting["pending"] + waiting["sending"]
-    return LEFT if left else DONE, [f"sent {sent} transfers, found {found} at the bank, {left} left"]
+    return LEFT if left else DONE, note("sent_some", sent=sent, found=found, left=left)
 
 
-def _reconcile(database: Database, bank: Bank, settings: Settings, clock: Clock) -> tuple[int, list[str]]:
+def _reconcile(database: Database, bank: Bank, settings: Settings, clock: Clock) -> tuple[int, str]:
     from payments.reconciliation import reconcile_once
 
     counts = reconcile_once(database, bank, settings.forwarding_policy, clock)
-    said = [
-        f"found {counts.events} events, {counts.invoice_logs} invoice logs and {counts.outcomes} outcomes "
-        "that were new",
-        *(f"not answered: {failure}" for failure in counts.failures),
-    ]
-    return LEFT if counts.failures else DONE, said
+    if counts.failure is not None:
+        return LEFT, note("reconciled_partly", found=counts.found, why=counts.failure)
+    return DONE, note("reconciled", found=counts.found) if counts.found else note("reconciled_nothing")
 
 
 def _refuse_if_paused(database: Database, switch: Pausable) -> None:
     pause = paused(database).get(switch)
     if pause is not None:
         raise ActionRefused(
-            f"{switch} has been paused since {pause.since:%Y-%m-%d %H:%M:%S} UTC by {pause.who} ({pause.reason}): "
-            f"scripts/run_job resume {switch} --reason ..."
+            note(f"{switch}_paused_already", at=pause.since.isoformat(), who=pause.who, reason=pause.reason)
         )
 
 
