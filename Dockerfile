@@ -13,11 +13,12 @@ COPY pyproject.toml requirements.txt ./
 RUN scripts/setup
 
 COPY Procfile ./
+COPY docs/runbook* docs/
 COPY payments payments
 COPY webhooks webhooks
 COPY worker worker
-COPY scripts/run_job* scripts/books* scripts/register_webhook* scripts/
-COPY scripts/job scripts/job
+COPY repasse repasse
+COPY scripts/repasse scripts/run_job scripts/books scripts/register_webhook scripts/
 
 # A user without a password, a home or rights to the code. /data is for SQLite and backups.
 RUN useradd --system --no-create-home --uid 10001 repasse && install -d -o repasse -m 0700 /data

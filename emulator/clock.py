@@ -51,7 +51,7 @@ class Clock:
         """
         return 0.0 if at <= self.now() else 0.05
 
-    def set_pace(self, speed: float | None = None, paused: bool | None = None) -> None:
+    def set_pace(self, speed: float | None = None, *, paused: bool | None = None) -> None:
         """Change the speed, pause or go on. Refused here: this clock has no pace of its own."""
         raise ValueError("this clock stands still; it can only be moved")
 
@@ -96,7 +96,7 @@ class ScaledClock(Clock):
             return 0.0
         return math.inf if self.paused else wait_seconds / self.speed
 
-    def set_pace(self, speed: float | None = None, paused: bool | None = None) -> None:
+    def set_pace(self, speed: float | None = None, *, paused: bool | None = None) -> None:
         """Change the speed, pause or go on, from this instant."""
         if speed is not None and not 0 < speed <= FASTEST:
             raise ValueError(f"speed must be a number above 0 and at most {FASTEST}")

@@ -69,12 +69,18 @@ def _seconds(text: str) -> float | None:
     return None if found is None else float(found[1]) * _UNITS[found[2]]
 
 
+def digits(text: str) -> int | None:
+    """The number that digits alone write; None for anything else."""
+    # Python reads 1_000 too, and a Brazilian writes 1.000 for a thousand.
+    return int(text) if re.fullmatch("[0-9]{1,15}", text) else None
+
+
 def _address(text: str) -> str | None:
     # Reading the port is what finds a wrong one.
     return text if re.fullmatch(r"https?://[^\s#@]+", text, re.ASCII) and urlsplit(text).port != 0 else None
 
 
-whole = checked(int, lambda count: 0 <= count <= 10**14, "a whole number, zero or more")
+whole = checked(digits, lambda count: count <= 10**14, "a whole number, zero or more, as digits alone")
 number = checked(float, lambda found: abs(found) < 1e15, "a number")
 duration = checked(_seconds, lambda seconds: True, "a time such as 90, 15m, 2h or 1d")
 pair = checked(lambda text: text.split("=", 1), lambda parts: len(parts) == 2, "NAME=VALUE")

@@ -8,13 +8,13 @@ from typing import Any
 
 from emulator.books.preset import PRESETS
 from emulator.clock import FASTEST
-from emulator.command_line import DEFAULT_DATA, PROGRAM, Parser, checked, plain, setting, whole
+from emulator.command_line import DEFAULT_DATA, PROGRAM, Parser, checked, digits, plain, setting, whole
 from emulator.management.commands import summary
 from emulator.proxy.run import SUMMARY
 
 LOG_LEVELS = ("debug", "info", "warning", "error")
 
-_port = checked(int, lambda number: 0 <= number <= 65_535, "a port from 0 to 65535")
+_port = checked(digits, lambda number: number <= 65_535, "a port from 0 to 65535")
 _speed = checked(float, lambda speed: 0 < speed <= FASTEST, f"a number above 0 and at most {FASTEST}")
 _share = checked(float, lambda share: 0 <= share <= 1, "a number from 0 to 1")
 
@@ -64,7 +64,7 @@ def _add_habits(add: Any) -> None:
     add("--magic-amounts", action="store_true", help=words)
     words = "calls that a project may make in a minute (default any)"
     add("--rate-limit", type=whole, dest="requests_per_minute", metavar="N", help=words)
-    add("--seed", type=int, help="makes ids and chances repeat (default: different each time)")
+    add("--seed", type=whole, help="makes ids and chances repeat (default: different each time)")
     add("--speed", type=_speed, help="emulated seconds per real second (default 1)")
     add("--paused", action="store_true", help="start with the clock standing still")
     words = "centavos taken from each credited invoice (default 0)"

@@ -10,6 +10,7 @@ import argparse
 import ipaddress
 import logging
 import os
+import re
 import secrets
 import socket
 from datetime import UTC, datetime
@@ -229,7 +230,7 @@ def _open_proxy_ports(
 def _write_environment(options: argparse.Namespace, credentials: Credentials, url: str) -> str:
     """Write what an app needs to know; returns it, with where it was written."""
     project = credentials.project
-    key = f"STARKBANK_PRIVATE_KEY_PATH={project.private_key_path}\n"
+    key = f"STARKBANK_PRIVATE_KEY_PATH={_quoted(str(project.private_key_path))}\n"
     if project.private_key_path is None:
         key = "# the private key of this project is not here: only its owner has it\n"
     text = (
@@ -245,6 +246,15 @@ def _write_environment(options: argparse.Namespace, credentials: Credentials, ur
     except OSError as error:
         stop(f"cannot write {path}: {error.strerror}; choose another --env-file")
     return f"{text}# written to {path}"
+
+
+def _quoted(text: str) -> str:
+    """A value as shells and readers of .env files take it whole: blanks and # too, where there are any."""
+    if re.fullmatch(r"[\w@%+=:,./-]+", text):
+        return text
+    if "'" not in text:
+        return f"'{text}'"
+    return '"' + re.sub(r'([\\"])', r"\\\1", text) + '"'
 
 
 def _url(host: str, listener: socket.socket, scheme: str = "http") -> str:

@@ -1,4 +1,4 @@
-"""Masks Brazilian tax ids (CPF of a person, CNPJ of a company) for pages and logs, and hashes them for search. Pure.
+"""Brazilian tax ids (CPF of a person, CNPJ of a company): checked, masked for pages and logs, hashed for search. Pure.
 
 Formatted ones are recognised by their shape and keep their middle digits, which is enough to tell two payers apart;
 unformatted ones are recognised by the name in front of them.
@@ -6,12 +6,15 @@ unformatted ones are recognised by the name in front of them.
 
 import hmac
 import re
+from collections.abc import Sequence
 
 # One quick search decides whether a text can hold anything to mask, which nearly none can.
 _SUSPECT = re.compile(r"\d[-.]\d\d|/[0-9A-Z]{4}-\d\d|tax_?id|cpf|cnpj", re.IGNORECASE)
 
 _CPF = re.compile(r"(?<!\d)\d{3}\.(\d{3}\.\d{3})-\d{2}(?!\d)")
-_CNPJ = re.compile(r"(?<![0-9A-Z])[0-9A-Z]{2}\.([0-9A-Z]{3}\.[0-9A-Z]{3})/[0-9A-Z]{4}-\d{2}(?!\d)")
+_CNPJ = re.compile(
+    r"(?<![0-9A-Z])[0-9A-Z]{2}\.([0-9A-Z]{3}\.[0-9A-Z]{3})/[0-9A-Z]{4}-\d{2}(?!\d)", re.IGNORECASE
+)
 _NAMED = re.compile(
     r"((?:tax_?id|cpf|cnpj)[\"']?\s*[=:]?\s*[\"']?)([0-9A-Z]{12}\d{2}|\d{11})(?!\d)", re.IGNORECASE
 )
@@ -24,6 +27,40 @@ _ANY = re.compile(
 
 _CPF_DIGITS = 11
 _CNPJ_SIGNS = 14
+
+
+# Receita Federal: each check digit is 11 minus the weighted sum modulo 11, or 0 where that is 10 or 11. A letter counts
+# as its ASCII code minus 48, as a digit does (Instrução Normativa RFB 2.229/2024).
+_CPF_WEIGHTS = (11, 10, 9, 8, 7, 6, 5, 4, 3, 2)
+_CNPJ_WEIGHTS = (6, 5, 4, 3, 2, 9, 8, 7, 6, 5, 4, 3, 2)
+
+
+def cpf(nine_digits: str) -> str:
+    """A CPF with its check digits and its punctuation."""
+    signs = _with_check_digits(nine_digits, _CPF_WEIGHTS)
+    return f"{signs[:3]}.{signs[3:6]}.{signs[6:9]}-{signs[9:]}"
+
+
+def cnpj(twelve_signs: str) -> str:
+    """A CNPJ with its check digits and its punctuation, from digits and capital letters."""
+    signs = _with_check_digits(twelve_signs, _CNPJ_WEIGHTS)
+    return f"{signs[:2]}.{signs[2:5]}.{signs[5:8]}/{signs[8:12]}-{signs[12:]}"
+
+
+def has_right_check_digits(tax_id: str) -> bool:
+    """Whether the last two digits of a whole tax id are those of the others; the same digit eleven times is no CPF."""
+    signs = _signs_of(tax_id)
+    whole = cpf(signs[:-2]) if len(signs) == _CPF_DIGITS else cnpj(signs[:-2])
+    return _signs_of(whole) == signs and len(set(signs)) > 1
+
+
+def _with_check_digits(signs: str, weights: Sequence[int]) -> str:
+    for _ in range(2):
+        values = [ord(sign) - 48 for sign in signs]
+        total = sum(value * weight for value, weight in zip(values, weights[-len(values) :], strict=True))
+        rest = 11 - total % 11
+        signs += str(rest if rest < 10 else 0)
+    return signs
 
 
 def mask_tax_id(tax_id: str) -> str:

@@ -18,6 +18,7 @@ from typing import Any
 from payments.ledger.batches import read_slots, read_window
 from payments.operator.statement import read_statement
 from payments.storage.database import Database, open_database
+from scripts.arguments import whole
 from scripts.demo_view import (
     PICTURES,
     Kill,
@@ -56,7 +57,7 @@ def main() -> int:
     forget_proxies()
     hear_endings()
     try:
-        with _folder(arguments.keep) as folder:
+        with _folder(keep=arguments.keep) as folder:
             day_seconds = arguments.seconds - OPENING_SECONDS - CLOSING_SECONDS
             timeout_seconds = 1.5 if arguments.chaos else 3.0
             with stopped_at_the_end(Stack(folder, quick_day(day_seconds, timeout_seconds))) as stack:
@@ -78,10 +79,10 @@ def _parse() -> argparse.Namespace:
         "--open", action="store_true", help="keep everything running at the end, and print where to look"
     )
     parser.add_argument("--seconds", type=_seconds, default=60.0, help="how long the demo takes (default 60)")
-    parser.add_argument("--seed", type=int, default=None, help="makes the bank's ids and chances repeat")
+    parser.add_argument("--seed", type=whole, default=None, help="makes the bank's ids and chances repeat")
     parser.add_argument(
         "--fee",
-        type=int,
+        type=whole,
         default=None,
         help="the bank's fee per credit, in centavos (default 0; hostile: 37)",
     )
@@ -108,7 +109,7 @@ def _seconds(text: str) -> float:
 
 
 @contextmanager
-def _folder(keep: bool) -> Iterator[Path]:
+def _folder(*, keep: bool) -> Iterator[Path]:
     base = ROOT / "data"
     try:
         base.mkdir(exist_ok=True)

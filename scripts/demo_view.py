@@ -211,10 +211,10 @@ def print_end(console: Console, record: Record) -> None:
     """Lay the two statements side by side, with what the day claims."""
     print_line(console, f"\n{'':<24}{'repasse':>16}{'the bank':>16}")
     for name, here, there, same in _rows(record.end):
-        print_line(console, f"{name:<24}{here:>16}{there:>16}  ", _mark(console, same))
+        print_line(console, f"{name:<24}{here:>16}{there:>16}  ", _mark(console, true=same))
     print_line(console, "")
     for claim, true in _claims(record.end):
-        print_line(console, "", _mark(console, true), f" {claim}")
+        print_line(console, "", _mark(console, true=true), f" {claim}")
     for name, invoices in record.end.wrong.items():
         if invoices:
             print_line(console, f"  the bank's side, {name}: {', '.join(invoices[:5])}")
@@ -308,7 +308,7 @@ def _claims(end: Progress) -> list[tuple[str, bool]]:
     ]
 
 
-def _mark(console: Console, true: bool) -> Text:
+def _mark(console: Console, *, true: bool) -> Text:
     plain = console.encoding.replace("-", "") != "utf8"
     text = ("ok" if plain else "✓") if true else ("NO" if plain else "✗")
     return Text(text, "bold green" if true else "bold red")

@@ -127,10 +127,11 @@ class Running:
 class Runner:
     """Starts processes in a folder of their own, so that no ``.env`` of the checkout is read."""
 
-    def __init__(self, folder: Path, *, in_own_sessions: bool = False) -> None:
+    def __init__(self, folder: Path, *, in_own_sessions: bool = False, python: str = sys.executable) -> None:
         """``in_own_sessions``: a Ctrl-C at the terminal reaches the parent alone, which then stops the others."""
         self.folder = folder
         self._in_own_sessions = in_own_sessions
+        self._python = python
         self._started: list[Running] = []
 
     def start(self, *command: str, environment: Mapping[str, str], name: str | None = None) -> Running:
@@ -139,7 +140,7 @@ class Runner:
         with output.open("ab") as file:
             begins_at = file.tell()
             process = subprocess.Popen(
-                [sys.executable, *command],
+                [self._python, *command],
                 cwd=self.folder,
                 env=dict(environment),
                 stdin=subprocess.DEVNULL,
@@ -154,7 +155,7 @@ class Runner:
     def run(self, *command: str, environment: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
         """Run ``python <command>`` to its end; both streams as text."""
         return subprocess.run(
-            [sys.executable, *command],
+            [self._python, *command],
             cwd=self.folder,
             env=dict(environment),
             stdin=subprocess.DEVNULL,
@@ -166,8 +167,7 @@ class Runner:
 
     def register_webhook(self, web_url: str, environment: Mapping[str, str]) -> None:
         """Have the bank deliver to this web process. ProcessError with the bank's answer if it refuses."""
-        script = str(ROOT / "scripts" / "register_webhook.py")
-        registered = self.run(script, web_url, environment=environment)
+        registered = self.run("-m", "repasse", "webhook", "register", web_url, environment=environment)
         if registered.returncode:
             raise ProcessError(f"the webhook could not be registered: {registered.stderr.strip()}")
 

@@ -20,6 +20,7 @@ from pathlib import Path
 
 import pytest
 
+from scripts.arguments import whole
 from tests.postgresql import Databases, any_server
 from tests.running import forget_proxies
 from tests.simulation.world import Broken, World, play
@@ -54,8 +55,8 @@ def _parse() -> argparse.Namespace:
         prog="scripts/simulate", description="Whole days with every fault, checked to the centavo."
     )
     parser.add_argument("--seeds", type=_count, default=100, help="how many days (default 100)")
-    parser.add_argument("--from", dest="start", type=int, default=0, help="the first seed (default 0)")
-    parser.add_argument("--seed", type=int, help="play this one day, and print its history")
+    parser.add_argument("--from", dest="start", type=whole, default=0, help="the first seed (default 0)")
+    parser.add_argument("--seed", type=whole, help="play this one day, and print its history")
     parser.add_argument(
         "--jobs", type=_count, default=os.cpu_count() or 1, help="how many at once (default: every core)"
     )

@@ -15,7 +15,7 @@ from babel.messages.pofile import read_po, write_po
 from payments.language import CATALOGUES
 
 ROOT = Path(__file__).parents[1]
-SOURCES = ("payments", "webhooks", "worker", "scripts")
+SOURCES = ("payments", "webhooks", "worker", "repasse")
 
 
 def main() -> int:
@@ -28,8 +28,14 @@ def main() -> int:
         catalogue.update(template, no_fuzzy_matching=True)
         body = io.BytesIO()
         write_po(
-            body, catalogue, 0, True, True, sort_output=True, ignore_obsolete=True
-        )  # no wrapping, no places
+            body,
+            catalogue,
+            width=0,
+            no_location=True,
+            omit_header=True,
+            sort_output=True,
+            ignore_obsolete=True,
+        )
         file.write_text(f"{header}\n\n{body.getvalue().decode()}", "utf-8")
         missing = untranslated(catalogue)
         left += len(missing)

@@ -16,7 +16,6 @@ from payments.operator.statement import Statement, read_statement
 from payments.storage.database import open_database
 from payments.storage.migrate import revision_of
 from scripts.processes import (
-    ROOT,
     ProcessError,
     Runner,
     Running,
@@ -117,15 +116,13 @@ class Day:
         """No process has ended by itself."""
         assert all(running.process.poll() is None for running in self.running.values())
 
-    def script(self, name: str, *arguments: str) -> "subprocess.CompletedProcess[str]":
-        """Run one of the scripts to its end, with the settings of our processes."""
-        path = str(ROOT / "scripts" / f"{name}.py")
-        return self.runner.run(path, *arguments, environment=self.environment(self.names[-1]))
+    def repasse(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
+        """Run a command to its end, with the settings of our processes."""
+        return self.runner.run("-m", "repasse", *arguments, environment=self.environment(self.names[-1]))
 
-    def start_script(self, name: str, *arguments: str) -> Running:
-        """Start one of the scripts, and do not wait for its end."""
-        path = str(ROOT / "scripts" / f"{name}.py")
-        return self.runner.start(path, *arguments, environment=self.environment(self.names[-1]))
+    def start_repasse(self, *arguments: str) -> Running:
+        """Start a command, and do not wait for its end."""
+        return self.runner.start("-m", "repasse", *arguments, environment=self.environment(self.names[-1]))
 
     def move_to(self, url: str) -> None:
         """Have every process use another database from its next start on."""

@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 import pytest
 
 ROOT = Path(__file__).parents[1]
-PACKAGES = ("payments", "webhooks", "worker", "emulator")
+PACKAGES = ("payments", "webhooks", "worker", "repasse", "emulator")
 
 # Line and what is wrong there.
 Findings = Iterator[tuple[int, str]]
@@ -24,11 +24,12 @@ Rule = Callable[[PurePosixPath, ast.Module], Findings]
 
 
 def worker_and_webhooks_meet_in_payments(path: PurePosixPath, tree: ast.Module) -> Findings:
-    """Two processes that import each other cannot be deployed, restarted or scaled apart."""
+    """Two processes that import each other cannot be deployed, restarted or scaled apart; the command starts them."""
     forbidden = {
-        "worker": ("webhooks", "emulator"),
-        "webhooks": ("worker", "emulator"),
-        "payments": ("worker", "webhooks", "emulator"),
+        "worker": ("webhooks", "repasse", "emulator"),
+        "webhooks": ("worker", "repasse", "emulator"),
+        "payments": ("worker", "webhooks", "repasse", "emulator"),
+        "repasse": ("emulator",),
     }
     return _imports_of(tree, path, forbidden.get(path.parts[0], ()))
 
@@ -41,7 +42,7 @@ def emulator_shares_no_code_with_us(path: PurePosixPath, tree: ast.Module) -> Fi
     """A bank that shares our code, or the SDK's, shares their mistakes, and then proves nothing about us."""
     if path.parts[0] != "emulator" or str(path) == EMULATORS_FIXTURES:
         return iter(())
-    ours = ("payments", "webhooks", "worker", "scripts", "starkbank", "starkcore", "ellipticcurve")
+    ours = ("payments", "webhooks", "worker", "repasse", "scripts", "starkbank", "starkcore", "ellipticcurve")
     return _imports_of(tree, path, ours)
 
 
@@ -224,6 +225,8 @@ BAD: tuple[tuple[Rule, str, str], ...] = (
     (worker_and_webhooks_meet_in_payments, "webhooks/app.py", "from worker import issuing"),
     (worker_and_webhooks_meet_in_payments, "payments/money.py", "def f():\n    from webhooks import app"),
     (worker_and_webhooks_meet_in_payments, "payments/bank/client.py", "from emulator.books import Books"),
+    (worker_and_webhooks_meet_in_payments, "webhooks/__main__.py", "from repasse.group import Group"),
+    (worker_and_webhooks_meet_in_payments, "repasse/webhook.py", "import emulator.app"),
     (emulator_shares_no_code_with_us, "emulator/protocol/routes.py", "from payments.money import format_brl"),
     (emulator_shares_no_code_with_us, "emulator/protocol/credentials.py", "import starkcore"),
     (
@@ -272,6 +275,11 @@ GOOD: tuple[tuple[Rule, str, str], ...] = (
     (worker_and_webhooks_meet_in_payments, "worker/issuing.py", "from payments.invoice import Payer"),
     (worker_and_webhooks_meet_in_payments, "scripts/demo.py", "import emulator.app, worker, webhooks"),
     (worker_and_webhooks_meet_in_payments, "worker/issuing.py", "import webhooks_of_others"),
+    (
+        worker_and_webhooks_meet_in_payments,
+        "repasse/__main__.py",
+        "from worker.__main__ import run\nfrom webhooks.__main__ import serve",
+    ),
     (
         emulator_shares_no_code_with_us,
         "emulator/protocol/routes.py",
@@ -352,7 +360,14 @@ def _is_composition_root(path: PurePosixPath) -> bool:
     )
     return (
         path.name in ("__main__.py", "app.py")
-        or str(path) in ("worker/schedule.py", "webhooks/forwarder.py", *emulators)
+        or str(path)
+        in (
+            "worker/schedule.py",
+            "webhooks/forwarder.py",
+            "repasse/opening.py",
+            "repasse/work.py",
+            *emulators,
+        )
         or path.parts[0] == "scripts"
     )
 

@@ -92,8 +92,8 @@ def test_the_images_files_are_enough_to_run_every_process(emulator: EmulatedBank
         assert check.returncode == 0, check.stderr
         worker = runner.start("-m", "worker", environment=environment)
         worker.wait_for("worker.started")
-        for script in (["run_job", "statement"], ["books", "verify"]):
-            ended = runner.run(f"scripts/{script[0]}.py", *script[1:], environment=environment)
+        for command in (["job", "statement"], ["db", "verify"]):
+            ended = runner.run("-m", "repasse", *command, environment=environment)
             assert ended.returncode == 0, ended.stderr
         assert web.stop() == 0
         assert worker.stop() == 0
@@ -246,12 +246,8 @@ def test_systemd_rates_the_units_as_confined(unit: Path) -> None:
 
 
 def test_the_page_names_files_and_commands_that_are_there() -> None:
-    """docs/deploy.md: each unit, each script, each command of scripts/books."""
+    """docs/deploy.md: each unit and each test; commands are read in test_docs.py."""
     page = (ROOT / "docs" / "deploy.md").read_text("utf-8")
-    for script, command in set(re.findall(r"scripts/(\w+)(?: ([a-z]+))?", page)):
-        assert (ROOT / "scripts" / script).exists(), script
-        if script == "books" and command:
-            assert f'"{command}"' in (ROOT / "scripts" / "books.py").read_text("utf-8"), command
     for unit in set(re.findall(r"repasse-(?:web|worker|backup)\.?(?:timer|service)?", page)):
         name = unit if "." in unit else f"{unit}.service"
         assert (ROOT / "ops" / name).exists(), name
@@ -259,5 +255,5 @@ def test_the_page_names_files_and_commands_that_are_there() -> None:
         assert (ROOT / test).exists(), test
     for block in re.findall(r"```\n(.*?)```", page, re.DOTALL):
         for line in block.replace("\\\n", " ").splitlines():
-            if line.startswith(("scripts/", "sudo ", "systemctl ")):
+            if line.startswith(("repasse ", "sudo ", "systemctl ")):
                 shlex.split(line, comments=True)

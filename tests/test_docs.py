@@ -15,6 +15,7 @@ from payments.operator.audit import AuditLine
 from payments.settings import Settings
 from payments.storage.schema import metadata
 from payments.version import VERSION
+from tests.repasse.test_help import COMMANDS, assert_reads
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -23,7 +24,9 @@ TRANSLATED = sorted([*ROOT.glob("*.pt-BR.md"), *DOCS.glob("*.pt-BR.md")])
 DECISIONS = sorted((DOCS / "decisions").glob("*.md"))
 ARCHITECTURE = (DOCS / "architecture.md").read_text("utf-8")
 PRODUCT = [
-    path for folder in ("payments", "webhooks", "worker") for path in sorted((ROOT / folder).rglob("*.py"))
+    path
+    for folder in ("payments", "webhooks", "worker", "repasse")
+    for path in sorted((ROOT / folder).rglob("*.py"))
 ]
 
 FILES = [
@@ -32,7 +35,17 @@ FILES = [
         *ROOT.glob("*"),
         *(
             path
-            for folder in ("payments", "webhooks", "worker", "emulator", "scripts", "tests", "ops", "docs")
+            for folder in (
+                "payments",
+                "webhooks",
+                "worker",
+                "repasse",
+                "emulator",
+                "scripts",
+                "tests",
+                "ops",
+                "docs",
+            )
             for path in (ROOT / folder).rglob("*")
         ),
     ]
@@ -207,7 +220,7 @@ def test_a_page_and_its_translation_are_alike(page: Path) -> None:
         text = path.read_text("utf-8")
         return {
             "sections": ["" for _ in re.findall(r"^## ", prose(path), re.MULTILINE)],
-            "commands": re.findall(r"^ *(scripts/\w+|openssl \w+)", text, re.MULTILINE),
+            "commands": re.findall(r"^ *(scripts/\w+|repasse \w+ \w+|openssl \w+)", text, re.MULTILINE),
             "pictures": [
                 name.partition("-pt")[0].partition("-en")[0]
                 for name in re.findall(r"!\[.*?\]\((.*?)\)", text)
@@ -253,6 +266,26 @@ def test_a_decision_has_number_date_and_status(page: Path) -> None:
 
 
 # --- every page ---
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_a_command_that_is_named_can_be_typed(page: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lines of `repasse` are read whole by the command itself; in a sentence, the command's name."""
+    if page.name == "CHANGELOG.md" or page in DECISIONS:
+        return  # they speak of their time
+    monkeypatch.setenv("TIME_ZONE", "America/Sao_Paulo")
+    text = page.read_text("utf-8")
+    for block in re.findall(r"^```\n(.*?)^```", text, re.MULTILINE | re.DOTALL):
+        for line in re.findall(
+            r"^(?:scripts/)?(repasse (?:job|db|webhook|web|worker|migrate)\b.*)$", block, re.MULTILINE
+        ):
+            assert_reads(line)
+    named = set(
+        re.findall(
+            r"\brepasse (?:job|db|webhook) [a-z]+", re.sub(r"^```.*?^```", "", text, flags=re.M | re.S)
+        )
+    )
+    assert named - set(COMMANDS) == set()
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))

@@ -1,20 +1,19 @@
-"""The operator's token, which /metrics and the console need.
+"""The operators' tokens, one of which /metrics and the console need.
 
 A wrong token makes its client wait, longer each time, and until then nothing that it sends is compared. The token is
 never logged. The memory it takes is bounded, and no connection is held open while a client waits.
 """
 
-import secrets
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from ipaddress import AddressValueError, IPv6Address
 
 import structlog
 from starlette.requests import HTTPConnection
 
-from payments.authorization import token_in
+from payments.authorization import Account, find_account, token_in
 
 log = structlog.get_logger()
 
@@ -46,18 +45,18 @@ class _Client:
 class Gate:
     """Compares tokens in constant time and slows down guessing. Used on the event loop; it never waits."""
 
-    def __init__(self, token: str, monotonic: Callable[[], float] = time.monotonic) -> None:
-        self._token = token.encode()
+    def __init__(self, accounts: Sequence[Account], monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._accounts = accounts
         self._monotonic = monotonic
         self._clients: OrderedDict[str, _Client] = OrderedDict()
 
-    def refusal_of(self, connection: HTTPConnection) -> Refusal | None:
-        """None when the request carries the token, as Bearer or as the password of HTTP Basic."""
+    def admit(self, connection: HTTPConnection) -> Account | Refusal:
+        """Whose token the request carries, as Bearer or as the password of HTTP Basic."""
         given = token_in(connection.headers.get("authorization", ""))
         return Refusal() if given is None else self.check(given, address_of(connection))
 
-    def check(self, given: str, address: str) -> Refusal | None:
-        """None when ``given`` is the token; else it counts against ``address``."""
+    def check(self, given: str, address: str) -> Account | Refusal:
+        """Whose token ``given`` is; when it is no one's, that counts against ``address``."""
         now = self._monotonic()
         client = self._clients.get(address)
         if client is not None and now - client.seen_at > FORGET_SECONDS:
@@ -65,9 +64,10 @@ class Gate:
             client = None
         if client is not None and now < client.open_at:
             return Refusal(client.open_at - now)
-        if secrets.compare_digest(given.encode(), self._token):
+        account = find_account(given, self._accounts)
+        if account is not None:
             self._clients.pop(address, None)
-            return None
+            return account
         wrong = 1 if client is None else client.wrong + 1
         wait = min(WAIT_FIRST_SECONDS * 2 ** min(wrong - 1, 16), WAIT_MAX_SECONDS)
         self._clients[address] = _Client(wrong, now, now + wait)

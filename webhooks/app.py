@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import os
+import resource
 import secrets
 import socket
 import time
@@ -24,6 +25,7 @@ from payments.ledger.inbox import Arrival, Outcome, Receipt
 from payments.ledger.transfers import next_due_at
 from payments.note import Note
 from payments.observability.alerts import open_alerts
+from payments.observability.bank_calls import BankCalls
 from payments.observability.heartbeat import Heartbeat, guarded
 from payments.observability.logging import configure_logging
 from payments.observability.metrics import Metrics, metrics_page
@@ -44,7 +46,7 @@ from webhooks.draining import Draining
 from webhooks.forwarder import Forwarder
 from webhooks.health import MetricsPage, Ready, live
 from webhooks.intake import Intake
-from webhooks.receive import PATH, Delivery, Receiver, log_stored
+from webhooks.receive import PATH, RECEIVING_MAX, Delivery, Receiver, log_stored
 
 log = structlog.get_logger()
 
@@ -65,25 +67,27 @@ class Web:
         # Connections of their own: writers on one Database take turns, and no event is to wait for these.
         self.aside = open_database(address)
         self.clock = open_clock(self.database, _utc_now)
+        self.calls = BankCalls(self.metrics.count_bank_call)
         self.bank = open_bank(
             environment=settings.starkbank_environment,
             project_id=settings.starkbank_project_id,
             private_key_pem=settings.private_key_pem,
             api_url=settings.starkbank_api_url,
             timeout_seconds=settings.bank_timeout_seconds,
-            on_call=self.metrics.count_bank_call,
+            on_call=self.calls.note,
         )
         self.keys = BankKeys(self.bank.public_keys, time.monotonic)
         self.forwarder = Forwarder(self.settle, partial(next_due_at, self.database), self.clock)
         # PostgreSQL works on one group while another is prepared; SQLite has one writer.
         self.intake = Intake(self.accept, 2 if self.database.is_postgresql else 1)
-        self.receiver = Receiver(self.keys, self.intake, self.metrics)
+        self.receiver = Receiver(self.keys, self.intake, self.metrics, _receiving_max())
         self.draining = Draining(settings.drain_seconds)
         self.process = Process(secrets.token_hex(8), "web", socket.gethostname(), os.getpid(), VERSION)
-        self.heartbeat = Heartbeat(self.aside, self.process, self.clock, self.key_age_seconds)
-        token = settings.operator_token.get_secret_value() if settings.operator_token else None
-        self.gate = Gate(token) if token else None
-        self.console = self._build_console(token, self.gate) if token and self.gate else None
+        self.heartbeat = Heartbeat(
+            self.aside, self.process, self.clock, self.key_age_seconds, self.calls.last
+        )
+        self.gate = Gate(settings.accounts) if settings.accounts else None
+        self.console = self._build_console(self.gate) if self.gate else None
         # What starts with the app, in this order, and stops in the opposite one.
         alerts = open_alerts(settings, self.aside, self.clock, self.metrics.count_alert)
         self.parts: list[Part] = [
@@ -112,7 +116,7 @@ class Web:
         return settlement
 
     def settle_all(self) -> Result:
-        """Settle what is due, as ``run_job forward`` does; returns how it went, for the operator."""
+        """Settle what is due, as ``repasse job forward`` does; returns how it went, for the operator."""
         sent = found = 0
         for _ in range(_CALLS_MAX):
             counts = self.settle()
@@ -185,14 +189,14 @@ class Web:
         self.database.close()
         log.info("web.stopped")
 
-    def _build_console(self, token: str, gate: Gate) -> Console:
+    def _build_console(self, gate: Gate) -> Console:
         work = Work(
             wake_forwarder=self.forwarder.wake,
             forward=self.settle_all,
             reconcile=self.reconcile,
             new_batch_tag=_new_batch_tag if self.settings.starkbank_api_url else None,
         )
-        return Console(self.aside, self.settings, token, gate, work, self.clock, _utc_now)
+        return Console(self.aside, self.settings, gate, work, self.clock, _utc_now)
 
 
 def create_app(settings: Settings | None = None) -> Starlette:
@@ -202,10 +206,16 @@ def create_app(settings: Settings | None = None) -> Starlette:
     """
     settings = settings or load_settings()
     configure_logging(settings.log_level, settings.log_format, "web")
-    logging.captureWarnings(True)
+    logging.captureWarnings(capture=True)
     for name, like in misspelt_settings().items():
         log.warning("setting.unknown", name=name, meant=like)
     return Web(settings).app()
+
+
+def _receiving_max() -> int:
+    # A quarter of what may be open: health checks, the console, the database and the bank need the rest.
+    open_files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return RECEIVING_MAX if open_files == resource.RLIM_INFINITY else min(RECEIVING_MAX, open_files // 4)
 
 
 def _utc_now() -> datetime:

@@ -14,7 +14,7 @@ from payments.ledger.pauses import paused
 from payments.observability.logging import masked_text
 from payments.storage.database import Database
 from payments.storage.migrate import NEWEST_REVISION, revision_of
-from webhooks.access import Gate
+from webhooks.access import Gate, Refusal
 from webhooks.draining import Draining
 from webhooks.forwarder import Forwarder
 
@@ -78,7 +78,7 @@ class Ready:
 
 
 class MetricsPage:
-    """The Prometheus page, which needs the operator's token; 404 when no token is set."""
+    """The Prometheus page, which needs an operator's or a reader's token; 404 when no token is set."""
 
     def __init__(self, page: CollectorRegistry, gate: Gate | None) -> None:
         self._page = page
@@ -87,7 +87,8 @@ class MetricsPage:
     async def answer(self, request: Request) -> Response:
         if self._gate is None:
             return PlainTextResponse("not found", 404)
-        if refusal := self._gate.refusal_of(request):
+        refusal = self._gate.admit(request)
+        if isinstance(refusal, Refusal):
             if refusal.wait_seconds:
                 wait = {"Retry-After": str(ceil(refusal.wait_seconds))}
                 return PlainTextResponse("too many wrong tokens: wait", 429, wait)

@@ -1,7 +1,8 @@
 """``POST /webhooks/starkbank``: check the signature over the raw bytes, store, and only then answer 200.
 
 Anything but 200 makes the bank try again after 5, 30 and 120 minutes, and then no more (docs/starkbank.md). So: 200 for
-all that is stored, wanted or not; 401 for what the bank did not sign; 503 for what could not be checked or stored.
+all that is stored, wanted or not; 401 for what the bank did not sign; 408 for a body that does not come; 503 for what
+could not be received, checked or stored.
 """
 
 import asyncio
@@ -26,8 +27,18 @@ PATH = "/webhooks/starkbank"
 # Recorded events are 1 to 3 kB; a megabyte is far above any, and bounds what a stranger can make us hold.
 BODY_BYTES_MAX = 1_048_576
 
-# A flood of forged events is logged in one line a second, not in one line each.
+# How long a body may take to come. The bank sends its few kB in one piece; a connection that is left open must not
+# hold a file descriptor for ever.
+BODY_SECONDS = 30.0
+
+# How many bodies may be coming at the same moment, where the limit on open files allows it. At 500 events a second,
+# with their bodies in the same packet as their headers, some dozens are.
+RECEIVING_MAX = 1_000
+
+# A flood of forged events is logged in one line a second, and not in one line each; bodies that do not come, in one
+# line a minute.
 REFUSALS_SECONDS = 1.0
+CUTS_SECONDS = 60.0
 
 
 class Delivery(NamedTuple):
@@ -38,13 +49,19 @@ class Delivery(NamedTuple):
 
 
 class Receiver:
-    """Answers deliveries, and counts what it answers."""
+    """Answers deliveries, and counts what it answers. At most ``receiving_max`` bodies may be coming together."""
 
-    def __init__(self, keys: BankKeys, intake: Intake[Delivery], metrics: Metrics) -> None:
+    def __init__(
+        self, keys: BankKeys, intake: Intake[Delivery], metrics: Metrics, receiving_max: int = RECEIVING_MAX
+    ) -> None:
         self._keys = keys
         self._intake = intake
         self._metrics = metrics
-        self._refusals = _Refusals()
+        self._receiving_max = receiving_max
+        self._receiving = 0
+        self._forged = _Summary("event.signature_refused", REFUSALS_SECONDS)
+        self._cut = _Summary("event.body_cut", CUTS_SECONDS)
+        self._crowd = _Summary("event.too_many_bodies", CUTS_SECONDS)
 
     async def answer(self, request: Request) -> Response:
         """Receive one delivery; the route's endpoint."""
@@ -59,12 +76,22 @@ class Receiver:
 
     async def _receive(self, request: Request) -> Response:
         """The whole way of one delivery, from its bytes to its answer."""
+        if self._receiving >= self._receiving_max:
+            self._crowd.note()
+            return _refuse(503, "too many deliveries are being received", _SOON | _CLOSE)
+        self._receiving += 1
         try:
-            body = await _bounded_body(request)
+            async with asyncio.timeout(BODY_SECONDS):
+                body = await _bounded_body(request)
         except ClientDisconnect:
             return _refuse(400, "the connection ended before the body did")
+        except TimeoutError:
+            self._cut.note()
+            return _refuse(408, f"the body did not come within {BODY_SECONDS:g} s", _CLOSE)
+        finally:
+            self._receiving -= 1
         if body is None:
-            return _refuse(413, f"the body is larger than {BODY_BYTES_MAX} bytes")
+            return _refuse(413, f"the body is larger than {BODY_BYTES_MAX} bytes", _CLOSE)
 
         signature = request.headers.get("digital-signature", "")
         if not signature:
@@ -79,7 +106,7 @@ class Receiver:
             return _refuse(503, "the bank's public key is not available now", _SOON)
         if not is_signed:
             self._metrics.signature_refusals.inc()
-            self._refusals.note(len(body))
+            self._forged.note(last_bytes=len(body))
             return _refuse(401, "the Digital-Signature does not fit the body")
 
         try:
@@ -112,19 +139,24 @@ def _refuse(status: int, reason: str, headers: dict[str, str] | None = None) -> 
 # With a 503: a balancer or a person may try again soon; the bank has its own times.
 _SOON = {"Retry-After": "30"}
 
+# With an answer to a request whose body has not come whole: what follows it on the connection is not read.
+_CLOSE = {"Connection": "close"}
 
-class _Refusals:
-    """Logs refused signatures: the first immediately, then one line a second with how many there were."""
 
-    def __init__(self) -> None:
+class _Summary:
+    """Logs what may happen very often: the first immediately, then a line every ``seconds`` with their number."""
+
+    def __init__(self, event: str, seconds: float) -> None:
+        self._event = event
+        self._seconds = seconds
         self._count = 0
-        self._logged_at = -REFUSALS_SECONDS
+        self._logged_at = -seconds
 
-    def note(self, size: int) -> None:
+    def note(self, **facts: object) -> None:
         self._count += 1
         now = monotonic()
-        if now - self._logged_at >= REFUSALS_SECONDS:
-            log.warning("event.signature_refused", count=self._count, last_bytes=size)
+        if now - self._logged_at >= self._seconds:
+            log.warning(self._event, count=self._count, **facts)
             self._count, self._logged_at = 0, now
 
 

@@ -14,6 +14,7 @@ import structlog
 from payments.bank.client import open_bank
 from payments.errors import RepasseError
 from payments.observability.alerts import open_alerts
+from payments.observability.bank_calls import BankCalls, BankWatch
 from payments.observability.heartbeat import Heartbeat
 from payments.observability.logging import configure_logging
 from payments.operator.processes import Process, refuse_other_hosts
@@ -44,13 +45,14 @@ class Worker:
         self.process = Process(secrets.token_hex(8), "worker", socket.gethostname(), os.getpid(), VERSION)
         refuse_other_hosts(self.database, self.process.host, clock())
         count_call, count_alert, page = _open_metrics(settings, self.database, clock)
+        calls = BankCalls(count_call)
         self.bank = open_bank(
             environment=settings.starkbank_environment,
             project_id=settings.starkbank_project_id,
             private_key_pem=settings.private_key_pem,
             api_url=settings.starkbank_api_url,
             timeout_seconds=settings.bank_timeout_seconds,
-            on_call=count_call,
+            on_call=calls.note,
         )
         window = open_or_continue(self.database, settings, clock)
         schedule = Schedule(
@@ -60,10 +62,11 @@ class Worker:
             retry_seconds=settings.retry_base_seconds,
             reconcile_seconds=settings.reconcile_interval_seconds,
         )
-        heartbeat = Heartbeat(self.database, self.process, clock)
+        heartbeat = Heartbeat(self.database, self.process, clock, last_bank_call=calls.last)
+        watch = BankWatch(calls, self.bank.balance_centavos, heartbeat.beat)
         alerts = open_alerts(settings, self.database, clock, count_alert)
         # Started in this order, and stopped in the opposite one.
-        parts: tuple[Part | None, ...] = (heartbeat, alerts, page, schedule)
+        parts: tuple[Part | None, ...] = (heartbeat, watch, alerts, page, schedule)
         self.parts = [part for part in parts if part is not None]
 
     def run(self) -> None:
@@ -87,12 +90,17 @@ class Worker:
 
 
 def main() -> int:
-    """Run until SIGTERM or SIGINT; 0 after a clean end, 2 with one line when it cannot start."""
+    """``python -m worker``: run; a word on the command line is refused, or answered with help."""
     argparse.ArgumentParser(
         prog="python -m worker",
         description="Issue invoices on schedule and reconcile with the bank, until SIGTERM. "
         "Every setting comes from the environment or from .env.",
     ).parse_args()
+    return run()
+
+
+def run() -> int:
+    """Run until SIGTERM or SIGINT; 0 after a clean end, 2 with one line when it cannot start."""
     try:
         settings = load_settings()
         configure_logging(settings.log_level, settings.log_format, "worker")
@@ -119,10 +127,9 @@ def _open_metrics(
     from payments.observability.metrics import Metrics, metrics_page
     from worker.metrics_page import MetricsPage
 
-    assert settings.operator_token is not None  # load_settings has checked that
     metrics = Metrics(CollectorRegistry())
-    token = settings.operator_token.get_secret_value()
-    page = MetricsPage(settings.host, settings.metrics_port, token, metrics_page(metrics, database, clock))
+    registry = metrics_page(metrics, database, clock)
+    page = MetricsPage(settings.host, settings.metrics_port, settings.accounts, registry)
     return metrics.count_bank_call, metrics.count_alert, page
 
 

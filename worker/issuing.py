@@ -56,6 +56,7 @@ class IssuingRules:
     retry_base_seconds: float
     retry_max_seconds: float
     tax_id_key: bytes = field(default=b"", repr=False)  # as ForwardingPolicy's
+    payers_have_letters: bool = False  # in every second CNPJ
 
 
 @dataclass(slots=True)
@@ -133,7 +134,9 @@ def _plan_slot(
         if batches.skip_slot(database, tag, slot, begins_at, now):
             counts.skipped += 1
             log.warning("slot.skipped", slot=slot + 1, began_at=begins_at.isoformat())
-    elif batches.plan_batch(database, tag, slot, _plan(rules, tag), begins_at, late, now, rules.tax_id_key):
+    elif batches.plan_batch(
+        database, tag, slot, _plan(rules, tag), begins_at, late=late, now=now, tax_id_key=rules.tax_id_key
+    ):
         counts.planned += 1
         log.info("batch.planned", slot=slot + 1, batch=tag, late=late)
 
@@ -144,7 +147,8 @@ def _plan(rules: IssuingRules, tag: str) -> list[tuple[Payer, int]]:
     random = Random(tag)
     count = random.randint(rules.per_batch_min, rules.per_batch_max)
     amounts = random_amounts(random, count, rules.amount_min_centavos, rules.amount_max_centavos)
-    return list(zip(random_payers(random, count), amounts, strict=True))
+    payers = random_payers(random, count, have_letters=rules.payers_have_letters)
+    return list(zip(payers, amounts, strict=True))
 
 
 def _issue(
@@ -195,6 +199,6 @@ def _release(
     reason = note("no_time_to_send") if isinstance(error, _OutOfTime) else note_of(error)
     if isinstance(error, Throttled) and error.retry_after_seconds is not None:
         delay = max(delay, timedelta(seconds=error.retry_after_seconds))
-    batches.release_batch(database, claim, reason, now + delay, isinstance(error, Rejected), now)
+    batches.release_batch(database, claim, reason, now + delay, refused=isinstance(error, Rejected), now=now)
     log.warning("batch.released", batch=claim.tag, attempt=claim.attempt, reason=reason)
     return reason

@@ -1,14 +1,14 @@
-"""The worker's own ``/metrics`` on METRICS_PORT: prometheus_client's WSGI app, behind the operator's token."""
+"""The worker's own ``/metrics`` on METRICS_PORT: prometheus_client's WSGI app, behind the operators' tokens."""
 
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, make_server
 
 from prometheus_client import CollectorRegistry, make_wsgi_app
 from prometheus_client.exposition import ThreadingWSGIServer
 
-from payments.authorization import carries_token
+from payments.authorization import Account, account_in
 from payments.errors import SettingsError
 
 # A scraper sends a request line and some headers, and is given up when that takes longer.
@@ -18,11 +18,13 @@ REQUEST_SECONDS_MAX = 10.0
 class MetricsPage:
     """Serves ``registry`` in threads of its own. Raises SettingsError when it cannot listen."""
 
-    def __init__(self, host: str, port: int, token: str, registry: CollectorRegistry) -> None:
+    def __init__(
+        self, host: str, port: int, accounts: Sequence[Account], registry: CollectorRegistry
+    ) -> None:
         page = make_wsgi_app(registry)
 
         def guarded(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-            if carries_token(environ.get("HTTP_AUTHORIZATION", ""), token):
+            if account_in(environ.get("HTTP_AUTHORIZATION", ""), accounts):
                 answer: Iterable[bytes] = page(environ, start_response)
                 return answer
             headers = [("WWW-Authenticate", 'Basic realm="repasse"'), ("Content-Type", "text/plain")]

@@ -4,10 +4,11 @@ Everything comes from the random that is handed in: the same seed gives the same
 library, which is why the names are listed here. None of them is a real person or company.
 """
 
-from collections.abc import Sequence
+import string
 from random import Random
 
 from payments.invoice import Payer
+from payments.tax_id import cnpj, cpf
 
 # One payer in five is a company.
 COMPANY_ODDS = 5
@@ -16,13 +17,17 @@ COMPANY_ODDS = 5
 _DESTINATION_ROOT = "20018183"
 
 
-def random_payers(random: Random, count: int) -> list[Payer]:
-    """Return ``count`` payers, about four people to one company, no name and no tax id twice."""
+def random_payers(random: Random, count: int, *, have_letters: bool = False) -> list[Payer]:
+    """Return ``count`` payers, about four people to one company, no name and no tax id twice.
+
+    ``have_letters``: so that every second CNPJ has letters, as those issued since July 2026 may.
+    """
     payers: list[Payer] = []
     names: set[str] = set()
     tax_ids: set[str] = set()
     while len(payers) < count:
-        payer = _random_company(random) if random.randrange(COMPANY_ODDS) == 0 else _random_person(random)
+        is_company = random.randrange(COMPANY_ODDS) == 0
+        payer = _random_company(random, have_letters) if is_company else _random_person(random)
         if payer.name not in names and payer.tax_id not in tax_ids:
             names.add(payer.name)
             tax_ids.add(payer.tax_id)
@@ -39,48 +44,25 @@ def _random_person(random: Random) -> Payer:
     first = random.choice(random.choice((_WOMEN, _MEN)))
     middle, last = random.choice(_SURNAMES), random.choice(_SURNAMES + _LAST_SURNAMES)
     surnames = last if middle in last else f"{middle} {last}"
-    return Payer(f"{first} {surnames}", _cpf(_digits(random, 9)))
+    return Payer(f"{first} {surnames}", cpf(_digits(random, 9)))
 
 
-def _random_company(random: Random) -> Payer:
+def _random_company(random: Random, may_have_letters: bool) -> Payer:
     trade = random.choice(_TRADES)
     name = f"{trade} {' & '.join(random.sample(_SURNAMES, random.choice((1, 2))))} {random.choice(_FORMS)}"
-    while (root := "".join(map(str, _digits(random, 8)))) == _DESTINATION_ROOT:
+    while (root := _digits(random, 8)) == _DESTINATION_ROOT:
         continue
+    if may_have_letters and random.randrange(2):
+        root = root[:2] + "".join(random.choices(string.ascii_uppercase, k=3)) + root[5:]
     # 0001 is a company's head office.
-    return Payer(name, _cnpj([*map(int, root), 0, 0, 0, 1]))
+    return Payer(name, cnpj(f"{root}0001"))
 
 
-def _digits(random: Random, count: int) -> list[int]:
+def _digits(random: Random, count: int) -> str:
     # The first is not 0, because tables and spreadsheets drop it; and not all nine are the same, because
     # 111.111.111-11 has right check digits and is refused all the same.
     digits = [random.randint(1, 9), *(random.randint(0, 9) for _ in range(count - 1))]
-    return digits if len(set(digits)) > 1 else _digits(random, count)
-
-
-# Receita Federal: each check digit is 11 minus the weighted sum modulo 11, or 0 where that is 10 or 11.
-_CPF_WEIGHTS = (11, 10, 9, 8, 7, 6, 5, 4, 3, 2)
-_CNPJ_WEIGHTS = (6, 5, 4, 3, 2, 9, 8, 7, 6, 5, 4, 3, 2)
-
-
-def _cpf(digits: list[int]) -> str:
-    text = _checked(digits, _CPF_WEIGHTS)
-    return f"{text[:3]}.{text[3:6]}.{text[6:9]}-{text[9:]}"
-
-
-def _cnpj(digits: list[int]) -> str:
-    # Digits only: CNPJs with letters exist since July 2026, and whether the bank takes them is unknown.
-    text = _checked(digits, _CNPJ_WEIGHTS)
-    return f"{text[:2]}.{text[2:5]}.{text[5:8]}/{text[8:12]}-{text[12:]}"
-
-
-def _checked(digits: list[int], weights: Sequence[int]) -> str:
-    whole = list(digits)
-    for _ in range(2):
-        total = sum(digit * weight for digit, weight in zip(whole, weights[-len(whole) :], strict=True))
-        rest = 11 - total % 11
-        whole.append(rest if rest < 10 else 0)
-    return "".join(map(str, whole))
+    return "".join(map(str, digits)) if len(set(digits)) > 1 else _digits(random, count)
 
 
 # --- below: common names (any school register, and any high street) ---

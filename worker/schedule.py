@@ -42,6 +42,8 @@ def rules_from(settings: Settings) -> IssuingRules:
         retry_base_seconds=settings.retry_base_seconds,
         retry_max_seconds=settings.retry_max_seconds,
         tax_id_key=settings.tax_id_search_key,
+        # Whether the bank takes them already is not documented, and it would refuse a whole batch for one.
+        payers_have_letters=settings.starkbank_api_url is not None,
     )
 
 

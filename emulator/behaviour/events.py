@@ -148,13 +148,16 @@ class Events:
         if self._faults.loses_event(subject):
             return
         delay_seconds = self._faults.reorder_delay_seconds(subject)
-        self._agenda.push(
-            at + timedelta(seconds=delay_seconds), "event.deliver", event_id, webhook_id, 0, False
-        )
+        self._plan(at + timedelta(seconds=delay_seconds), event_id, webhook_id, 0)
         for _ in range(self._faults.duplicate_count(subject)):
-            self._agenda.push(at, "event.deliver", event_id, webhook_id, None, False)
+            self._plan(at, event_id, webhook_id, None)
         if self._faults.forges(subject):
-            self._agenda.push(at, "event.deliver", event_id, webhook_id, None, True)
+            self._plan(at, event_id, webhook_id, None, forged=True)
+
+    def _plan(
+        self, at: datetime, event_id: str, webhook_id: str, attempt: int | None, *, forged: bool = False
+    ) -> None:
+        self._agenda.push(at, "event.deliver", event_id, webhook_id, attempt, forged)
 
     def _subject(self, event_id: str) -> Subject:
         row = self.rows.get(event_id)
@@ -166,7 +169,14 @@ class Events:
             f"{row['subscription']} {row['log']['type']}", amounts, (event_id, entity.get("id", ""))
         )
 
-    def _send(self, at: datetime, event_id: str, webhook_id: str, attempt: int | None, forged: bool) -> None:
+    def _send(
+        self,
+        at: datetime,
+        event_id: str,
+        webhook_id: str,
+        attempt: int | None,
+        forged: bool,
+    ) -> None:
         row, webhook = self.rows.get(event_id), self.webhooks.get(webhook_id)
         if row is None or webhook is None:
             return
@@ -199,7 +209,7 @@ class Events:
         if delivery.attempt is not None and delivery.attempt < len(retries):
             at = now + timedelta(seconds=retries[delivery.attempt])
             following = delivery.attempt + 1
-            self._agenda.push(at, "event.deliver", delivery.event_id, delivery.webhook_id, following, False)
+            self._plan(at, delivery.event_id, delivery.webhook_id, following)
 
     def _set_delivered(self, row: Row) -> None:
         # Documented: delivered means that some endpoint answered 200, or that a client said so.
@@ -241,7 +251,7 @@ class Events:
         recipients = [each for each in self._recipients[event_id] if each in self.webhooks]
         for webhook_id in recipients * count:
             at = now + timedelta(seconds=delay_seconds)
-            self._agenda.push(at, "event.deliver", event_id, webhook_id, None, forged)
+            self._plan(at, event_id, webhook_id, None, forged=forged)
         return len(recipients) * count
 
     def attempt(self, attempt_id: str) -> Row:

@@ -57,10 +57,13 @@ def tax_id_text(text: str) -> str:
         digits = re.sub(r"\D", "", text)
         if _cpf_is_valid(digits):
             return f"{digits[:3]}.{digits[3:6]}.{digits[6:9]}-{digits[9:]}"
-    elif re.fullmatch(r"\d{14}|\d{2}\.\d{3}\.\d{3}/\d{4}-\d{2}", text, re.ASCII):
-        digits = re.sub(r"\D", "", text)
-        if _cnpj_is_valid(digits):
-            return f"{digits[:2]}.{digits[2:5]}.{digits[5:8]}/{digits[8:12]}-{digits[12:]}"
+    # Guess: letters in either case, in the first twelve places, as Receita Federal has issued them since July 2026.
+    elif re.fullmatch(
+        r"[0-9A-Za-z]{12}\d\d|[0-9A-Za-z]{2}(\.[0-9A-Za-z]{3}){2}/[0-9A-Za-z]{4}-\d\d", text, re.ASCII
+    ):
+        signs = re.sub("[^0-9A-Z]", "", text.upper())
+        if _cnpj_is_valid(signs):
+            return f"{signs[:2]}.{signs[2:5]}.{signs[5:8]}/{signs[8:12]}-{signs[12:]}"
     raise ValueError("not a CPF or CNPJ")
 
 
@@ -74,15 +77,16 @@ def _cpf_is_valid(digits: str) -> bool:
     return True
 
 
-def _cnpj_is_valid(digits: str) -> bool:
-    if len(set(digits)) == 1:
+def _cnpj_is_valid(signs: str) -> bool:
+    if len(set(signs)) == 1:
         return False
     weights = [6, 5, 4, 3, 2, 9, 8, 7, 6, 5, 4, 3, 2]
+    values = [ord(sign) - ord("0") for sign in signs]  # A is 17, says Receita Federal
     for length in (12, 13):
         total = sum(
-            int(digit) * weight for digit, weight in zip(digits[:length], weights[13 - length :], strict=True)
+            value * weight for value, weight in zip(values[:length], weights[13 - length :], strict=True)
         )
-        if int(digits[length]) != (0 if total % 11 < 2 else 11 - total % 11):
+        if values[length] != (0 if total % 11 < 2 else 11 - total % 11):
             return False
     return True
 

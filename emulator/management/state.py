@@ -63,7 +63,7 @@ def load(state: Any, bank: Bank, clock: Clock, credentials: Credentials) -> None
     saved = state["clock"]
     # A clock of a simulation has no pace of its own, and such a state asks for none.
     if (clock.speed, clock.paused) != (saved["speed"], saved["paused"]):
-        clock.set_pace(saved["speed"], saved["paused"])
+        clock.set_pace(saved["speed"], paused=saved["paused"])
     clock.set_back_to(now)
 
 

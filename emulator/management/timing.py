@@ -50,7 +50,7 @@ def change_clock(clock: Clock, bank: Bank, given: dict[str, Any]) -> None:
         raise ValueError("only one of advance, to and steps can be given")
     target = _target(clock, given)
     if given["speed"] is not None or given["paused"] is not None:
-        clock.set_pace(given["speed"], given["paused"])
+        clock.set_pace(given["speed"], paused=given["paused"])
     for _ in range(given["steps"] or 0):
         next_at = bank.next_at()
         if next_at is None:

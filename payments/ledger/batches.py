@@ -5,13 +5,13 @@ worker can repeat a slot. A batch is stored whole before anything is sent, becau
 key for invoices: after an unclear answer only the stored tags say what to look for.
 """
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-import msgspec
 from sqlalchemy import ColumnElement, Connection, Row, and_, func, insert, or_, select, update
 
 from payments.errors import LedgerUnavailable
@@ -133,6 +133,7 @@ def plan_batch(
     slot: int | None,
     plan: Sequence[tuple[Payer, int]],
     due_at: datetime,
+    *,
     late: bool,
     now: datetime,
     tax_id_key: bytes = b"",
@@ -150,7 +151,10 @@ def plan_batch(
         batch_id = _plan_requested(connection, tag, now)
         if batch_id is None:
             new = insert_new(
-                connection, invoice_batches, [_batch_row(tag, slot, "planned", due_at, late, now)], "id"
+                connection,
+                invoice_batches,
+                [_batch_row(tag, slot, "planned", due_at, late=late, now=now)],
+                "id",
             )
             if not new:
                 return False
@@ -166,7 +170,7 @@ def plan_batch(
                     "amount_centavos": order.amount_centavos,
                     **payer_columns(order.payer.name, order.payer.tax_id, tax_id_key),
                     "payer_tax_id_to_issue": order.payer.tax_id,
-                    "tags": msgspec.json.encode(order.tags).decode(),
+                    "tags": json.dumps(order.tags),
                     "recorded_at": now,
                 }
                 for position, order in enumerate(orders, start=1)
@@ -208,7 +212,7 @@ def skip_slot(database: Database, tag: str, slot: int, due_at: datetime, now: da
     with database.transaction() as connection:
         if is_paused(connection, "issuing"):
             return False
-        row = _batch_row(tag, slot, "skipped", due_at, True, now)
+        row = _batch_row(tag, slot, "skipped", due_at, late=True, now=now)
         return bool(insert_new(connection, invoice_batches, [row], "id"))
 
 
@@ -323,7 +327,7 @@ def record_batch_unclear(database: Database, claim: BatchClaim, reason: str) -> 
 
 @repeated_on_conflict
 def release_batch(
-    database: Database, claim: BatchClaim, reason: str, next_at: datetime, refused: bool, now: datetime
+    database: Database, claim: BatchClaim, reason: str, next_at: datetime, *, refused: bool, now: datetime
 ) -> None:
     """Give the claim back, to be tried again at ``next_at``. ``refused``: the bank said no; a person should look."""
     with database.transaction() as connection:
@@ -393,7 +397,7 @@ def _slot(window: IssuingWindow, slot: int, batch: Row[Any] | None, now: datetim
 
 
 def _batch_row(
-    tag: str, slot: int | None, state: str, due_at: datetime, late: bool, now: datetime
+    tag: str, slot: int | None, state: str, due_at: datetime, *, late: bool, now: datetime
 ) -> dict[str, Any]:
     return {
         "slot": slot,

@@ -4,20 +4,22 @@ Events come in any order: what is known is only ever completed. A credit is fina
 and of the other states the one that holds is the one that the bank reported last, by its own time.
 """
 
+import json
 from collections.abc import Sequence
 from datetime import datetime
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import msgspec
 from sqlalchemy import Connection, Row, and_, case, delete, func, or_, select, update
 
-from payments.event import Event
 from payments.invoice import STATE_OF_STATUS, BankInvoice, InvoiceReport, InvoiceState, searchable
 from payments.ledger.lineages import Unit
 from payments.storage.database import Insert, insert_into
 from payments.storage.schema import invoices
 from payments.tax_id import hash_tax_id, mask_tax_id
+
+if TYPE_CHECKING:  # it imports msgspec, which those who only read do without
+    from payments.event import Event
 
 # The widths of columns. What is longer is no name and no link of the bank's.
 _NAME_LENGTH_MAX = 128
@@ -25,7 +27,7 @@ _LINK_LENGTH_MAX = 500
 _TAGS_MAX = 30
 
 
-def record_reports(unit: Unit, events: Sequence[Event]) -> None:
+def record_reports(unit: Unit, events: Sequence["Event"]) -> None:
     """Record what these events report of invoices; one statement, however many they are."""
     reports = [event.invoice for event in events if event.invoice is not None]
     if reports:
@@ -81,7 +83,7 @@ def _row(report: InvoiceReport, tax_id_key: bytes, now: datetime) -> dict[str, A
         "amount_centavos": report.amount_centavos,
         **payer_columns(name, tax_id, tax_id_key),
         "payer_end_to_end_id": report.payer_end_to_end_id,
-        "tags": msgspec.json.encode(report.tags[:_TAGS_MAX]).decode(),
+        "tags": json.dumps(report.tags[:_TAGS_MAX]),
         "link": report.link if report.link and len(report.link) <= _LINK_LENGTH_MAX else None,
         "recorded_at": now,
         "told_at": report.told_at,

@@ -205,7 +205,7 @@ def record_unclear(
 ) -> None:
     """Note that we do not know what became of a call. The rows stay claimed until their lease ends."""
 
-    def note(lineage: Lineage, transfer: Transfer, claim: Claim) -> None:
+    def note(lineage: Lineage, transfer: Transfer, _: Claim) -> None:
         lineage.change(transfer, "unclear", reason, reason=reason)
         _raise_if_stuck(lineage, transfer, reason)
 
@@ -231,7 +231,7 @@ def release(
     ``is_caller_refused``: the bank refused our key, project or address, which a person must fix.
     """
 
-    def give_back(lineage: Lineage, transfer: Transfer, claim: Claim) -> None:
+    def give_back(lineage: Lineage, transfer: Transfer, _: Claim) -> None:
         _give_back(lineage, transfer, reason, wait_seconds, was_tried=was_tried)
 
     with open_unit(database, policy, now) as unit:

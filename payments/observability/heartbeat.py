@@ -53,7 +53,8 @@ class Ticker:
 class Heartbeat(Ticker):
     """Says that ``process`` is alive.
 
-    ``bank_key_age_seconds`` returns how long ago this process fetched the bank's key, or None when it has none.
+    ``bank_key_age_seconds`` returns how long ago this process fetched the bank's key, or None when it has none;
+    ``last_bank_call`` returns the verdict of its last call to the bank and how many seconds ago that was, or None.
     """
 
     def __init__(
@@ -62,18 +63,21 @@ class Heartbeat(Ticker):
         process: Process,
         clock: Callable[[], datetime],
         bank_key_age_seconds: Callable[[], float | None] = lambda: None,
+        last_bank_call: Callable[[], tuple[str, float] | None] = lambda: None,
     ) -> None:
         super().__init__("heartbeat", self.beat, BEAT_SECONDS)
         self._database = database
         self._process = process
         self._clock = clock
         self._bank_key_age_seconds = bank_key_age_seconds
+        self._last_bank_call = last_bank_call
 
     def beat(self) -> None:
         """Write one beat now. Raises LedgerUnavailable."""
-        now, age = self._clock(), self._bank_key_age_seconds()
+        now, age, call = self._clock(), self._bank_key_age_seconds(), self._last_bank_call()
         fetched_at = None if age is None else now - timedelta(seconds=age)
-        record_alive(self._database, self._process, now, fetched_at)
+        last_call = None if call is None else (call[0], now - timedelta(seconds=call[1]))
+        record_alive(self._database, self._process, now, fetched_at, last_call)
 
     def stop(self) -> None:
         """Beat no more, and record a clean end."""

@@ -33,7 +33,7 @@ def configure_logging(level: str, format: str, process: str) -> None:
     """
     threshold = logging.getLevelNamesMapping()[level.upper()]
 
-    def add_process(logger: WrappedLogger, method: str, line: EventDict) -> EventDict:
+    def add_process(_logger: WrappedLogger, _method: str, line: EventDict) -> EventDict:
         line["process"] = process
         return line
 
@@ -92,7 +92,7 @@ class _Stdout:
             return
 
 
-def _name_library_event(logger: WrappedLogger, method: str, line: EventDict) -> EventDict:
+def _name_library_event(_logger: WrappedLogger, _method: str, line: EventDict) -> EventDict:
     """Keep ``event`` a small vocabulary: the free text of a library goes to ``message``."""
     record: logging.LogRecord = line["_record"]
     line["message"] = line["event"]
@@ -105,7 +105,7 @@ def _json_ending() -> list[Processor]:
     return [_in_reading_order, structlog.processors.JSONRenderer(serializer=_to_json)]
 
 
-def _in_reading_order(logger: WrappedLogger, method: str, line: EventDict) -> EventDict:
+def _in_reading_order(_logger: WrappedLogger, _method: str, line: EventDict) -> EventDict:
     first: EventDict = {name: line.pop(name, None) for name in ("timestamp", "level", "event", "process")}
     return {**first, **line}
 
@@ -140,7 +140,7 @@ _MASKS: tuple[tuple[re.Pattern[str], str], ...] = (
 )
 
 
-def redact(logger: WrappedLogger, method: str, line: EventDict) -> EventDict:
+def redact(_logger: WrappedLogger, _method: str, line: EventDict) -> EventDict:
     """Mask private keys, tokens, passwords and tax ids in every value of a line, however deep.
 
     In a text, a CPF or CNPJ keeps its middle digits (see tax_id.py). An unformatted one in a field named for it

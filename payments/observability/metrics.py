@@ -28,7 +28,7 @@ from payments.version import VERSION
 disable_created_metrics()  # type: ignore[no-untyped-call]
 
 # Label values that are there from the start, so that a first failure is a rise and not a new series.
-_ANSWERS = (200, 400, 401, 413, 500, 503)
+_ANSWERS = (200, 400, 401, 408, 413, 500, 503)
 _ALERT_OUTCOMES = ("delivered", "failed")
 
 # An answer waits for one durable commit (about 1 ms); the bank gives up after some seconds.

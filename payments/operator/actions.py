@@ -11,6 +11,7 @@ from typing import Any
 
 from sqlalchemy import Connection, insert, select, update
 
+from payments.authorization import NAME_LENGTH_MAX
 from payments.errors import ActionRefused
 from payments.ledger import batches
 from payments.ledger.lineages import GENERATIONS_MAX, Lineage, Transfer, Unit, load_lineages, open_unit, save
@@ -22,7 +23,7 @@ from payments.storage.schema import actions, attentions, pauses
 from payments.transfer import BankStatus, TransferState, read_external_id
 
 # The column's width; and enough for a login name or an e-mail address.
-WHO_LENGTH_MAX = 64
+WHO_LENGTH_MAX = NAME_LENGTH_MAX
 
 # Long enough that "ok" is no reason; short enough to be read in a list.
 REASON_LENGTH_MIN, REASON_LENGTH_MAX = 3, 500
@@ -36,10 +37,14 @@ _ID_MAX = 2**63 - 1
 
 @dataclass(frozen=True, slots=True)
 class Operator:
-    """Who acts and why. ``who`` has 1 to 64 characters, ``reason`` 3 to 500 (else ActionRefused)."""
+    """Who acts and why. ``who`` has 1 to 64 characters, ``reason`` 3 to 500 (else ActionRefused).
+
+    ``is_proved``: a token of this person's own says who; else the name was typed, and could be anyone's.
+    """
 
     who: str
     reason: str
+    is_proved: bool = False
 
     def __post_init__(self) -> None:
         who, reason = plain_text(self.who), plain_text(self.reason)
@@ -62,6 +67,7 @@ class Action:
     subject: str
     reason: str
     result: Note
+    is_proved: bool  # who is the name of the token's owner; else it was typed
 
 
 def retry_transfer(
@@ -205,14 +211,15 @@ def write_action(
     connection: Connection, kind: str, subject: str, result: str, by: Operator, now: datetime
 ) -> Action:
     """Record an action in the transaction that does it."""
-    row = {"at": now, "who": by.who, "kind": kind, "reason": by.reason, "result": result}
-    written = insert(actions).values(**row, subject=subject[:96]).returning(*actions.c)
+    row = {"at": now, "who": by.who, "is_proved": by.is_proved, "kind": kind, "reason": by.reason}
+    written = insert(actions).values(**row, result=result, subject=subject[:96]).returning(*actions.c)
     return action_from(connection.execute(written).one())
 
 
 def action_from(row: Any) -> Action:
     """An action from its row."""
-    return Action(row.id, row.at, row.who, row.kind, row.subject, row.reason, read_note(row.result))
+    result = read_note(row.result)
+    return Action(row.id, row.at, row.who, row.kind, row.subject, row.reason, result, row.is_proved)
 
 
 def plain_text(text: str) -> str:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, func, select
 
@@ -30,6 +30,13 @@ SLOW_SECONDS = 120.0
 # The worker reconciles every five minutes; the alert RepasseReconciliationMissing waits as long.
 RECONCILIATION_AGE_SECONDS_MAX = 1800.0
 
+# How long an unanswered call says something about the bank: the worker makes one every ten seconds, and a web process
+# may not call again for hours.
+BANK_CALL_COUNTS = timedelta(minutes=1)
+
+# Verdicts of calls (payments.bank.transport.Verdict) to which the bank gave no answer.
+UNANSWERED = ("not_sent", "throttled", "unclear")
+
 # The bank's words in a headline; the pages have them whole.
 _WORDS_LENGTH_MAX = 300
 
@@ -48,6 +55,7 @@ class Health:
     # since the last run in which every question was answered, or since the window was opened
     reconciliation_age_seconds: float | None
     reconciliation_failure: str | None  # of the last run; None when the bank answered every question
+    bank_unanswered: Sequence["UnansweredCall"]  # the last calls of processes that are alive, newest first
     transfers_unanswered: int  # pending or sending ones that were tried without a conclusive answer
     unanswered_reason: str | None  # why, of one that was tried last
     processes_by_kind: Mapping[str, int]  # alive ones
@@ -55,6 +63,15 @@ class Health:
     bank_keys_missing: int  # web processes that are alive and have none
     pauses: Mapping[Pausable, Pause]  # only of what is paused
     alerts_undelivered: int  # open attentions whose alert was tried at least once and not delivered
+
+
+@dataclass(frozen=True, slots=True)
+class UnansweredCall:
+    """A process whose last call to the bank brought no answer: ``verdict`` is not_sent, throttled or unclear."""
+
+    kind: str
+    verdict: str
+    at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,9 +100,14 @@ def health_within(connection: Connection, now: datetime) -> Health:
     """The same, as a transaction sees it."""
     slots = slots_in(connection, now)
     alive = connection.execute(
-        select(processes.c.kind, processes.c.bank_key_fetched_at).where(
-            processes.c.stopped_at.is_(None), processes.c.seen_at >= now - ALIVE_WITHIN
+        select(
+            processes.c.kind,
+            processes.c.bank_key_fetched_at,
+            processes.c.bank_verdict,
+            processes.c.bank_called_at,
         )
+        .where(processes.c.stopped_at.is_(None), processes.c.seen_at >= now - ALIVE_WITHIN)
+        .order_by(processes.c.bank_called_at.desc())
     ).all()
     key_times = [row.bank_key_fetched_at for row in alive if row.kind == "web"]
     known_times = [moment for moment in key_times if moment is not None]
@@ -102,6 +124,11 @@ def health_within(connection: Connection, now: datetime) -> Health:
         slots_late=sum(slot.is_late for slot in slots),
         reconciliation_age_seconds=_age(_last_reconciliation(connection, slots), now),
         reconciliation_failure=_last_failure(connection),
+        bank_unanswered=[
+            UnansweredCall(row.kind, row.bank_verdict, row.bank_called_at)
+            for row in alive
+            if row.bank_verdict in UNANSWERED and row.bank_called_at > now - BANK_CALL_COUNTS
+        ],
         transfers_unanswered=unanswered,
         unanswered_reason=reason,
         processes_by_kind={kind: sum(row.kind == kind for row in alive) for kind in PROCESS_KINDS},
@@ -194,6 +221,23 @@ def _pauses(health: Health, language: Language) -> Iterator[Finding]:
 
 def _bank_trouble(health: Health, language: Language) -> Iterator[Finding]:
     _, ngettext = language.gettext, language.ngettext
+    if health.bank_unanswered:
+        last = health.bank_unanswered[0]
+        reasons = {
+            "not_sent": _("there was no connection"),
+            "throttled": _("the bank asked us to wait (429)"),
+            "unclear": _("there was no conclusive answer"),
+        }
+        yield Finding(
+            "wait",
+            _("The bank does not answer"),
+            _(
+                "The last call, by the %(kind)s process, was %(time)s ago: %(reason)s. repasse keeps trying.",
+                kind=last.kind,
+                time=duration(max(0, round((health.at - last.at).total_seconds()))),
+                reason=reasons[last.verdict],
+            ),
+        )
     if health.transfers_unanswered:
         yield Finding(
             "wait",

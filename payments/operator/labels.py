@@ -30,8 +30,9 @@ class Labels:
         self.dispositions = _dispositions(language)
         self.attentions = _attentions(language)
         self.actions = _actions(language)
-        self.entry_kinds = _entry_kinds(language)
         self.id_kinds = _id_kinds(language)
+        self.verdicts = _verdicts(language)
+        self.environments = _environments(language)
         self._switches = _switches(language)
 
     def button(self, kind: str, subject: str) -> str:
@@ -54,6 +55,16 @@ def label(labels: Mapping[str, Label], name: str) -> Label:
 ACTIONS = (
     *("retry", "abandon", "recover", "resolve", "replay", "pause", "resume", "reconcile", "forward", "issue"),
 )
+
+
+# What ends each kind of attention, by its subject; to resolve it is possible always.
+ATTENTION_ACTIONS = {
+    "transfer_dead": ("retry", "abandon"),
+    "transfer_stuck": ("retry",),
+    "reversed_after_sending": ("recover",),
+    "unreadable_event": ("replay",),
+    "bank_refuses_us": ("reconcile",),
+}
 
 
 def _transfer_states(language: Language) -> dict[str, Label]:
@@ -272,18 +283,25 @@ def _actions(language: Language) -> dict[str, Label]:
     }
 
 
-def _entry_kinds(language: Language) -> dict[str, Label]:
-    """Where an entry of a timeline comes from."""
+def _verdicts(language: Language) -> dict[str, Label]:
+    """What the last call of a process to the bank came to."""
     _ = language.gettext
     return {
-        "event": Label(_("event"), "calm"),
-        "credit": Label(_("credit"), "calm"),
-        "reversal": Label(_("reversal"), "calm"),
-        "transfer": Label(_("transfer"), "calm"),
-        "attempt": Label(_("attempt"), "calm"),
-        "bank_report": Label(_("bank report"), "calm"),
-        "action": Label(_("action"), "calm"),
-        "attention": Label(_("attention"), "calm"),
+        "accepted": Label(_("answered"), "good"),
+        "rejected": Label(_("refused"), "wait", _("the bank answered, and refused what was asked")),
+        "throttled": Label(_("told to wait"), "wait", _("the bank answered 429")),
+        "not_sent": Label(_("not connected"), "bad", _("the request never left")),
+        "unclear": Label(_("no answer"), "bad", _("no conclusive answer came")),
+    }
+
+
+def _environments(language: Language) -> dict[str, Label]:
+    """Which bank all this is about: on every page, also before the sign-in."""
+    _ = language.gettext
+    return {
+        "emulator": Label(_("Emulator"), "calm", _("A bank on your own machine. No real money.")),
+        "sandbox": Label(_("Sandbox"), "wait", _("Stark Bank's test environment. No real money.")),
+        "production": Label(_("Production"), "bad", _("Real money.")),
     }
 
 

@@ -13,8 +13,9 @@ from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any, Generic, Self, TypeVar
 
-from sqlalchemy import Column, ColumnElement, Connection, Select, TextClause, func, or_, select, tuple_
+from sqlalchemy import Column, ColumnElement, Connection, Select, TextClause, case, func, or_, select, tuple_
 
+from payments.ledger.attention import AttentionKind
 from payments.ledger.balance import in_state, recorded_within
 from payments.note import Note, read_note
 from payments.operator.actions import Action, action_from, plain_text
@@ -47,6 +48,20 @@ SHOWN_STATES = (*TransferState, "abandoned")
 
 # Columns that hold notes; in the words in them, which come from outside, a tax id may stand.
 _NOTES = ("reason", "detail")
+# Money that may be lost first, then money that does not move, then what only needs to be known.
+MOST_URGENT_FIRST = (
+    AttentionKind.PAID_TWICE,
+    AttentionKind.RETURNED,
+    AttentionKind.REVERSED_AFTER_SENDING,
+    AttentionKind.TRANSFER_DEAD,
+    AttentionKind.BANK_REFUSES_US,
+    AttentionKind.UNREADABLE_EVENT,
+    AttentionKind.SECOND_CREDIT,
+    AttentionKind.TRANSFER_STUCK,
+    AttentionKind.TRANSFER_UNSETTLED,
+    AttentionKind.BATCH_REFUSED,
+    AttentionKind.NOTHING_TO_FORWARD,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +181,11 @@ class BatchLine(Line):
 
 @dataclass(frozen=True, slots=True)
 class AttentionLine(Line):
-    """Something that needs, or needed, a person's attention. ``invoice_id`` where it is about a credit."""
+    """Something that needs, or needed, a person's attention.
+
+    Where it is about a credit: the invoice, its payer as far as known, and the money that is concerned (what is to be
+    claimed back, or else the credit's net).
+    """
 
     id: int
     kind: str
@@ -175,6 +194,8 @@ class AttentionLine(Line):
     raised_at: datetime
     resolved_at: datetime | None
     invoice_id: str | None
+    amount_centavos: int | None
+    payer_name: str | None
 
 
 def list_transfers(
@@ -254,7 +275,32 @@ def list_attentions(
     conditions = [attentions.c.resolved_at.is_(None)] if open_only else []
     name = "open attentions" if open_only else "attentions"
     walk = _Walk(name, (attentions.c.id,), select(attentions), conditions)
-    return walk.read(database, after, limit, lambda _, rows: [AttentionLine.of(row) for row in rows])
+    return walk.read(database, after, limit, attention_lines)
+
+
+def most_urgent(connection: Connection, limit: int) -> list[AttentionLine]:
+    """What needs attention, the most urgent kinds first, and of one kind the oldest first."""
+    ranks = {str(kind): rank for rank, kind in enumerate(MOST_URGENT_FIRST)}
+    rows = connection.execute(
+        select(attentions)
+        .where(attentions.c.resolved_at.is_(None))
+        .order_by(case(ranks, value=attentions.c.kind, else_=len(ranks)), attentions.c.id)
+        .limit(limit)
+    )
+    return attention_lines(connection, rows.all())
+
+
+def list_most_urgent(database: Database, limit: int) -> list[AttentionLine]:
+    """The same, on a snapshot of its own."""
+    with database.reading() as connection:
+        return most_urgent(connection, limit)
+
+
+def count_attentions(database: Database, limit: int) -> int:
+    """How many need attention, counted no further than ``limit``."""
+    open_ones = select(attentions.c.id).where(attentions.c.resolved_at.is_(None)).limit(limit)
+    with database.reading() as connection:
+        return connection.execute(select(func.count()).select_from(open_ones.subquery())).scalar_one()
 
 
 def list_actions(database: Database, after: str | None, limit: int = 50) -> Page[Action]:
@@ -295,6 +341,29 @@ def credit_lines(connection: Connection, rows: Sequence[Any]) -> list[CreditLine
             external_id=current[row.number].external_id if row.number in current else None,
         )
         for row in rows
+    ]
+
+
+def attention_lines(connection: Connection, rows: Sequence[Any]) -> list[AttentionLine]:
+    """Lines from rows of attentions, each with the money and the payer of its credit."""
+    ids = {row.invoice_id for row in rows if row.invoice_id is not None}
+    known = {
+        row.invoice_id: row
+        for row in connection.execute(
+            select(credits.c.invoice_id, credits.c.net_centavos, invoices.c.payer_name)
+            .outerjoin(invoices, invoices.c.bank_invoice_id == credits.c.invoice_id)
+            .where(credits.c.invoice_id.in_(ids))
+        )
+    }
+    claim_back = read_claim_back(connection, ids) if ids else {}
+    return [
+        AttentionLine.of(
+            row,
+            amount_centavos=claim_back.get(row.invoice_id, credit and credit.net_centavos),
+            payer_name=credit and credit.payer_name,
+        )
+        for row in rows
+        for credit in [known.get(row.invoice_id)]
     ]
 
 

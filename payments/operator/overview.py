@@ -23,17 +23,15 @@ from sqlalchemy import (
 )
 
 from payments.language import Language
-from payments.ledger.attention import AttentionKind
 from payments.ledger.balance import in_state
 from payments.ledger.pauses import Pausable, Pause
 from payments.operator.health import Headline, Health, headline_of, health_within
-from payments.operator.lists import AttentionLine
+from payments.operator.lists import AttentionLine, most_urgent
 from payments.operator.processes import ALIVE_WITHIN
 from payments.storage.database import Database
 from payments.storage.migrate import NEWEST_REVISION
 from payments.storage.schema import (
     Instant,
-    attentions,
     credits,
     inbox_events,
     processes,
@@ -51,21 +49,6 @@ RECONCILIATIONS_SHOWN = 10
 # Bounds of "settled within so many seconds of the credit"; the last one is for all that took longer.
 SETTLED_WITHIN_SECONDS = (1.0, 5.0, 15.0, 60.0, 300.0, 1800.0, 7200.0, 43200.0, float("inf"))
 
-# Money that may be lost first, then money that does not move, then what only needs to be known.
-MOST_URGENT_FIRST = (
-    AttentionKind.PAID_TWICE,
-    AttentionKind.RETURNED,
-    AttentionKind.REVERSED_AFTER_SENDING,
-    AttentionKind.TRANSFER_DEAD,
-    AttentionKind.BANK_REFUSES_US,
-    AttentionKind.UNREADABLE_EVENT,
-    AttentionKind.SECOND_CREDIT,
-    AttentionKind.TRANSFER_STUCK,
-    AttentionKind.TRANSFER_UNSETTLED,
-    AttentionKind.BATCH_REFUSED,
-    AttentionKind.NOTHING_TO_FORWARD,
-)
-
 
 @dataclass(frozen=True, slots=True)
 class Bar:
@@ -78,12 +61,18 @@ class Bar:
 
 @dataclass(frozen=True, slots=True)
 class Overview:
-    """Everything that the first page shows. Charts, outcomes and settled_within cover the span that was asked for."""
+    """Everything that the first page shows. Charts, outcomes and settled_within cover the span that was asked for.
+
+    ``credited_before`` and ``settled_before`` are what the same part of the day before came to, up to the same moment;
+    of a span of several days, what the span before came to.
+    """
 
     health: Health
     attentions: Sequence[AttentionLine]  # open ones, at most 20, most urgent first
     credited: Sequence[Bar]  # net
     settled: Sequence[Bar]
+    credited_before: Bar
+    settled_before: Bar
     events_by_outcome: dict[str, int]
     # (seconds, how many transfers took at most that long and longer than the bound before); the last is infinite
     settled_within: Sequence[tuple[float, int]]
@@ -100,15 +89,16 @@ class System:
     paused: Mapping[Pausable, Pause]
 
 
-def read_overview(database: Database, now: datetime, span: timedelta, bars: int) -> Overview:
-    """Read the first page on one snapshot; charts cover the last ``span`` in ``bars`` bars."""
-    since = now - span
+def read_overview(database: Database, now: datetime, since: datetime, span: timedelta, bars: int) -> Overview:
+    """Read the first page on one snapshot; charts cover ``span`` from ``since`` on in ``bars`` bars."""
+    shift = max(span, timedelta(days=1))
+    before = (since - shift, min(now, since + span) - shift)
     is_settled = in_state(TransferState.SETTLED)
     net = credits.c.gross_centavos - credits.c.fee_centavos
     with database.reading() as connection:
         return Overview(
             health=health_within(connection, now),
-            attentions=_read_most_urgent(connection),
+            attentions=most_urgent(connection, ATTENTIONS_SHOWN),
             credited=_read_bars(connection, credits.c.recorded_at, net, [], since, span, bars),
             settled=_read_bars(
                 connection,
@@ -118,6 +108,10 @@ def read_overview(database: Database, now: datetime, span: timedelta, bars: int)
                 since,
                 span,
                 bars,
+            ),
+            credited_before=_read_total(connection, credits.c.recorded_at, net, [], *before),
+            settled_before=_read_total(
+                connection, transfers.c.settled_at, transfers.c.amount_centavos, is_settled, *before
             ),
             events_by_outcome=_read_outcomes(connection, since),
             settled_within=_read_settled_within(connection, since),
@@ -182,6 +176,22 @@ def _read_bars(
     return [Bar(begin_at[row.place], row.number, int(row.centavos or 0)) for row in rows]
 
 
+def _read_total(
+    connection: Connection,
+    at: Column[datetime],
+    centavos: ColumnElement[int],
+    conditions: Sequence[Any],
+    since: datetime,
+    until: datetime,
+) -> Bar:
+    row = connection.execute(
+        select(func.count(at).label("number"), func.sum(centavos).label("centavos")).where(
+            at >= since, at < until, *conditions
+        )
+    ).one()
+    return Bar(since, row.number, int(row.centavos or 0))
+
+
 def _read_outcomes(connection: Connection, since: datetime) -> dict[str, int]:
     rows = connection.execute(
         select(inbox_events.c.outcome, func.count().label("number"))
@@ -217,14 +227,3 @@ def _read_settled_within(connection: Connection, since: datetime) -> list[tuple[
         )
     }
     return [(bound, counts.get(at, 0)) for at, bound in enumerate((*bounds, longest))]
-
-
-def _read_most_urgent(connection: Connection) -> list[AttentionLine]:
-    ranks = {str(kind): rank for rank, kind in enumerate(MOST_URGENT_FIRST)}
-    rows = connection.execute(
-        select(attentions)
-        .where(attentions.c.resolved_at.is_(None))
-        .order_by(case(ranks, value=attentions.c.kind, else_=len(ranks)), attentions.c.id)
-        .limit(ATTENTIONS_SHOWN)
-    )
-    return [AttentionLine.of(row) for row in rows]

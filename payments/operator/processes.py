@@ -29,12 +29,18 @@ class Process:
 
 
 def record_alive(
-    database: Database, process: Process, now: datetime, bank_key_fetched_at: datetime | None = None
+    database: Database,
+    process: Process,
+    now: datetime,
+    bank_key_fetched_at: datetime | None = None,
+    last_bank_call: tuple[str, datetime] | None = None,
 ) -> None:
     """Write a heartbeat; the first one is the start. Rows of processes that ended a week ago are removed.
 
-    ``bank_key_fetched_at`` None leaves what is known of the key as it is.
+    ``bank_key_fetched_at`` None leaves what is known of the key as it is; so does ``last_bank_call`` (its verdict, and
+    when it ended).
     """
+    verdict, called_at = last_bank_call or (None, None)
     row = {
         "id": process.id,
         "kind": process.kind,
@@ -44,15 +50,19 @@ def record_alive(
         "started_at": now,
         "seen_at": now,
         "bank_key_fetched_at": bank_key_fetched_at,
+        "bank_verdict": verdict,
+        "bank_called_at": called_at,
     }
     with database.transaction() as connection:
         if insert_new(connection, processes, [row], "id"):
             # Only at a start: there is no need to look every few seconds.
             connection.execute(delete(processes).where(processes.c.seen_at < now - KEPT_FOR))
             return
-        changed = {"seen_at": now, "stopped_at": None}
+        changed: dict[str, Any] = {"seen_at": now, "stopped_at": None}
         if bank_key_fetched_at is not None:
             changed["bank_key_fetched_at"] = bank_key_fetched_at
+        if last_bank_call is not None:
+            changed |= {"bank_verdict": verdict, "bank_called_at": called_at}
         connection.execute(update(processes).where(processes.c.id == process.id).values(changed))
 
 

@@ -11,11 +11,12 @@ from payments.storage.schema import (
     attentions,
     inbox_events,
     invoice_batches,
+    processes,
     reconciliations,
     transfer_history,
 )
 
-# Each of these grows, or moves on, with every fact; heartbeats of processes do not count.
+# Each of these grows, or moves on, with every fact; heartbeats of processes by themselves do not count.
 _PARTS: tuple[Any, ...] = (
     select(func.max(inbox_events.c.received_at)),
     select(func.max(transfer_history.c.id)),
@@ -26,6 +27,11 @@ _PARTS: tuple[Any, ...] = (
     # Some eight rows a day.
     select(func.count() + func.sum(invoice_batches.c.attempt)).select_from(invoice_batches),
     select(func.max(invoice_batches.c.issued_at)),
+    # Some rows a week: processes that started or ended, and that lost or found the bank.
+    select(func.count() + func.count(processes.c.stopped_at)).select_from(processes),
+    select(func.count())
+    .select_from(processes)
+    .where(processes.c.bank_verdict.not_in(("accepted", "rejected"))),
 )
 _MARK = select(*(part.scalar_subquery() for part in _PARTS))
 

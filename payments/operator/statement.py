@@ -51,7 +51,7 @@ class Statement(Balance):
         )
 
     def to_json(self) -> dict[str, Any]:
-        """The object that ``scripts/run_job statement --json`` prints."""
+        """The object that ``repasse job statement --json`` prints."""
         return {
             "batches": {
                 "planned": self.batches_planned,
@@ -79,7 +79,7 @@ class PeriodStatement(Balance):
     until: datetime | None
 
     def to_json(self) -> dict[str, Any]:
-        """The object that ``scripts/run_job statement --from ... --json`` prints; names as in Statement."""
+        """The object that ``repasse job statement --from ... --json`` prints; names as in Statement."""
         return {
             "from": None if self.since is None else self.since.isoformat(),
             "to": None if self.until is None else self.until.isoformat(),

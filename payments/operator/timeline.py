@@ -25,6 +25,7 @@ from payments.operator.lists import (
     EventLine,
     Line,
     TransferLine,
+    attention_lines,
     batch_lines,
     credit_lines,
     current_transfers,
@@ -60,6 +61,7 @@ class TimelineEntry:
 
     ``kind`` is event, credit, reversal, transfer, attempt, bank_report, action or attention; ``title`` and
     ``detail`` are notes; ``ids`` are worth copying, by their kind; ``tone`` is neutral, good, waiting, bad.
+    ``is_folded``: it says nothing that another entry does not say, or was ignored; pages fold it away.
     """
 
     at: datetime
@@ -68,6 +70,7 @@ class TimelineEntry:
     detail: Note | None
     ids: dict[str, str]
     tone: str
+    is_folded: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,14 +197,18 @@ def _read_credit(connection: Connection, row: Any) -> CreditTimeline:
         )
     ]
     [credit] = credit_lines(connection, [row])
+    history = _read_history(connection, lineage)
+    first, reissues = lineage[:1], lineage[1:]
+    # In the order in which one leads to the other, which sorting keeps among those of one moment.
     found = [
         *map(_event_entry, events),
         _credit_entry(row),
         *map(_reversal_entry, reversed_),
-        *map(_transfer_entry, lineage),
-        *_attempt_entries(connection, lineage),
-        *map(_report_entry, reported),
+        *map(_transfer_entry, first),
         *map(_action_entry, done),
+        *_attempt_entries(history, lineage),
+        *(_report_entry(each, lineage, history) for each in reported),
+        *map(_transfer_entry, reissues),
         *(entry for each in raised for entry in _attention_entries(each)),
     ]
     return CreditTimeline(
@@ -210,9 +217,8 @@ def _read_credit(connection: Connection, row: Any) -> CreditTimeline:
         owed_centavos=owed_centavos(row.net_centavos, row.fee_centavos, remaining) if is_forwarded else 0,
         transfers=transfer_lines(connection, lineage),
         events=[_stored(each) for each in events],
-        # Sorting keeps the order above among facts of one moment, and attempts keep their own.
         entries=sorted(found, key=lambda entry: entry.at),
-        attentions=[AttentionLine.of(each) for each in raised],
+        attentions=attention_lines(connection, raised),
         actions=done,
     )
 
@@ -250,8 +256,13 @@ def _event_entry(row: Any) -> TimelineEntry:
         title=Note(code, {"name": name, "outcome": row.outcome}),
         detail=masked_note(row.reason),
         ids={"event": row.event_id},
-        tone="bad" if row.outcome in ("unreadable", "second_credit") else "neutral",
+        tone="bad" if row.outcome in _KEPT_OUTCOMES else "neutral",
+        # What follows from the others has an entry of its own.
+        is_folded=row.outcome not in _KEPT_OUTCOMES,
     )
+
+
+_KEPT_OUTCOMES = ("unreadable", "second_credit")
 
 
 def _credit_entry(row: Any) -> TimelineEntry:
@@ -261,7 +272,7 @@ def _credit_entry(row: Any) -> TimelineEntry:
         kind="credit",
         title=Note("credited", {**amounts, "disposition": row.disposition}),
         detail=Note("credited_at", {"at": row.credited_at.isoformat()}),
-        ids={"invoice": row.invoice_id, "log": row.log_id},
+        ids={"invoice": row.invoice_id, "log": row.log_id, "event": row.event_id},
         tone="good",
     )
 
@@ -305,15 +316,25 @@ _TONES = {
 _SHOWN_BY_ACTIONS = frozenset({"retried", "abandoned", "expedited"})
 
 
-def _attempt_entries(connection: Connection, lineage: Sequence[Any]) -> Iterator[TimelineEntry]:
-    external_ids = {row.id: row.external_id for row in lineage}
-    facts = connection.execute(
+# These say how an attempt ended, which needs no line that it began.
+_ENDS = frozenset({"sent", "found", "unclear", "released", "failed", "dead", "settled"})
+
+
+def _read_history(connection: Connection, lineage: Sequence[Any]) -> list[Any]:
+    """What happened to these transfers, oldest first."""
+    newest_first = connection.execute(
         select(transfer_history)
-        .where(transfer_history.c.transfer_id.in_(list(external_ids)))
+        .where(transfer_history.c.transfer_id.in_([row.id for row in lineage]))
         .order_by(transfer_history.c.id.desc())
         .limit(FACTS_MAX)
-    ).all()
-    for row in reversed(facts):
+    )
+    return list(reversed(newest_first.all()))
+
+
+def _attempt_entries(history: Sequence[Any], lineage: Sequence[Any]) -> Iterator[TimelineEntry]:
+    external_ids = {row.id: row.external_id for row in lineage}
+    last_end = {row.transfer_id: row.id for row in history if row.fact in _ENDS}
+    for row in history:
         if row.fact in _SHOWN_BY_ACTIONS:
             continue
         yield TimelineEntry(
@@ -323,10 +344,20 @@ def _attempt_entries(connection: Connection, lineage: Sequence[Any]) -> Iterator
             detail=masked_note(row.detail),
             ids={"external_id": external_ids[row.transfer_id]},
             tone=_TONES.get(row.fact, "neutral"),
+            is_folded=row.fact == "claimed" and last_end.get(row.transfer_id, 0) > row.id,
         )
 
 
-def _report_entry(row: Any) -> TimelineEntry:
+def _report_entry(row: Any, lineage: Sequence[Any], history: Sequence[Any]) -> TimelineEntry:
+    """What the bank last said of one of its transfers; folded where the history of ours says it."""
+    ours = next((each.id for each in lineage if each.bank_transfer_id == row.bank_transfer_id), None)
+    says_it = (
+        {"settled"}
+        if row.status == BankStatus.SUCCESS
+        else {"failed"}
+        if row.status in LOST_STATUSES
+        else {"sent", "found"}
+    )
     tone = "good" if row.status == BankStatus.SUCCESS else "bad" if row.status in LOST_STATUSES else "waiting"
     errors = [mask_tax_ids(each) for each in json.loads(row.errors or "[]")]
     return TimelineEntry(
@@ -336,6 +367,7 @@ def _report_entry(row: Any) -> TimelineEntry:
         detail=Note("bank_says", {"words": errors}) if errors else None,
         ids={"bank_transfer": row.bank_transfer_id, "external_id": row.external_id},
         tone=tone,
+        is_folded=any(each.transfer_id == ours and each.fact in says_it for each in history),
     )
 
 
@@ -353,10 +385,11 @@ def _action_entry(action: Action) -> TimelineEntry:
 def _attention_entries(row: Any) -> Iterator[TimelineEntry]:
     ids, values = {"attention": str(row.id)}, {"kind": row.kind}
     detail = masked_note(row.detail)
-    yield TimelineEntry(row.raised_at, "attention", Note("item_opened", values), detail, ids, "bad")
+    is_said = row.kind == "transfer_dead"  # by the transfer's own history, and by what ended it
+    yield TimelineEntry(row.raised_at, "attention", Note("item_opened", values), detail, ids, "bad", is_said)
     if row.resolved_at is not None:
         title = Note("item_resolved", values)
-        yield TimelineEntry(row.resolved_at, "attention", title, None, ids, "good")
+        yield TimelineEntry(row.resolved_at, "attention", title, None, ids, "good", is_said)
 
 
 def _stored(row: Any) -> StoredEvent:

@@ -248,6 +248,7 @@ def _messages(language: Language) -> Mapping[str, str]:
             "issued %(invoices)s invoices in %(batches)s batches; %(left)s batches are not finished: %(parts)s"
         ),
         # why an action is refused
+        "not_tried": _("not tried: %(why)s"),
         "name_length": _("your name must have 1 to %(most)s characters"),
         "reason_length": _("the reason must have %(least)s to %(most)s characters"),
         "due_but_paused": _("%(external_id)s is queued and due already; forwarding is paused: resume it"),

@@ -6,6 +6,7 @@ see docs/decisions/0012-postgresql.md. Faults of the storage surface as LedgerUn
 (a person must act); broken invariants surface as what they are: bugs.
 """
 
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from enum import IntEnum
@@ -123,12 +124,12 @@ class Database:
         self.readers.dispose()
 
 
-def open_database(url: str, *, is_unhurried: bool = False) -> Database:
+def open_database(url: str, *, is_unhurried: bool = False, must_exist: bool = False) -> Database:
     """Open the database at ``url`` without creating its tables (see migrate.migrate).
 
     ``is_unhurried``: PostgreSQL may take minutes for an answer, as it does when every row is read; otherwise it is
-    given up after postgresql.ANSWER_SECONDS. Raises LedgerUnusable for a malformed or unsupported URL or a folder that
-    cannot be made.
+    given up after postgresql.ANSWER_SECONDS. ``must_exist``: a SQLite file that is not there is not made. Raises
+    LedgerUnusable for that, a malformed or unsupported URL, or a folder that cannot be made.
     """
     try:
         parsed = make_url(url)
@@ -137,6 +138,11 @@ def open_database(url: str, *, is_unhurried: bool = False) -> Database:
             "DATABASE_URL is not a database address; put sqlite:///data/repasse.db"
         ) from None
     if parsed.get_backend_name() == "sqlite":
+        if must_exist and parsed.database and not os.path.exists(parsed.database):
+            raise LedgerUnusable(
+                f"there is no database {os.path.abspath(parsed.database)}: look at DATABASE_URL, and at the folder "
+                "that you are in; `repasse migrate`, or a first start, makes one"
+            )
         engine, readers = sqlite.make_engines(parsed)
         return Database(engine, parsed, sqlite.fault_from, readers)
     if parsed.drivername == "postgresql+psycopg":

@@ -7,7 +7,8 @@ it is the Procfile's release step.
 
 import re
 import sys
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from sqlalchemy import Connection, inspect, select, text
@@ -33,8 +34,30 @@ def migrate(database: Database) -> bool:
     Raises LedgerUnusable when the database is of a newer version, not ours or no database that can be opened,
     LedgerUnavailable when it cannot be written now. Both name it.
     """
+    with _naming(database):
+        return not _is_current(database) and _migrate(database)
+
+
+def refuse_unready(database: Database) -> None:
+    """Raises what ``migrate`` does, and LedgerUnusable where there is something to migrate; changes nothing."""
+    with _naming(database):
+        if _is_current(database):
+            return
+        with database.reading() as connection:
+            found = _read_revision(connection)
+            _refuse_strangers(connection, database, found)
+    state = "is empty" if found is None else f"is at version {found}"
+    raise LedgerUnusable(
+        f"the database {database.name} {state}: look at DATABASE_URL, and at the folder that you are in; "
+        f"`repasse migrate`, or a start, brings it to version {NEWEST_REVISION}"
+    )
+
+
+@contextmanager
+def _naming(database: Database) -> Iterator[None]:
+    """Say of what goes wrong with the storage which database it is."""
     try:
-        return _migrate(database)
+        yield
     except LedgerUnavailable as error:
         text = f"DATABASE_URL: {database.name}: {error}"
         if error.remedy is not None:
@@ -42,7 +65,8 @@ def migrate(database: Database) -> bool:
         raise LedgerUnavailable(text) from error
 
 
-def _migrate(database: Database) -> bool:
+def _is_current(database: Database) -> bool:
+    """Whether it is of this version. Raises LedgerUnusable when it may not be used."""
     with database.reading() as connection:
         found = _read_revision(connection)
         if database.is_postgresql:
@@ -52,7 +76,10 @@ def _migrate(database: Database) -> bool:
             refuse_unfit(connection, database.name, ours)
         if found == NEWEST_REVISION:
             _refuse_closed(connection, database)
-            return False
+        return found == NEWEST_REVISION
+
+
+def _migrate(database: Database) -> bool:
     with database.transaction() as connection, ExitStack() as stack:
         if database.is_postgresql:
             from payments.storage.postgresql import unhurried
@@ -85,7 +112,7 @@ def _refuse_strangers(connection: Connection, database: Database, found: str | N
     if found is not None and _UNRELEASED.fullmatch(found):
         raise LedgerUnusable(
             f"the database {database.name} is at version {found} of an unreleased repasse, which this one cannot read; "
-            "point DATABASE_URL at a new database, and let scripts/run_job reconcile find what the bank knows"
+            "point DATABASE_URL at a new database, and let repasse job reconcile find what the bank knows"
         )
     if found is not None and found not in _known_revisions():
         raise LedgerUnusable(
@@ -110,7 +137,7 @@ def _refuse_closed(connection: Connection, database: Database) -> None:
     if (address := moved_to(connection)) is not None:
         raise LedgerUnusable(
             f"the database {database.name} was moved to {address}; put that in DATABASE_URL. To go back "
-            "to this one, which knows nothing of what happened since: scripts/books reopen"
+            "to this one, which knows nothing of what happened since: repasse db reopen"
         )
 
 
@@ -126,7 +153,8 @@ def _upgrade(connection: Connection) -> None:
     from alembic.config import Config
 
     config = Config()
-    config.set_main_option("script_location", str(_MIGRATIONS))
+    # configparser would take a % in the path for the beginning of a variable
+    config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
     config.attributes["connection"] = connection
     command.upgrade(config, "head")
 

@@ -58,7 +58,7 @@ class Instant(TypeDecorator[datetime]):
         # not strftime: its %Y has fewer than four digits before the year 1000, on Linux
         return f"{value.astimezone(UTC).replace(tzinfo=None).isoformat(timespec='microseconds')}Z"
 
-    def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:
+    def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:  # noqa: ARG002
         if value is None:
             return None
         moment: datetime = value if isinstance(value, datetime) else datetime.fromisoformat(value)
@@ -464,6 +464,7 @@ actions = Table(
     Column("subject", String(96), nullable=False),  # an external_id, an event, what is paused
     Column("reason", Text, nullable=False),
     Column("result", Text, nullable=False),
+    Column("is_proved", Boolean, nullable=False),  # who is the name of the token's owner; else it was typed
     CheckConstraint("reason <> '' AND who <> ''", name="an_action_has_its_reason"),
 )
 Index("actions_by_subject", actions.c.subject)
@@ -505,5 +506,8 @@ processes = Table(
     Column("seen_at", Instant, nullable=False),
     Column("stopped_at", Instant),  # NULL: it runs, or it died
     Column("bank_key_fetched_at", Instant),
+    Column("bank_verdict", String(16)),  # of its last call to the bank; NULL: it has made none
+    Column("bank_called_at", Instant),
     PrimaryKeyConstraint("id", name="a_process_once"),
+    CheckConstraint("(bank_verdict IS NULL) = (bank_called_at IS NULL)", name="a_bank_call_has_its_verdict"),
 )

@@ -3,6 +3,7 @@
 import os
 import sqlite3
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from time import monotonic, sleep
 
@@ -40,7 +41,13 @@ def make_engines(url: URL) -> tuple[Engine, Engine]:
         raise LedgerUnusable(
             f"DATABASE_URL: cannot make the folder {folder} ({error.strerror}); choose another or change its rights"
         ) from None
-    file = _File(Path(url.database))
+    path = Path(url.database)
+    file = _File(path)
+
+    def make_private(*_: object) -> None:
+        # There are names and tax ids in it. SQLite gives its -wal and -shm the rights of the file itself.
+        with suppress(OSError):  # which SQLite reports in its own words
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
 
     def make(begin: Callable[[Connection], None], connections: int) -> Engine:
         engine = create_engine(
@@ -52,6 +59,7 @@ def make_engines(url: URL) -> tuple[Engine, Engine]:
             max_overflow=0 if connections == 1 else 10,
             pool_timeout=BUSY_SECONDS,
         )
+        event.listen(engine, "do_connect", make_private)
         event.listen(engine, "connect", _prepare)
         event.listen(engine, "connect", file.remember)
         event.listen(engine, "begin", begin)

@@ -43,7 +43,7 @@ def restore(file: Path, database: Database) -> None:
     Raises BooksRefused when the file is unsound, of another version or not ours, when there is a database already or it
     is PostgreSQL.
     """
-    path = _sqlite_file(database, "use pg_restore, or restore to SQLite and run scripts/books copy")
+    path = _sqlite_file(database, "use pg_restore, or restore to SQLite and run repasse db copy")
     if not file.is_file():
         raise BooksRefused(f"there is no file {file}")
     refuse_unsound(file)

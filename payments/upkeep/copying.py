@@ -71,7 +71,7 @@ def copy_database(
     home = _read_home(source)
     if home not in (None, target.name[:_ADDRESS_LENGTH_MAX]):
         raise BooksRefused(
-            f"these books were moved to {home} already; to move them from here again: scripts/books reopen"
+            f"these books were moved to {home} already; to move them from here again: repasse db reopen"
         )
     migrate(target)
     if not is_empty(target):
@@ -117,7 +117,7 @@ def _read_home(database: Database) -> str | None:
     is_missing = not database.is_postgresql and not Path(str(database.url.database)).exists()
     found = None if is_missing else revision_of(database)
     if found is None:
-        raise LedgerUnusable(f"there are no books in {database.name}; look at DATABASE_URL")
+        raise LedgerUnusable(f"there is no database {database.name}: look at DATABASE_URL")
     if found != NEWEST_REVISION:
         raise LedgerUnusable(
             f"the books in {database.name} are at version {found}, this program's are at {NEWEST_REVISION}; use the "
@@ -184,7 +184,13 @@ def _write_action(
 ) -> None:
     connection.execute(
         insert(actions).values(
-            at=now, who=by.who, reason=by.reason, kind=kind, subject=_subject(database), result=result
+            at=now,
+            who=by.who,
+            is_proved=False,  # a name on a command line
+            reason=by.reason,
+            kind=kind,
+            subject=_subject(database),
+            result=result,
         )
     )
 

@@ -67,9 +67,15 @@ def measure(database: Database) -> dict[str, list[float]]:
     invoice_id = list_credits(database, None, limit=1).items[0].invoice_id
     reads: dict[str, Callable[[], object]] = {
         "statement": lambda: read_statement(database),
-        "overview, last hour": lambda: read_overview(database, now, timedelta(hours=1), 30),
-        "overview, last day": lambda: read_overview(database, now, timedelta(days=1), 48),
-        "overview, last week": lambda: read_overview(database, now, timedelta(days=7), 56),
+        "overview, last hour": lambda: read_overview(
+            database, now, now - timedelta(hours=1), timedelta(hours=1), 30
+        ),
+        "overview, last day": lambda: read_overview(
+            database, now, now - timedelta(days=1), timedelta(days=1), 48
+        ),
+        "overview, last week": lambda: read_overview(
+            database, now, now - timedelta(days=7), timedelta(days=7), 56
+        ),
         "health": lambda: read_health(database, now),
         "oldest unforwarded": lambda: read_oldest_unforwarded(database),
         "statement of a month": lambda: read_period(database, now - timedelta(days=30), now),

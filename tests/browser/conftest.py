@@ -95,7 +95,7 @@ class Visitor:
         """As a person does; ends on the overview."""
         self.open("/sign-in")
         self.page.get_by_label("Your name").fill(who)
-        self.page.get_by_label("Operator token").fill(token)
+        self.page.get_by_label("Token", exact=True).fill(token)
         self.page.get_by_role("button", name="Sign in").click()
 
     def act(self, button: str, reason: str) -> None:

@@ -31,14 +31,14 @@ def test_the_console_opens_to_the_token_only_and_closes_again(
         ("wrong-but-sixteen-letters", "Wrong token"),
         (TOKEN, "Too many wrong tokens"),
     ):
-        ana.page.get_by_label("Operator token").fill(guess)
+        ana.page.get_by_label("Token", exact=True).fill(guess)
         ana.page.get_by_role("button", name="Sign in").click()
         expect(ana.page.get_by_role("alert")).to_contain_text(answer)
     ana.wrong.clear()
     expect(ana.page.get_by_label("Your name")).to_have_value("Ana Souza")
 
     def opens() -> bool:  # once the wait, of half a second, is over
-        ana.page.get_by_label("Operator token").fill(TOKEN)
+        ana.page.get_by_label("Token", exact=True).fill(TOKEN)
         ana.page.get_by_role("button", name="Sign in").click()
         return "/sign-in" not in ana.page.url
 

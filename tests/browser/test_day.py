@@ -51,7 +51,7 @@ def test_an_operator_watches_a_day_and_settles_a_blocked_transfer(
         "Retry queued; repasse checks with the bank before sending."
     )
     expect(page.get_by_role("heading", level=1)).to_contain_text("settled", timeout=PATIENCE)
-    timeline = page.locator(".timeline")
+    timeline = page.locator(".timeline").first
     expect(timeline).to_contain_text("the destination is unblocked, says its bank")
     expect(timeline).to_contain_text("Ana Souza")
     expect(page.get_by_role("heading", name="Needs attention")).to_have_count(0)

@@ -122,8 +122,8 @@ def test_every_page_is_accessible_and_takes_nothing_from_outside_for_markup(
         None,
         [(Payer(HOSTILE, "529.982.247-25"), 1_000)],
         datetime.now(UTC),
-        False,
-        datetime.now(UTC),
+        late=False,
+        now=datetime.now(UTC),
     )
     ana.open("/system")
     ana.act("Pause issuing", HOSTILE)

@@ -178,6 +178,9 @@ def test_listen_ends_in_one_line_when_the_emulator_goes_away(start_emulator: Sta
     [
         ("pay", "INVOICE; see python -m emulator pay --help"),
         ("pay 1 --amount much", "'much' is not a whole number"),
+        ("pay 1 --amount 1.000", "'1.000' is not a whole number, zero or more, as digits alone"),
+        ("pay 1 --amount 1_000", "'1_000' is not a whole number"),
+        ("fault error_500 --times +1", "'+1' is not a whole number"),
         ("dance", "'dance' (choose from"),
         ("clock --advance soon", "'soon' is not a time"),
         ("settings paid_share", "'paid_share' is not NAME=VALUE"),

@@ -4,13 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
-import sys
 import tomllib
-import venv
 import zipfile
-from collections.abc import Iterator
-from importlib.metadata import Distribution, distribution
 from pathlib import Path
 
 import pytest
@@ -18,6 +13,7 @@ from packaging.requirements import Requirement
 
 from emulator.options import read_options
 from tests.emulator.conftest import ROOT
+from tests.wheels import build, install, lend, run
 
 PAGE = (ROOT / "emulator/docs/in-your-tests.md").read_text()
 # Beside the page's own test: what the page says of a reset, and of calls that are not for this bank.
@@ -73,19 +69,11 @@ def test_a_process_of_its_own_reaches_the_bank_by_its_environment(starkbank_emul
 @pytest.mark.process
 def test_a_project_that_installs_the_wheel_tests_itself_against_a_bank(tmp_path: Path) -> None:
     """The page's project passes with the wheel, its declared dependencies, pytest and the SDK, and nothing else."""
-    if subprocess.run([sys.executable, "-c", "import ensurepip"], check=False).returncode != 0:
-        pytest.skip("this Python has no ensurepip, so no environment with pip can be made without a network")
     wheels, project = tmp_path / "wheels", tmp_path / "project"
-    build = [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", str(wheels)]
-    run(build, ROOT / "emulator")
-    venv.create(project / ".venv", with_pip=True)
-    python = project / ".venv/bin/python"
-    (wheel,) = wheels.iterdir()
+    wheel = build(ROOT / "emulator", wheels)
     assert_whole(wheel)
-    run([str(python), "-m", "pip", "install", "--no-index", "--no-deps", str(wheel)], project)
-    site = next((project / ".venv/lib").glob("python*/site-packages"))
-    (metadata,) = site.glob("starkbank_emulator-*.dist-info")
-    lend([*(Distribution.at(metadata).requires or ()), "pytest", "starkbank"], site)
+    python = install(wheel, project / ".venv")
+    lend(["pytest", "starkbank"], project / ".venv")
 
     for name, text in re.findall(r"```python\n# (\w+\.py)\n(.*?)```", PAGE, re.DOTALL):
         (project / name).write_text(text)
@@ -110,39 +98,12 @@ def assert_whole(wheel: Path) -> None:
     assert tree - set(zipfile.ZipFile(wheel).namelist()) == set()
 
 
-def run(words: list[str], folder: Path) -> str:
-    environment = {"PATH": "/usr/bin:/bin", "HOME": str(folder), "PYTHONDONTWRITEBYTECODE": "1"}
-    done = subprocess.run(words, cwd=folder, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
-
-
-def lend(requirements: list[str], site: Path) -> None:
-    """Link the distributions that are asked for, and what they ask for, out of our environment: no network."""
-    for found in needed(requirements, set()):
-        for top in {
-            file.parts[0] for file in found.files or () if file.parts[0] not in ("..", "__pycache__")
-        }:
-            if not (site / top).exists():
-                (site / top).symlink_to(Path(str(found.locate_file(top))))
-
-
-def needed(requirements: list[str], seen: set[str]) -> Iterator[Distribution]:
-    for each in map(Requirement, requirements):
-        if each.name not in seen and (each.marker is None or each.marker.evaluate({"extra": ""})):
-            seen.add(each.name)
-            found = distribution(each.name)
-            yield found
-            yield from needed(list(found.requires or ()), seen)
-
-
 def test_what_it_needs_is_what_the_repository_installs() -> None:
-    """Each dependency of the distribution is one of the repository's own, so that one installation serves both."""
-    ours, its = (
-        {Requirement(each).name for each in tomllib.loads(path.read_text())["project"]["dependencies"]}
-        for path in (ROOT / "pyproject.toml", ROOT / "emulator/pyproject.toml")
-    )
-    assert its <= ours
+    """Each dependency of the distribution is one of ours or the demo's, so that `scripts/setup --demo` serves both."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    ours = {*project["project"]["dependencies"], *project["dependency-groups"]["demo"]}
+    its = tomllib.loads((ROOT / "emulator/pyproject.toml").read_text())["project"]["dependencies"]
+    assert {Requirement(each).name for each in its} <= {Requirement(each).name for each in ours}
 
 
 def test_the_image_starts_with_switches_that_exist_and_asks_a_path_that_answers(signed: object) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import socket
 import subprocess
 from collections.abc import Callable
@@ -12,7 +13,9 @@ from typing import Any
 import pytest
 import requests
 import starkbank
+from dotenv import dotenv_values
 
+from emulator.start import _quoted
 from tests.emulator.conftest import ROOT, assert_refused_here, command
 
 Start = Callable[..., Any]
@@ -151,6 +154,10 @@ def test_a_bad_switch_ends_in_one_line_and_status_2(
 @pytest.mark.parametrize(
     ("switches", "words"),
     [
+        (["--port", "8.900"], ["--port", "'8.900'", "a port from 0 to 65535"]),
+        (["--fee", "1.000"], ["--fee", "digits alone"]),
+        (["--seed", "1_0"], ["--seed", "digits alone"]),
+        (["--opening-balance", "1.000"], ["--opening-balance", "digits alone"]),
         (["--env-file", "/dev/null/app.env"], ["/dev/null/app.env", "--env-file"]),
         (["--fault", "earthquake"], ["--fault", "earthquake"]),
     ],
@@ -202,6 +209,17 @@ def test_a_busy_port_ends_in_one_line_that_names_its_option(switch: str, tmp_pat
         port = str(taken.getsockname()[1])
         words = [f"127.0.0.1:{port}", f"choose another {switch} ", "in use"]
         assert_refused(["--port", "0", "--data", str(tmp_path), switch, port], words)
+
+
+@pytest.mark.parametrize(
+    "path", ["/a/key.pem", "/a #b/key.pem", "/a ${HOME} b/k", '/"a"/k', "/it's a key #1", "/á/k"]
+)
+def test_a_path_is_read_back_whole(path: str, tmp_path: Path) -> None:
+    """By a shell, and by what reads .env files, also where it has blanks and comment signs in it."""
+    file = tmp_path / "app.env"
+    file.write_text(f"X={_quoted(path)}\n")
+    assert dotenv_values(file, interpolate=False) == {"X": path}
+    assert shlex.split(file.read_text(), comments=True) == [f"X={path}"]
 
 
 def assert_refused(switches: list[str], words: list[str]) -> None:

@@ -23,7 +23,13 @@ def fill(database: Database) -> Books:
     books = Books(database, a_policy(), NOW)
     window = batches.open_window(database, 10_800, 8, "k3", NOW)
     batches.plan_batch(
-        database, window.batch_tag(0), 0, [(Payer("Ana Conceição", "529.982.247-25"), 1_000)], NOW, False, NOW
+        database,
+        window.batch_tag(0),
+        0,
+        [(Payer("Ana Conceição", "529.982.247-25"), 1_000)],
+        NOW,
+        late=False,
+        now=NOW,
     )
     claim = batches.claim_batch(database, 60, NOW)
     assert claim is not None

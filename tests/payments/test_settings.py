@@ -1,6 +1,7 @@
 """Settings: what is accepted, and the one line that each wrong value gets."""
 
 import os
+import threading
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from cryptography.hazmat.primitives.serialization import (
 from dotenv import dotenv_values
 from ellipticcurve.privateKey import PrivateKey
 
+from payments.authorization import Account
 from payments.errors import SettingsError
 from payments.policy import ForwardingPolicy
 from payments.settings import Settings, load_settings, misspelt_settings
@@ -37,6 +39,19 @@ OTHER_CURVE = (
     .private_bytes(Encoding.PEM, PrivateFormat.TraditionalOpenSSL, NoEncryption())
     .decode()
 )
+
+# openssl ecparam -name secp256k1 -genkey -param_enc explicit
+EXPLICIT = """-----BEGIN EC PRIVATE KEY-----
+MIIBUQIBAQQgpzwcLCdv8qpNCWbM5t1uiFX+tG2FbmuivBUsvospL1yggeMwgeAC
+AQEwLAYHKoZIzj0BAQIhAP////////////////////////////////////7///wv
+MEQEIAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAABCAAAAAAAAAAAAAA
+AAAAAAAAAAAAAAAAAAAAAAAAAAAABwRBBHm+Zn753LusVaBilc6HCwcCm/zbLc4o
+2VnygVsW+BeYSDradyajxGVdpPv8DhEIqP0XtEimhVQZnEfQj/sQ1LgCIQD/////
+///////////////+uq7c5q9IoDu/0l6M0DZBQQIBAaFEA0IABJOazy+SvxtlpvMh
+YSTbhkx8XUooEjgtdJwf+mLiURi0SKLlSc4T0L0VgMkRrGMh7WzrUh5Cz0iVXwef
+We77DKk=
+-----END EC PRIVATE KEY-----
+"""
 
 
 @pytest.fixture(autouse=True)
@@ -100,6 +115,7 @@ WRONG = [
     ("STARKBANK_PRIVATE_KEY", PUBLIC, "public key"),
     ("STARKBANK_PRIVATE_KEY", EDWARDS, "not EC secp256k1"),
     ("STARKBANK_PRIVATE_KEY", OTHER_CURVE, "not EC secp256k1"),
+    ("STARKBANK_PRIVATE_KEY", EXPLICIT, "-param_enc named_curve"),
     ("STARKBANK_API_URL", "localhost:8900", "is not an http://"),
     ("STARKBANK_API_URL", "ftp://localhost", "is not an http://"),
     ("STARKBANK_API_URL", "http://127.0.0.1:99999", "well-formed"),
@@ -112,6 +128,7 @@ WRONG = [
     ("HOST", "http://localhost", "right shape"),
     ("PORT", "http", "not a whole number"),
     ("PORT", "80.5", "not a whole number"),
+    ("PORT", "8.000", "digits alone"),
     ("PORT", "0", "too small"),
     ("PORT", "65536", "too large"),
     ("WEB_WORKERS", "0", "too small"),
@@ -137,6 +154,9 @@ WRONG = [
     ("DESTINATION_ACCOUNT_NUMBER", "6341 3202", "right shape"),
     ("DESTINATION_NAME", "S" * 101, "right shape"),
     ("DESTINATION_TAX_ID", "20.018.183/0001", "right shape"),
+    ("DESTINATION_TAX_ID", "20.018.183/0001-81", "wrong check digits"),
+    ("DESTINATION_TAX_ID", "12.ABC.345/01DE-36", "wrong check digits"),
+    ("DESTINATION_TAX_ID", "111.111.111-11", "wrong check digits"),
     ("DESTINATION_ACCOUNT_TYPE", "investment", "none of its choices"),
     ("TRANSFER_LEASE_SECONDS", "0", "too small"),
     ("RETRY_BASE_SECONDS", "3601", "more than RETRY_MAX_SECONDS"),
@@ -147,6 +167,9 @@ WRONG = [
     ("OPERATOR_TOKEN", "", "is empty"),
     ("OPERATOR_TOKEN", "hunter2hunter2!", "shorter than 16"),
     ("OPERATOR_TOKEN", "hunter2hunter2 hunter2", "HTTP header"),
+    ("OPERATORS", "Ana:hunter2hunter2!!", "a role in entry 1 that is neither operator nor reader"),
+    ("OPERATORS", "Ana:reader:hunter2hunter2!", "a token in entry 1 that is shorter than 16"),
+    ("SESSION_IDLE_SECONDS", "59", "too small"),
     ("TAX_ID_KEY", "hook-secret", "16 or more"),
     ("ALERT_URLS", "alerts.example.com/hook-secret", "Apprise cannot read"),
     ("ALERT_URLS", "https://alerts.example.com/hook-secret", "Apprise cannot read"),
@@ -175,6 +198,59 @@ def test_a_wrong_value_gets_one_line_that_names_its_variable(
     assert len(value) < 10 or value not in text
     assert "hunter2" not in text
     assert "MHQ" not in text
+
+
+def names_of(kind: str) -> list[str]:
+    """The settings that take values of a JSON type."""
+    properties = Settings.model_json_schema()["properties"]
+    return [
+        name.upper()
+        for name, schema in properties.items()
+        if kind in {each.get("type") for each in [schema, *schema.get("anyOf", ())]}
+    ]
+
+
+@pytest.mark.parametrize("name", names_of("integer"))
+@pytest.mark.parametrize("value", ["1.000", "1_000", "+10", "1e1", "10.0", "\u0661\u0660", "0x10", "1 0"])
+def test_a_whole_number_is_digits_alone(environment: pytest.MonkeyPatch, name: str, value: str) -> None:
+    """A Brazilian writes 1.000 for a thousand, and it must not become 1."""
+    environment.setenv(name, value)
+    assert assert_refused().startswith(
+        f"{name} is not a whole number, written as digits alone, such as 1000: put "
+    )
+
+
+@pytest.mark.parametrize("name", sorted({*names_of("string"), *names_of("integer"), *names_of("number")}))
+def test_a_comment_or_quotes_in_a_value_are_refused(environment: pytest.MonkeyPatch, name: str) -> None:
+    """systemd's EnvironmentFile and docker's --env-file hand them over as a part of the value."""
+    if name == "STARKBANK_PRIVATE_KEY":
+        return  # is taken with quotes, see below
+    for value, wrong in (
+        ("1    # openssl rand -hex 24", "a # comment"),
+        ("# openssl rand -hex 24", "a # comment"),
+        ('"sandbox"', "quotation marks"),
+        ("'sandbox'", "quotation marks"),
+    ):
+        environment.setenv(name, value)
+        assert assert_refused().startswith(f"{name} holds {wrong}")
+        assert "openssl" not in assert_refused()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("DATABASE_URL", "sqlite:///data/#1/50%/it's.db"),
+        ("DESTINATION_NAME", 'Bar "Zé" Ltda.'),
+        ("DESTINATION_TAX_ID", "12.ABC.345/01DE-35"),
+        ("DESTINATION_TAX_ID", "529.982.247-25"),
+        ("ALERT_URLS", "json://alerts.example.com/#general"),
+    ],
+)
+def test_what_only_looks_like_a_slip_is_taken(environment: pytest.MonkeyPatch, name: str, value: str) -> None:
+    """Signs inside a value, and a CNPJ with letters, as issued since July 2026."""
+    environment.setenv(name, value)
+    found = getattr(load_settings(), name.lower())
+    assert (found if isinstance(found, str) else found.get_secret_value()) == value
 
 
 def test_every_setting_has_a_wrong_value_above() -> None:
@@ -219,6 +295,19 @@ def test_settings_of_before_are_named_with_what_replaced_them(environment: pytes
         "ALERT_WEBHOOK_URL": "ALERT_URLS",
         "ALERT_WEBHOOK_SECRET": "ALERT_URLS",
     }
+
+
+def test_a_persons_token_is_not_the_shared_one(environment: pytest.MonkeyPatch) -> None:
+    """It would not say who; and people's tokens open everything without a shared one."""
+    environment.setenv("OPERATORS", "Ana:operator:hunter2hunter2hunter2")
+    environment.setenv("METRICS_PORT", "9101")
+    settings = load_settings()
+    assert settings.accounts == (Account("Ana", True, "hunter2hunter2hunter2"),)
+    assert "hunter2" not in repr((settings, settings.accounts))
+    environment.setenv("OPERATOR_TOKEN", "hunter2hunter2hunter2")
+    text = assert_refused()
+    assert text.startswith("OPERATORS has the token of OPERATOR_TOKEN")
+    assert "hunter2" not in text
 
 
 def test_the_workers_metrics_need_the_token(environment: pytest.MonkeyPatch) -> None:
@@ -376,6 +465,28 @@ def test_an_env_file_without_rights_gets_one_line(tmp_path: Path) -> None:
     (tmp_path / ".env").write_text("PORT=9000\n")
     (tmp_path / ".env").chmod(0)
     assert assert_refused().startswith(".env cannot be read (Permission denied)")
+
+
+def test_single_quotes_keep_a_value_as_it_is(environment: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """``${X}`` is a variable in double quotes and without any, as in a shell."""
+    environment.setenv("X", "expanded")
+    lines = ("DESTINATION_NAME='${X}'", 'DATABASE_URL="sqlite:///${X}.db"', "HOST=${X}")
+    (tmp_path / ".env").write_text("\n".join(lines))
+    settings = load_settings()
+    assert settings.destination_name == "${X}"
+    assert settings.database_url.get_secret_value() == "sqlite:///expanded.db"
+    assert settings.host == "expanded"
+
+
+def test_a_pipe_is_read_once(tmp_path: Path) -> None:
+    """It gives its text to the first who reads; a process reads its settings several times."""
+    os.mkfifo(tmp_path / ".env")
+    writer = threading.Thread(target=(tmp_path / ".env").write_text, args=("PORT=9000\n",))
+    writer.start()
+    assert load_settings().port == 9000
+    writer.join()
+    assert misspelt_settings() == {}
+    assert load_settings().port == 9000
 
 
 def test_an_empty_value_means_the_default(environment: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from emulator.protocol import credentials
 from tests.emulated import EmulatedBank
-from tests.running import ROOT, Runner, free_port, plain_environment, the_one_line
+from tests.running import Runner, free_port, plain_environment, the_one_line
 
 SECRET = "-----BEGIN EC PRIVATE KEY-----\\nc2VjcmV0c2VjcmV0\\n-----END EC PRIVATE KEY-----"
 KEY = credentials.in_memory(seed=1)[1]
@@ -20,7 +20,7 @@ KEY = credentials.in_memory(seed=1)[1]
 COMMANDS = {
     "web": (["-m", "webhooks"], "webhooks.__main__", []),
     "worker": (["-m", "worker"], "worker.__main__", []),
-    "run_job": ([str(ROOT / "scripts" / "run_job.py")], "scripts.run_job", ["issue"]),
+    "job": (["-m", "repasse"], "repasse.__main__", ["job", "issue"]),
     "migrate": (["-m", "payments.storage.migrate"], "payments.storage.migrate", []),
 }
 
@@ -166,7 +166,7 @@ def test_a_bank_that_refuses_us_is_quoted_with_what_to_do(
     environment = set_up(
         STARKBANK_PROJECT_ID=project_id, STARKBANK_API_URL=emulator.url, DATABASE_URL=database_url
     )
-    ended = runner.run(str(ROOT / "scripts" / "run_job.py"), command, environment=environment)
+    ended = runner.run("-m", "repasse", "job", command, environment=environment)
     said = ended.stdout + ended.stderr
     assert ended.returncode == 1, said
     assert code in said

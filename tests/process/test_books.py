@@ -12,18 +12,18 @@ from tests.running import wait_until
 pytestmark = [pytest.mark.process, pytest.mark.long]
 
 
-def run(day: Day, name: str, *arguments: str) -> str:
-    """What a script printed; it must end with 0."""
-    ended = day.script(name, *arguments)
+def run(day: Day, *arguments: str) -> str:
+    """What a command printed; it must end with 0."""
+    ended = day.repasse(*arguments)
     assert ended.returncode == 0, ended.stdout + ended.stderr
     return ended.stdout
 
 
 def assert_ends_exact_and_sound(day: Day) -> None:
-    """Both sides agree at the day's end, and ``books verify`` finds nothing."""
+    """Both sides agree at the day's end, and ``repasse db verify`` finds nothing."""
     day.assert_ends_exact()
     assert set(day.stop()) == {0}
-    assert run(day, "books", "verify").startswith("sound")
+    assert run(day, "db", "verify").startswith("sound")
 
 
 def test_a_day_goes_on_from_a_backup_that_is_older_than_its_last_transfers(
@@ -33,18 +33,18 @@ def test_a_day_goes_on_from_a_backup_that_is_older_than_its_last_transfers(
     day = build_day(seed=21, seconds=14.0)
     day.start()
     day.wait_for_payouts(5)
-    assert "sound" in run(day, "books", "backup", str(tmp_path / "backup.db"))
+    assert "sound" in run(day, "db", "backup", str(tmp_path / "backup.db"))
     day.wait_for_payouts(day.bank.transfers("success") + 15)  # which the backup does not know of
     for name in day.names:
         day.kill(name)
     for file in day.database_file.parent.glob("repasse.db*"):
         file.unlink()
 
-    assert "restored" in run(day, "books", "restore", str(tmp_path / "backup.db"))
+    assert "restored" in run(day, "db", "restore", str(tmp_path / "backup.db"))
     known = day.statement()
     assert known is not None
     assert known.transfers["settled"] < day.bank.transfers("success")
-    run(day, "run_job", "reconcile")
+    run(day, "job", "reconcile")
     day.start()
     assert_ends_exact_and_sound(day)
 
@@ -56,19 +56,17 @@ def test_the_database_moves_to_postgresql_in_the_middle_of_a_day(
     day = build_day(seed=22, seconds=14.0)
     day.start()
     day.wait_for_payouts(5)
-    refused = day.script("books", "copy", "--to", postgresql_url)
+    refused = day.repasse("db", "copy", "--to", postgresql_url)
     assert refused.returncode == 2
     assert "2 process(es) use these books" in refused.stderr
     assert day.stop() == [0, 0]
-    killed = day.start_script("books", "copy", "--to", postgresql_url)
-    wait_until(
-        lambda: "was moved to" in day.script("run_job", "statement").stderr, "the old database is closed"
-    )
+    killed = day.start_repasse("db", "copy", "--to", postgresql_url)
+    wait_until(lambda: "was moved to" in day.repasse("job", "statement").stderr, "the old database is closed")
     killed.kill()
     # The killed run may have been done just before.
-    out = run(day, "books", "copy", "--to", postgresql_url)
+    out = run(day, "db", "copy", "--to", postgresql_url)
     assert re.search("the same on both sides|copied by an earlier run", out)
-    [line] = day.script("run_job", "statement").stderr.splitlines()
+    [line] = day.repasse("job", "statement").stderr.splitlines()
     assert "was moved to postgresql+psycopg://" in line
     day.move_to(postgresql_url)
     day.start()

@@ -41,7 +41,7 @@ class Checkout:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        for package in ("payments", "webhooks", "worker", "emulator", "scripts"):
+        for package in ("payments", "webhooks", "worker", "repasse", "emulator", "scripts"):
             shutil.copytree(ROOT / package, folder / package, ignore=shutil.ignore_patterns("__pycache__"))
         (folder / ".env").write_text(POISON)
         self.demo: Running | None = None

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import pytest
 from starlette.requests import HTTPConnection
 
+from payments.authorization import Account
 from tests.webhooks.conftest import WebApp
 from webhooks.access import (
     CLIENTS_MAX,
@@ -17,6 +18,8 @@ from webhooks.access import (
 )
 
 TOKEN = "a-token-of-thirty-two-characters"
+SHARED = Account("", True, TOKEN)
+BIA = Account("Bia", False, "a-token-of-her-own-to-read-with")
 ANA, EVE = "203.0.113.1", "203.0.113.2"
 
 
@@ -39,7 +42,7 @@ def watch() -> Watch:
 @pytest.fixture
 def gate(watch: Watch) -> Gate:
     """A gate on that clock."""
-    return Gate(TOKEN, watch)
+    return Gate((SHARED, BIA), watch)
 
 
 def connection(authorization: str | None, host: str = ANA) -> HTTPConnection:
@@ -50,9 +53,10 @@ def connection(authorization: str | None, host: str = ANA) -> HTTPConnection:
 
 def test_the_token_is_let_in_and_anything_else_is_not(gate: Gate) -> None:
     """By Bearer or Basic; without one nothing is counted."""
-    assert gate.refusal_of(connection(f"Bearer {TOKEN}")) is None
-    assert gate.refusal_of(connection(None)) == Refusal()
-    assert gate.refusal_of(connection("Bearer x")) == Refusal()
+    assert gate.admit(connection(f"Bearer {TOKEN}")) == SHARED
+    assert gate.admit(connection(f"Bearer {BIA.token}")) == BIA
+    assert gate.admit(connection(None)) == Refusal()
+    assert gate.admit(connection("Bearer x")) == Refusal()
 
 
 def test_guesses_wait_twice_as_long_each_time_up_to_a_minute(gate: Gate, watch: Watch) -> None:
@@ -61,19 +65,19 @@ def test_guesses_wait_twice_as_long_each_time_up_to_a_minute(gate: Gate, watch: 
     for _ in range(12):
         assert gate.check("wrong", EVE) == Refusal()
         refusal = gate.check(TOKEN, EVE)
-        assert refusal is not None
+        assert isinstance(refusal, Refusal)
         waits.append(refusal.wait_seconds)
         watch.now += refusal.wait_seconds
     assert waits[:4] == [WAIT_FIRST_SECONDS * factor for factor in (1, 2, 4, 8)]
     assert waits[-1] == WAIT_MAX_SECONDS
-    assert gate.check(TOKEN, EVE) is None
+    assert gate.check(TOKEN, EVE) == SHARED
 
 
 def test_the_right_token_ends_the_count(gate: Gate, watch: Watch) -> None:
     """A person who mistyped begins anew."""
     gate.check("wrong", ANA)
     watch.now += WAIT_FIRST_SECONDS
-    assert gate.check(TOKEN, ANA) is None
+    assert gate.check(TOKEN, ANA) == SHARED
     gate.check("wrong", ANA)
     assert gate.check(TOKEN, ANA) == Refusal(WAIT_FIRST_SECONDS)
 
@@ -81,7 +85,7 @@ def test_the_right_token_ends_the_count(gate: Gate, watch: Watch) -> None:
 def test_one_clients_guesses_do_not_keep_another_waiting(gate: Gate) -> None:
     """Each address counts for itself."""
     gate.check("wrong", EVE)
-    assert gate.check(TOKEN, ANA) is None
+    assert gate.check(TOKEN, ANA) == SHARED
 
 
 def test_a_client_that_was_quiet_is_forgotten(gate: Gate, watch: Watch) -> None:
@@ -99,8 +103,8 @@ def test_strangers_cannot_fill_the_memory(gate: Gate) -> None:
     for number in range(CLIENTS_MAX + 50):
         gate.check("wrong", f"client {number}")
     assert len(gate._clients) == CLIENTS_MAX
-    assert gate.check(TOKEN, "client 0") is None
-    assert gate.check(TOKEN, f"client {CLIENTS_MAX + 49}") is not None
+    assert gate.check(TOKEN, "client 0") == SHARED
+    assert isinstance(gate.check(TOKEN, f"client {CLIENTS_MAX + 49}"), Refusal)
 
 
 def test_one_network_of_ipv6_is_one_client() -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import anyio
 import pytest
+import structlog
 
 from emulator.protocol.deliveries import TIMEOUT_SECONDS
 from payments.settings import Settings
@@ -18,9 +19,11 @@ from tests.emulated import EmulatedBank
 from tests.events import event, invoice_event
 from tests.payments.bank.scripted_server import ScriptedServer, reply
 from tests.webhooks.conftest import WebApp
+from webhooks import receive as receive_module
 from webhooks.app import create_app
 from webhooks.receive import BODY_BYTES_MAX
 
+A_DELIVERY = {"type": "http", "method": "POST", "path": "/webhooks/starkbank", "query_string": b""}
 VECTORS = sorted((Path(__file__).parents[1] / "payments/bank/vectors").glob("*.json"))
 
 
@@ -32,6 +35,37 @@ def test_a_body_may_have_so_many_bytes_and_no_more(web: WebApp) -> None:
     assert web.deliver(b"x" * (BODY_BYTES_MAX + 1)).status_code == 413
     assert web.deliver(b"x" * BODY_BYTES_MAX, signature="").status_code == 401
     assert web.count("inbox_events") == 0
+
+
+def test_a_body_that_does_not_come_is_cut_off_and_logged_once_a_minute(
+    settings: Callable[..., Settings], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """408, and the connection ends with it: whatever came afterwards would be taken for another request."""
+    monkeypatch.setattr(receive_module, "BODY_SECONDS", 0.05)
+    app = create_app(settings())
+    answers: list[tuple[int, bytes]] = []
+
+    async def deliver() -> None:
+        pieces: list[MutableMapping[str, Any]] = [
+            {"type": "http.request", "body": b"half", "more_body": True}
+        ]
+
+        async def receive() -> MutableMapping[str, Any]:
+            if not pieces:
+                await anyio.sleep_forever()
+            return pieces.pop()
+
+        async def send(message: MutableMapping[str, Any]) -> None:
+            if message["type"] == "http.response.start":
+                answers.append((message["status"], dict(message["headers"])[b"connection"]))
+
+        await app({**A_DELIVERY, "headers": [(b"content-length", b"9")]}, receive, send)
+
+    with structlog.testing.capture_logs() as said:
+        for _ in range(3):
+            anyio.run(deliver)
+    assert answers == [(408, b"close")] * 3
+    assert [line["event"] for line in said].count("event.body_cut") == 1
 
 
 def test_a_stream_without_an_end_is_answered_413_at_the_limit(settings: Callable[..., Settings]) -> None:
@@ -50,13 +84,7 @@ def test_a_stream_without_an_end_is_answered_413_at_the_limit(settings: Callable
         if message["type"] == "http.response.start":
             answered.append(int(message["status"]))
 
-    scope: MutableMapping[str, Any] = {
-        "type": "http",
-        "method": "POST",
-        "path": "/webhooks/starkbank",
-        "query_string": b"",
-        "headers": [(b"digital-signature", b"MEUC")],
-    }
+    scope = {**A_DELIVERY, "headers": [(b"digital-signature", b"MEUC")]}
     anyio.run(app, scope, receive, send)
     assert answered == [413]
     assert asked == BODY_BYTES_MAX // chunk + 1

@@ -396,7 +396,7 @@ def test_who_overslept_cannot_release_what_another_holds(desk: Desk) -> None:
     assert first is not None
     assert second is not None
     now = desk.emulator.clock.now()
-    batches.release_batch(desk.database, first, "overslept", now, False, now)
+    batches.release_batch(desk.database, first, "overslept", now, refused=False, now=now)
     assert batches.claim_batch(desk.database, LEASE, now) is None
     desk.emulator.advance(LEASE)
     assert issue_waiting(desk.database, desk.bank, desk.rules, desk.emulator.clock.now).issued == 1

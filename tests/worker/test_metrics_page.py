@@ -7,10 +7,13 @@ import pytest
 import requests
 from prometheus_client import CollectorRegistry, Counter
 
+from payments.authorization import Account
 from payments.errors import SettingsError
 from worker.metrics_page import MetricsPage
 
 TOKEN = "a-token-of-thirty-two-characters"
+READS = "a-token-of-the-scraper-alone"
+ACCOUNTS = (Account("", True, TOKEN), Account("prometheus", False, READS))
 
 
 @pytest.fixture
@@ -18,7 +21,7 @@ def page() -> Iterator[MetricsPage]:
     """A page with one metric."""
     registry = CollectorRegistry()
     Counter("repasse_seen", "How often.", registry=registry).inc()
-    made = MetricsPage("127.0.0.1", 0, TOKEN, registry)
+    made = MetricsPage("127.0.0.1", 0, ACCOUNTS, registry)
     made.start()
     yield made
     made.stop()
@@ -30,9 +33,10 @@ def ask(page: MetricsPage, token: str | None) -> requests.Response:
     return requests.get(f"http://127.0.0.1:{page.port}/metrics", headers=headers, timeout=20)
 
 
-def test_the_token_opens_the_page(page: MetricsPage) -> None:
-    """As in the web process."""
-    answer = ask(page, TOKEN)
+@pytest.mark.parametrize("token", [TOKEN, READS])
+def test_the_token_opens_the_page(page: MetricsPage, token: str) -> None:
+    """As in the web process: an operator's or a reader's."""
+    answer = ask(page, token)
     assert answer.status_code == 200
     assert "repasse_seen_total 1.0" in answer.text
     assert answer.headers["Content-Type"].startswith("text/plain; version=")
@@ -54,4 +58,4 @@ def test_a_port_in_use_is_refused_in_one_line() -> None:
         taken.listen()
         port = taken.getsockname()[1]
         with pytest.raises(SettingsError, match=f"METRICS_PORT: cannot listen on 127.0.0.1:{port}"):
-            MetricsPage("127.0.0.1", port, TOKEN, CollectorRegistry())
+            MetricsPage("127.0.0.1", port, ACCOUNTS, CollectorRegistry())

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from validate_docbr import CNPJ, CPF
 
+from payments.tax_id import has_right_check_digits
 from worker.payers import random_amounts, random_payers
 
 SEEDS = st.integers(min_value=0, max_value=2**64)
@@ -46,6 +47,15 @@ def test_a_seed_keeps_its_payers_from_one_release_to_the_next() -> None:
         "27.075.364/0001-97",
         "915.188.447-07",
     ]
+
+
+@given(SEEDS)
+def test_every_second_company_may_have_letters(seed: int) -> None:
+    """Only where it is asked for: whether the bank takes such a CNPJ is not documented."""
+    payers = random_payers(Random(seed), 100, have_letters=True)
+    companies = [payer.tax_id for payer in payers if "/" in payer.tax_id]
+    assert all(has_right_check_digits(payer.tax_id) for payer in payers)
+    assert any(re.search("[A-Z]", tax_id) for tax_id in companies) or len(companies) < 20
 
 
 def test_names_look_brazilian() -> None:

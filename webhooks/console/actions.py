@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import NamedTuple, get_args
 
 import structlog
@@ -92,11 +93,14 @@ class ActionPages:
     def routes(self) -> list[Route]:
         """One page to ask, and the same address to do it."""
         path = f"{HOME}/act/{{kind}}/{{subject:path}}"
-        return [Route(path, self.ask, methods=["GET"]), Route(path, self.do, methods=["POST"])]
+        return [
+            Route(path, self._context.for_operators(self.ask), methods=["GET"]),
+            Route(path, self._context.for_operators(self.do), methods=["POST"]),
+        ]
 
     async def ask(self, request: Request) -> Response:
         """Ask for the reason."""
-        who = request.state.session.who if request.state.session else ""
+        who = request.state.session.who
         return await self._context.answer(request, lambda each: self._form(each, 200, who, "", None))
 
     async def do(self, request: Request) -> Response:
@@ -104,8 +108,11 @@ class ActionPages:
         kind, subject = _requested(request)
         language, times = self._context.language(request), self._context.times(request)
         form = await read_form(request)
-        who, reason = form.get("who", ""), form.get("reason", "")
-        task = asyncio.create_task(asyncio.to_thread(self._do, kind, subject, who, reason))
+        session, reason = request.state.session, form.get("reason", "")
+        # A name that a person's own token proves is not for the form to change.
+        who = session.who if session.is_proved else form.get("who", "")
+        act = partial(self._do, kind, subject, who, reason, is_proved=session.is_proved)
+        task = asyncio.create_task(asyncio.to_thread(act))
         self._running.add(task)
         task.add_done_callback(self._ended)
         await asyncio.wait({task}, timeout=PATIENCE_SECONDS)
@@ -151,8 +158,8 @@ class ActionPages:
         transfers = timeline.transfers if timeline else ()
         return next((each for each in transfers if each.external_id == external_id), None)
 
-    def _do(self, kind: str, subject: str, who: str, reason: str) -> Result:
-        by, now, database, tone = Operator(who, reason), self._clock(), self._database, "good"
+    def _do(self, kind: str, subject: str, who: str, reason: str, *, is_proved: bool) -> Result:
+        by, now, database, tone = Operator(who, reason, is_proved), self._clock(), self._database, "good"
         match kind:
             case "retry":
                 action = actions.retry_transfer(database, subject, by, self._policy, now)
@@ -176,7 +183,15 @@ class ActionPages:
                 return self._run(kind, by, now)
         if kind in ("retry", "replay", "resume"):
             self._work.wake_forwarder()
-        log.info("console.action_done", kind=kind, subject=subject, who=by.who, result=action.result.code)
+        code = action.result.code
+        log.info(
+            "console.action_done",
+            kind=kind,
+            subject=subject,
+            who=by.who,
+            has_own_token=is_proved,
+            result=code,
+        )
         return Result(action.result, tone)
 
     def _request_batch(self, by: Operator, now: datetime) -> Action:

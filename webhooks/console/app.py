@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections.abc import Callable, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from pydantic import SecretStr
 from starlette.applications import Starlette
@@ -12,6 +12,7 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, Response
 from starlette.routing import Route
 
+from payments.authorization import session_secret
 from payments.language import N_
 from payments.observability.logging import redact
 from payments.operator.revision import read_mark
@@ -20,13 +21,16 @@ from payments.storage.database import Database
 from webhooks.access import Gate
 from webhooks.console.actions import ActionPages, Work
 from webhooks.console.auth import AuthMiddleware
+from webhooks.console.bulk import BulkPages
 from webhooks.console.context import Context
 from webhooks.console.cookies import SignedCookies
 from webhooks.console.live_updates import LiveUpdates
 from webhooks.console.pages import Pages
 from webhooks.console.rendering import STATIC_FOLDER
 from webhooks.console.sign_in import SignIn
-from webhooks.console.urls import HOME, STATIC
+from webhooks.console.urls import CHANGES, HOME, STATIC
+
+_TITLES = {403: "Not allowed", 404: "Not found"}
 
 _FILES = {file.name: file for file in STATIC_FOLDER.iterdir()}
 
@@ -38,7 +42,6 @@ class Console:
         self,
         database: Database,
         settings: Settings,
-        token: str,
         gate: Gate,
         work: Work,
         clock: Callable[[], datetime],
@@ -46,23 +49,25 @@ class Console:
     ) -> None:
         # The database's clock may have to ask the database, so only actions, which run in threads, use it; sessions
         # and ages use the machine's.
-        cookies = SignedCookies(token)
+        idle = timedelta(seconds=settings.session_idle_seconds)
+        cookies = SignedCookies(session_secret(settings.accounts), idle)
         self._context = Context(
             database,
             cookies,
             machine_clock,
             settings.time_zone,
             settings.language,
+            environment="emulator" if settings.starkbank_api_url else settings.starkbank_environment,
             can_issue=work.new_batch_tag is not None,
         )
         self._live_updates = LiveUpdates(lambda: read_mark(database))
-        span = "hour" if settings.invoice_window_seconds <= 3600 else "day"
         app = Starlette(
             routes=[
-                *Pages(self._context, span, _shown(settings, database)).routes,
+                *Pages(self._context, _shown(settings, database)).routes,
                 *ActionPages(self._context, settings.forwarding_policy, work, clock).routes,
-                *SignIn(self._context, gate).routes,
-                Route(f"{HOME}/changes", self._live_updates.answer),
+                *BulkPages(self._context, settings.forwarding_policy, work.wake_forwarder, clock).routes,
+                *SignIn(self._context, gate, has_shared_token=settings.operator_token is not None).routes,
+                Route(CHANGES, self._live_updates.answer),
                 Route(STATIC + "{name}", _static),
             ],
             exception_handlers={HTTPException: self._problem, Exception: self._problem},
@@ -87,10 +92,10 @@ class Console:
                 _("This is a bug. The log of the web process has the details."),
             )
             return await asyncio.to_thread(self._context.problem, request, 500, title, detail)
-        title = _("Not found") if error.status_code == 404 else _("Invalid request")
-        detail = language.translations.gettext(
-            error.detail
-        )  # not one with values: it may have come from outside
+        titles = {403: _("Not allowed"), 404: _("Not found")}
+        title = titles.get(error.status_code, _("Invalid request"))
+        # Not a message with values: it may have come from outside.
+        detail = language.translations.gettext(error.detail)
         page = await asyncio.to_thread(self._context.problem, request, error.status_code, title, detail)
         page.headers.update(error.headers or {})
         return page

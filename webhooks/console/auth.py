@@ -1,6 +1,7 @@
 """What every request of the console passes: the token or a session, the same-origin check, security headers.
 
-It wraps all pages, so that none can be forgotten. It knows nothing of what they show.
+It wraps all pages, so that none can be forgotten. It knows nothing of what they show, and nothing of roles but that it
+hands on who asks.
 """
 
 from collections.abc import Callable
@@ -15,10 +16,13 @@ from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from webhooks.access import Gate, Refusal
-from webhooks.console.cookies import Session, SignedCookies, session_cookie
-from webhooks.console.urls import SIGN_IN, STATIC
+from webhooks.console.cookies import Session, SignedCookies, session_cookie, set_cookie
+from webhooks.console.urls import CHANGES, SIGN_IN, SIGN_OUT, STATIC
 
 log = structlog.get_logger()
+
+# The header with which a page reloads itself: no person is there, so the session is not used.
+BY_ITSELF = "x-repasse-refresh"
 
 _HEADERS = {
     # No inline script or style, nothing from elsewhere, and no page of another site around ours.
@@ -38,7 +42,7 @@ _HEADERS = {
 
 
 class AuthMiddleware:
-    """Wraps the console's app. Puts the Session into ``request.state.session``, None for Bearer and Basic."""
+    """Wraps the console's app. Puts the Session into ``request.state.session``; None where no one need have one."""
 
     def __init__(
         self, app: ASGIApp, gate: Gate, cookies: SignedCookies, clock: Callable[[], datetime]
@@ -54,9 +58,13 @@ class AuthMiddleware:
                 headers = MutableHeaders(scope=message)
                 headers.update(_HEADERS)
                 headers.setdefault("Cache-Control", "no-store")
+                if cookie is not None:
+                    headers.append("Set-Cookie", cookie)
             await send(message)
 
-        answer = self._refusal(Request(scope, receive))
+        request = Request(scope, receive)
+        answer = self._refusal(request)
+        cookie = None if answer else self._renewal(request)
         await (answer or self._app)(scope, receive, send_with_headers)
 
     def _refusal(self, request: Request) -> Response | None:
@@ -67,12 +75,33 @@ class AuthMiddleware:
             return PlainTextResponse("this came from another site, and was not done\n", 403)
         if path == SIGN_IN or path.startswith(STATIC) or request.state.session is not None:
             return None
-        refusal = self._gate.refusal_of(request)
-        return None if refusal is None else _ask_for_token(request, refusal)
+        found = self._gate.admit(request)
+        if isinstance(found, Refusal):
+            signed = request.cookies.get(session_cookie(request))
+            was_idle = signed is not None and self._cookies.was_idle(signed, self._clock())
+            return _ask_for_token(request, found, was_idle=was_idle)
+        request.state.session = Session.of(found, "", None, self._clock())
+        return None
 
     def _session(self, request: Request) -> Session | None:
         signed = request.cookies.get(session_cookie(request))
         return self._cookies.read_session(signed, self._clock()) if signed else None
+
+    def _renewal(self, request: Request) -> str | None:
+        """The Set-Cookie of a session that was used by a person; None for what a page does by itself."""
+        session: Session | None = request.state.session
+        path = request.url.path
+        is_by_itself = BY_ITSELF in request.headers or path == CHANGES or path.startswith(STATIC)
+        if session is None or session.until is None or is_by_itself or path in (SIGN_IN, SIGN_OUT):
+            return None
+        now = self._clock()
+        renewed = self._cookies.renewed(session, now)
+        if renewed is None:
+            return None
+        response = Response()
+        seconds = (session.until - now).total_seconds()
+        set_cookie(response, request, session_cookie(request), renewed, seconds, path="/")
+        return response.headers["Set-Cookie"]
 
 
 def is_same_origin(request: Request) -> bool:
@@ -90,13 +119,13 @@ def is_same_origin(request: Request) -> bool:
     return request.headers.get("authorization", "").lower().startswith("bearer ")
 
 
-def _ask_for_token(request: Request, refusal: Refusal) -> Response:
+def _ask_for_token(request: Request, refusal: Refusal, *, was_idle: bool) -> Response:
     if refusal.wait_seconds:
         wait = {"Retry-After": str(ceil(refusal.wait_seconds))}
         return PlainTextResponse("too many wrong tokens: wait\n", 429, wait)
     wants_page = request.method == "GET" and "text/html" in request.headers.get("accept", "")
     if wants_page and "authorization" not in request.headers:
         back = request.url.path + (f"?{request.url.query}" if request.url.query else "")
-        return RedirectResponse(f"{SIGN_IN}?back={quote(back)}", 303)
+        return RedirectResponse(f"{SIGN_IN}?back={quote(back)}{'&ended=idle' if was_idle else ''}", 303)
     challenge = {"WWW-Authenticate": 'Basic realm="repasse"'}
-    return PlainTextResponse("the operator token is needed\n", 401, challenge)
+    return PlainTextResponse("an operator's token is needed\n", 401, challenge)

@@ -19,6 +19,7 @@ class Bar:
     label: str
     numbers: tuple[int, ...]
     hints: tuple[str, ...]  # shown when a number is pointed at
+    cells: tuple[str, ...] = ()  # what the table has in place of the numbers, where that is more
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """What every page needs: the database, the templates, the time, and what the browser keeps for us."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import datetime
 from typing import Any
 from urllib.parse import parse_qs
@@ -13,7 +13,7 @@ from starlette.responses import HTMLResponse, Response
 from payments.errors import LedgerUnavailable
 from payments.language import N_, NAMES, Language, language_of, preferred_code
 from payments.ledger.pauses import paused
-from payments.operator.lists import list_attentions
+from payments.operator.lists import count_attentions
 from payments.storage.database import Database
 from webhooks.console.cookies import (
     FLASH_COOKIE,
@@ -45,12 +45,14 @@ class Context:
         time_zone: str,
         language: Language,
         *,
+        environment: str,
         can_issue: bool,
     ) -> None:
         self.database = database
         self.cookies = cookies
         self.clock = clock
         self._time_zone = time_zone
+        self._environment = environment
         self._language = language
         self._can_issue = can_issue
         self._templates = Templates()
@@ -70,6 +72,22 @@ class Context:
             code = preferred_code(request.headers.get("Accept-Language", "")) or self._language.code
         return language_of(code)
 
+    def for_operators(
+        self, page: Callable[[Request], Awaitable[Response]]
+    ) -> Callable[[Request], Awaitable[Response]]:
+        """The same page, which a reader is refused: 403 with the reason. Every page that does something is one."""
+
+        async def guarded(request: Request) -> Response:
+            if not request.state.session.may_act:
+                _ = self.language(request).gettext
+                raise HTTPException(
+                    403,
+                    _("You are signed in as a reader: you can see everything, and an operator must do this."),
+                )
+            return await page(request)
+
+        return guarded
+
     def times(self, request: Request) -> Times:
         """How the operator who asks reads times."""
         zone = request.cookies.get(ZONE_COOKIE)
@@ -77,8 +95,8 @@ class Context:
 
     def render(self, request: Request, name: str, status: int = 200, **values: Any) -> Response:
         """Render a page with its frame: what needs attention, what is paused, the result of the last action."""
-        found = list_attentions(self.database, None, OPEN_ATTENTIONS_MAX + 1, open_only=True)
-        frame = {"open_attentions": len(found.items), "paused": paused(self.database)}
+        found = count_attentions(self.database, OPEN_ATTENTIONS_MAX + 1)
+        frame = {"open_attentions": found, "paused": paused(self.database)}
         return self.render_bare(request, name, status, **frame | values)
 
     def problem(self, request: Request, status: int, title: str, detail: str) -> Response:
@@ -95,9 +113,13 @@ class Context:
     def render_bare(self, request: Request, name: str, status: int = 200, **values: Any) -> Response:
         """Render a page without reading the database."""
         flash = request.cookies.get(FLASH_COOKIE)
+        session = request.state.session
         frame = {
             "times": self.times(request),
-            "session": request.state.session,
+            "session": session,
+            "may_act": session is not None and session.may_act,
+            "idle_seconds": self.cookies.idle.total_seconds(),
+            "environment": self._environment,
             "path": request.url.path,
             "here": request.url.path + (f"?{request.url.query}" if request.url.query else ""),
             "flash": self.cookies.read_flash(flash) if flash else None,

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from payments.language import Language
-from payments.ledger.batches import Slot, SlotState
+from payments.ledger.batches import IssuingWindow, Slot, SlotState
 from payments.money import format_brl
 from payments.operator.labels import Label, label, labels_of
 from payments.operator.overview import Overview
@@ -18,11 +18,12 @@ from webhooks.console.times import Times
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """How far back the charts go, and in how many bars."""
+    """What the charts cover, and in how many bars. ``since`` None: what ends now."""
 
     name: str
     length: timedelta
     bars: int
+    since: datetime | None = None
 
 
 SPANS: Mapping[str, Span] = {
@@ -35,10 +36,31 @@ SPANS: Mapping[str, Span] = {
 }
 
 
+# A bar is half an hour of a day; a window has about as many, each a whole part of a slot.
+BARS_OF_A_WINDOW = 48
+
+
+def spans_of(window: IssuingWindow | None, now: datetime) -> dict[str, Span]:
+    """What can be asked for; the first one has the day in it: the window, until it is over for as long as it was."""
+    if window is None:
+        return {"day": SPANS["day"], **SPANS}
+    length = window.slots * window.interval
+    per_slot = BARS_OF_A_WINDOW // window.slots
+    bars = window.slots * per_slot or BARS_OF_A_WINDOW
+    own = {"window": Span("window", length, bars, window.opened_at)}
+    has_day = window.opened_at <= now < window.opened_at + 2 * length
+    return {**own, **SPANS} if has_day else {"day": SPANS["day"], **SPANS, **own}
+
+
 def span_title(span: Span, language: Language) -> str:
     """What a span is called."""
     _ = language.gettext
-    return {"hour": _("last hour"), "day": _("last 24 hours"), "week": _("last 7 days")}[span.name]
+    return {
+        "window": _("issuing window"),
+        "hour": _("last hour"),
+        "day": _("last 24 hours"),
+        "week": _("last 7 days"),
+    }[span.name]
 
 
 class StatementLine(NamedTuple):
@@ -115,7 +137,8 @@ def _activity(overview: Overview, span: Span, times: Times, language: Language) 
             f"{at} · {name}: {bar.number}, {format_brl(bar.centavos)}"
             for name, bar in zip(series, each, strict=True)
         )
-        bars.append(Bar(at, tuple(bar.number for bar in each), hints))
+        cells = tuple(f"{bar.number} ({format_brl(bar.centavos)})" for bar in each)
+        bars.append(Bar(at, tuple(bar.number for bar in each), hints, cells))
     [credited, settled] = [
         (sum(bar.number for bar in each), format_brl(sum(bar.centavos for bar in each)))
         for each in series.values()
@@ -128,7 +151,28 @@ def _activity(overview: Overview, span: Span, times: Times, language: Language) 
         settled=settled[0],
         settled_amount=settled[1],
     )
-    return Chart(_("Credits and transfers over time"), tuple(series), bars, summary)
+    return Chart(
+        _("Credits and transfers over time"),
+        tuple(series),
+        bars,
+        f"{summary} {_trend(overview, span, language)}",
+    )
+
+
+def _trend(overview: Overview, span: Span, language: Language) -> str:
+    """How the money that was credited compares with the day before, or the week before."""
+    _ = language.gettext
+    now, before = sum(bar.centavos for bar in overview.credited), overview.credited_before
+    if not before.centavos:
+        return ""
+    percent = f"{round(100 * (now - before.centavos) / before.centavos):+d}%".replace("-", "−")
+    values = {"percent": percent, "number": before.number, "amount": format_brl(before.centavos)}
+    if span.length <= timedelta(days=1):
+        return _(
+            "That is %(percent)s against the same time the day before (%(number)s credited, %(amount)s).",
+            **values,
+        )
+    return _("That is %(percent)s against the span before (%(number)s credited, %(amount)s).", **values)
 
 
 def _settlement_times(overview: Overview, span: Span, language: Language) -> Chart:

@@ -14,6 +14,7 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from payments.language import N_
+from payments.ledger.batches import read_window
 from payments.ledger.inbox import Outcome
 from payments.money import parse_brl
 from payments.operator import lists
@@ -23,13 +24,18 @@ from payments.operator.overview import read_overview, read_system
 from payments.operator.search import search
 from payments.operator.statement import read_statement
 from payments.operator.timeline import read_batch, read_credit, read_stored_event
+from webhooks.console.bulk import BULK
 from webhooks.console.context import Context
-from webhooks.console.overview import SPANS, charts_of, labelled_slots, span_title, statement_lines
-from webhooks.console.rendering import readable_body
+from webhooks.console.overview import charts_of, labelled_slots, span_title, spans_of, statement_lines
+from webhooks.console.rendering import as_json, readable_body
+from webhooks.console.runbook import runbook
 from webhooks.console.urls import HOME, link_to
 
 # A timeline of a thousand attempts is read at its two ends.
 ENTRIES_FIRST, ENTRIES_LAST = 20, 60
+
+# How many open attentions are on their page, the most urgent ones: a person settles no hundred on one page.
+ATTENTIONS_SHOWN = 100
 
 # How many events of a credit are shown whole.
 EVENTS_SHOWN = 10
@@ -40,10 +46,9 @@ Value = TypeVar("Value")
 class Pages:
     """``settings`` is the part of the settings that the system page shows, without secrets."""
 
-    def __init__(self, context: Context, default_span: str, settings: Mapping[str, str]) -> None:
+    def __init__(self, context: Context, settings: Mapping[str, str]) -> None:
         self._context = context
         self._database = context.database
-        self._default_span = default_span
         self._settings = settings
 
     @property
@@ -53,6 +58,7 @@ class Pages:
             "": self._overview,
             "/transfers": self._transfers,
             "/credits": self._credits,
+            "/credits/{invoice_id:path}/timeline.json": self._credit_json,
             "/credits/{invoice_id:path}": self._credit,
             "/inbox": self._inbox,
             "/inbox/{event_id:path}": self._event,
@@ -61,6 +67,7 @@ class Pages:
             "/attention": self._attention,
             "/acts": self._actions,
             "/system": self._system,
+            "/runbook": self._runbook,
             "/search": self._search,
         }
         return [Route(f"{HOME}{path}", self._endpoint(page)) for path, page in pages.items()]
@@ -73,8 +80,10 @@ class Pages:
 
     def _overview(self, request: Request) -> Response:
         times, language = self._context.times(request), self._context.language(request)
-        span = SPANS.get(request.query_params.get("span", "")) or SPANS[self._default_span]
-        overview = read_overview(self._database, times.now, span.length, span.bars)
+        spans = spans_of(read_window(self._database), times.now)
+        span = spans.get(request.query_params.get("span", "")) or next(iter(spans.values()))
+        since = span.since or times.now - span.length
+        overview = read_overview(self._database, times.now, since, span.length, span.bars)
         return self._context.render(
             request,
             "overview",
@@ -83,7 +92,7 @@ class Pages:
             lines=statement_lines(overview.health.statement, language),
             slots=labelled_slots(overview.health.slots, language),
             charts=charts_of(overview, span, times, language),
-            spans=[(each, span_title(each, language)) for each in SPANS.values()],
+            spans=[(each, span_title(each, language)) for each in spans.values()],
             span=span,
         )
 
@@ -95,7 +104,7 @@ class Pages:
             "dead": statement.transfers["dead"] - statement.abandoned,
             "abandoned": statement.abandoned,
         }
-        return self._context.render(request, "transfers", page=page, state=state, counts=counts)
+        return self._context.render(request, "transfers", page=page, state=state, counts=counts, bulk=BULK)
 
     def _credits(self, request: Request) -> Response:
         _ = self._context.language(request).gettext
@@ -119,7 +128,7 @@ class Pages:
         timeline = read_credit(self._database, request.path_params["invoice_id"])
         if timeline is None:
             raise HTTPException(404, N_("This invoice has not been credited."))
-        entries = list(timeline.entries)
+        entries = [each for each in timeline.entries if not each.is_folded]
         hidden = max(0, len(entries) - ENTRIES_FIRST - ENTRIES_LAST)
         return self._context.render(
             request,
@@ -128,8 +137,17 @@ class Pages:
             first=entries[:ENTRIES_FIRST] if hidden else entries,
             hidden=hidden,
             last=entries[-ENTRIES_LAST:] if hidden else [],
+            folded=[each for each in timeline.entries if each.is_folded][-ENTRIES_LAST:],
             events=[(event, readable_body(event.body)) for event in timeline.events[:EVENTS_SHOWN]],
         )
+
+    def _credit_json(self, request: Request) -> Response:
+        timeline = read_credit(self._database, request.path_params["invoice_id"])
+        if timeline is None:
+            raise HTTPException(404, N_("This invoice has not been credited."))
+        name = re.sub(r"[^A-Za-z0-9-]", "_", timeline.credit.invoice_id)
+        headers = {"Content-Disposition": f'attachment; filename="credit-{name}.json"'}
+        return Response(as_json(timeline), media_type="application/json", headers=headers)
 
     def _inbox(self, request: Request) -> Response:
         outcome = _choice(request, "outcome", list(Outcome))
@@ -154,8 +172,21 @@ class Pages:
 
     def _attention(self, request: Request) -> Response:
         shows_all = request.query_params.get("show") == "all"
-        page = _list(lambda: lists.list_attentions(self._database, _after(request), open_only=not shows_all))
-        return self._context.render(request, "attention", page=page, shows_all=shows_all)
+        if shows_all:
+            page = _list(lambda: lists.list_attentions(self._database, _after(request), open_only=False))
+        else:
+            page = Page(lists.list_most_urgent(self._database, ATTENTIONS_SHOWN), None)
+        return self._context.render(
+            request, "attention", page=page, shows_all=shows_all, attentions_shown=ATTENTIONS_SHOWN
+        )
+
+    def _runbook(self, request: Request) -> Response:
+        page = runbook(self._context.language(request).code)
+        if page is None:
+            raise HTTPException(
+                404, "The runbook is not on this machine: read docs/runbook.md of the repository."
+            )
+        return self._context.render(request, "runbook", runbook=page)
 
     def _actions(self, request: Request) -> Response:
         page = _list(lambda: lists.list_actions(self._database, _after(request)))

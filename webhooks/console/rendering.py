@@ -2,7 +2,8 @@
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, is_dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +13,13 @@ from jinja2.runtime import Context
 from payments.language import NAMES, Language, language_of
 from payments.money import format_brl
 from payments.note import Note
-from payments.operator.labels import label, labels_of
+from payments.operator.labels import ATTENTION_ACTIONS, label, labels_of
 from payments.operator.times import duration
 from payments.operator.wording import account_text, note_text, sentence
 from payments.tax_id import mask_tax_ids
 from webhooks.console.charts import bar_of
 from webhooks.console.times import ZONES
-from webhooks.console.urls import HOME, STATIC, action_url, link_to, subject_link
+from webhooks.console.urls import HOME, STATIC, action_url, invoice_of, link_to, subject_link
 
 _FOLDER = Path(__file__).parent
 STATIC_FOLDER = _FOLDER / "static"
@@ -80,10 +81,12 @@ def make_environment(language: Language) -> Environment:
         asset=_asset,
         label=label,
         labels=labels_of(language),
+        attention_actions=ATTENTION_ACTIONS,
         bar_of=bar_of,
         link_to=link_to,
         action_url=action_url,
         subject_link=subject_link,
+        invoice_of=invoice_of,
         zones=ZONES,
     )
     return environment
@@ -107,6 +110,21 @@ def readable_body(body: bytes) -> ReadableBody:
     except (ValueError, RecursionError):
         is_json, text = False, mask_tax_ids(raw)
     return ReadableBody(text[:_BODY_LENGTH_MAX], is_json, len(text) > _BODY_LENGTH_MAX)
+
+
+def as_json(value: Any) -> str:
+    """A dataclass as JSON for people: times as ISO 8601 in UTC, bytes (whose tax ids are masked already) as text."""
+    return json.dumps(value, default=_plain, indent=2, ensure_ascii=False)
+
+
+def _plain(value: Any) -> Any:
+    if is_dataclass(value):
+        return {each.name: getattr(value, each.name) for each in fields(value)}
+    if isinstance(value, datetime):
+        return value.isoformat().replace("+00:00", "Z")
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "replace")
+    raise TypeError(f"{type(value).__name__} has no JSON of ours")
 
 
 def _number(value: int) -> str:

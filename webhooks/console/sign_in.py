@@ -9,7 +9,7 @@ from starlette.routing import Route
 
 from payments.language import NAMES
 from payments.operator.actions import WHO_LENGTH_MAX, plain_text
-from webhooks.access import Gate, address_of
+from webhooks.access import Gate, Refusal, address_of
 from webhooks.console.context import Context, read_form
 from webhooks.console.cookies import (
     LANGUAGE_COOKIE,
@@ -19,7 +19,7 @@ from webhooks.console.cookies import (
     set_cookie,
 )
 from webhooks.console.times import ZONES
-from webhooks.console.urls import HOME, SIGN_IN, is_console_url
+from webhooks.console.urls import HOME, SIGN_IN, SIGN_OUT, is_console_url
 
 log = structlog.get_logger()
 
@@ -29,9 +29,10 @@ _YEAR_SECONDS = 366 * 24 * 3600
 class SignIn:
     """The sign-in page. The token travels in a form's body once; the cookie that follows is not the token."""
 
-    def __init__(self, context: Context, gate: Gate) -> None:
+    def __init__(self, context: Context, gate: Gate, *, has_shared_token: bool) -> None:
         self._context = context
         self._gate = gate
+        self._has_shared_token = has_shared_token
 
     @property
     def routes(self) -> list[Route]:
@@ -39,13 +40,14 @@ class SignIn:
         return [
             Route(SIGN_IN, self.ask, methods=["GET"]),
             Route(SIGN_IN, self.sign_in, methods=["POST"]),
-            Route(f"{HOME}/sign-out", self.sign_out, methods=["POST"]),
+            Route(SIGN_OUT, self.sign_out, methods=["POST"]),
             Route(f"{HOME}/preferences", self.choose, methods=["POST"]),
         ]
 
     async def ask(self, request: Request) -> Response:
         """Ask for the token."""
-        return self._page(request, 200, request.query_params.get("back", ""), "", None)
+        was_idle = request.query_params.get("ended") == "idle"
+        return self._page(request, 200, request.query_params.get("back", ""), "", None, was_idle=was_idle)
 
     async def sign_in(self, request: Request) -> Response:
         """Open a session for an operator who has the token."""
@@ -53,19 +55,24 @@ class SignIn:
         who = plain_text(form.get("who", ""))[:WHO_LENGTH_MAX]
         back = form.get("back", "")
         _ = self._context.language(request).gettext
-        refusal = self._gate.check(form.get("token", ""), address_of(request))
-        if refusal is not None and refusal.wait_seconds:
-            wait = ceil(refusal.wait_seconds)
+        found = self._gate.check(form.get("token", ""), address_of(request))
+        if isinstance(found, Refusal) and found.wait_seconds:
+            wait = ceil(found.wait_seconds)
             page = self._page(
                 request, 429, back, who, _("Too many wrong tokens: wait %(wait)s s.", wait=wait)
             )
             page.headers["Retry-After"] = str(wait)
             return page
-        if refusal is not None:
+        if isinstance(found, Refusal):
             return self._page(request, 401, back, who, _("Wrong token."))
-        log.info("console.signed_in", who=who, client=address_of(request))
+        log.info(
+            "console.signed_in",
+            who=found.name or who,
+            has_own_token=bool(found.name),
+            client=address_of(request),
+        )
         response = _redirect(back)
-        signed = self._context.cookies.sign_session(who, self._context.clock())
+        signed = self._context.cookies.begin_session(found, who, self._context.clock())
         # The path is what the prefix __Host- asks for.
         set_cookie(
             response, request, session_cookie(request), signed, SESSION_LENGTH.total_seconds(), path="/"
@@ -88,9 +95,26 @@ class SignIn:
             set_cookie(response, request, LANGUAGE_COOKIE, form["language"], _YEAR_SECONDS, HOME)
         return response
 
-    def _page(self, request: Request, status: int, back: str, who: str, problem: str | None) -> Response:
-        back = back if is_console_url(back) else HOME
-        return self._context.render_bare(request, "sign_in", status, back=back, who=who, problem=problem)
+    def _page(
+        self,
+        request: Request,
+        status: int,
+        back: str,
+        who: str,
+        problem: str | None,
+        *,
+        was_idle: bool = False,
+    ) -> Response:
+        return self._context.render_bare(
+            request,
+            "sign_in",
+            status,
+            back=back if is_console_url(back) else HOME,
+            who=who,
+            problem=problem,
+            was_idle=was_idle,
+            has_shared_token=self._has_shared_token,
+        )
 
 
 def _redirect(back: str) -> Response:

@@ -6,6 +6,8 @@ from payments.transfer import read_external_id
 
 HOME = "/console"
 SIGN_IN = f"{HOME}/sign-in"
+SIGN_OUT = f"{HOME}/sign-out"
+CHANGES = f"{HOME}/changes"
 STATIC = f"{HOME}/static/"
 
 _FOLDERS = {"credit": "credits", "event": "inbox", "batch": "batches", "transfer": "credits"}

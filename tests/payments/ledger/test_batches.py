@@ -23,7 +23,7 @@ HOUR = timedelta(hours=1)
 
 def plan(database: Database, slot: int | None = 0, tag: str = "repasse-k3-slot-1") -> bool:
     """Plan the batch of a slot."""
-    return batches.plan_batch(database, tag, slot, PLAN, NOW, False, NOW)
+    return batches.plan_batch(database, tag, slot, PLAN, NOW, late=False, now=NOW)
 
 
 def claimed(database: Database, seconds: float = 0) -> BatchClaim:
@@ -118,8 +118,8 @@ def test_a_batch_is_claimed_by_one_worker_alone(database: Database) -> None:
 
 def test_the_earliest_slot_is_claimed_first(database: Database) -> None:
     """Late ones before the one whose turn it is."""
-    batches.plan_batch(database, "b-2", 1, PLAN, NOW + HOUR, False, NOW)
-    batches.plan_batch(database, "b-1", 0, PLAN, NOW, True, NOW)
+    batches.plan_batch(database, "b-2", 1, PLAN, NOW + HOUR, late=False, now=NOW)
+    batches.plan_batch(database, "b-1", 0, PLAN, NOW, late=True, now=NOW)
     claim = claimed(database)
     assert (claim.slot, claim.late) == (0, True)
 
@@ -179,7 +179,7 @@ def test_what_the_bank_has_is_recorded_even_by_a_worker_that_lost_its_claim(data
     late = claimed(database)
     newer = claimed(database, 60)
     assert batches.record_issued(database, late, created(late.missing), NOW) == ()
-    batches.release_batch(database, newer, "timeout", NOW, False, NOW)
+    batches.release_batch(database, newer, "timeout", NOW, refused=False, now=NOW)
     assert batches.read_slots(database) == {0: ("issued", 2)}
 
 
@@ -190,7 +190,7 @@ def test_a_worker_that_lost_its_claim_releases_nothing(database: Database, refus
     plan(database)
     late = claimed(database)
     newer = claimed(database, 60)
-    batches.release_batch(database, late, "slow", NOW, refused, NOW)
+    batches.release_batch(database, late, "slow", NOW, refused=refused, now=NOW)
     batches.record_batch_unclear(database, late, "slow")
     assert batches.read_slots(database) == {0: ("issuing", 0)}
     assert batches.next_batch_at(database) == newer.lease_expires_at
@@ -203,7 +203,7 @@ def test_a_claim_that_a_failover_lost_changes_nothing_of_who_has_its_number_now(
     lost = replace(claimed(database), tag="another")
     with pytest.raises(LedgerUnavailable, match="batch another is not in the database"):
         batches.record_issued(database, lost, created(lost.missing), NOW)
-    batches.release_batch(database, lost, "slow", NOW, True, NOW)
+    batches.release_batch(database, lost, "slow", NOW, refused=True, now=NOW)
     batches.record_batch_unclear(database, lost, "slow")
     assert batches.claim_batch(database, 60, NOW) is None
     assert batches.read_slots(database) == {0: ("issuing", 0)}
@@ -215,7 +215,7 @@ def test_a_refusal_after_the_batch_was_issued_raises_nothing(database: Database)
     plan(database)
     claim = claimed(database)
     batches.record_issued(database, claim, created(claim.missing), NOW)
-    batches.release_batch(database, claim, "invalidJson", NOW, True, NOW)
+    batches.release_batch(database, claim, "invalidJson", NOW, refused=True, now=NOW)
     assert batches.read_slots(database) == {0: ("issued", 2)}
     assert read_statement(database).attention == 0
 
@@ -223,7 +223,7 @@ def test_a_refusal_after_the_batch_was_issued_raises_nothing(database: Database)
 def test_a_released_batch_is_tried_again_at_its_time(database: Database) -> None:
     """A refused one is raised once, until it is issued after all."""
     plan(database)
-    batches.release_batch(database, claimed(database), "invalidJson", NOW + HOUR, True, NOW)
+    batches.release_batch(database, claimed(database), "invalidJson", NOW + HOUR, refused=True, now=NOW)
     assert batches.claim_batch(database, LEASE, NOW + timedelta(minutes=59)) is None
     assert batches.next_batch_at(database) == NOW + HOUR
     assert read_statement(database).attention == 1

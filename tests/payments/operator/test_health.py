@@ -12,7 +12,7 @@ from payments.ledger.attention import AttentionKind
 from payments.ledger.pauses import Pause
 from payments.ledger.reconciliations import record_reconciliation
 from payments.operator.actions import Operator, pause
-from payments.operator.health import Health, headline_of, read_health
+from payments.operator.health import Health, UnansweredCall, headline_of, read_health
 from payments.operator.processes import Process, record_alive, record_stopped
 from payments.storage.database import Database
 from payments.transfer import TransferState
@@ -51,7 +51,7 @@ def test_a_slot_is_coming_until_its_batch_is_planned_and_overdue_when_a_tenth_ha
     assert slots(0) == ({"coming": 3}, 0)
     assert slots(18) == ({"coming": 3}, 0)
     assert slots(18.1) == ({"coming": 2, "overdue": 1}, 1)
-    batches.plan_batch(database, "repasse-k3-slot-1", 0, PLAN, NOW, True, NOW)
+    batches.plan_batch(database, "repasse-k3-slot-1", 0, PLAN, NOW, late=True, now=NOW)
     assert slots(5) == ({"planned": 1, "coming": 2}, 0)
     claim = claimed(database)
     assert slots(5) == ({"issuing": 1, "coming": 2}, 0)
@@ -99,6 +99,27 @@ def test_a_failed_reconciliation_is_known_until_one_is_answered(database: Databa
     assert read_health(database, NOW).reconciliation_failure == "invoice logs: 503"
     record_reconciliation(database, NOW + MINUTE, NOW + MINUTE, 0, None)
     assert read_health(database, NOW + MINUTE).reconciliation_failure is None
+
+
+def test_a_call_that_the_bank_did_not_answer_is_known_for_a_minute_while_its_process_lives(
+    database: Database,
+) -> None:
+    """Newest first; an answer replaces it, a refusal is an answer, and a web process may make no other for hours."""
+    web, worker = a_process("web"), a_process("worker")
+
+    def unanswered(minutes: float) -> list[tuple[str, str]]:
+        return [
+            (each.kind, each.verdict)
+            for each in read_health(database, NOW + minutes * MINUTE).bank_unanswered
+        ]
+
+    record_alive(database, web, NOW, None, ("not_sent", NOW))
+    record_alive(database, worker, NOW, None, ("unclear", NOW + MINUTE / 2))
+    assert unanswered(0.5) == [("worker", "unclear"), ("web", "not_sent")]
+    record_alive(database, worker, NOW + MINUTE, None, ("rejected", NOW + MINUTE))
+    assert unanswered(0.9) == [("web", "not_sent")]
+    record_alive(database, web, NOW + MINUTE)
+    assert unanswered(1) == []
 
 
 def test_transfers_that_were_tried_in_vain_are_counted_with_the_last_answer(books: Books) -> None:
@@ -165,6 +186,11 @@ PAUSED = Pause(NOW - timedelta(hours=2), "ana", "the bank asked for it")
             {"transfers_unanswered": 2, "unanswered_reason": "503"},
             "wait",
             "2 transfers wait for another attempt",
+        ),
+        (
+            {"bank_unanswered": [UnansweredCall("worker", "unclear", NOW)], "reconciliation_failure": "503"},
+            "wait",
+            "The bank does not answer",
         ),
         ({"reconciliation_failure": "503"}, "wait", "The bank did not answer the last reconciliation"),
         ({"reconciliation_age_seconds": 1801.0}, "wait", "No complete reconciliation for 30 min"),

@@ -10,7 +10,15 @@ from sqlalchemy import select
 
 from payments.operator import lists
 from payments.operator.actions import Operator, close_attention
-from payments.operator.lists import list_actions, list_attentions, list_credits, list_events, list_transfers
+from payments.operator.lists import (
+    count_attentions,
+    list_actions,
+    list_attentions,
+    list_credits,
+    list_events,
+    list_most_urgent,
+    list_transfers,
+)
 from payments.operator.timeline import read_credit
 from payments.storage.database import Database
 from payments.storage.schema import actions
@@ -56,6 +64,12 @@ def test_an_attention_knows_its_credit(books: Books) -> None:
         ("nothing_to_forward", "7"),
         ("transfer_dead", INVOICE),
     ]
+    assert [line.amount_centavos for line in lines] == [None, 0, 48_662]
+    assert [line.kind for line in list_most_urgent(books.database, 2)] == [
+        "transfer_dead",
+        "unreadable_event",
+    ]
+    assert (count_attentions(books.database, 2), count_attentions(books.database, 99)) == (2, 3)
     close_attention(books.database, lines[0].id, ANA, books.now)
     assert len(list_attentions(books.database, open_only=True, after=None).items) == 2
     assert len(list_attentions(books.database, open_only=False, after=None).items) == 3

@@ -6,7 +6,7 @@ from payments.invoice import Payer
 from payments.language import language_of
 from payments.ledger import batches
 from payments.ledger.attention import AttentionKind
-from payments.operator import overview
+from payments.operator import lists, overview
 from payments.operator.actions import Operator, pause
 from payments.operator.health import read_health
 from payments.operator.processes import Process, record_alive
@@ -28,7 +28,9 @@ def test_the_overview_shows_the_slots_the_charts_and_the_most_urgent(books: Book
     books.news(at_bank("A", "success"))
     books.news(at_bank("A", "failed"))
     pause(books.database, "issuing", ANA, books.now)
-    page = overview.read_overview(books.database, books.now, timedelta(hours=1), bars=4)
+    page = overview.read_overview(
+        books.database, books.now, books.now - timedelta(hours=1), timedelta(hours=1), bars=4
+    )
     assert [slot.state for slot in page.health.slots] == ["overdue", "overdue", "coming", "coming"]
     assert [attention.kind for attention in page.attentions] == [
         "returned_after_settlement",
@@ -44,7 +46,7 @@ def test_the_overview_shows_the_slots_the_charts_and_the_most_urgent(books: Book
 
 def test_every_kind_of_attention_has_its_rank() -> None:
     """A new kind must not end up last unnoticed."""
-    assert sorted(overview.MOST_URGENT_FIRST) == sorted(AttentionKind)
+    assert sorted(lists.MOST_URGENT_FIRST) == sorted(AttentionKind)
 
 
 def test_the_system_page_shows_which_processes_are_alive(database: Database) -> None:
@@ -61,6 +63,18 @@ def test_a_chart_leaves_out_what_came_before_it_and_counts_each_moment_once(book
     for number, seconds in enumerate((-1, 0, 899, 900, 3600, 3660)):
         books.now = NOW + timedelta(seconds=seconds)
         books.credit(f"{number}")
-    read = overview.read_overview(books.database, NOW + timedelta(hours=1), timedelta(hours=1), bars=4)
+    hour = timedelta(hours=1)
+    read = overview.read_overview(books.database, NOW + hour, NOW, hour, bars=4)
     assert [bar.number for bar in read.credited] == [2, 1, 0, 2]
     assert sum(bar.centavos for bar in read.credited) == 5 * 48_662
+
+
+def test_what_came_before_is_counted_to_the_same_moment_of_the_day_before(books: Books) -> None:
+    """Half a window that goes on is not compared with a whole one."""
+    for number, hours in enumerate((-24.5, -24, -23.5, -23, 0.5)):
+        books.now = NOW + timedelta(hours=hours)
+        books.credit(f"{number}")
+    read = overview.read_overview(books.database, NOW + timedelta(hours=1), NOW, timedelta(hours=24), bars=4)
+    assert (read.credited_before.number, read.credited_before.centavos) == (2, 2 * 48_662)
+    assert sum(bar.number for bar in read.credited) == 1
+    assert read.settled_before.number == 0

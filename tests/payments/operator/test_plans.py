@@ -110,7 +110,7 @@ def _read(books: Books) -> None:
         search.search(database, wanted)
     for invoice_id in (INVOICE, "12"):
         assert timeline.read_credit(database, invoice_id) is not None
-    overview.read_overview(database, books.now, timedelta(days=1), 48)
+    overview.read_overview(database, books.now, books.now - timedelta(days=1), timedelta(days=1), 48)
     statement.read_period(database, books.now, books.now)
     list(read_audit(database))
     read_mark(database)

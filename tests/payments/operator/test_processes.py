@@ -30,13 +30,14 @@ def rows(database: Database) -> dict[str, Any]:
 
 
 def test_the_first_heartbeat_is_the_start(database: Database) -> None:
-    """Later ones only say that the process is alive; one without the bank's key forgets nothing."""
-    record_alive(database, WEB, NOW, bank_key_fetched_at=NOW)
+    """Later ones only say that the process is alive; one without the bank's key or a call forgets nothing."""
+    record_alive(database, WEB, NOW, bank_key_fetched_at=NOW, last_bank_call=("unclear", NOW))
     record_alive(database, WEB, LATER)
     [row] = rows(database).values()
     assert (row.kind, row.host, row.pid, row.version) == ("web", "caixa-2", 17, "1.0")
     assert (row.started_at, row.seen_at, row.stopped_at) == (NOW, LATER, None)
     assert row.bank_key_fetched_at == NOW
+    assert (row.bank_verdict, row.bank_called_at) == ("unclear", NOW)
 
 
 def test_a_process_is_alive_until_it_ends_or_is_silent_for_a_minute(database: Database) -> None:

@@ -37,7 +37,7 @@ def test_every_fact_changes_the_mark_and_a_heartbeat_does_not(
         "an attention": lambda: accept(b"what is this", NOW + timedelta(seconds=3)),
         "its resolution": lambda: close_attention(database, 1, BY, NOW),
         "a batch": lambda: batches.plan_batch(
-            database, "tag", None, [(Payer("Ana", "529.982.247-25"), 100)], NOW, False, NOW
+            database, "tag", None, [(Payer("Ana", "529.982.247-25"), 100)], NOW, late=False, now=NOW
         ),
         "its claim": claim_batch,
         "a reconciliation": lambda: record_reconciliation(database, NOW, NOW, 0, None),
@@ -49,5 +49,10 @@ def test_every_fact_changes_the_mark_and_a_heartbeat_does_not(
         mark = read_mark(database)
         assert mark not in seen, name
         seen.append(mark)
-    processes.record_alive(database, Process("1", "web", "here", 1, "1"), NOW)
-    assert read_mark(database) == seen[-1]
+    web = Process("1", "web", "here", 1, "1")
+    processes.record_alive(database, web, NOW)
+    seen.append(read_mark(database))
+    processes.record_alive(database, web, NOW + timedelta(seconds=15), NOW, ("accepted", NOW))
+    assert read_mark(database) == seen[-1] != seen[-2]
+    processes.record_alive(database, web, NOW + timedelta(seconds=30), NOW, ("unclear", NOW))
+    assert read_mark(database) not in seen

@@ -164,8 +164,8 @@ def test_the_json_has_the_fields_of_the_contract(books: Books) -> None:
 def test_batches_are_counted_by_what_became_of_them(database: Database) -> None:
     """Planned are all; late are those that were issued after their time."""
     ana = Payer("Ana", "529.982.247-25")
-    batches.plan_batch(database, "b-1", 0, [(ana, 100), (ana, 200)], NOW, False, NOW)
-    batches.plan_batch(database, "b-2", 1, [(ana, 100)], NOW, True, NOW)
+    batches.plan_batch(database, "b-1", 0, [(ana, 100), (ana, 200)], NOW, late=False, now=NOW)
+    batches.plan_batch(database, "b-2", 1, [(ana, 100)], NOW, late=True, now=NOW)
     batches.skip_slot(database, "b-3", 2, NOW, NOW)
     statement = read_statement(database)
     assert (statement.batches_planned, statement.batches_issued) == (3, 0)

@@ -1,8 +1,10 @@
 """The database: what it promises, and what it says when it cannot keep it."""
 
+import os
 import re
 import shutil
 import sqlite3
+import stat
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -17,6 +19,7 @@ from sqlalchemy.exc import IntegrityError, StatementError
 from payments.errors import LedgerUnavailable, LedgerUnusable
 from payments.storage import sqlite
 from payments.storage.database import Database, insert_new, open_database
+from payments.storage.migrate import migrate
 from payments.storage.schema import attentions, reconciliations
 from tests.payments.builders import NOW
 from tests.payments.conftest import ON_SQLITE, Books
@@ -359,3 +362,23 @@ def test_a_writer_that_queues_behind_another_waits_only_so_long(
         assert subjects(impatient) == set()
     write(impatient)
     assert subjects(impatient) == {"x"}
+
+
+def test_a_database_is_readable_by_its_owner_alone(tmp_path: Path) -> None:
+    """Names and tax ids of payers are in it, and in its log; the rights of a file that is there stay."""
+    path = tmp_path / "50% #1.db"
+    before = os.umask(0)
+    try:
+        opened = open_database(f"sqlite:///{path}")
+        migrate(opened)
+        files = sorted(path.parent.glob("50*"))
+        assert [file.name.removeprefix(path.name) for file in files] == ["", "-shm", "-wal"]
+        assert {stat.S_IMODE(file.stat().st_mode) for file in files} == {0o600}
+        opened.close()
+        path.chmod(0o640)
+        opened = open_database(f"sqlite:///{path}")
+        with opened.reading():
+            assert stat.S_IMODE(path.stat().st_mode) == 0o640
+        opened.close()
+    finally:
+        os.umask(before)

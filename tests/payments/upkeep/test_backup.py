@@ -200,7 +200,7 @@ def test_postgresql_is_backed_up_by_its_own_tools(
 
 def test_a_slip_in_the_address_makes_no_sound_and_empty_backup(nowhere: Database, file: Path) -> None:
     """Nor a database."""
-    with pytest.raises(LedgerUnusable, match="there are no books in"):
+    with pytest.raises(LedgerUnusable, match="there is no database"):
         back_up(nowhere, file)
     assert not file.exists()
     assert not Path(str(nowhere.url.database)).exists()

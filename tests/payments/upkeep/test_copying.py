@@ -328,6 +328,6 @@ def test_a_database_of_another_version_is_not_copied(source: Database, open_empt
 def test_where_there_is_no_database_none_is_made(open_empty: OpenEmpty) -> None:
     """A slip in DATABASE_URL makes no file."""
     nothing, target = open_empty("sqlite"), open_empty("sqlite")
-    with pytest.raises(LedgerUnusable, match="there are no books in"):
+    with pytest.raises(LedgerUnusable, match="there is no database"):
         copied(nothing, target)
     assert not Path(str(nothing.url.database)).exists()

@@ -62,6 +62,17 @@ def test_an_action_asks_first_and_shows_its_target(dead: Console) -> None:
     assert dead.web.rows("SELECT state FROM transfers") == [("dead",)]
 
 
+def test_a_card_says_how_much_and_how_urgent_and_has_what_ends_it(dead: Console) -> None:
+    """On the overview, the attention page and the credit's page."""
+    for path in ("", "/attention", f"/credits/{INVOICE}"):
+        page = dead.page(path)
+        card = page.partition('<li class="attention bad">')[2].partition("</li>")[0]
+        assert "R$ 195,00" in card
+        assert ">urgent<" in card
+        assert "/console/runbook#transfer_dead" in card
+        assert re.findall(r"/console/act/(\w+)/", card) == ["retry", "abandon", "resolve"]
+
+
 def test_a_retry_is_done_recorded_and_confirmed(dead: Console) -> None:
     """And the forwarder wakes immediately."""
     said = dead.flash(f"retry/{TRANSFER}", who="Ana Souza", reason="it is unblocked")
@@ -184,7 +195,8 @@ def test_there_is_no_batch_by_hand_at_the_real_bank(
     nothing = Result(Note("started", {}))
     work = Work(lambda: None, lambda: nothing, lambda: nothing, new_batch_tag=None)
     clock = partial(datetime.now, UTC)
-    app = ConsoleApp(database, settings(), TOKEN, Gate(TOKEN), work, clock, clock)
+    given = settings(operator_token=TOKEN)
+    app = ConsoleApp(database, given, Gate(given.accounts), work, clock, clock)
     client = TestClient(Starlette(routes=app.routes), headers={"Authorization": f"Bearer {TOKEN}"})
     for path in ("/console/system", "/console/batches"):
         assert "Issue a batch" not in client.get(path).text

@@ -7,13 +7,13 @@ from typing import Any
 import pytest
 
 from payments.language import language_of
-from payments.ledger.batches import Slot, SlotState
+from payments.ledger.batches import IssuingWindow, Slot, SlotState
 from payments.operator.overview import Bar as Count
 from payments.operator.overview import Overview, read_overview
 from payments.operator.statement import Statement
 from payments.storage.database import Database
 from webhooks.console.charts import Bar, Chart, bar_of
-from webhooks.console.overview import SPANS, charts_of, labelled_slots, statement_lines
+from webhooks.console.overview import SPANS, charts_of, labelled_slots, spans_of, statement_lines
 from webhooks.console.times import Times
 
 ENGLISH = language_of("en")
@@ -24,7 +24,7 @@ DAY = SPANS["day"]
 @pytest.fixture
 def quiet(database: Database) -> Overview:
     """The first page of empty books."""
-    return read_overview(database, NOW, DAY.length, DAY.bars)
+    return read_overview(database, NOW, NOW - DAY.length, DAY.length, DAY.bars)
 
 
 def a_statement(overview: Overview, **changes: Any) -> Statement:
@@ -69,13 +69,34 @@ def test_the_charts_say_in_a_sentence_what_they_draw(quiet: Overview) -> None:
         settled_within=[(1.0, 1), (5.0, 1), (float("inf"), 0)],
         events_by_outcome={"credit": 4, "unheard_of": 9},
     )
+    overview = replace(overview, credited_before=Count(NOW, 5, 70_000))
     charts = charts_of(overview, DAY, Times(NOW, ENGLISH, "UTC"), ENGLISH)
     flow = "In the last 24 hours: 4 credited (R$ 350,00), 2 settled (R$ 200,00)."
+    flow += " That is −50% against the same time the day before (5 credited, R$ 700,00)."
     assert charts["activity"].summary == flow
     assert [bar.label for bar in charts["activity"].bars] == ["14:00", "15:00"]
     assert charts["times"].summary == "Median time to settle: up to 1 s (2 transfers in the last 24 hours)."
     assert [bar.label for bar in charts["times"].bars] == ["up to 1 s", "up to 5 s", "longer"]
     assert [bar.label for bar in charts["events"].bars] == ["unheard of", "credit"]
+
+
+@pytest.mark.parametrize(
+    ("hours", "slots", "first", "bars"),
+    [
+        (0, 8, "window", 48),
+        (47, 8, "window", 48),
+        (48, 8, "day", 48),
+        (1, 7, "window", 42),
+        (1, 100, "window", 48),
+    ],
+)
+def test_charts_span_what_has_the_day_in_it(hours: int, slots: int, first: str, bars: int) -> None:
+    """The window while it runs and for as long again; then the last 24 hours. A slot has whole bars."""
+    window = IssuingWindow("k", NOW - timedelta(hours=hours), timedelta(hours=24) / slots, slots)
+    span = next(iter(spans_of(window, NOW).values()))
+    assert (span.name, span.bars) == (first, bars)
+    assert set(spans_of(window, NOW)) == {"window", "hour", "day", "week"}
+    assert next(iter(spans_of(None, NOW))) == "day"
 
 
 def test_a_chart_draws_each_number_and_marks_nothing_up_from_outside() -> None:

@@ -252,3 +252,22 @@ def test_links_lead_to_the_credit_of_a_transfer() -> None:
     assert subject_link("replay", "6") == "/console/inbox/6"
     assert subject_link("replay", "since 2026-01-01T00:00:00Z") is None
     assert subject_link("pause", "forwarding") is None
+
+
+def test_the_timeline_of_a_credit_is_a_file_of_json_too(console: Console) -> None:
+    """Everything, folded or not, with tax ids masked; what was ignored or is said twice is folded away on the page."""
+    console.web.deliver(invoice_event("5000000000000001", amount=20_000, fee=500))
+    console.web.wait_for_sent()
+    page = console.page("/credits/5000000000000001")
+    assert "/console/credits/5000000000000001/timeline.json" in page
+    shown, _, folded = page.partition('id="timeline"')[2].partition('<details id="folded">')
+    assert "Accepted by the bank" in shown
+    assert "Webhook received" not in shown
+    assert "Webhook received: invoice.credited" in folded
+    answer = console.get("/credits/5000000000000001/timeline.json")
+    assert answer.headers["content-disposition"] == 'attachment; filename="credit-5000000000000001.json"'
+    found = answer.json()
+    assert found["credit"]["net_centavos"] == 19_500
+    assert [entry["kind"] for entry in found["entries"]][:3] == ["event", "credit", "transfer"]
+    assert found["events"][0]["body"].startswith("{")
+    assert console.get("/credits/none/timeline.json").status_code == 404

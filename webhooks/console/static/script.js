@@ -1,4 +1,4 @@
-// Two conveniences: pages that reload when something has changed, and buttons that copy. All works without them.
+// Conveniences: pages that reload when something has changed, buttons that copy, a few keys. All works without them.
 "use strict";
 
 const CHANGES = "/console/changes";
@@ -34,7 +34,7 @@ async function refresh() {
   isAsking = true;
   try {
     const answer = await fetch(location.href, {
-      headers: { Accept: "text/html" },
+      headers: { Accept: "text/html", "X-Repasse-Refresh": "1" }, // no person asks: an idle session ends all the same
       credentials: "same-origin",
       signal: AbortSignal.timeout(PATIENCE_SECONDS * 1000),
     });
@@ -176,6 +176,25 @@ document.addEventListener("click", async (event) => {
   await navigator.clipboard.writeText(button.dataset.copy);
   button.classList.add("done");
   setTimeout(() => button.classList.remove("done"), 1500);
+});
+// "/" goes to the search; j and k go along the rows of a list, whose links Enter opens.
+document.addEventListener("keydown", (event) => {
+  const target = event.target;
+  const isTyping = target instanceof Element && target.closest("input, textarea, select") !== null;
+  if (isTyping || event.ctrlKey || event.metaKey || event.altKey) return;
+  if (event.key === "/") {
+    const field = document.getElementById("q");
+    if (field === null) return;
+    event.preventDefault();
+    field.focus();
+    field.select();
+  } else if (event.key === "j" || event.key === "k") {
+    const rows = [...main().querySelectorAll("tbody tr")].map((row) => row.querySelector("a[href]")).filter(Boolean);
+    if (rows.length === 0) return;
+    const place = rows.indexOf(document.activeElement?.closest("tr")?.querySelector("a[href]"));
+    const next = place < 0 ? 0 : place + (event.key === "j" ? 1 : -1);
+    rows[Math.min(Math.max(next, 0), rows.length - 1)].focus();
+  }
 });
 document.addEventListener("selectionchange", () => {
   if (isLate && !isBeingRead()) refresh();

@@ -20,7 +20,7 @@ from tests.events import invoice_event
 from tests.payments.builders import NOW
 from tests.running import ROOT, the_one_line
 
-Script = Callable[..., "subprocess.CompletedProcess[str]"]
+Command = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
 @pytest.fixture
@@ -40,40 +40,40 @@ def printed(ended: "subprocess.CompletedProcess[str]") -> str:
 
 
 def test_the_commands_work_one_after_another(
-    call_script: Script, credited: Database, tmp_path: Path, database_url: str
+    call_repasse: Command, credited: Database, tmp_path: Path, database_url: str
 ) -> None:
     """Back up, verify, restore, move, go back: with neither a key nor a bank."""
     no_bank = {"STARKBANK_PROJECT_ID": "", "STARKBANK_PRIVATE_KEY": ""}
     backup, restored = tmp_path / "b.db", f"sqlite:///{tmp_path / 'restored.db'}"
-    out = printed(call_script("books", "backup", str(backup), **no_bank))
+    out = printed(call_repasse("db", "backup", str(backup), **no_bank))
     assert re.search(r"b\.db, \d+\.\d KiB, sound", out)
-    assert printed(call_script("books", "verify", **no_bank)).startswith("sound")
-    out = printed(call_script("books", "restore", str(backup), DATABASE_URL=restored, **no_bank))
-    assert "scripts/run_job reconcile" in out
-    assert printed(call_script("books", "verify", DATABASE_URL=restored, **no_bank)).startswith("sound")
+    assert printed(call_repasse("db", "verify", **no_bank)).startswith("sound")
+    out = printed(call_repasse("db", "restore", str(backup), DATABASE_URL=restored, **no_bank))
+    assert "repasse job reconcile" in out
+    assert printed(call_repasse("db", "verify", DATABASE_URL=restored, **no_bank)).startswith("sound")
     moved = f"sqlite:///{tmp_path / 'moved.db'}"
-    out = printed(call_script("books", "copy", "--to", moved, **no_bank))
+    out = printed(call_repasse("db", "copy", "--to", moved, **no_bank))
     assert "3 credits, net R$ 29,70, settled R$ 0,00" in out
     assert f"{database_url} is closed" in out
     assert f"put DATABASE_URL={moved}" in out
-    assert f"was moved to {moved}" in the_one_line(call_script("run_job", "statement", **no_bank))
-    printed(call_script("run_job", "statement", DATABASE_URL=moved, **no_bank))
-    assert "is open again" in printed(call_script("books", "reopen", **no_bank))
-    printed(call_script("run_job", "statement", **no_bank))
+    assert f"was moved to {moved}" in the_one_line(call_repasse("job", "statement", **no_bank))
+    printed(call_repasse("job", "statement", DATABASE_URL=moved, **no_bank))
+    assert "is open again" in printed(call_repasse("db", "reopen", **no_bank))
+    printed(call_repasse("job", "statement", **no_bank))
 
 
 def test_no_program_starts_on_a_database_that_was_moved(
-    call_script: Script, call: Script, credited: Database, environment: dict[str, str], tmp_path: Path
+    call_repasse: Command, call: Command, credited: Database, environment: dict[str, str], tmp_path: Path
 ) -> None:
     """One line that names the new one."""
-    printed(call_script("books", "copy", "--to", f"sqlite:///{tmp_path / 'moved.db'}"))
+    printed(call_repasse("db", "copy", "--to", f"sqlite:///{tmp_path / 'moved.db'}"))
     for program in ("webhooks.__main__", "worker.__main__", "payments.storage.migrate"):
         line = the_one_line(call(program, environment=environment))
         assert "moved.db; put that in DATABASE_URL" in line
 
 
 def test_no_program_starts_on_a_sqlite_file_of_another_machine(
-    call: Script, database: Database, environment: dict[str, str]
+    call: Command, database: Database, environment: dict[str, str]
 ) -> None:
     """A living process there is named."""
     there = processes.Process("far", "worker", "another-machine", 17, "0.2.0")
@@ -84,12 +84,12 @@ def test_no_program_starts_on_a_sqlite_file_of_another_machine(
         assert "postgresql+psycopg://" in line
 
 
-def test_books_in_use_are_not_moved(call_script: Script, database: Database, tmp_path: Path) -> None:
+def test_books_in_use_are_not_moved(call_repasse: Command, database: Database, tmp_path: Path) -> None:
     """The process is named; nothing is closed."""
     processes.record_alive(database, processes.Process("w", "web", "here", 99, "0.2.0"), datetime.now(UTC))
-    line = the_one_line(call_script("books", "copy", "--to", f"sqlite:///{tmp_path / 'moved.db'}"))
+    line = the_one_line(call_repasse("db", "copy", "--to", f"sqlite:///{tmp_path / 'moved.db'}"))
     assert "1 process(es) use these books: web 99 on here" in line
-    printed(call_script("books", "verify"))
+    printed(call_repasse("db", "verify"))
 
 
 BAD: dict[tuple[str, ...], str] = {
@@ -107,50 +107,50 @@ BAD: dict[tuple[str, ...], str] = {
 
 
 def test_every_error_is_one_line(
-    call_script: Script, credited: Database, database_url: str, tmp_path: Path
+    call_repasse: Command, credited: Database, database_url: str, tmp_path: Path
 ) -> None:
     """Status 2; it names the thing, the value and the remedy; the database is as it was."""
     (tmp_path / "text").write_text("not a database" * 50)
     for arguments, message in BAD.items():
         filled = [each.format(database_url=database_url, folder=tmp_path) for each in arguments]
-        assert message in the_one_line(call_script("books", *filled))
-    printed(call_script("books", "verify"))
+        assert message in the_one_line(call_repasse("db", *filled))
+    printed(call_repasse("db", "verify"))
 
 
-def test_wrong_arguments_end_with_status_2(call_script: Script) -> None:
+def test_wrong_arguments_end_with_status_2(call_repasse: Command) -> None:
     """And the usage."""
     for arguments in ((), ("cpy",), ("copy",), ("backup",), ("archive",)):
-        ended = call_script("books", *arguments)
+        ended = call_repasse("db", *arguments)
         assert ended.returncode == 2
-        assert ended.stderr.startswith("usage: scripts/books")
+        assert ended.stderr.startswith("Usage: repasse db")
 
 
-def test_where_there_are_no_books_nothing_is_made(call_script: Script, tmp_path: Path) -> None:
+def test_where_there_are_no_books_nothing_is_made(call_repasse: Command, tmp_path: Path) -> None:
     """A slip in DATABASE_URL must not end in a sound, empty backup."""
     before = set(tmp_path.iterdir())
     for command in (("verify",), ("backup", "b.db"), ("copy", "--to", "sqlite:///new.db"), ("reopen",)):
-        line = the_one_line(call_script("books", *command, DATABASE_URL=f"sqlite:///{tmp_path / 'typo.db'}"))
-        assert "there are no books in" in line
+        line = the_one_line(call_repasse("db", *command, DATABASE_URL=f"sqlite:///{tmp_path / 'typo.db'}"))
+        assert "there is no database " in line
     assert set(tmp_path.iterdir()) == before
 
 
 def test_a_database_that_does_not_answer_is_named_with_the_remedy(
-    call_script: Script, credited: Database
+    call_repasse: Command, credited: Database
 ) -> None:
     """Status 2, one line; the password is not in it, and the old books are open."""
-    ended = call_script("books", "copy", "--to", "postgresql+psycopg://u:hunter2@127.0.0.1:1/db")
+    ended = call_repasse("db", "copy", "--to", "postgresql+psycopg://u:hunter2@127.0.0.1:1/db")
     assert ended.returncode == 2
     [line] = ended.stderr.splitlines()
     assert "hunter2" not in line
-    printed(call_script("run_job", "statement"))
+    printed(call_repasse("job", "statement"))
 
 
-def test_a_finding_ends_with_status_1(call_script: Script, credited: Database, tmp_path: Path) -> None:
+def test_a_finding_ends_with_status_1(call_repasse: Command, credited: Database, tmp_path: Path) -> None:
     """Each on a line of its own, then what to do."""
     with closing(sqlite3.connect(tmp_path / "repasse.db")) as connection:
         connection.execute("UPDATE transfers SET amount_centavos = 1 WHERE id = 2")
         connection.commit()
-    ended = call_script("books", "verify")
+    ended = call_repasse("db", "verify")
     assert ended.returncode == 1
     assert (
         "wrong: credits whose live transfer and withheld part do not make up their net: 5000000000000001"

@@ -22,7 +22,8 @@ from payments.operator.processes import Process, record_alive
 from payments.policy import ForwardingPolicy
 from payments.storage.database import Database
 from payments.storage.migrate import NEWEST_REVISION
-from scripts.job.arguments import STATES, SWITCHES, parse
+from repasse.actions import SWITCHES
+from repasse.lists import STATES
 from tests.emulated import EmulatedBank
 from tests.events import invoice_event
 from tests.payments.builders import NOW
@@ -30,7 +31,7 @@ from tests.running import ROOT, plain_environment
 
 pytestmark = pytest.mark.process
 
-Script = Callable[..., "subprocess.CompletedProcess[str]"]
+Command = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
 def credit(database: Database, policy: ForwardingPolicy, *amounts: int) -> None:
@@ -40,11 +41,11 @@ def credit(database: Database, policy: ForwardingPolicy, *amounts: int) -> None:
 
 
 def test_the_statement_as_json_has_every_field_of_the_contract(
-    script: Script, database: Database, policy: ForwardingPolicy
+    repasse: Command, database: Database, policy: ForwardingPolicy
 ) -> None:
     """Others rely on these names; it needs neither the bank nor its settings."""
     credit(database, policy, 20_000, 30_000)
-    ended = script("run_job", "statement", "--json", STARKBANK_PROJECT_ID="", STARKBANK_PRIVATE_KEY="")
+    ended = repasse("job", "statement", "--json", STARKBANK_PROJECT_ID="", STARKBANK_PRIVATE_KEY="")
     assert ended.returncode == 0, ended.stderr
     said = json.loads(ended.stdout)
     assert said["batches"].keys() >= {"planned", "issued"}
@@ -64,19 +65,19 @@ def test_the_statement_as_json_has_every_field_of_the_contract(
 
 
 def test_the_statement_for_people_says_the_same(
-    script: Script, database: Database, policy: ForwardingPolicy
+    repasse: Command, database: Database, policy: ForwardingPolicy
 ) -> None:
     """In reais, a line each."""
     credit(database, policy, 2_000_000)
-    said = script("run_job", "statement").stdout
+    said = repasse("job", "statement").stdout
     assert "R$ 20.000,00" in said
     assert "1 pending" in said
     assert said.rstrip().endswith("balanced")
 
 
-def test_issue_issues_one_batch_outside_the_window(script: Script, emulator: EmulatedBank) -> None:
+def test_issue_issues_one_batch_outside_the_window(repasse: Command, emulator: EmulatedBank) -> None:
     """Each time another one, whatever the clock says; the window is not opened by it."""
-    first, second = script("run_job", "issue"), script("run_job", "issue")
+    first, second = repasse("job", "issue"), repasse("job", "issue")
     assert (first.returncode, second.returncode) == (0, 0), first.stderr + second.stderr
     assert "in 1 batch(es)" in first.stdout
     assert 16 <= emulator.statement()["invoice_count"] <= 24
@@ -84,57 +85,57 @@ def test_issue_issues_one_batch_outside_the_window(script: Script, emulator: Emu
 
 
 def test_issue_that_is_left_unfinished_says_why_and_ends_with_1(
-    script: Script, emulator: EmulatedBank
+    repasse: Command, emulator: EmulatedBank
 ) -> None:
     """Run again after the lease it looks up before it creates; until then nothing is done twice."""
     emulator.fault("drop_answer", "POST invoice", times=1)
-    ended = script("run_job", "issue")
+    ended = repasse("job", "issue")
     assert ended.returncode == 1
     assert "not finished: POST /v2/invoice" in ended.stdout
     assert "run it again" in ended.stdout
 
 
 def test_forward_sends_what_is_due(
-    script: Script, database: Database, policy: ForwardingPolicy, emulator: EmulatedBank
+    repasse: Command, database: Database, policy: ForwardingPolicy, emulator: EmulatedBank
 ) -> None:
     """Done when nothing is left to send; a second run finds nothing."""
     credit(database, policy, 20_000, 30_000)
-    ended = script("run_job", "forward")
+    ended = repasse("job", "forward")
     assert ended.returncode == 0, ended.stdout + ended.stderr
     assert ended.stdout == "sent 2 transfers, found 0 at the bank, 0 left\n"
-    assert script("run_job", "forward").stdout == "sent 0 transfers, found 0 at the bank, 0 left\n"
+    assert repasse("job", "forward").stdout == "sent 0 transfers, found 0 at the bank, 0 left\n"
     assert emulator.statement()["transfer_count"] == 2
 
 
 def test_forward_that_leaves_something_ends_with_1(
-    script: Script, database: Database, policy: ForwardingPolicy, emulator: EmulatedBank
+    repasse: Command, database: Database, policy: ForwardingPolicy, emulator: EmulatedBank
 ) -> None:
     """The bank's answer was lost: the transfer is claimed until its lease ends."""
     credit(database, policy, 20_000)
     emulator.fault("drop_answer", "POST transfer", times=1)
-    ended = script("run_job", "forward")
+    ended = repasse("job", "forward")
     assert ended.returncode == 1
     assert "1 left" in ended.stdout
 
 
-def test_reconcile_says_what_it_found(script: Script, bank: Bank, emulator: EmulatedBank) -> None:
+def test_reconcile_says_what_it_found(repasse: Command, bank: Bank, emulator: EmulatedBank) -> None:
     """And which question was not answered, with status 1."""
     bank.create_webhook("http://127.0.0.1:9/", ["invoice"])
-    assert script("run_job", "issue").returncode == 0
+    assert repasse("job", "issue").returncode == 0
     emulator.advance(120)
-    found = script("run_job", "reconcile")
+    found = repasse("job", "reconcile")
     assert found.returncode == 0, found.stdout
     assert found.stdout.startswith("found ")
     assert not found.stdout.startswith("found 0 events")
     emulator.fault("error_500", "GET event")
-    failed = script("run_job", "reconcile")
+    failed = repasse("job", "reconcile")
     assert failed.returncode == 1
     assert "not answered: undelivered events" in failed.stdout
 
 
-def test_a_bank_that_cannot_be_reached_leaves_everything_for_later(script: Script) -> None:
+def test_a_bank_that_cannot_be_reached_leaves_everything_for_later(repasse: Command) -> None:
     """One line, status 1."""
-    ended = script("run_job", "issue", STARKBANK_API_URL="http://127.0.0.1:9")
+    ended = repasse("job", "issue", STARKBANK_API_URL="http://127.0.0.1:9")
     assert ended.returncode == 1
     assert ended.stderr.count("\n") == 1
     assert "try again" in ended.stderr
@@ -165,9 +166,9 @@ NO_BANK = {"STARKBANK_PROJECT_ID": "", "STARKBANK_PRIVATE_KEY": "", "STARKBANK_A
 
 
 @pytest.fixture
-def offline(script: Script) -> Script:
+def offline(repasse: Command) -> Command:
     """The command line without the bank's key."""
-    return lambda *arguments, **environment: script("run_job", *arguments, **NO_BANK, **environment)
+    return lambda *arguments, **environment: repasse("job", *arguments, **NO_BANK, **environment)
 
 
 @pytest.fixture
@@ -180,7 +181,7 @@ def dead(database: Database, policy: ForwardingPolicy) -> str:
 
 
 def test_an_operator_finds_a_dead_transfer_retries_it_and_reads_its_timeline(
-    offline: Script, dead: str, emulator: EmulatedBank, script: Script
+    offline: Command, dead: str, emulator: EmulatedBank, repasse: Command
 ) -> None:
     """From the command line alone."""
     waiting = offline("attention")
@@ -197,9 +198,9 @@ def test_an_operator_finds_a_dead_transfer_retries_it_and_reads_its_timeline(
     assert (again.returncode, again.stderr.count("\n")) == (1, 1)
     assert "is queued and due already" in again.stderr
 
-    assert script("run_job", "forward").returncode == 0
+    assert repasse("job", "forward").returncode == 0
     emulator.advance(120)
-    assert script("run_job", "reconcile").returncode == 0
+    assert repasse("job", "reconcile").returncode == 0
     shown = offline("show", dead).stdout
     for said in (
         "ana: retry",
@@ -217,7 +218,7 @@ def test_an_operator_finds_a_dead_transfer_retries_it_and_reads_its_timeline(
     assert offline("acts").stdout == actions
 
 
-def test_an_abandoned_transfer_cannot_be_retried(offline: Script, dead: str) -> None:
+def test_an_abandoned_transfer_cannot_be_retried(offline: Command, dead: str) -> None:
     """Status 1, and the line says why."""
     assert offline("abandon", dead, "--reason", "paid by hand", "--who", "ana").returncode == 0
     refused = offline("retry", dead, "--reason", "changed my mind")
@@ -225,7 +226,7 @@ def test_an_abandoned_transfer_cannot_be_retried(offline: Script, dead: str) -> 
     assert refused.stderr == (f"repasse: refused: {dead} was abandoned (abandoned by ana: paid by hand)\n")
 
 
-def test_an_attention_is_resolved_by_its_number(offline: Script, dead: str) -> None:
+def test_an_attention_is_resolved_by_its_number(offline: Command, dead: str) -> None:
     """And is listed with --all afterwards."""
     said = json.loads(offline("attention", "--json").stdout)
     [item] = said["items"]
@@ -235,18 +236,18 @@ def test_an_attention_is_resolved_by_its_number(offline: Script, dead: str) -> N
     assert "transfer_dead" in offline("attention", "--all").stdout
 
 
-def test_pausing_stops_the_piece_of_work_that_it_names(offline: Script, script: Script, dead: str) -> None:
+def test_pausing_stops_the_piece_of_work_that_it_names(offline: Command, repasse: Command, dead: str) -> None:
     """It says so and how to go on; the other goes on."""
     assert offline("pause", "forwarding", "--reason", "the account is blocked").returncode == 0
     assert offline("pause", "forwarding", "--reason", "the account is blocked").returncode == 1
-    refused = script("run_job", "forward")
+    refused = repasse("job", "forward")
     assert refused.returncode == 1
-    assert "scripts/run_job resume forwarding --reason" in refused.stderr
+    assert "repasse job resume forwarding --reason" in refused.stderr
     assert offline("resume", "forwarding", "--reason", "it is open").returncode == 0
-    assert script("run_job", "forward").returncode == 0
+    assert repasse("job", "forward").returncode == 0
 
 
-def test_an_event_is_replayed(offline: Script, database: Database, policy: ForwardingPolicy) -> None:
+def test_an_event_is_replayed(offline: Command, database: Database, policy: ForwardingPolicy) -> None:
     """One by its id, or all since a moment."""
     body = invoice_event(amount="many")
     inbox.accept(database, [inbox.Arrival(read_event(body))], "webhook", policy, NOW)
@@ -261,7 +262,7 @@ def test_an_event_is_replayed(offline: Script, database: Database, policy: Forwa
 
 
 def test_credits_are_listed_by_amount_and_page_by_page(
-    offline: Script, database: Database, policy: ForwardingPolicy
+    offline: Command, database: Database, policy: ForwardingPolicy
 ) -> None:
     """The cursor that ends one list begins the next."""
     credit(database, policy, 20_000, 20_010, 30_000)
@@ -275,7 +276,7 @@ def test_credits_are_listed_by_amount_and_page_by_page(
 
 
 def test_the_statement_of_a_period_says_what_became_of_its_credits(
-    offline: Script, database: Database, policy: ForwardingPolicy
+    offline: Command, database: Database, policy: ForwardingPolicy
 ) -> None:
     """From a moment on, before another; for people, programs and spreadsheets."""
     credit(database, policy, 20_000, 30_000)
@@ -290,7 +291,7 @@ def test_the_statement_of_a_period_says_what_became_of_its_credits(
 
 
 def test_a_recount_names_the_credits_that_are_not_accounted_for(
-    offline: Script, database: Database, policy: ForwardingPolicy
+    offline: Command, database: Database, policy: ForwardingPolicy
 ) -> None:
     """What the runbook asks for when the statement does not balance: here someone has edited the database."""
     credit(database, policy, 20_000, 30_000)
@@ -307,7 +308,7 @@ def test_a_recount_names_the_credits_that_are_not_accounted_for(
 
 
 def test_the_system_command_shows_what_is_running_and_what_is_paused(
-    offline: Script, database: Database
+    offline: Command, database: Database
 ) -> None:
     """Processes, the last questions to the bank, switches."""
     record_alive(database, Process("p", "web", "h", 17, "1.0"), NOW)
@@ -318,15 +319,15 @@ def test_the_system_command_shows_what_is_running_and_what_is_paused(
     assert re.search(r"\nIssuing is paused\. Paused .* ago by .*: on holiday\n", said)
     assert re.search(r"paused     issuing since 20.* by .* \(on holiday\)", said)
     for row in (
-        r"web\s+h\s+17\s+1\.0 .* NO",
-        r"2026-03-02 12:00:00-03:00\s+3\s+undelivered events: throttled",
+        r"web\s+h\s+17\s+NO .* 1\.0",
+        r"2026-03-02 12:00:00\s+3\s+undelivered events: throttled",
     ):
         assert re.search(row, said)
     assert json.loads(offline("system", "--json").stdout)["revision"] == NEWEST_REVISION
 
 
 def test_the_audit_has_every_credit_and_no_formula(
-    offline: Script, database: Database, policy: ForwardingPolicy, dead: str
+    offline: Command, database: Database, policy: ForwardingPolicy, dead: str
 ) -> None:
     """Also where a payer is called like one; whatever a spreadsheet does with it."""
     invoice_id = dead.removeprefix("credit-")
@@ -350,7 +351,7 @@ def test_the_audit_has_every_credit_and_no_formula(
     kathmandu = {"TIME_ZONE": "Asia/Kathmandu"}
     assert offline("audit", "--from", "2026-03-02T20:45", **kathmandu).stdout.count("\n") == 2
     assert offline("audit", "--from", "2026-03-02T20:46", **kathmandu).stdout.count("\n") == 1
-    assert "2026-03-02 20:45:00+05:45" in offline("credits", **kathmandu).stdout
+    assert "2026-03-02 20:45:00" in offline("credits", **kathmandu).stdout
 
 
 @pytest.mark.parametrize(
@@ -373,29 +374,28 @@ def test_the_audit_has_every_credit_and_no_formula(
         ["resolve", "one", "--reason", "no number"],
     ],
 )
-def test_wrong_arguments_end_with_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    """With what is wrong, before anything is read or done."""
-    with pytest.raises(SystemExit) as ended:
-        parse(arguments)
-    assert ended.value.code == 2
-    assert "error:" in capsys.readouterr().err
+def test_wrong_arguments_end_with_2(call_repasse: Command, arguments: list[str]) -> None:
+    """With what is wrong, before anything is read or done: the database that is named is none."""
+    ended = call_repasse("job", *arguments, DATABASE_URL="sqlite:///absent.db")
+    assert ended.returncode == 2
+    assert ended.stderr.startswith("Usage: repasse job ")
+    assert "absent.db" not in ended.stderr
 
 
-def test_a_cursor_that_no_list_gave_ends_with_2(offline: Script) -> None:
+def test_a_cursor_that_no_list_gave_ends_with_2(offline: Command) -> None:
     """One line."""
     ended = offline("transfers", "--after", "x")
     assert ended.returncode == 2
-    assert ended.stderr.startswith("repasse: --after: the cursor 'x' is not one")
-    assert ended.stderr.count("\n") == 1
+    assert "Invalid value for --after: the cursor 'x' is not one" in ended.stderr
 
 
-def test_an_unknown_id_ends_with_1(offline: Script) -> None:
+def test_an_unknown_id_ends_with_1(offline: Command) -> None:
     """One line, with the id."""
     ended = offline("show", "nothing")
     assert (ended.returncode, ended.stderr) == (1, "repasse: nothing has the id 'nothing'\n")
 
 
-def test_a_reason_that_is_too_short_is_refused(offline: Script, dead: str) -> None:
+def test_a_reason_that_is_too_short_is_refused(offline: Command, dead: str) -> None:
     """Before anything is done."""
     ended = offline("retry", dead, "--reason", "ok")
     assert ended.returncode == 2
@@ -411,7 +411,7 @@ def test_the_choices_of_the_command_line_are_those_of_the_program() -> None:
 def test_what_only_reads_imports_neither_the_bank_nor_the_logs(database_url: str) -> None:
     """Half a second is what an operator waits without noticing."""
     code = (
-        "import sys; from scripts import run_job; sys.argv = ['run_job', 'statement']; run_job.main();"
+        "import sys; from repasse.__main__ import main; main(['job', 'statement']);"
         "print(sorted({name.partition('.')[0] for name in sys.modules}))"
     )
     ended = subprocess.run(

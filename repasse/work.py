@@ -4,42 +4,70 @@ They do what the worker and the web app do, through the same functions, and may 
 """
 
 import secrets
-from argparse import Namespace
 from collections.abc import Callable
 from datetime import datetime
+from typing import TYPE_CHECKING
 
-from payments.bank.client import Bank, open_bank
-from payments.errors import ActionRefused
-from payments.language import language_of
-from payments.ledger.pauses import Pausable, paused
+import click
+
 from payments.note import note
-from payments.observability.logging import configure_logging
-from payments.operator.actions import Operator, record_action
-from payments.operator.statement import read_statement
-from payments.operator.wording import sentence
-from payments.settings import Settings
-from payments.storage.database import Database
+from repasse.group import DONE, LEFT, command
+from repasse.opening import open_bank, open_to_work
+from repasse.options import operator
 
-DONE, LEFT = 0, 1
+if TYPE_CHECKING:
+    from payments.bank.client import Bank
+    from payments.ledger.pauses import Pausable
+    from payments.settings import Settings
+    from payments.storage.database import Database
 
 Clock = Callable[[], datetime]
+_Work = Callable[["Database", "Bank", "Settings", Clock], tuple[int, str]]
+
+_recorded = operator("started by hand")
 
 
-def work(database: Database, arguments: Namespace, settings: Settings, by: Operator, clock: Clock) -> int:
+@command("Issue one batch of invoices now, outside the window.", "repasse job issue")
+@_recorded
+def issue(who: str, reason: str) -> int:
+    return _do("issue", _issue, who, reason)
+
+
+@command("Send every transfer that is due.", "repasse job forward")
+@_recorded
+def forward(who: str, reason: str) -> int:
+    return _do("forward", _forward, who, reason)
+
+
+@command("Ask the bank for anything we missed, and record it.", "repasse job reconcile")
+@_recorded
+def reconcile(who: str, reason: str) -> int:
+    return _do("reconcile", _reconcile, who, reason)
+
+
+def _do(name: str, run: _Work, who: str, reason: str) -> int:
     """Do one piece of work and record it. Raises BankError when the bank does not answer or refuses us."""
+    from payments.language import language_of
+    from payments.observability.logging import configure_logging
+    from payments.operator.actions import record_action
+    from payments.operator.wording import sentence
+
+    opened = open_to_work(who, reason)
+    settings = opened.settings
     # The commands print the result; the log is for what went wrong.
-    configure_logging("debug" if settings.log_level == "debug" else "error", settings.log_format, "run_job")
-    bank = _open_bank(settings)
+    configure_logging(
+        "debug" if settings.log_level == "debug" else "error", settings.log_format, "repasse job"
+    )
+    bank = open_bank(settings)
     # Before anything is planned or claimed: the bank may refuse our key, project or address.
     bank.balance_centavos()
-    run = {"issue": _issue, "forward": _forward, "reconcile": _reconcile}[arguments.command]
-    status, done = run(database, bank, settings, clock)
-    print(f"{sentence(done, language_of('en'))}")
-    record_action(database, arguments.command, "by hand", done, by, clock())
+    status, done = run(opened.database, bank, settings, opened.clock)
+    record_action(opened.database, name, "by hand", done, opened.by, opened.clock())
+    click.echo(sentence(done, language_of("en")))  # last, since it fails where no one reads
     return status
 
 
-def _issue(database: Database, bank: Bank, settings: Settings, clock: Clock) -> tuple[int, str]:
+def _issue(database: "Database", bank: "Bank", settings: "Settings", clock: Clock) -> tuple[int, str]:
     from worker.issuing import issue_waiting, plan_by_hand
     from worker.schedule import rules_from
 
@@ -58,7 +86,8 @@ def _issue(database: Database, bank: Bank, settings: Settings, clock: Clock) -> 
     return DONE, note("issued", invoices=counts.invoices, batches=counts.issued)
 
 
-def _forward(database: Database, bank: Bank, settings: Settings, clock: Clock) -> tuple[int, str]:
+def _forward(database: "Database", bank: "Bank", settings: "Settings", clock: Clock) -> tuple[int, str]:
+    from payments.operator.statement import read_statement
     from payments.settlement import settle_once
 
     _refuse_if_paused(database, "forwarding")
@@ -76,7 +105,7 @@ def _forward(database: Database, bank: Bank, settings: Settings, clock: Clock) -
     return LEFT if left else DONE, note("sent_some", sent=sent, found=found, left=left)
 
 
-def _reconcile(database: Database, bank: Bank, settings: Settings, clock: Clock) -> tuple[int, str]:
+def _reconcile(database: "Database", bank: "Bank", settings: "Settings", clock: Clock) -> tuple[int, str]:
     from payments.reconciliation import reconcile_once
 
     counts = reconcile_once(database, bank, settings.forwarding_policy, clock)
@@ -85,19 +114,12 @@ def _reconcile(database: Database, bank: Bank, settings: Settings, clock: Clock)
     return DONE, note("reconciled", found=counts.found) if counts.found else note("reconciled_nothing")
 
 
-def _refuse_if_paused(database: Database, switch: Pausable) -> None:
+def _refuse_if_paused(database: "Database", switch: "Pausable") -> None:
+    from payments.errors import ActionRefused
+    from payments.ledger.pauses import paused
+
     pause = paused(database).get(switch)
     if pause is not None:
         raise ActionRefused(
             note(f"{switch}_paused_already", at=pause.since.isoformat(), who=pause.who, reason=pause.reason)
         )
-
-
-def _open_bank(settings: Settings) -> Bank:
-    return open_bank(
-        environment=settings.starkbank_environment,
-        project_id=settings.starkbank_project_id,
-        private_key_pem=settings.private_key_pem,
-        api_url=settings.starkbank_api_url,
-        timeout_seconds=settings.bank_timeout_seconds,
-    )

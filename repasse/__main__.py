@@ -1,0 +1,131 @@
+"""``repasse``: start the processes, and serve the operator.
+
+A command imports only what it needs: reading takes a third of a second, nearly all of it SQLAlchemy and pydantic.
+"""
+
+import gc
+import os
+import sys
+
+import click
+
+from payments.errors import ActionRefused, BankError, LedgerUnavailable, Rejected, RepasseError
+from payments.version import VERSION
+from repasse.db import db
+from repasse.group import LEFT, WRONG, Group, command
+from repasse.job import job
+from repasse.options import WholeNumber
+from repasse.webhook import webhook
+
+
+@command(
+    "Receive the bank's events and forward credits, until SIGTERM.",
+    "repasse web",
+    "repasse web --workers 2",
+)
+@click.option("--workers", type=WholeNumber(1, 64), help="How many processes (default: WEB_WORKERS, or 1).")
+def web(workers: int | None) -> int:
+    from webhooks.__main__ import serve
+
+    return serve(workers)
+
+
+@command(
+    "Issue invoices on schedule and reconcile, until SIGTERM.",
+    "repasse worker",
+)
+def worker() -> int:
+    from worker.__main__ import run
+
+    return run()
+
+
+@command(
+    "Make the database, or bring it to this version. Every process does so at its start.", "repasse migrate"
+)
+def migrate() -> int:
+    from payments.storage.migrate import main
+
+    return main()
+
+
+@command(
+    "Print what makes a shell complete commands.",
+    "repasse completion bash > ~/.local/share/bash-completion/completions/repasse",
+    "repasse completion zsh > ~/.zfunc/_repasse    # a folder of your fpath",
+    "repasse completion fish > ~/.config/fish/completions/repasse.fish",
+)
+@click.argument("shell", type=click.Choice(("bash", "zsh", "fish")))
+def completion(shell: str) -> int:
+    from click.shell_completion import get_completion_class
+
+    made = get_completion_class(shell)
+    assert made is not None
+    click.echo(made(repasse, {}, "repasse", "_REPASSE_COMPLETE").source())
+    return 0
+
+
+repasse = Group(
+    "repasse",
+    "Issue Stark Bank invoices on a schedule, and forward each credit exactly once.\n\nSettings come from the "
+    "environment, or from .env in the folder that you are in.",
+    {
+        "Processes": (web, worker, migrate),
+        "The operator": (job, db, webhook),
+        "This command": (completion,),
+    },
+    ("repasse web", "repasse job attention", "repasse job --help"),
+)
+click.version_option(VERSION, message="repasse %(version)s")(repasse)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command; returns the exit status, and prints what went wrong as one line on standard error."""
+    try:
+        status: int = repasse.main(arguments, "repasse", standalone_mode=False)
+        sys.stdout.flush()
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        return _say("interrupted; run it again", LEFT)
+    except ActionRefused as error:
+        return _say(f"refused: {_words_of(error)}", LEFT)
+    except LedgerUnavailable as error:
+        return _say(f"{error}; try again", LEFT)
+    except BankError as error:
+        remedy = error.remedy if isinstance(error, Rejected) else "try again"
+        return _say(f"the bank's answer: {error}; {remedy}", LEFT)
+    except RepasseError as error:
+        return _say(str(error), WRONG)
+    return status
+
+
+def _words_of(error: ActionRefused) -> str:
+    from payments.language import language_of
+    from payments.operator.wording import note_text
+
+    return note_text(str(error), language_of("en"))
+
+
+def _say(text: str, status: int) -> int:
+    click.echo(f"repasse: {text}", err=True)
+    return status
+
+
+def run() -> None:
+    """The command as it is installed: main, on the real standard streams."""
+    try:
+        # A payer's name must not end a command on a terminal that cannot write it.
+        sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+        status = main()
+    except BrokenPipeError:  # the reader has seen enough, such as `| head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        status = 0
+    sys.exit(status)
+
+
+if __name__ == "__main__":
+    # What imports create stays; looking for garbage in it would take a tenth of the time.
+    gc.disable()
+    run()

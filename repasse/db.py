@@ -1,0 +1,161 @@
+"""``repasse db``: copy the database to another one, back it up, restore it, verify it.
+
+None of it talks to the bank or needs its settings. Exit status: 0 done, 1 try again (or verify has found something),
+2 wrong arguments or settings, or refused; nothing is changed then.
+"""
+
+import getpass
+import os
+import socket
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from payments.money import format_brl
+from repasse.group import DONE, LEFT, Group, command
+from repasse.opening import now, open_named
+
+if TYPE_CHECKING:
+    from payments.storage.database import Database
+    from payments.upkeep.copying import Operator
+
+# A line of progress no more often than this.
+_PROGRESS_SECONDS = 2.0
+
+_file = click.argument("file", type=click.Path(path_type=Path))
+
+
+@command(
+    "Copy the database to another one, and close it. Every process must be stopped, and the other one empty.",
+    "repasse db copy --to postgresql+psycopg://repasse:secret@db.example/repasse",
+)
+@click.option("--to", "to", required=True, metavar="URL", help="As in DATABASE_URL; the password too.")
+def copy(to: str) -> int:
+    from payments.errors import LedgerUnavailable, LedgerUnusable
+    from payments.operator.processes import ALIVE_WITHIN
+    from payments.operator.statement import read_statement
+    from payments.storage.database import open_database
+    from payments.upkeep.copying import copy_database
+
+    database = _open()
+    try:
+        target = open_database(to, is_unhurried=True)
+        rows = copy_database(database, target, _operator("copy"), now(), ALIVE_WITHIN, _Progress().show)
+        statement = read_statement(target)
+    except (LedgerUnusable, LedgerUnavailable) as error:
+        # The messages name the setting; here the address came as an argument.
+        raise type(error)(str(error).replace("DATABASE_URL", "--to")) from error
+    if rows is None:
+        click.echo("everything was copied by an earlier run")
+    else:
+        click.echo(f"copied: {sum(rows.values())} rows of {len(rows)} tables, the same on both sides")
+    click.echo(
+        f"{statement.credits} credits, net {format_brl(statement.net_centavos)}, "
+        f"settled {format_brl(statement.settled_centavos)}"
+        f"{'' if statement.balanced else '; NOT BALANCED, as they were: repasse db verify'}"
+    )
+    click.echo(f"{database.name} is closed: no process starts on it any more.")
+    click.echo(f"Now put DATABASE_URL={target.name} (with its password) everywhere, and start the processes.")
+    return DONE
+
+
+@command(
+    "Open a database again that copy has closed. For when the new one is given up.",
+    "repasse db reopen",
+)
+def reopen() -> int:
+    from payments.upkeep import copying
+
+    database = _open()
+    copying.reopen(database, _operator("reopen"), now())
+    click.echo(f"{database.name} is open again. Make sure that no process uses the database it was moved to.")
+    return DONE
+
+
+@command("Write a SQLite database to a file, while everything runs.", "repasse db backup 2026-03-02.db")
+@_file
+def backup(file: Path) -> int:
+    from payments.upkeep.backup import back_up
+
+    back_up(_open(), file)
+    click.echo(f"backed up: {file}, {_size(file.stat().st_size)}, sound")
+    return DONE
+
+
+@command(
+    "Make a backup the SQLite database, where there is none. Every process must be stopped.",
+    "repasse db restore 2026-03-02.db",
+)
+@_file
+def restore(file: Path) -> int:
+    from payments.upkeep import backup
+
+    database = _open(must_exist=False)
+    backup.restore(file, database)
+    click.echo(f"restored: {database.name}")
+    click.echo("Before you start the processes: repasse job reconcile, until it finds nothing new.")
+    click.echo("What happened after the backup is known to the bank; see docs/deploy.md, Restore.")
+    return DONE
+
+
+@command("Check every rule. Status 1 when something is wrong.", "repasse db verify")
+def verify() -> int:
+    from payments.upkeep.copying import refuse_unknown_revision
+    from payments.upkeep.verify import verify as find_faults
+
+    database = _open()
+    refuse_unknown_revision(database)
+    findings = find_faults(database, _Progress().show)
+    for finding in findings:
+        click.echo(f"wrong: {finding}")
+    if findings:
+        click.echo(f"{len(findings)} finding(s): keep a copy (repasse db backup), and see docs/runbook.md")
+        return LEFT
+    click.echo("sound: every rule holds")
+    return DONE
+
+
+db = Group(
+    "db",
+    "Back up, restore, verify or move the whole database.\n\nIt is the one that DATABASE_URL names. Needs neither "
+    "the bank nor a key.\n\nExit status: "
+    "0 done; 1 try again, or verify has found something; 2 refused, or wrong arguments or settings: nothing is "
+    "changed then.",
+    {"Keep": (backup, restore, verify), "Move": (copy, reopen)},
+    ("repasse db backup 2026-03-02.db", "repasse db verify"),
+)
+
+
+def _open(*, must_exist: bool = True) -> "Database":
+    from payments.settings import load_settings
+
+    return open_named(load_settings(needs_bank=False), must_exist=must_exist)
+
+
+class _Progress:
+    """Prints on standard error how far a long command is."""
+
+    def __init__(self) -> None:
+        self._next = time.monotonic() + _PROGRESS_SECONDS
+
+    def show(self, text: str) -> None:
+        if time.monotonic() >= self._next:
+            self._next = time.monotonic() + _PROGRESS_SECONDS
+            click.echo(f"  {text}", err=True)
+
+
+def _size(number: int) -> str:
+    return f"{number / 2**20:.1f} MiB" if number >= 2**20 else f"{number / 2**10:.1f} KiB"
+
+
+def _operator(name: str) -> "Operator":
+    from payments.operator.actions import WHO_LENGTH_MAX
+    from payments.upkeep.copying import Operator
+
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):  # a container's user may have no name
+        user = str(os.getuid())
+    return Operator(f"{user}@{socket.gethostname()}"[:WHO_LENGTH_MAX], f"repasse db {name}")

@@ -1,0 +1,137 @@
+"""The options that commands share, and how what is typed is read; wrong ones end the command with status 2."""
+
+import getpass
+import os
+import re
+from collections.abc import Callable
+from datetime import MAXYEAR, MINYEAR, UTC, datetime
+from typing import Any, TypeVar
+
+import click
+
+from payments.money import parse_brl
+
+# A screenful or two; --limit asks for more.
+LINES = 50
+
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+
+
+class WholeNumber(click.IntRange):
+    """Digits and nothing else: Python also reads 1_000, and a Brazilian writes 1.000 for a thousand."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """The number. Fails with what is wrong."""
+        if isinstance(value, str) and not re.fullmatch("[0-9]{1,18}", value):
+            self.fail(
+                f"{value[:40]!r} is not a whole number: write its digits alone, such as 1000", param, ctx
+            )
+        return super().convert(value, param, ctx)
+
+
+class Moment(click.ParamType[datetime]):
+    """A day or a time, in the zone of the setting TIME_ZONE unless it has an offset; UTC from then on."""
+
+    name = "time"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
+        """The moment; a day is its midnight. Fails with how to write one."""
+        if isinstance(value, datetime):
+            return value
+        try:
+            moment = _read_moment(value)
+            if not MINYEAR < moment.year < MAXYEAR:  # in another zone it may not exist
+                raise ValueError
+        except ValueError:
+            self.fail(
+                f"{value[:40]!r} is not a time: write 02/03/2026, 2026-03-02 or 2026-03-02T15:00, in the zone "
+                "TIME_ZONE, or with an offset like -03:00",
+                param,
+                ctx,
+            )
+        if moment.tzinfo is None:
+            from repasse.opening import read_zone
+
+            moment = moment.replace(tzinfo=read_zone())
+        return moment.astimezone(UTC)
+
+
+def _read_moment(text: str) -> datetime:
+    brazilian = re.fullmatch(
+        r"(\d{1,2})/(\d{1,2})/(\d{4})(?:[ T](\d{1,2}:\d{2}(?::\d{2})?))?", text, re.ASCII
+    )
+    if brazilian is None:
+        return datetime.fromisoformat(text)
+    day, month, year, clock = brazilian.groups(default="0:00")
+    hour, minute, second = map(int, [*clock.split(":"), "0"][:3])
+    return datetime(int(year), int(month), int(day), hour, minute, second)  # noqa: DTZ001 (its zone follows)
+
+
+class Amount(click.ParamType[int]):
+    """Reais as Brazilians write them, in centavos."""
+
+    name = "reais"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """The centavos. Fails with how to write an amount."""
+        try:
+            return value if isinstance(value, int) else parse_brl(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+json_option = click.option("--json", "as_json", is_flag=True, help="As one JSON object.")
+
+
+def paged(function: _Function) -> _Function:
+    """Add what every list has: how many lines, from where, and --json."""
+    for option in (
+        click.option("--after", metavar="CURSOR", help="Continue where the last list ended."),
+        click.option(
+            "--limit", type=WholeNumber(1, 100_000), default=LINES, show_default=True, help="At most N lines.",
+            metavar="N",
+        ),
+        json_option,
+    ):  # fmt: skip
+        function = option(function)
+    return function
+
+
+def period(function: _Function) -> _Function:
+    """Add --from and --to, checked against each other."""
+    for option in (
+        click.option("--to", "until", type=Moment(), callback=_not_before_from, help="Recorded before then."),
+        click.option(
+            "--from", "since", type=Moment(), is_eager=True, help="Recorded then or later, like 02/03/2026."
+        ),
+    ):
+        function = option(function)
+    return function
+
+
+def _not_before_from(ctx: click.Context, _: click.Parameter, until: datetime | None) -> datetime | None:
+    since: datetime | None = ctx.params.get("since")
+    if since is not None and until is not None and until <= since:
+        raise click.UsageError("--to is not later than --from: there is no time between them", ctx)
+    return until
+
+
+def operator(reason: str | None = None) -> Callable[[_Function], _Function]:
+    """Add who acts and why, which the audit log keeps; ``reason`` is what stands there when none is given."""
+
+    def add(function: _Function) -> _Function:
+        given: dict[str, Any] = (
+            {"required": True} if reason is None else {"default": reason, "show_default": True}
+        )
+        why = click.option("--reason", help="Why; saved in the audit log, 3 to 500 characters.", **given)
+        who = click.option("--who", default=_login_name, help="Who acts; your login name if not given.")
+        return why(who(function))
+
+    return add
+
+
+def _login_name() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container's user may have no name
+        return f"uid {os.getuid()}"

@@ -1,0 +1,42 @@
+"""The command as a person starts it, against an emulated bank and a database of its own."""
+
+import subprocess
+from collections.abc import Callable
+
+import pytest
+
+from tests.emulated import EmulatedBank
+from tests.running import Runner, plain_environment
+
+
+@pytest.fixture
+def environment(emulator: EmulatedBank, database_url: str) -> dict[str, str]:
+    """Settings that lead to the emulator."""
+    return plain_environment(
+        STARKBANK_PROJECT_ID=emulator.project_id,
+        STARKBANK_PRIVATE_KEY=emulator.private_key_pem,
+        STARKBANK_API_URL=emulator.url,
+        DATABASE_URL=database_url,
+    )
+
+
+@pytest.fixture
+def repasse(runner: Runner, environment: dict[str, str]) -> Callable[..., "subprocess.CompletedProcess[str]"]:
+    """Run the command as a process; keyword arguments are settings."""
+
+    def run(*arguments: str, **settings: str) -> "subprocess.CompletedProcess[str]":
+        return runner.run("-m", "repasse", *arguments, environment={**environment, **settings})
+
+    return run
+
+
+@pytest.fixture
+def call_repasse(
+    call: Callable[..., "subprocess.CompletedProcess[str]"], environment: dict[str, str]
+) -> Callable[..., "subprocess.CompletedProcess[str]"]:
+    """The same in this process, by its main(); keyword arguments are settings."""
+
+    def run(*arguments: str, **settings: str) -> "subprocess.CompletedProcess[str]":
+        return call("repasse.__main__", *arguments, environment={**environment, **settings})
+
+    return run

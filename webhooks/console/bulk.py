@@ -1,0 +1,185 @@
+"""Retry or abandon every transfer that a filter shows: asked once, done one by one.
+
+The page lists the transfers that it asks about, and exactly those are tried: one that turns up in between is not. Each
+is an action of its own, guarded, recorded and committed by itself, so that a process that dies in the middle leaves
+every transfer either done and on record or as it was; the filter then shows what is left, and doing it again is
+harmless. What is refused is reported with its reason and keeps none of the others from being done.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import Any, NamedTuple
+
+import structlog
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from payments.errors import ActionRefused, LedgerUnavailable
+from payments.language import N_
+from payments.note import Note, read_note
+from payments.operator import actions
+from payments.operator.actions import Operator
+from payments.operator.labels import Label, label, labels_of
+from payments.operator.lists import TransferLine, list_transfers
+from payments.operator.wording import note_text
+from payments.policy import ForwardingPolicy
+from payments.storage.database import Database
+from webhooks.console.context import Context, read_form
+from webhooks.console.urls import HOME
+
+log = structlog.get_logger()
+
+# As many as one call to the bank takes. More are done by asking again.
+TRANSFERS_MAX = 100
+
+# What may be done to all transfers of a state.
+BULK: dict[str, tuple[str, ...]] = {"dead": ("retry", "abandon"), "pending": ("retry",)}
+
+
+class Outcome(NamedTuple):
+    """What became of one transfer. ``is_done`` False: it was refused, or not tried, and is as it was."""
+
+    external_id: str
+    is_done: bool
+    result: Note
+
+
+class BulkPages:
+    """Confirms one action for many transfers and does it."""
+
+    def __init__(
+        self,
+        context: Context,
+        policy: ForwardingPolicy,
+        wake_forwarder: Callable[[], None],
+        clock: Callable[[], datetime],
+    ) -> None:
+        self._context = context
+        self._policy = policy
+        self._wake_forwarder = wake_forwarder
+        self._clock = clock
+
+    @property
+    def routes(self) -> list[Route]:
+        """One page to ask, and the same address to do it."""
+        path = f"{HOME}/bulk/{{kind}}/{{state}}"
+        return [
+            Route(path, self._context.for_operators(self.ask), methods=["GET"]),
+            Route(path, self._context.for_operators(self.do), methods=["POST"]),
+        ]
+
+    async def ask(self, request: Request) -> Response:
+        """Show what it would be done to, and ask for the reason."""
+        _, state = _requested(request)
+
+        def page(asked: Request) -> Response:
+            found = list_transfers(self._context.database, state, None, TRANSFERS_MAX)
+            lines = [each for each in found.items if _may_be_tried(each, asked, self._context)]
+            return self._form(asked, 200, lines, "", None, has_more=found.next is not None)
+
+        return await self._context.answer(request, page)
+
+    async def do(self, request: Request) -> Response:
+        """Do it to each, and report what became of each."""
+        kind, _ = _requested(request)
+        form = await read_form(request)
+        session, reason = request.state.session, form.get("reason", "")
+        who = session.who if session.is_proved else form.get("who", "")
+        external_ids = form.get("transfers", "").split()[:TRANSFERS_MAX]
+        try:
+            by = Operator(who, reason, session.is_proved)
+        except ActionRefused as error:
+            problem = note_text(str(error), self._context.language(request))
+            return await self._context.answer(
+                request, lambda each: self._form(each, 409, external_ids, reason, problem)
+            )
+        outcomes = await asyncio.to_thread(
+            do_all, self._context.database, kind, external_ids, by, self._policy, self._clock
+        )
+        if kind == "retry":
+            self._wake_forwarder()
+        done = sum(each.is_done for each in outcomes)
+        log.info("console.bulk_done", kind=kind, who=by.who, done=done, refused=len(outcomes) - done)
+        values: dict[str, Any] = {
+            "kind": kind,
+            "outcomes": outcomes,
+            "done": done,
+            "action": self._action(request, kind),
+        }
+        return await self._context.answer(
+            request, lambda each: self._context.render(each, "bulk_result", **values)
+        )
+
+    def _form(
+        self,
+        request: Request,
+        status: int,
+        transfers: Sequence[TransferLine] | Sequence[str],
+        reason: str,
+        problem: str | None,
+        *,
+        has_more: bool = False,
+    ) -> Response:
+        kind, state = _requested(request)
+        lines = [each for each in transfers if isinstance(each, TransferLine)]
+        return self._context.render(
+            request,
+            "bulk",
+            status,
+            kind=kind,
+            state=state,
+            action=self._action(request, kind),
+            lines=lines,
+            external_ids=[each if isinstance(each, str) else each.external_id for each in transfers],
+            has_more=has_more,
+            who=request.state.session.who,
+            reason=reason,
+            problem=problem,
+        )
+
+    def _action(self, request: Request, kind: str) -> Label:
+        return label(labels_of(self._context.language(request)).actions, kind)
+
+
+def do_all(
+    database: Database,
+    kind: str,
+    external_ids: Sequence[str],
+    by: Operator,
+    policy: ForwardingPolicy,
+    clock: Callable[[], datetime],
+) -> list[Outcome]:
+    """Retry or abandon each, in a transaction of its own. A database that is away ends it: the rest is not tried."""
+    act = {"retry": actions.retry_transfer, "abandon": actions.abandon_transfer}[kind]
+    outcomes: list[Outcome] = []
+    for external_id in external_ids:
+        try:
+            result = act(database, external_id, by, policy, clock()).result
+            outcomes.append(Outcome(external_id, is_done=True, result=result))
+        except ActionRefused as refusal:
+            outcomes.append(Outcome(external_id, is_done=False, result=read_note(str(refusal))))
+        except LedgerUnavailable as error:
+            rest = external_ids[len(outcomes) :]
+            return [
+                *outcomes,
+                *(
+                    Outcome(each, is_done=False, result=Note("not_tried", {"why": str(error)}))
+                    for each in rest
+                ),
+            ]
+    return outcomes
+
+
+def _may_be_tried(line: TransferLine, request: Request, context: Context) -> bool:
+    # A pending transfer that is due is on its way already.
+    return line.due_at is None or line.due_at > context.times(request).now
+
+
+def _requested(request: Request) -> tuple[str, str]:
+    kind, state = request.path_params["kind"], request.path_params["state"]
+    if kind not in BULK.get(state, ()):
+        raise HTTPException(404, N_("There is no such action."))
+    return kind, state
