@@ -3,13 +3,13 @@
 A command imports only what it needs: reading takes a third of a second, nearly all of it SQLAlchemy and pydantic.
 """
 
-import gc
-import os
 import sys
+from contextlib import suppress
 
 import click
 
 from payments.errors import ActionRefused, BankError, LedgerUnavailable, Rejected, RepasseError
+from payments.observability.streams import complain, open_standard_streams
 from payments.version import VERSION
 from repasse.db import db
 from repasse.group import LEFT, WRONG, Group, command
@@ -82,22 +82,29 @@ click.version_option(VERSION, message="repasse %(version)s")(repasse)
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; returns the exit status, and prints what went wrong as one line on standard error."""
     try:
+        # The result of a click group without standalone mode is that of its command.
         status: int = repasse.main(arguments, "repasse", standalone_mode=False)
         sys.stdout.flush()
     except click.ClickException as error:
-        error.show()
+        with suppress(OSError):
+            error.show()
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):
-        return _say("interrupted; run it again", LEFT)
+        return _fail("interrupted; run it again", LEFT)
     except ActionRefused as error:
-        return _say(f"refused: {_words_of(error)}", LEFT)
+        return _fail(f"refused: {_words_of(error)}", LEFT)
     except LedgerUnavailable as error:
-        return _say(f"{error}; try again", LEFT)
+        return _fail(f"{error}; try again", LEFT)
     except BankError as error:
         remedy = error.remedy if isinstance(error, Rejected) else "try again"
-        return _say(f"the bank's answer: {error}; {remedy}", LEFT)
+        return _fail(f"the bank's answer: {error}; {remedy}", LEFT)
     except RepasseError as error:
-        return _say(str(error), WRONG)
+        return _fail(str(error), WRONG)
+    except OSError as error:
+        if error.filename is not None:
+            raise
+        # No file of ours: the output. What the command did is done.
+        return _fail(f"the output cannot be written: {error.strerror}", LEFT)
     return status
 
 
@@ -108,24 +115,18 @@ def _words_of(error: ActionRefused) -> str:
     return note_text(str(error), language_of("en"))
 
 
-def _say(text: str, status: int) -> int:
-    click.echo(f"repasse: {text}", err=True)
+def _fail(text: str, status: int) -> int:
+    complain(text)
     return status
 
 
 def run() -> None:
     """The command as it is installed: main, on the real standard streams."""
-    try:
-        # A payer's name must not end a command on a terminal that cannot write it.
-        sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
-        status = main()
-    except BrokenPipeError:  # the reader has seen enough, such as `| head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        status = 0
-    sys.exit(status)
+    open_standard_streams()
+    # A payer's name must not end a command on a terminal that cannot write it.
+    sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+    sys.exit(main())
 
 
 if __name__ == "__main__":
-    # What imports create stays; looking for garbage in it would take a tenth of the time.
-    gc.disable()
     run()

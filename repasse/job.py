@@ -10,7 +10,15 @@ job = Group(
     "now; 2 wrong arguments or settings.",
     {
         "See": (
-            *(lists.attention, statement.statement, show.show, lists.credits, lists.transfers, lists.actions),
+            *(
+                lists.attention,
+                statement.statement,
+                show.show,
+                lists.invoices,
+                lists.credits,
+                lists.transfers,
+                lists.actions,
+            ),
             *(statement.system, statement.audit),
         ),
         "Act, with a reason that is recorded": (

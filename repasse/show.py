@@ -1,4 +1,4 @@
-"""Everything about one credit, event or batch."""
+"""Everything about one invoice, credit, event or batch."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -8,18 +8,19 @@ import click
 from payments.language import language_of
 from payments.money import format_brl
 from repasse.group import DONE, LEFT, command
-from repasse.opening import open_to_read
+from repasse.opening import open_to_read, read_tax_id_key
 from repasse.options import json_option
 from repasse.output import Column, Times, plain, styled, table, to_json
 
 if TYPE_CHECKING:
+    from payments.operator.invoices import InvoicePage
     from payments.operator.search import Found
     from payments.operator.timeline import BatchInvoices, CreditTimeline, StoredEvent
 
 
 @command(
-    "Show everything about one credit, event or batch. ID is of an invoice, transfer (ours or the bank's), event, log "
-    "or batch.",
+    "Show everything about one invoice, credit, event or batch. ID is of an invoice, transfer (ours or the bank's), "
+    "event, log or batch, or its first digits; or a payer's name, CPF or CNPJ, or an amount.",
     "repasse job show 5000000000000001",
     "repasse job show credit-5000000000000001 --json",
 )
@@ -27,10 +28,11 @@ if TYPE_CHECKING:
 @json_option
 def show(id: str, as_json: bool) -> int:
     from payments.operator import timeline
+    from payments.operator.invoices import read_invoice
     from payments.operator.search import search
 
     database, times = open_to_read(), Times()
-    found = search(database, id)
+    found = search(database, id, read_tax_id_key())
     if not found:
         click.echo(f"repasse: nothing has the id {plain(id)[:100]!r}", err=True)
         return LEFT
@@ -42,6 +44,8 @@ def show(id: str, as_json: bool) -> int:
     match kind:
         case "credit":
             details, write = timeline.read_credit(database, id_), _write_credit
+        case "invoice":
+            details, write = read_invoice(database, id_), _write_invoice
         case "batch":
             details, write = timeline.read_batch(database, int(id_)), _write_batch
         case _:
@@ -85,6 +89,27 @@ def _write_credit(found: "CreditTimeline", times: Times) -> list[str]:
             lines.append(f"{indent}  {plain(entry.detail)}")
         lines.append(f"{indent}  {', '.join(f'{label} {plain(id_)}' for label, id_ in entry.ids.items())}")
     return lines
+
+
+def _write_invoice(found: "InvoicePage", times: Times) -> list[str]:
+    from payments.operator.invoices import explain
+
+    invoice = found.invoice
+    return [
+        f"invoice   {plain(invoice.key)}, {format_brl(invoice.amount_centavos)}, {invoice.state}",
+        f"payer     {plain(invoice.payer_name or '-')}, {invoice.payer_tax_id or '-'}",
+        f"times     issued {times.moment(invoice.issued_at)}, due {times.moment(invoice.due_at)}, "
+        f"paid {times.moment(invoice.paid_at)}",
+        *([f"batch     {found.batch_tag}, {found.batch_state}"] if found.batch_tag else []),
+        *([f"tags      {plain(', '.join(found.tags))}"] if found.tags else []),
+        *([f"link      {plain(found.link)}"] if found.link else []),
+        *(
+            f"event     {plain(each.event_id)}: {plain(each.log_type)}, {times.moment(each.received_at)}"
+            for each in found.events
+        ),
+        "",
+        *map(plain, explain(found, language_of("en"), times.moment)),
+    ]
 
 
 def _write_event(event: "StoredEvent", times: Times) -> list[str]:

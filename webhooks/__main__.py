@@ -25,6 +25,7 @@ from uvicorn.supervisors import Multiprocess
 
 from payments.env_file import is_read_once
 from payments.errors import RepasseError, SettingsError
+from payments.observability.streams import complain, open_standard_streams
 from payments.operator.processes import refuse_other_hosts
 from payments.settings import Settings, load_settings
 from payments.storage.database import open_database
@@ -49,6 +50,7 @@ def serve(workers: int | None) -> int:
 
     Returns 0 after a clean end, 2 when it cannot start or no process of it can serve.
     """
+    open_standard_streams()
     try:
         settings = load_settings()
         workers = workers or settings.web_workers
@@ -63,7 +65,7 @@ def serve(workers: int | None) -> int:
         data_folder = None if database.is_postgresql else Path(database.url.database or ".").resolve().parent
         database.close()
     except RepasseError as error:
-        print(f"repasse: {error}", file=sys.stderr)
+        complain(str(error))
         return 2
     # uvicorn ends by raising the signal that ended it once more; this makes it a clean exit
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
@@ -113,7 +115,7 @@ def create_served_app() -> Starlette:
 
         return create_app()
     except RepasseError as error:  # the database went away since main() looked
-        print(f"repasse: {error}", file=sys.stderr)
+        complain(str(error))
     except Exception:  # a successor would fail in the same way
         traceback.print_exc()
     sys.exit(failed)

@@ -238,14 +238,14 @@ def _messages(language: Language) -> Mapping[str, str]:
         "started": _("started"),
         "still_running": _("still running; it continues in the background"),
         "failed": _("failed: %(why)s"),
-        "sent": _("sent %(sent)s transfers, found %(found)s at the bank already"),
-        "sent_some": _("sent %(sent)s transfers, found %(found)s at the bank already; %(left)s left"),
+        "sent": _("transfers sent: %(sent)s, found at the bank already: %(found)s"),
+        "sent_some": _("transfers sent: %(sent)s, found at the bank already: %(found)s, left: %(left)s"),
         "reconciled": _("reconciled: %(found)s new"),
         "reconciled_nothing": _("reconciled: nothing new"),
         "reconciled_partly": _("reconciliation incomplete, %(found)s new: %(why)s"),
-        "issued": _("issued %(invoices)s invoices in %(batches)s batches"),
+        "issued": _("invoices issued: %(invoices)s, batches: %(batches)s"),
         "issued_partly": _(
-            "issued %(invoices)s invoices in %(batches)s batches; %(left)s batches are not finished: %(parts)s"
+            "invoices issued: %(invoices)s, batches: %(batches)s, not finished: %(left)s (%(parts)s). Run it again, or start the worker"
         ),
         # why an action is refused
         "not_tried": _("not tried: %(why)s"),

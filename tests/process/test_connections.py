@@ -88,7 +88,7 @@ def start_web(tmp_path: Path, emulator: EmulatedBank) -> Iterator[Callable[..., 
 
         def start(**settings: str) -> Web:
             web = Web(tmp_path, emulator, **settings)
-            stack.callback(web.runner.stop_all)
+            stack.callback(web.runner.kill_all)
             return web
 
         yield start

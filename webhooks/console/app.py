@@ -24,6 +24,7 @@ from webhooks.console.auth import AuthMiddleware
 from webhooks.console.bulk import BulkPages
 from webhooks.console.context import Context
 from webhooks.console.cookies import SignedCookies
+from webhooks.console.lists import ListPages
 from webhooks.console.live_updates import LiveUpdates
 from webhooks.console.pages import Pages
 from webhooks.console.rendering import STATIC_FOLDER
@@ -64,6 +65,7 @@ class Console:
         app = Starlette(
             routes=[
                 *Pages(self._context, _shown(settings, database)).routes,
+                *ListPages(self._context, settings.tax_id_search_key).routes,
                 *ActionPages(self._context, settings.forwarding_policy, work, clock).routes,
                 *BulkPages(self._context, settings.forwarding_policy, work.wake_forwarder, clock).routes,
                 *SignIn(self._context, gate, has_shared_token=settings.operator_token is not None).routes,

@@ -11,6 +11,7 @@ from payments.ledger import inbox
 from payments.operator import actions, lists, overview, search, statement, timeline
 from payments.operator.actions import Operator
 from payments.operator.audit import read_audit
+from payments.operator.filters import Filter
 from payments.operator.revision import read_mark
 from payments.storage.database import Database
 from payments.transfer import TransferState
@@ -103,7 +104,7 @@ def _read(books: Books) -> None:
         lists.list_transfers(database, state, None)
     cursor = lists.list_credits(database, None, limit=1).next
     assert cursor is not None
-    lists.list_credits(database, cursor, amount_centavos=48_712, since=books.now)
+    lists.list_credits(database, cursor, Filter(amount_centavos=48_712, since=books.now))
     lists.list_events(database, "unreadable", None)
     lists.list_attentions(database, None, open_only=False)
     for wanted in (INVOICE, "12", f"credit-{INVOICE}-r2", "A", f"credited-{INVOICE}", "odd"):

@@ -33,7 +33,8 @@ ROWS: dict[str, dict[str, Any]] = {
     },
     "credits": {
         "number": 1, "invoice_id": "'i'", "log_id": "'l'", "event_id": "'e'", "gross_centavos": 100, "fee_centavos": 5,
-        "net_centavos": 95, "withheld_centavos": 0, "disposition": "'forward'", "credited_at": "'t'",
+        "net_centavos": 95, "withheld_centavos": 0, "is_of_ours": "'1'",
+        "disposition": "'forward'", "credited_at": "'t'",
         "recorded_at": "'t'",
     },
     "reversals": {
@@ -332,7 +333,12 @@ def test_the_states_are_those_of_the_code() -> None:
     ("stored", "table", "not_read", "not_stored"),
     [
         (Transfer, transfers, set(), set()),
-        (StoredCredit, credits, {"log_id", "event_id", "credited_at", "recovered_centavos"}, {"is_changed"}),
+        (
+            StoredCredit,
+            credits,
+            {"log_id", "event_id", "credited_at", "recovered_centavos", "is_of_ours"},
+            {"is_changed"},
+        ),
     ],
 )
 def test_what_is_loaded_has_a_field_for_each_column(

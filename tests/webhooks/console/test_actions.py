@@ -139,7 +139,7 @@ def test_the_other_actions_do_what_the_commands_do(console: Console) -> None:
     assert console.flash("resolve/1") == f"Resolved: Event not readable, {event_id}."
     assert console.flash(f"replay/{event_id}") == "Event replayed; nothing new, it is still “unreadable”."
     assert console.flash("reconcile/now").startswith("Reconciled: ")
-    assert console.flash("forward/now").startswith("Sent ")
+    assert console.flash("forward/now").startswith("Transfers sent: ")
     kinds = [kind for (kind,) in web.rows("SELECT kind FROM actions ORDER BY id")]
     assert kinds == ["pause", "resume", "resolve", "replay", "reconcile", "forward"]
     assert web.count("actions WHERE result LIKE '%\"started\"%'") == 0
