@@ -75,6 +75,9 @@ ATTENTION_ACTIONS = {
     "bank_refuses_us": ("reconcile",),
 }
 
+# What may be done to all transfers of a list in one of these states.
+STATE_ACTIONS = {"dead": ("retry", "abandon"), "pending": ("retry",)}
+
 
 def _transfer_states(language: Language) -> dict[str, Label]:
     _, pgettext = language.gettext, language.pgettext

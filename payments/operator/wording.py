@@ -245,7 +245,8 @@ def _messages(language: Language) -> Mapping[str, str]:
         "reconciled_partly": _("reconciliation incomplete, %(found)s new: %(why)s"),
         "issued": _("invoices issued: %(invoices)s, batches: %(batches)s"),
         "issued_partly": _(
-            "invoices issued: %(invoices)s, batches: %(batches)s, not finished: %(left)s (%(parts)s). Run it again, or start the worker"
+            "invoices issued: %(invoices)s, batches: %(batches)s, not finished: %(left)s (%(parts)s). Run it again, or "
+            "start the worker"
         ),
         # why an action is refused
         "not_tried": _("not tried: %(why)s"),

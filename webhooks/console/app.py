@@ -62,12 +62,19 @@ class Console:
             can_issue=work.new_batch_tag is not None,
         )
         self._live_updates = LiveUpdates(lambda: read_mark(database))
+        list_pages = ListPages(self._context, settings.tax_id_search_key)
         app = Starlette(
             routes=[
                 *Pages(self._context, _shown(settings, database)).routes,
-                *ListPages(self._context, settings.tax_id_search_key).routes,
+                *list_pages.routes,
                 *ActionPages(self._context, settings.forwarding_policy, work, clock).routes,
-                *BulkPages(self._context, settings.forwarding_policy, work.wake_forwarder, clock).routes,
+                *BulkPages(
+                    self._context,
+                    settings.forwarding_policy,
+                    work.wake_forwarder,
+                    clock,
+                    list_pages.asked_of_transfers,
+                ).routes,
                 *SignIn(self._context, gate, has_shared_token=settings.operator_token is not None).routes,
                 Route(CHANGES, self._live_updates.answer),
                 Route(STATIC + "{name}", _static),

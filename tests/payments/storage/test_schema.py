@@ -75,7 +75,7 @@ ROWS: dict[str, dict[str, Any]] = {
     "reconciliations": {"id": 1, "started_at": "'t'", "ended_at": "'t'", "found": 0},
     "actions": {
         "id": 1, "at": "'t'", "who": "'ana'", "kind": "'retry'", "subject": "'credit-i'",
-        "reason": "'the account is open again'", "result": "'pending'",
+        "reason": "'the account is open again'", "result": "'pending'", "is_proved": "'0'",
     },
     "pauses": {"name": "'forwarding'", "paused_at": "NULL", "paused_by": "NULL", "reason": "NULL"},
     "relocations": {"id": 1, "moved_to": "'sqlite:///other.db'", "moved_at": "'t'"},
@@ -199,6 +199,7 @@ REFUSED: list[tuple[str, str, dict[str, Any]]] = [
     ("a_pause_says_who_and_why", "pauses", {"name": "'issuing'", "paused_at": "'t'", "reason": "'r'"}),
     ("one_relocation", "relocations", {"id": 2}),
     ("a_process_once: id", "processes", {}),
+    ("a_bank_call_has_its_verdict", "processes", {"id": "'q'", "bank_verdict": "'accepted'"}),
 ]
 TAKEN: list[tuple[str, dict[str, Any]]] = [
     ("transfers", SECOND_TRANSFER),
