@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 import click
 
+from repasse.language import _, language
 from repasse.opening import read_zone
 
 # A spreadsheet takes a cell that begins with one of these for a formula, and may run it. (OWASP, CSV injection.)
@@ -24,6 +25,9 @@ _FORMULA_SIGNS = ("=", "+", "-", "@", "\t", "\r")
 _TEXT_WIDTH_MIN = 16
 
 _GAP = "  "
+
+# As its readers write a day, with all digits, so that columns stay straight.
+_DATE = "%d/%m/%Y" if language.code == "pt-BR" else "%Y-%m-%d"
 
 # What a state is, where it is good or needs a person; words as they are stored.
 _COLOURS = {"settled": "green", "credited": "green", "dead": "red", "failed": "red", "NO": "red"}
@@ -45,7 +49,7 @@ class Times:
 
     def moment(self, at: datetime | None) -> str:
         """Day and time; a dash for None."""
-        return "-" if at is None else f"{at.astimezone(self._zone):%Y-%m-%d %H:%M:%S}"
+        return "-" if at is None else f"{at.astimezone(self._zone):{_DATE} %H:%M:%S}"
 
 
 def styled(text: str, **style: Any) -> str:
@@ -65,7 +69,7 @@ def table(columns: Sequence[Column], rows: Iterable[Sequence[object]]) -> list[s
     lines += [_line(columns, row, widths) for row in cells]
     if len(widths) < len(columns):
         hidden = ", ".join(each.head for each in columns[len(widths) :])
-        lines.append(f"not shown for want of room: {hidden}; --json has everything")
+        lines.append(_("not shown for want of room: %(columns)s; --json has everything", columns=hidden))
     return lines
 
 

@@ -104,7 +104,7 @@ def words_outside(template: str) -> list[str]:
         elif isinstance(node, nodes.Const):
             # Prose begins with a capital or has a space in it; what the program compares has neither.
             is_prose = isinstance(node.value, str) and re.search(r"^[A-Z][a-z]|[a-z] [a-z]", node.value)
-            if is_prose and not re.fullmatch(r"[\w-]+\.html|scripts/run_job show ", node.value):
+            if is_prose and not re.fullmatch(r"[\w-]+\.html|repasse job show ", node.value):
                 found.append(node.value)
         else:
             if not isinstance(node, nodes.Output | nodes.Template | nodes.Block):
