@@ -15,12 +15,16 @@ from typing import Any, Literal
 
 import click
 
+from repasse.language import _, language
 from repasse.opening import read_zone
 
 # Free text is cut to fit, but not to less than this: two or three words.
 _TEXT_WIDTH_MIN = 16
 
 _GAP = "  "
+
+# As its readers write a day, with all digits, so that columns stay straight.
+_DATE = "%d/%m/%Y" if language.code == "pt-BR" else "%Y-%m-%d"
 
 # What a state is, where it is good or needs a person; words as they are stored.
 _COLOURS = {"settled": "green", "credited": "green", "dead": "red", "failed": "red", "NO": "red"}
@@ -42,7 +46,7 @@ class Times:
 
     def moment(self, at: datetime | None) -> str:
         """Day and time; a dash for None."""
-        return "-" if at is None else f"{at.astimezone(self._zone):%Y-%m-%d %H:%M:%S}"
+        return "-" if at is None else f"{at.astimezone(self._zone):{_DATE} %H:%M:%S}"
 
 
 def styled(text: str, **style: Any) -> str:
@@ -62,7 +66,7 @@ def table(columns: Sequence[Column], rows: Iterable[Sequence[object]]) -> list[s
     lines += [_line(columns, row, widths) for row in cells]
     if len(widths) < len(columns):
         hidden = ", ".join(each.head for each in columns[len(widths) :])
-        lines.append(f"not shown for want of room: {hidden}; --json has everything")
+        lines.append(_("not shown for want of room: %(columns)s; --json has everything", columns=hidden))
     return lines
 
 

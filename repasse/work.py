@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from repasse.group import DONE, LEFT, command
+from repasse.language import _
 from repasse.opening import open_bank, open_to_work
 from repasse.options import operator
 
@@ -26,19 +27,19 @@ _Work = Callable[["Database", "Bank", "Settings", Clock], tuple[int, list[str]]]
 _recorded = operator("started by hand")
 
 
-@command("Issue one batch of invoices now, outside the window.", "repasse job issue")
+@command(_("Issue one batch of invoices now, outside the window."), "repasse job issue")
 @_recorded
 def issue(who: str, reason: str) -> int:
     return _do("issue", _issue, who, reason)
 
 
-@command("Send every transfer that is due.", "repasse job forward")
+@command(_("Send every transfer that is due."), "repasse job forward")
 @_recorded
 def forward(who: str, reason: str) -> int:
     return _do("forward", _forward, who, reason)
 
 
-@command("Ask the bank for anything we missed, and record it.", "repasse job reconcile")
+@command(_("Ask the bank for anything we missed, and record it."), "repasse job reconcile")
 @_recorded
 def reconcile(who: str, reason: str) -> int:
     return _do("reconcile", _reconcile, who, reason)
@@ -73,11 +74,20 @@ def _issue(database: "Database", bank: "Bank", settings: "Settings", clock: Cloc
     plan_by_hand(database, rules, f"repasse-{secrets.token_hex(4)}-manual", clock())
     counts = issue_waiting(database, bank, rules, clock)
     said = [
-        f"issued {counts.invoices} invoices in {counts.issued} batch(es)",
-        *(f"not finished: {reason}" for reason in counts.reasons),
+        _(
+            "issued %(invoices)d invoices in %(batches)d batch(es)",
+            invoices=counts.invoices,
+            batches=counts.issued,
+        ),
+        *(_("not finished: %(reason)s", reason=reason) for reason in counts.reasons),
     ]
     if counts.unfinished:
-        said.append(f"{counts.unfinished} batch(es) could not be finished: run it again, or start the worker")
+        said.append(
+            _(
+                "%(batches)d batch(es) could not be finished: run it again, or start the worker",
+                batches=counts.unfinished,
+            )
+        )
     return LEFT if counts.unfinished else DONE, said
 
 
@@ -97,7 +107,14 @@ def _forward(database: "Database", bank: "Bank", settings: "Settings", clock: Cl
             break
     waiting = read_statement(database).transfers
     left = waiting["pending"] + waiting["sending"]
-    return LEFT if left else DONE, [f"sent {sent} transfers, found {found} at the bank, {left} left"]
+    return LEFT if left else DONE, [
+        _(
+            "sent %(sent)d transfers, found %(found)d at the bank, %(left)d left",
+            sent=sent,
+            found=found,
+            left=left,
+        )
+    ]
 
 
 def _reconcile(
@@ -107,9 +124,13 @@ def _reconcile(
 
     counts = reconcile_once(database, bank, settings.forwarding_policy, clock)
     said = [
-        f"found {counts.events} events, {counts.invoice_logs} invoice logs and {counts.outcomes} outcomes "
-        "that were new",
-        *(f"not answered: {failure}" for failure in counts.failures),
+        _(
+            "found %(events)d events, %(logs)d invoice logs and %(outcomes)d outcomes that were new",
+            events=counts.events,
+            logs=counts.invoice_logs,
+            outcomes=counts.outcomes,
+        ),
+        *(_("not answered: %(question)s", question=failure) for failure in counts.failures),
     ]
     return LEFT if counts.failures else DONE, said
 
