@@ -241,6 +241,12 @@ def total_transfers(database: Database, state: str | None, where: Filter = NO_FI
         return read_totals(connection, amount, None, _transfers_where(state, where))
 
 
+def count_transfers(database: Database) -> dict[str, int]:
+    """How many transfers there are of each of SHOWN_STATES."""
+    with database.reading() as connection:
+        return _counts_by_state(connection, SHOWN_STATES)
+
+
 def list_credits(
     database: Database,
     after: str | None,
@@ -268,11 +274,7 @@ def count_credits(database: Database) -> dict[str, int]:
     """How many credits there are, ``all`` and of each of CREDIT_STATES; those reversed may be in another state too."""
     number = func.count()
     with database.reading() as connection:
-        counts = {
-            state: connection.execute(select(number).where(*_in_shown_state(state))).scalar_one()
-            for state in CREDIT_STATES
-            if state in SHOWN_STATES
-        }
+        counts = _counts_by_state(connection, [state for state in CREDIT_STATES if state in SHOWN_STATES])
         for state in ("nothing_to_forward", "not_ours"):
             counts[state] = connection.execute(
                 select(number).select_from(credits).where(*_is_credit_in(state))
@@ -523,6 +525,15 @@ def _in_shown_state(state: str | None) -> list[Condition]:
         is_abandoned = transfers.c.abandoned_at.is_not(None)
         conditions.append(is_abandoned if state == "abandoned" else ~is_abandoned)
     return conditions
+
+
+def _counts_by_state(connection: Connection, states: Sequence[str]) -> dict[str, int]:
+    return {
+        str(state): connection.execute(
+            select(func.count()).select_from(transfers).where(*_in_shown_state(state))
+        ).scalar_one()
+        for state in states
+    }
 
 
 def credits_where(state: str | None, where: Filter) -> list[Condition]:
