@@ -12,6 +12,7 @@ import click
 
 from payments.note import note
 from repasse.group import DONE, LEFT, command
+from repasse.language import _, language
 from repasse.opening import open_bank, open_to_work
 from repasse.options import operator
 
@@ -27,19 +28,19 @@ _Work = Callable[["Database", "Bank", "Settings", Clock], tuple[int, str]]
 _recorded = operator("started by hand")
 
 
-@command("Issue one batch of invoices now, outside the window.", "repasse job issue")
+@command(_("Issue one batch of invoices now, outside the window."), "repasse job issue")
 @_recorded
 def issue(who: str, reason: str) -> int:
     return _do("issue", _issue, who, reason)
 
 
-@command("Send every transfer that is due.", "repasse job forward")
+@command(_("Send every transfer that is due."), "repasse job forward")
 @_recorded
 def forward(who: str, reason: str) -> int:
     return _do("forward", _forward, who, reason)
 
 
-@command("Ask the bank for anything we missed, and record it.", "repasse job reconcile")
+@command(_("Ask the bank for anything we missed, and record it."), "repasse job reconcile")
 @_recorded
 def reconcile(who: str, reason: str) -> int:
     return _do("reconcile", _reconcile, who, reason)
@@ -47,7 +48,6 @@ def reconcile(who: str, reason: str) -> int:
 
 def _do(name: str, run: _Work, who: str, reason: str) -> int:
     """Do one piece of work and record it. Raises BankError when the bank does not answer or refuses us."""
-    from payments.language import language_of
     from payments.observability.logging import configure_logging
     from payments.operator.actions import record_action
     from payments.operator.wording import sentence
@@ -63,7 +63,7 @@ def _do(name: str, run: _Work, who: str, reason: str) -> int:
     bank.balance_centavos()
     status, done = run(opened.database, bank, settings, opened.clock)
     record_action(opened.database, name, "by hand", done, opened.by, opened.clock())
-    click.echo(sentence(done, language_of("en")))  # last, since it fails where no one reads
+    click.echo(sentence(done, language))  # last, since it fails where no one reads
     return status
 
 

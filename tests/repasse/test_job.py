@@ -257,7 +257,7 @@ def test_an_event_is_replayed(offline: Command, database: Database, policy: Forw
     assert every.stdout.endswith("1 events replayed; something new followed from 0\n")
     assert offline("replay", "nothing", "--reason", "the program is newer").returncode == 1
     shown = offline("show", "6000000000000001").stdout
-    assert "outcome    unreadable" in shown
+    assert "outcome       unreadable" in shown
     assert '"amount": "many"' in shown
 
 
@@ -333,7 +333,7 @@ def test_the_system_command_shows_what_is_running_and_what_is_paused(
     said = offline("system").stdout
     assert said.startswith("No web process is running. ")
     assert re.search(r"\nIssuing is paused\. Paused .* ago by .*: on holiday\n", said)
-    assert re.search(r"paused     issuing since 20.* by .* \(on holiday\)", said)
+    assert re.search(r"issuing is paused since 20.* by .* \(on holiday\)", said)
     for row in (
         r"web\s+h\s+17\s+NO .* 1\.0",
         r"2026-03-02 12:00:00\s+3\s+undelivered events: throttled",
