@@ -59,7 +59,7 @@ _PUT_KEY = (
 class _EnvFile(PydanticBaseSettingsSource):
     """The .env file, minus a private key where the environment already names one in the other way."""
 
-    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:  # noqa: ARG002
         """One setting; not used, because all are read together."""
         return self().get(field_name), field_name, False
 

@@ -13,7 +13,15 @@ job = Group(
     ),
     {
         _("See"): (
-            *(lists.attention, statement.statement, show.show, lists.credits, lists.transfers, lists.actions),
+            *(
+                lists.attention,
+                statement.statement,
+                show.show,
+                lists.invoices,
+                lists.credits,
+                lists.transfers,
+                lists.actions,
+            ),
             *(statement.system, statement.audit),
         ),
         _("Act, with a reason that is recorded"): (

@@ -89,6 +89,13 @@ def read_zone() -> tzinfo:
     return zone_of(load_settings(needs_bank=False).time_zone)
 
 
+def read_tax_id_key() -> bytes:
+    """What payers' tax ids are hashed with; empty without TAX_ID_KEY and the bank's key. Raises SettingsError."""
+    from payments.settings import load_settings
+
+    return load_settings(needs_bank=False).tax_id_search_key
+
+
 def now() -> datetime:
     """This machine's time."""
     return datetime.fromtimestamp(time.time(), UTC)

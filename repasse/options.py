@@ -141,7 +141,13 @@ def operator(reason: str | None = None) -> Callable[[_Function], _Function]:
             {"required": True} if reason is None else {"default": reason, "show_default": True}
         )
         why = click.option("--reason", help=_("Why; saved in the audit log, 3 to 500 characters."), **given)
-        who = click.option("--who", default=_login_name, help=_("Who acts; your login name if not given."))
+        who = click.option(
+            "--who",
+            default=_login_name,
+            help=_(
+                "Who acts: a name as typed, which the audit log marks as such; your login name if not given."
+            ),
+        )
         return why(who(function))
 
     return add

@@ -18,9 +18,6 @@ import click
 from repasse.language import _, language
 from repasse.opening import read_zone
 
-# A spreadsheet takes a cell that begins with one of these for a formula, and may run it. (OWASP, CSV injection.)
-_FORMULA_SIGNS = ("=", "+", "-", "@", "\t", "\r")
-
 # Free text is cut to fit, but not to less than this: two or three words.
 _TEXT_WIDTH_MIN = 16
 
@@ -137,14 +134,3 @@ def _to_json(value: Any) -> Any:
 def iso(at: datetime) -> str:
     """A time for programs."""
     return at.isoformat().replace("+00:00", "Z")
-
-
-def csv_cell(value: object) -> object:
-    """A cell that a spreadsheet shows and does not run: text that begins like a formula is prefixed with a quote."""
-    if value is None:
-        return ""
-    if isinstance(value, datetime):
-        return iso(value)
-    if isinstance(value, str):
-        return f"'{value}" if value.startswith(_FORMULA_SIGNS) else value
-    return value

@@ -1,4 +1,4 @@
-"""Everything about one credit, event or batch."""
+"""Everything about one invoice, credit, event or batch."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -8,19 +8,20 @@ import click
 from payments.money import format_brl
 from repasse.group import DONE, LEFT, command
 from repasse.language import _, language
-from repasse.opening import open_to_read
+from repasse.opening import open_to_read, read_tax_id_key
 from repasse.options import json_option
 from repasse.output import Column, Times, plain, styled, table, to_json
 
 if TYPE_CHECKING:
+    from payments.operator.invoices import InvoicePage
     from payments.operator.search import Found
     from payments.operator.timeline import BatchInvoices, CreditTimeline, StoredEvent
 
 
 @command(
     _(
-        "Show everything about one credit, event or batch. ID is of an invoice, transfer (ours or the bank's), event, "
-        "log or batch."
+        "Show everything about one invoice, credit, event or batch. ID is of an invoice, transfer (ours or the "
+        "bank's), event, log or batch, or its first digits; or a payer's name, CPF or CNPJ, or an amount."
     ),
     "repasse job show 5000000000000001",
     "repasse job show credit-5000000000000001 --json",
@@ -29,10 +30,11 @@ if TYPE_CHECKING:
 @json_option
 def show(id: str, as_json: bool) -> int:
     from payments.operator import timeline
+    from payments.operator.invoices import read_invoice
     from payments.operator.search import search
 
     database, times = open_to_read(), Times()
-    found = search(database, id)
+    found = search(database, id, read_tax_id_key())
     if not found:
         click.echo(f"repasse: {_('nothing has the id %(id)s', id=repr(plain(id)[:100]))}", err=True)
         return LEFT
@@ -44,6 +46,8 @@ def show(id: str, as_json: bool) -> int:
     match kind:
         case "credit":
             details, write = timeline.read_credit(database, id_), _write_credit
+        case "invoice":
+            details, write = read_invoice(database, id_), _write_invoice
         case "batch":
             details, write = timeline.read_batch(database, int(id_)), _write_batch
         case _:
@@ -108,6 +112,40 @@ def _write_credit(found: "CreditTimeline", times: Times) -> list[str]:
             lines.append(f"{indent}  {plain(entry.detail)}")
         lines.append(f"{indent}  {', '.join(f'{label} {plain(id_)}' for label, id_ in entry.ids.items())}")
     return lines
+
+
+def _write_invoice(found: "InvoicePage", times: Times) -> list[str]:
+    from payments.operator.invoices import explain
+
+    invoice = found.invoice
+    return [
+        _fact(
+            _("invoice"),
+            f"{plain(invoice.key)}, {format_brl(invoice.amount_centavos)}, {invoice.state}",
+        ),
+        _fact(_("payer"), f"{plain(invoice.payer_name or '-')}, {invoice.payer_tax_id or '-'}"),
+        _fact(
+            _("times"),
+            _(
+                "issued %(issued)s, due %(due)s, paid %(paid)s",
+                issued=times.moment(invoice.issued_at),
+                due=times.moment(invoice.due_at),
+                paid=times.moment(invoice.paid_at),
+            ),
+        ),
+        *([_fact(_("batch"), f"{found.batch_tag}, {found.batch_state}")] if found.batch_tag else []),
+        *([_fact(_("tags"), plain(", ".join(found.tags)))] if found.tags else []),
+        *([_fact(_("link"), plain(found.link))] if found.link else []),
+        *(
+            _fact(
+                _("event"),
+                f"{plain(each.event_id)}: {plain(each.log_type)}, {times.moment(each.received_at)}",
+            )
+            for each in found.events
+        ),
+        "",
+        *map(plain, explain(found, language, times.moment)),
+    ]
 
 
 def _write_event(event: "StoredEvent", times: Times) -> list[str]:

@@ -2,7 +2,6 @@
 
 import csv
 import sys
-from dataclasses import astuple, fields
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -13,7 +12,7 @@ from repasse.group import DONE, LEFT, command
 from repasse.language import _, language
 from repasse.opening import now, open_to_read
 from repasse.options import json_option, period
-from repasse.output import Column, Times, csv_cell, plain, styled, table, to_json
+from repasse.output import Column, Times, plain, styled, table, to_json
 
 if TYPE_CHECKING:
     from payments.operator.statement import PeriodStatement, Statement
@@ -168,6 +167,10 @@ def system(as_json: bool) -> int:
         *(Column(_("last heartbeat")), Column(_("version")), Column(_("started"))),
     )
     click.echo("\n".join(table(heads, processes)) + "\n")
+    for row in read.processes:
+        if row["clock_stepped_at"] is not None:
+            step = f"{row['clock_step_seconds']:+,.0f} s at {times.moment(row['clock_stepped_at'])}"
+            click.echo(f"{row['kind']} {row['pid']} noticed that a clock was set by {step}\n")
     runs = [(times.moment(row["started_at"]), row["found"], row["failure"]) for row in read.reconciliations]
     columns = (Column(_("reconciled")), Column(_("found"), "number"), Column(_("not answered"), "text"))
     click.echo("\n".join(table(columns, runs)))
@@ -181,10 +184,8 @@ def system(as_json: bool) -> int:
 @period
 def audit(since: datetime | None, until: datetime | None) -> int:
     from payments.operator.audit import AuditLine, read_audit
+    from payments.operator.csv_file import csv_lines
 
     database = open_to_read()
-    write = csv.writer(sys.stdout, lineterminator="\n").writerow
-    write([field.name for field in fields(AuditLine)])
-    for line in read_audit(database, since, until):
-        write([csv_cell(value) for value in astuple(line)])
+    sys.stdout.writelines(csv_lines(AuditLine, read_audit(database, since, until)))
     return DONE

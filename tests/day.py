@@ -5,6 +5,7 @@ leases) stays in seconds, only shorter than in production.
 """
 
 import subprocess
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -46,9 +47,9 @@ class Day:
         settings: dict[str, str] | None = None,
         switches: tuple[str, ...] = (),
         database_url: str | None = None,
-        clocks: dict[str, float] | None = None,
+        clocks: Mapping[str, float | Path] | None = None,
     ) -> None:
-        """``clocks``: by how many seconds a process's clock is wrong, by the process's name."""
+        """``clocks``: by how many seconds a process's clock is wrong, or the file that says so, by its name."""
         self.seconds = seconds
         self.running: dict[str, Running] = {}
         self.runner = Runner(folder)

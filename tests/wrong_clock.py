@@ -1,19 +1,27 @@
 """``python -m tests.wrong_clock SECONDS MODULE``: one of our commands on a machine whose clock is wrong by so much.
 
-The clocks that the composition roots read, and the scheduler's. (Not Python's own: that is for the whole machine.)
+The clocks that the composition roots read, and the scheduler's. (Not Python's own: that is for the whole machine.) In
+place of SECONDS a file that has the number may be named: when it changes, the clock is set while the command runs.
 """
 
 import datetime
 import importlib
 import runpy
 import sys
+from pathlib import Path
 from typing import Any
 
-CLOCKS = {"webhooks": ("webhooks.app", "_utc_now"), "worker": ("worker.schedule", "utc_now")}
-SCHEDULER = ("apscheduler.schedulers.base", "apscheduler.executors.base", "apscheduler.triggers.interval")
+from payments.observability import heartbeat
 
-_wrong_by = datetime.timedelta(seconds=float(sys.argv[1]))
+CLOCKS = {"webhooks": ("webhooks.app", "_utc_now"), "worker": ("worker.schedule", "utc_now")}
+SCHEDULER = ("apscheduler.schedulers.base", "apscheduler.executors.base", "worker.schedule")
+
 _real = datetime.datetime
+
+
+def _wrong_by() -> datetime.timedelta:
+    given = Path(wrong_by)
+    return datetime.timedelta(seconds=float(given.read_text() if given.is_absolute() else wrong_by))
 
 
 class _AnyMoment(type):
@@ -24,15 +32,16 @@ class _AnyMoment(type):
 class _WrongDatetime(_real, metaclass=_AnyMoment):
     @classmethod
     def now(cls, tz: datetime.tzinfo | None = None) -> Any:
-        return _real.now(tz) + _wrong_by
+        return _real.now(tz) + _wrong_by()
 
 
 if __name__ == "__main__":
-    command = sys.argv[2]
+    _, wrong_by, command = sys.argv
     module, name = CLOCKS[command]
     getattr(importlib.import_module(module), name)  # it must be there, or nothing would be wrong
-    setattr(importlib.import_module(module), name, lambda: _real.now(datetime.UTC) + _wrong_by)
+    setattr(importlib.import_module(module), name, lambda: _real.now(datetime.UTC) + _wrong_by())
     for each in SCHEDULER:
         setattr(importlib.import_module(each), "datetime", _WrongDatetime)  # noqa: B010
+    heartbeat.BEAT_SECONDS = 1.0  # in place of 15, so that a test need not wait for it
     sys.argv = [command]
     runpy.run_module(command, run_name="__main__")

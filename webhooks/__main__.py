@@ -76,7 +76,7 @@ def serve(workers: int | None) -> int:
         "factory": True,
         # h11 takes `Upgrade: h2c` for the HTTP/1.1 request that it also is, and strips blanks around a header's value
         # at both ends, as RFC 9110 says; httptools loses the body of the first and keeps the blank of the second.
-        "http": "webhooks.half_open:HalfOpen",
+        "http": "webhooks.connections:Connection",
         "ws": "none",
         "host": settings.host,
         "port": settings.port,

@@ -21,6 +21,7 @@ from payments.bank.client import open_bank
 from payments.bank.signature import BankKeys
 from payments.event import read_event
 from payments.ledger import inbox
+from payments.ledger.clock_steps import follow_clock
 from payments.ledger.inbox import Arrival, Outcome, Receipt
 from payments.ledger.transfers import next_due_at
 from payments.observability.alerts import open_alerts
@@ -33,7 +34,7 @@ from payments.parts import Part
 from payments.reconciliation import reconcile_once
 from payments.settings import Settings, load_settings, misspelt_settings
 from payments.settlement import Settlement, settle_once
-from payments.storage.clock import open_clock
+from payments.storage.clock import StepWatch, open_clock
 from payments.storage.database import open_database
 from payments.storage.listener import Listener
 from payments.storage.migrate import migrate
@@ -82,8 +83,15 @@ class Web:
         self.receiver = Receiver(self.keys, self.intake, self.metrics, _receiving_max())
         self.draining = Draining(settings.drain_seconds)
         self.process = Process(secrets.token_hex(8), "web", socket.gethostname(), os.getpid(), VERSION)
+        # What it repeats, it repeats by elapsed time; what is stored goes by the clock.
         self.heartbeat = Heartbeat(
-            self.aside, self.process, self.clock, self.key_age_seconds, self.calls.last
+            self.aside,
+            self.process,
+            self.clock,
+            self.key_age_seconds,
+            self.calls.last,
+            watches=[StepWatch(self.clock)],
+            follow=self.follow_clock,
         )
         self.gate = Gate(settings.accounts) if settings.accounts else None
         self.console = self._build_console(self.gate) if self.gate else None
@@ -139,6 +147,11 @@ class Web:
             guarded("heartbeat", self.heartbeat.beat)
         else:
             log.warning("bank_key.not_fetched", reason=self.keys.failure)
+
+    def follow_clock(self, step_seconds: float) -> None:
+        """Have what is stored follow the clock, which was set by so many seconds."""
+        follow_clock(self.aside, self.process.host, step_seconds, self.policy.lease_seconds, self.clock())
+        self.forwarder.wake()
 
     def key_age_seconds(self) -> float | None:
         """How long ago the bank's key was fetched; None when it was not."""

@@ -31,9 +31,9 @@ BODY_BYTES_MAX = 1_048_576
 # hold a file descriptor for ever.
 BODY_SECONDS = 30.0
 
-# How many bodies may be coming at the same moment, where the limit on open files allows it. At 500 events a second,
-# with their bodies in the same packet as their headers, some dozens are.
-RECEIVING_MAX = 1_000
+# How many bodies may be coming at the same moment, where the limit on open files allows it: 250 MB at the worst, from
+# strangers, before any signature is checked. At 500 events a second some dozens are, nearly all whole at once.
+RECEIVING_MAX = 250
 
 # A flood of forged events is logged in one line a second, and not in one line each; bodies that do not come, in one
 # line a minute.

@@ -13,6 +13,7 @@ import structlog
 
 from payments.bank.client import open_bank
 from payments.errors import RepasseError
+from payments.ledger.clock_steps import follow_clock
 from payments.observability.alerts import open_alerts
 from payments.observability.bank_calls import BankCalls, BankWatch
 from payments.observability.heartbeat import Heartbeat
@@ -21,7 +22,7 @@ from payments.observability.streams import complain, open_standard_streams
 from payments.operator.processes import Process, refuse_other_hosts
 from payments.parts import Part
 from payments.settings import Settings, load_settings, misspelt_settings
-from payments.storage.clock import open_clock
+from payments.storage.clock import StepWatch, open_clock
 from payments.storage.database import Database, open_database
 from payments.storage.migrate import migrate
 from payments.version import VERSION
@@ -63,7 +64,17 @@ class Worker:
             retry_seconds=settings.retry_base_seconds,
             reconcile_seconds=settings.reconcile_interval_seconds,
         )
-        heartbeat = Heartbeat(self.database, self.process, clock, last_bank_call=calls.last)
+
+        def follow(step_seconds: float) -> None:
+            schedule.begin_again()
+            lease_seconds = settings.transfer_lease_seconds
+            follow_clock(self.database, self.process.host, step_seconds, lease_seconds, clock())
+
+        # The scheduler goes by this machine's clock, and what is stored by the database's.
+        watches = [StepWatch(utc_now), *([StepWatch(clock)] if self.database.is_postgresql else [])]
+        heartbeat = Heartbeat(
+            self.database, self.process, clock, last_bank_call=calls.last, watches=watches, follow=follow
+        )
         watch = BankWatch(calls, self.bank.balance_centavos, heartbeat.beat)
         alerts = open_alerts(settings, self.database, clock, count_alert)
         # Started in this order, and stopped in the opposite one.

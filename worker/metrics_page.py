@@ -15,6 +15,10 @@ from payments.errors import SettingsError
 REQUEST_SECONDS_MAX = 10.0
 
 
+# A scraper asks once in some seconds. Each request has a thread, and a stranger may send its bytes one by one.
+REQUESTS_MAX = 16
+
+
 class MetricsPage:
     """Serves ``registry`` in threads of its own. Raises SettingsError when it cannot listen."""
 
@@ -32,7 +36,7 @@ class MetricsPage:
             return [b"the operator's token is needed"]
 
         try:
-            self._server = make_server(host, port, guarded, ThreadingWSGIServer, _Handler)
+            self._server = make_server(host, port, guarded, _Server, _Handler)
         except OSError as error:
             raise SettingsError(
                 f"METRICS_PORT: cannot listen on {host}:{port} ({error.strerror}); put another port"
@@ -49,6 +53,26 @@ class MetricsPage:
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()
+
+
+class _Server(ThreadingWSGIServer):
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        self._free = threading.BoundedSemaphore(REQUESTS_MAX)
+        super().__init__(*arguments, **named)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Give the request a thread; close it when there are too many."""
+        if self._free.acquire(blocking=False):
+            super().process_request(request, client_address)
+        else:
+            self.shutdown_request(request)
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        """The thread of one request."""
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            self._free.release()
 
 
 class _Handler(WSGIRequestHandler):

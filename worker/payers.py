@@ -27,7 +27,9 @@ def random_payers(random: Random, count: int, *, have_letters: bool = False) -> 
     tax_ids: set[str] = set()
     while len(payers) < count:
         is_company = random.randrange(COMPANY_ODDS) == 0
-        payer = _random_company(random, have_letters) if is_company else _random_person(random)
+        payer = (
+            _random_company(random, may_have_letters=have_letters) if is_company else _random_person(random)
+        )
         if payer.name not in names and payer.tax_id not in tax_ids:
             names.add(payer.name)
             tax_ids.add(payer.tax_id)
@@ -47,7 +49,7 @@ def _random_person(random: Random) -> Payer:
     return Payer(f"{first} {surnames}", cpf(_digits(random, 9)))
 
 
-def _random_company(random: Random, may_have_letters: bool) -> Payer:
+def _random_company(random: Random, *, may_have_letters: bool) -> Payer:
     trade = random.choice(_TRADES)
     name = f"{trade} {' & '.join(random.sample(_SURNAMES, random.choice((1, 2))))} {random.choice(_FORMS)}"
     while (root := _digits(random, 8)) == _DESTINATION_ROOT:

@@ -1,7 +1,7 @@
 """The schedule: one job for each slot of the window, and reconciliation every few minutes.
 
 The stored window and its unique slots are the truth; the scheduler only says when to look. Its jobs are in memory and
-are made again at every start.
+are made again at every start. What repeats does so by elapsed time: Every, and begin_again once the clock was set.
 """
 
 import secrets
@@ -12,8 +12,8 @@ import structlog
 from apscheduler.executors.pool import ThreadPoolExecutor
 from apscheduler.schedulers.background import BackgroundScheduler
 from apscheduler.schedulers.base import STATE_RUNNING, BaseScheduler
+from apscheduler.triggers.base import BaseTrigger
 from apscheduler.triggers.date import DateTrigger
-from apscheduler.triggers.interval import IntervalTrigger
 
 from payments.ledger.batches import IssuingWindow, open_window
 from payments.observability.heartbeat import guarded
@@ -92,6 +92,13 @@ class Schedule:
         """Begin to run jobs as they fall due."""
         self._scheduler.start()
 
+    def begin_again(self) -> None:
+        """Run what repeats now, and from now on: this machine's clock, by which it was to run next, was set."""
+        if self.is_running:
+            for job in self._scheduler.get_jobs():
+                if isinstance(job.trigger, Every):
+                    job.modify(next_run_time=datetime.now(UTC))
+
     @property
     def is_running(self) -> bool:
         """False before start, and from the moment at which stop begins."""
@@ -104,6 +111,21 @@ class Schedule:
         # the jobs that are to be taken off the list. Read: APScheduler 3.11.3 schedulers/base.py.
         self._scheduler.get_jobs()
         self._scheduler.shutdown(wait=True)
+
+
+class Every(BaseTrigger):  # type: ignore[misc]
+    """Fires so many seconds after it fired last. What was missed is not made up for.
+
+    APScheduler's own IntervalTrigger lists every firing that was missed: after a clock that was set forward by four
+    years, some thirty million of them.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self._interval = timedelta(seconds=seconds)
+
+    def get_next_fire_time(self, _previous: datetime | None, now: datetime) -> datetime:
+        """Called by APScheduler, after each firing and at the start."""
+        return now + self._interval
 
 
 def add_jobs(
@@ -133,14 +155,14 @@ def add_jobs(
         )
     scheduler.add_job(
         issue,
-        IntervalTrigger(seconds=retry_seconds, timezone=UTC),
+        Every(retry_seconds),
         id="unfinished",
         executor="issuing",
         **always,
     )
     scheduler.add_job(
         reconcile,
-        IntervalTrigger(seconds=reconcile_seconds, timezone=UTC),
+        Every(reconcile_seconds),
         id="reconciliation",
         executor="reconciling",
         next_run_time=datetime.now(UTC),

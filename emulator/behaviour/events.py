@@ -175,7 +175,7 @@ class Events:
         event_id: str,
         webhook_id: str,
         attempt: int | None,
-        forged: bool,
+        forged: bool,  # noqa: FBT001 - the clock hands on what was scheduled, in order
     ) -> None:
         row, webhook = self.rows.get(event_id), self.webhooks.get(webhook_id)
         if row is None or webhook is None:

@@ -121,7 +121,7 @@ def flag(code: str, words: str) -> Field:
 def only_true(code: str, words: str) -> Field:
     """True, and nothing else."""
 
-    def true(value: bool) -> bool:
+    def true(value: bool) -> bool:  # noqa: FBT001 - one of many that check one value
         if not value:
             raise ValueError(words)
         return value

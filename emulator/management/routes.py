@@ -371,7 +371,7 @@ class ManagementApi:
         seconds = typed(
             Annotated[float, Meta(ge=0, le=YEAR_SECONDS)], _WRONG, "seconds must be from 0 to a year"
         )
-        forged = flag(_WRONG, "forged must be true or false").defaulting(False)
+        forged = flag(_WRONG, "forged must be true or false").defaulting(False)  # noqa: FBT003 - the default of any kind of field
         copies = whole(_WRONG, f"count must be a whole number from 1 to {COPIES_MAX}", 1, COPIES_MAX)
         return [
             Call("POST", "webhooks", "Register a webhook.", self._add_webhook, {"webhook": reference("Webhook")},

@@ -26,6 +26,7 @@ class AttentionKind(StrEnum):
     RETURNED = "returned_after_settlement"  # the bank took a success back
     BANK_REFUSES_US = "bank_refuses_us"  # key, project or address refused: nothing goes out
     BATCH_REFUSED = "batch_refused"  # the bank refuses a batch of invoices
+    CLOCK_STEPPED = "clock_stepped"  # the clock was set by more than a minute while transfers were waiting
 
 
 def raise_attention(

@@ -5,7 +5,6 @@ worker can repeat a slot. A batch is stored whole before anything is sent, becau
 key for invoices: after an unclear answer only the stored tags say what to look for.
 """
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -17,7 +16,7 @@ from sqlalchemy import ColumnElement, Connection, Row, and_, func, insert, or_, 
 from payments.errors import LedgerUnavailable
 from payments.invoice import BankInvoice, InvoiceOrder, Payer, order_invoices
 from payments.ledger.attention import AttentionKind, raise_attention, resolve_attention
-from payments.ledger.invoices import payer_columns, record_at_bank
+from payments.ledger.invoices import payer_columns, record_at_bank, tags_as_json
 from payments.ledger.pauses import is_paused
 from payments.storage.database import Database, insert_new, repeated_on_conflict
 from payments.storage.schema import invoice_batches, invoices, issuing_windows
@@ -170,7 +169,7 @@ def plan_batch(
                     "amount_centavos": order.amount_centavos,
                     **payer_columns(order.payer.name, order.payer.tax_id, tax_id_key),
                     "payer_tax_id_to_issue": order.payer.tax_id,
-                    "tags": json.dumps(order.tags),
+                    "tags": tags_as_json(order.tags),
                     "recorded_at": now,
                 }
                 for position, order in enumerate(orders, start=1)

@@ -15,6 +15,7 @@ from sqlalchemy import bindparam, select, union_all, update
 
 from payments.credit import Credit, Reversal
 from payments.event import Event
+from payments.invoice import is_ours
 from payments.ledger.attention import AttentionKind, raise_attention, resolve_attention
 from payments.ledger.bank_reports import apply_report
 from payments.ledger.invoices import record_reports
@@ -162,7 +163,7 @@ def record_facts(unit: Unit, events: Sequence[Event], *, ask_first: bool) -> dic
         receipts |= _record_credits(unit, events, ask_first=ask_first)
     if reversed_ids or BankReport in kinds:
         receipts |= _apply_to_lineages(unit, events, reversed_ids)
-    record_reports(unit, events)
+    record_reports(unit, [event.invoice for event in events if event.invoice is not None])
     return receipts
 
 
@@ -309,6 +310,7 @@ def _record_credits(unit: Unit, events: Sequence[Event], *, ask_first: bool) -> 
             "fee_centavos": credit.fee_centavos,
             "net_centavos": credit.net_centavos,
             "withheld_centavos": 0,
+            "is_of_ours": is_ours(credit.tags),
             "disposition": credit.disposition(only_issued=unit.policy.only_issued),
             "credited_at": credit.credited_at,
             "recorded_at": unit.now,

@@ -19,7 +19,7 @@ from payments.storage.schema import invoices
 from payments.tax_id import hash_tax_id, mask_tax_id
 
 if TYPE_CHECKING:  # it imports msgspec, which those who only read do without
-    from payments.event import Event
+    pass
 
 # The widths of columns. What is longer is no name and no link of the bank's.
 _NAME_LENGTH_MAX = 128
@@ -27,13 +27,12 @@ _LINK_LENGTH_MAX = 500
 _TAGS_MAX = 30
 
 
-def record_reports(unit: Unit, events: Sequence["Event"]) -> None:
-    """Record what these events report of invoices; one statement, however many they are."""
-    reports = [event.invoice for event in events if event.invoice is not None]
+def record_reports(unit: Unit, reports: Sequence[InvoiceReport]) -> None:
+    """Record what events report of invoices; one statement, however many they are."""
     if reports:
         # In one order, so that two transactions never wait for each other.
-        reports.sort(key=lambda report: (report.invoice_id, report.told_at))
-        rows = [_row(report, unit.policy.tax_id_key, unit.now) for report in reports]
+        ordered = sorted(reports, key=lambda report: (report.invoice_id, report.told_at))
+        rows = [_row(report, unit.policy.tax_id_key, unit.now) for report in ordered]
         unit.connection.execute(_upsert(unit.connection.dialect.name), rows)
 
 
@@ -83,7 +82,7 @@ def _row(report: InvoiceReport, tax_id_key: bytes, now: datetime) -> dict[str, A
         "amount_centavos": report.amount_centavos,
         **payer_columns(name, tax_id, tax_id_key),
         "payer_end_to_end_id": report.payer_end_to_end_id,
-        "tags": json.dumps(report.tags[:_TAGS_MAX]),
+        "tags": tags_as_json(report.tags[:_TAGS_MAX]),
         "link": report.link if report.link and len(report.link) <= _LINK_LENGTH_MAX else None,
         "recorded_at": now,
         "told_at": report.told_at,
@@ -101,6 +100,11 @@ def payer_columns(name: str | None, tax_id: str | None, tax_id_key: bytes) -> di
         "payer_tax_id": None if tax_id is None else mask_tax_id(tax_id),
         "payer_tax_id_hash": None if tax_id is None else hash_tax_id(tax_id_key, tax_id),
     }
+
+
+def tags_as_json(tags: Sequence[str]) -> str:
+    """Tags as they are stored, and searched for between their quotes."""
+    return json.dumps(tags, ensure_ascii=False, separators=(",", ":"))
 
 
 # The order and the payer of ours are what we planned.

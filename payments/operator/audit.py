@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, func, select, tuple_
+from sqlalchemy import Select, func, select, tuple_
 
-from payments.ledger.balance import recorded_within
-from payments.operator.lists import Line, TransferLine, current_transfers
+from payments.operator.filters import Filter
+from payments.operator.lists import Condition, Line, TransferLine, credits_where, current_transfers
 from payments.storage.database import Database
 from payments.storage.schema import credits, invoices, transfers
 
@@ -63,9 +63,14 @@ def read_audit(
     database: Database, since: datetime | None = None, until: datetime | None = None
 ) -> Iterator[AuditLine]:
     """Every credit recorded from ``since`` on and before ``until``, oldest first, in constant memory."""
-    conditions = recorded_within(since, until)
+    return audit_of(database, Filter(since, until))
+
+
+def audit_of(database: Database, where: Filter, state: str | None = None) -> Iterator[AuditLine]:
+    """The same of the credits that a list shows with this filter and state (see lists.list_credits)."""
+    conditions = credits_where(state, where)
     key = tuple_(credits.c.recorded_at, credits.c.number)
-    after: list[ColumnElement[bool]] = []
+    after: list[Condition] = []
     while True:
         with database.reading() as connection:
             rows = connection.execute(_page([*conditions, *after])).all()
@@ -79,7 +84,7 @@ def read_audit(
         after = [key > tuple_(last.recorded_at, last.number, types=types)]
 
 
-def _page(conditions: Sequence[ColumnElement[bool]]) -> Select[Any]:
+def _page(conditions: Sequence[Condition]) -> Select[Any]:
     made = select(func.count()).where(transfers.c.credit_number == credits.c.number).scalar_subquery()
     return (
         select(

@@ -12,7 +12,7 @@ from payments.ledger.balance import in_state
 from payments.ledger.batches import Slot, SlotState, slots_in
 from payments.ledger.pauses import Pausable, Pause, paused_in
 from payments.money import format_brl
-from payments.operator.processes import ALIVE_WITHIN
+from payments.operator.processes import ALIVE_WITHIN, ClockStep
 from payments.operator.statement import Statement, oldest_unforwarded, statement_within
 from payments.operator.times import duration
 from payments.storage.database import Database
@@ -32,6 +32,9 @@ RECONCILIATION_AGE_SECONDS_MAX = 1800.0
 # How long an unanswered call says something about the bank: the worker makes one every ten seconds, and a web process
 # may not call again for hours.
 BANK_CALL_COUNTS = timedelta(minutes=1)
+
+# How long the headline says that a clock was set: times of that hour may be out of order.
+CLOCK_STEP_COUNTS = timedelta(hours=1)
 
 # Verdicts of calls (payments.bank.transport.Verdict) to which the bank gave no answer.
 UNANSWERED = ("not_sent", "throttled", "unclear")
@@ -55,6 +58,7 @@ class Health:
     reconciliation_age_seconds: float | None
     reconciliation_failure: str | None  # of the last run; None when the bank answered every question
     bank_unanswered: Sequence["UnansweredCall"]  # the last calls of processes that are alive, newest first
+    clock_step: ClockStep | None  # the last one that a process that is alive noticed, for an hour
     transfers_unanswered: int  # pending or sending ones that were tried without a conclusive answer
     unanswered_reason: str | None  # why, of one that was tried last
     processes_by_kind: Mapping[str, int]  # alive ones
@@ -104,6 +108,8 @@ def health_within(connection: Connection, now: datetime) -> Health:
             processes.c.bank_key_fetched_at,
             processes.c.bank_verdict,
             processes.c.bank_called_at,
+            processes.c.clock_step_seconds,
+            processes.c.clock_stepped_at,
         )
         .where(processes.c.stopped_at.is_(None), processes.c.seen_at >= now - ALIVE_WITHIN)
         .order_by(processes.c.bank_called_at.desc())
@@ -128,6 +134,15 @@ def health_within(connection: Connection, now: datetime) -> Health:
             for row in alive
             if row.bank_verdict in UNANSWERED and row.bank_called_at > now - BANK_CALL_COUNTS
         ],
+        clock_step=max(
+            (
+                ClockStep(row.clock_step_seconds, row.clock_stepped_at)
+                for row in alive
+                if row.clock_stepped_at is not None and row.clock_stepped_at > now - CLOCK_STEP_COUNTS
+            ),
+            key=lambda step: step.noticed_at,
+            default=None,
+        ),
         transfers_unanswered=unanswered,
         unanswered_reason=reason,
         processes_by_kind={kind: sum(row.kind == kind for row in alive) for kind in PROCESS_KINDS},
@@ -179,6 +194,21 @@ def _findings(health: Health, language: Language) -> Iterator[Finding]:
     yield from _pauses(health, language)
     yield from _bank_trouble(health, language)
     yield from _late(health, language)
+    if step := health.clock_step:
+        far, ago = (
+            duration(abs(step.seconds)),
+            duration(max(0, (health.at - step.noticed_at).total_seconds())),
+        )
+        yield Finding(
+            "wait",
+            _("A clock was set back by %(time)s", time=far)
+            if step.seconds < 0
+            else _("A clock was set forward by %(time)s", time=far),
+            _(
+                "Noticed %(time)s ago. What was waiting is due now; times around then may be out of order. Check NTP.",
+                time=ago,
+            ),
+        )
     if health.alerts_undelivered:
         yield Finding(
             "wait",

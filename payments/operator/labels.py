@@ -26,7 +26,16 @@ class Labels:
         self.outcomes = _outcomes(language)
         self.slot_states = _slot_states(language)
         self.batch_states = _batch_states(language)
-        self.invoice_states = {**_invoice_states(language), **self.transfer_states}
+        self.invoice_states = _invoice_states(language)
+        # What became of an invoice: its state, or that of its transfer once it was credited.
+        self.became = {**self.invoice_states, **self.transfer_states}
+        self.credit_states = {
+            **{
+                name: self.transfer_states[name]
+                for name in ("pending", "sending", "sent", "settled", "dead", "abandoned")
+            },
+            **_credit_states(language),
+        }
         self.dispositions = _dispositions(language)
         self.attentions = _attentions(language)
         self.actions = _actions(language)
@@ -64,6 +73,9 @@ ATTENTION_ACTIONS = {
     "unreadable_event": ("replay",),
     "bank_refuses_us": ("reconcile",),
 }
+
+# What may be done to all transfers of a list in one of these states.
+STATE_ACTIONS = {"dead": ("retry", "abandon"), "pending": ("retry",)}
 
 
 def _transfer_states(language: Language) -> dict[str, Label]:
@@ -141,8 +153,28 @@ def _invoice_states(language: Language) -> dict[str, Label]:
     _, pgettext = language.gettext, language.pgettext
     return {
         "planned": Label(pgettext("invoice", "planned"), "wait", _("not issued yet")),
-        "at_bank": Label(pgettext("invoice", "open"), "calm", _("issued, not credited")),
-        "credited": Label(pgettext("invoice", "credited"), "wait", _("credited, not forwarded")),
+        "open": Label(pgettext("invoice", "open"), "calm", _("issued, not paid yet")),
+        "overdue": Label(pgettext("invoice", "overdue"), "wait", _("due, and not paid")),
+        "expired": Label(pgettext("invoice", "expired"), "calm", _("never paid; it can no longer be paid")),
+        "canceled": Label(pgettext("invoice", "canceled"), "calm", _("canceled at the bank, not paid")),
+        "paid": Label(pgettext("invoice", "paid"), "wait", _("paid; the bank has not credited it yet")),
+        "credited": Label(pgettext("invoice", "credited"), "good", _("its money has arrived")),
+    }
+
+
+def _credit_states(language: Language) -> dict[str, Label]:
+    """Of credits without a live transfer, or of which the bank took some back."""
+    _, pgettext = language.gettext, language.pgettext
+    return {
+        "reversed": Label(pgettext("credit", "reversed"), "wait", _("the bank took some or all of it back")),
+        "nothing_to_forward": Label(
+            _("nothing to forward"), "calm", _("the fee was as much as the credit, or more")
+        ),
+        "not_ours": Label(
+            _("not to be forwarded"),
+            "calm",
+            _("a credit that is not forwarded, by the setting FORWARD_CREDITS"),
+        ),
     }
 
 
@@ -228,6 +260,14 @@ def _attentions(language: Language) -> dict[str, Label]:
             _("Batch of invoices rejected"),
             "bad",
             _("repasse keeps trying; the bank's words say what is wrong."),
+        ),
+        "clock_stepped": Label(
+            _("Clock was changed"),
+            "wait",
+            _(
+                "It moved by this much while transfers were waiting. repasse has tried them again. Check NTP on "
+                "that machine, then resolve."
+            ),
         ),
     }
 

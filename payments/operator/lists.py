@@ -1,24 +1,37 @@
 """The operator's lists, newest first. Reads only.
 
-A page costs the same however much the database holds: each list walks one index backwards from a cursor, and a list
-with a filter that no index serves looks at a bounded number of rows. Tax ids are masked here, so that no page or
-command can show one.
+Each list walks one index backwards from a cursor, so a page costs the same however much the database holds; with a
+filter that no index serves (see filters.py) it looks at every row, which a hundred thousand credits bear. What a filter
+leaves is added up beside it. Tax ids are masked here, so that no page or command can show one.
 """
 
 import base64
 import binascii
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from datetime import datetime
 from typing import Any, Generic, Self, TypeVar
 
-from sqlalchemy import Column, ColumnElement, Connection, Select, TextClause, case, func, or_, select, tuple_
+from sqlalchemy import (
+    Column,
+    ColumnElement,
+    Connection,
+    Select,
+    TextClause,
+    case,
+    exists,
+    func,
+    literal_column,
+    select,
+    tuple_,
+)
 
 from payments.ledger.attention import AttentionKind
-from payments.ledger.balance import in_state, recorded_within
+from payments.ledger.balance import in_state
 from payments.operator.actions import Action, action_from, plain_text
-from payments.operator.recovery import read_claim_back
+from payments.operator.filters import NO_FILTER, Filter, Totals, has_gross_or_net
+from payments.operator.recovery import GONE, read_claim_back
 from payments.storage.database import Database
 from payments.storage.schema import (
     actions,
@@ -28,22 +41,27 @@ from payments.storage.schema import (
     inbox_events,
     invoice_batches,
     invoices,
+    is_live,
+    reversals,
     transfers,
 )
 from payments.tax_id import mask_tax_id, mask_tax_ids
 from payments.transfer import LIVE_STATES, TransferState
 
-# How many rows one page of a filtered list looks at: some milliseconds' worth.
-ROWS_LOOKED_AT = 2000
-
 # More than a person reads on one page, and than a page may weigh.
 LIMIT_MAX = 500
 
 Item = TypeVar("Item")
-_Condition = ColumnElement[bool] | TextClause
+Condition = ColumnElement[bool] | TextClause
 
 # The states by which transfers are listed.
 SHOWN_STATES = (*TransferState, "abandoned")
+
+# What credits are listed by: where their money is, or that the bank took some of it back.
+CREDIT_STATES = (
+    *("pending", "sending", "sent", "settled", "dead", "abandoned"),
+    *("nothing_to_forward", "not_ours", "reversed"),
+)
 
 # Money that may be lost first, then money that does not move, then what only needs to be known.
 MOST_URGENT_FIRST = (
@@ -57,6 +75,7 @@ MOST_URGENT_FIRST = (
     AttentionKind.TRANSFER_STUCK,
     AttentionKind.TRANSFER_UNSETTLED,
     AttentionKind.BATCH_REFUSED,
+    AttentionKind.CLOCK_STEPPED,
     AttentionKind.NOTHING_TO_FORWARD,
 )
 
@@ -66,10 +85,7 @@ _FREE_TEXT = ("reason", "detail")
 
 @dataclass(frozen=True, slots=True)
 class Page(Generic[Item]):
-    """Some rows, newest first. ``next`` continues after them; None at the end.
-
-    A filtered list looks at a bounded number of rows: a page may be short, or empty, and still have a ``next``.
-    """
+    """Some rows, newest first. ``next`` continues after them; None at the end."""
 
     items: Sequence[Item]
     next: str | None
@@ -103,7 +119,8 @@ class DestinationLine(Line):
 class TransferLine(Line):
     """One transfer. ``reason`` is why it is where it is, in the bank's words or ours, or None.
 
-    ``destination`` is the account that it was made with, whatever the settings are today.
+    ``destination`` is the account that it was made with, whatever the settings are today. In lists,
+    ``claim_back_centavos`` were forwarded by it although its credit was reversed, and have not come back.
     """
 
     external_id: str
@@ -120,6 +137,7 @@ class TransferLine(Line):
     settled_at: datetime | None
     abandoned_at: datetime | None
     destination: DestinationLine
+    claim_back_centavos: int = 0
 
     @property
     def shown_state(self) -> str:
@@ -199,72 +217,111 @@ class AttentionLine(Line):
 
 
 def list_transfers(
-    database: Database, state: str | None, after: str | None, limit: int = 50
+    database: Database, state: str | None, after: str | None, limit: int = 50, where: Filter = NO_FILTER
 ) -> Page[TransferLine]:
     """Transfers of a state (None: all), newest first by the time that matters in it: due, lease, sent or settled.
 
-    ``abandoned`` are the dead ones that operators gave up; ``dead`` are the others.
+    ``abandoned`` are the dead ones that operators gave up; ``dead`` are the others. A filter's days are those on which
+    they settled, of settled ones, and else those on which they were made.
 
     Raises ValueError for an unknown state or a cursor of another list.
     """
-    if state is not None and state not in SHOWN_STATES:
-        raise ValueError(f"{state!r} is no state of a transfer: put one of {', '.join(SHOWN_STATES)}")
-    name = f"transfers {state}" if state else "transfers"
-    stored = TransferState.DEAD if state == "abandoned" else TransferState(state) if state else None
+    stored = _stored_state(state)
     sorted_by = _TIME_OF_STATE.get(stored) if stored else None
     key = (transfers.c.id,) if sorted_by is None else (transfers.c[sorted_by], transfers.c.id)
-    conditions: list[_Condition] = [*in_state(stored)] if stored else []
-    if stored == TransferState.DEAD:
-        is_abandoned = transfers.c.abandoned_at.is_not(None)
-        conditions.append(is_abandoned if state == "abandoned" else ~is_abandoned)
-    walk = _Walk(name, key, select(transfers), conditions)
-    return walk.read(database, after, limit, transfer_lines)
+    name = f"transfers {state}" if state else "transfers"
+    walk = Walk(name, key, select(transfers), _transfers_where(state, where))
+    return walk.read(database, after, limit, _marked_transfer_lines)
+
+
+def total_transfers(database: Database, state: str | None, where: Filter = NO_FILTER) -> Totals:
+    """How many transfers a state and a filter leave, and their centavos. Raises ValueError for an unknown state."""
+    amount = transfers.c.amount_centavos
+    with database.reading() as connection:
+        return read_totals(connection, amount, None, _transfers_where(state, where))
+
+
+def count_transfers(database: Database) -> dict[str, int]:
+    """How many transfers there are of each of SHOWN_STATES."""
+    with database.reading() as connection:
+        return _counts_by_state(connection, SHOWN_STATES)
 
 
 def list_credits(
     database: Database,
     after: str | None,
-    amount_centavos: int | None = None,
-    since: datetime | None = None,
-    until: datetime | None = None,
+    where: Filter = NO_FILTER,
+    state: str | None = None,
     limit: int = 50,
 ) -> Page[CreditLine]:
-    """Credits, newest first; ``amount_centavos`` matches gross or net.
+    """Credits, newest first; a filter's amount is gross or net, and its days those on which they were recorded.
 
-    Bounds are of ``recorded_at``: from ``since`` on, and before ``until``. Raises ValueError for a bad cursor.
+    ``state`` is one of CREDIT_STATES; None: all. Raises ValueError for another, and for a bad cursor.
     """
-    has_amount = None
-    if amount_centavos is not None:
-        if not 0 <= amount_centavos < 2**63:  # what a column holds
-            return Page([], None)
-        has_amount = or_(
-            credits.c.gross_centavos == amount_centavos, credits.c.net_centavos == amount_centavos
-        )
     key = (credits.c.recorded_at, credits.c.number)
-    walk = _Walk("credits", key, select(credits), recorded_within(since, until), has_amount)
+    walk = Walk("credits", key, select(credits), credits_where(state, where))
     return walk.read(database, after, limit, credit_lines)
 
 
+def total_credits(database: Database, where: Filter = NO_FILTER, state: str | None = None) -> Totals:
+    """How many credits a state and a filter leave, and their centavos. Raises ValueError for an unknown state."""
+    with database.reading() as connection:
+        gross, fee = credits.c.gross_centavos, credits.c.fee_centavos
+        return read_totals(connection, gross, fee, credits_where(state, where))
+
+
+def count_credits(database: Database) -> dict[str, int]:
+    """How many credits there are, ``all`` and of each of CREDIT_STATES; those reversed may be in another state too."""
+    number = func.count()
+    with database.reading() as connection:
+        counts = _counts_by_state(connection, [state for state in CREDIT_STATES if state in SHOWN_STATES])
+        for state in ("nothing_to_forward", "not_ours"):
+            counts[state] = connection.execute(
+                select(number).select_from(credits).where(*_is_credit_in(state))
+            ).scalar_one()
+        counts["all"] = connection.execute(select(func.count(credits.c.number))).scalar_one()
+        counts["reversed"] = connection.execute(
+            select(func.count(credits.c.number)).where(*_is_credit_in("reversed"))
+        ).scalar_one()
+        return counts
+
+
 def list_events(
-    database: Database, outcome: str | None, after: str | None, limit: int = 50
+    database: Database, outcome: str | None, after: str | None, limit: int = 50, where: Filter = NO_FILTER
 ) -> Page[EventLine]:
-    """The inbox, newest first; ``outcome`` as inbox.Outcome has them. Raises ValueError for a bad cursor."""
+    """The inbox, newest first; ``outcome`` as inbox.Outcome has them, days by when an event was received.
+
+    Raises ValueError for a bad cursor.
+    """
     outcome = None if outcome is None else plain_text(outcome)
     # Without the bytes, which are most of a row.
     columns = [column for column in inbox_events.c if column.name not in ("body", "digital_signature")]
-    walk = _Walk(
+    walk = Walk(
         f"events {outcome}" if outcome else "events",
         (inbox_events.c.received_at, inbox_events.c.event_id),
         select(*columns),
-        [],
-        None if outcome is None else inbox_events.c.outcome == outcome,
+        [
+            *where.is_within(inbox_events.c.received_at),
+            *([] if outcome is None else [inbox_events.c.outcome == outcome]),
+        ],
     )
     return walk.read(database, after, limit, lambda _, rows: [EventLine.of(row) for row in rows])
 
 
+def count_events(database: Database, where: Filter = NO_FILTER) -> dict[str, int]:
+    """How many events came, by outcome."""
+    with database.reading() as connection:
+        rows = connection.execute(
+            select(inbox_events.c.outcome, func.count().label("number"))
+            .where(*where.is_within(inbox_events.c.received_at))
+            .group_by(inbox_events.c.outcome)
+        )
+        return {row.outcome: row.number for row in rows}
+
+
 def list_batches(database: Database, after: str | None, limit: int = 50) -> Page[BatchLine]:
     """Batches, newest first. Raises ValueError for a bad cursor."""
-    walk = _Walk("batches", (invoice_batches.c.id,), select(invoice_batches), [])
+    walk = Walk("batches", (invoice_batches.c.id,), select(invoice_batches), [])
     return walk.read(database, after, limit, batch_lines)
 
 
@@ -274,7 +331,7 @@ def list_attentions(
     """What needs attention (``open_only``), or ever did, newest first. Raises ValueError for a bad cursor."""
     conditions = [attentions.c.resolved_at.is_(None)] if open_only else []
     name = "open attentions" if open_only else "attentions"
-    walk = _Walk(name, (attentions.c.id,), select(attentions), conditions)
+    walk = Walk(name, (attentions.c.id,), select(attentions), conditions)
     return walk.read(database, after, limit, attention_lines)
 
 
@@ -303,10 +360,34 @@ def count_attentions(database: Database, limit: int) -> int:
         return connection.execute(select(func.count()).select_from(open_ones.subquery())).scalar_one()
 
 
-def list_actions(database: Database, after: str | None, limit: int = 50) -> Page[Action]:
-    """What operators did, newest first. Raises ValueError for a bad cursor."""
-    walk = _Walk("actions", (actions.c.id,), select(actions), [])
+def list_actions(
+    database: Database,
+    after: str | None,
+    limit: int = 50,
+    where: Filter = NO_FILTER,
+    who: str | None = None,
+    kind: str | None = None,
+) -> Page[Action]:
+    """What operators did, newest first; ``who`` is a whole name. Raises ValueError for a bad cursor."""
+    conditions = _actions_where(where, who, kind)
+    walk = Walk("actions", (actions.c.id,), select(actions), conditions)
     return walk.read(database, after, limit, lambda _, rows: [action_from(row) for row in rows])
+
+
+def count_actions(
+    database: Database, where: Filter = NO_FILTER, who: str | None = None, kind: str | None = None
+) -> int:
+    """How many actions a filter leaves."""
+    with database.reading() as connection:
+        return connection.execute(
+            select(func.count()).select_from(actions).where(*_actions_where(where, who, kind))
+        ).scalar_one()
+
+
+def action_kinds(database: Database) -> list[str]:
+    """The kinds of action that there are, in order."""
+    with database.reading() as connection:
+        return list(connection.execute(select(actions.c.kind).distinct().order_by(actions.c.kind)).scalars())
 
 
 # --- lines, for the timeline, search and audit too ---
@@ -324,6 +405,7 @@ def transfer_lines(connection: Connection, rows: Sequence[Any]) -> list[Transfer
             row,
             due_at=row.due_at if row.state == TransferState.PENDING else None,
             destination=accounts[row.destination_id],
+            claim_back_centavos=0,
         )
         for row in rows
     ]
@@ -414,6 +496,102 @@ def masked(text: str | None) -> str | None:
     return None if text is None else mask_tax_ids(text)
 
 
+# --- below: what a list is narrowed to ---
+
+
+def _stored_state(state: str | None) -> TransferState | None:
+    if state is not None and state not in SHOWN_STATES:
+        raise ValueError(f"{state!r} is no state of a transfer: put one of {', '.join(SHOWN_STATES)}")
+    return TransferState.DEAD if state == "abandoned" else TransferState(state) if state else None
+
+
+def _transfers_where(state: str | None, where: Filter) -> list[Condition]:
+    stored = _stored_state(state)
+    at = transfers.c.settled_at if stored == TransferState.SETTLED else transfers.c.created_at
+    return [
+        *_in_shown_state(state),
+        *where.is_within(at),
+        *where.has_amount(transfers.c.amount_centavos),
+        *where.has_payer(transfers.c.invoice_id),
+    ]
+
+
+def _in_shown_state(state: str | None) -> list[Condition]:
+    stored = _stored_state(state)
+    if stored is None:
+        return []
+    conditions: list[Condition] = [*in_state(stored)]
+    if stored == TransferState.DEAD:
+        is_abandoned = transfers.c.abandoned_at.is_not(None)
+        conditions.append(is_abandoned if state == "abandoned" else ~is_abandoned)
+    return conditions
+
+
+def _counts_by_state(connection: Connection, states: Sequence[str]) -> dict[str, int]:
+    return {
+        str(state): connection.execute(
+            select(func.count()).select_from(transfers).where(*_in_shown_state(state))
+        ).scalar_one()
+        for state in states
+    }
+
+
+def credits_where(state: str | None, where: Filter) -> list[Condition]:
+    """The conditions for the credits of a list. Raises ValueError for an unknown state."""
+    return [
+        *where.is_within(credits.c.recorded_at),
+        *has_gross_or_net(where),
+        *where.has_payer(credits.c.invoice_id),
+        *_is_credit_in(state),
+    ]
+
+
+def _is_credit_in(state: str | None) -> list[Condition]:
+    if state is None:
+        return []
+    if state not in CREDIT_STATES:
+        raise ValueError(f"{state!r} is no state of a credit: put one of {', '.join(CREDIT_STATES)}")
+    if state in ("nothing_to_forward", "not_ours"):
+        # with the condition of the index that holds the few that are not forwarded
+        return [credits.c.disposition == state, credits.c.disposition != literal_column("'forward'")]
+    if state == "reversed":
+        return [credits.c.invoice_id.in_(select(reversals.c.invoice_id))]
+    is_its = transfers.c.credit_number == credits.c.number
+    if state == "settled":  # nearly every credit is: looked up for each, until the page is full
+        return [exists().where(is_its, *_in_shown_state(state), is_live)]
+    return [credits.c.number.in_(select(transfers.c.credit_number).where(*_in_shown_state(state)))]
+
+
+def _actions_where(where: Filter, who: str | None, kind: str | None) -> list[Condition]:
+    return [
+        *where.is_within(actions.c.at),
+        *([] if who is None else [actions.c.who == plain_text(who)]),
+        *([] if kind is None else [actions.c.kind == plain_text(kind)]),
+    ]
+
+
+def read_totals(
+    connection: Connection,
+    amount: Column[int],
+    fee: Column[int] | None,
+    conditions: Sequence[Condition],
+) -> Totals:
+    """Add up what conditions leave of the table of ``amount``; ``fee`` where it has one."""
+    sums = [func.coalesce(func.sum(column), 0) for column in (amount, fee) if column is not None]
+    row = connection.execute(select(func.count(), *sums).select_from(amount.table).where(*conditions)).one()
+    return Totals(*(int(value) for value in row))
+
+
+def _marked_transfer_lines(connection: Connection, rows: Sequence[Any]) -> list[TransferLine]:
+    """Lines of a list, in which money that is to be claimed back is marked."""
+    lines = transfer_lines(connection, rows)
+    claim_back = read_claim_back(connection, [line.invoice_id for line in lines])
+    return [
+        replace(line, claim_back_centavos=claim_back.get(line.invoice_id, 0)) if line.state in GONE else line
+        for line in lines
+    ]
+
+
 # --- below: walking an index ---
 
 # By what each state is sorted: the column of the partial index that holds its transfers. The others share one by id.
@@ -426,17 +604,13 @@ _TIME_OF_STATE = {
 
 
 @dataclass(frozen=True, slots=True)
-class _Walk:
-    """Backwards along an index over ``key``: a column, and perhaps a second one that tells equal ones apart.
-
-    ``conditions`` are served by that index; ``unserved`` is not, so it bounds the rows that are looked at.
-    """
+class Walk:
+    """A list: backwards along an index over ``key``: a column, and perhaps a second one that tells equal ones apart."""
 
     name: str
     key: tuple[Column[Any], ...]
     query: Select[Any]
-    conditions: Sequence[_Condition]
-    unserved: ColumnElement[bool] | None = None
+    conditions: Sequence[Condition]
 
     def read(
         self,
@@ -456,23 +630,14 @@ class _Walk:
         newest_first = [column.desc() for column in self.key]
         conditions = list(self.conditions)
         if after is not None:
-            conditions += self._compare(self._decode(after), is_before=True)
-        end = None
+            keys, types = tuple_(*self.key), [column.type for column in self.key]
+            conditions.append(keys < tuple_(*self._decode(after), types=types))
         query = self.query.where(*conditions)
-        if self.unserved is not None:
-            # The key of the last row that this page may look at; None when the index ends before.
-            looked_at = select(*self.key).where(*conditions).order_by(*newest_first)
-            end = connection.execute(looked_at.limit(1).offset(ROWS_LOOKED_AT - 1)).first()
-            query = query.where(self.unserved, *(self._compare(end, is_before=False) if end else []))
         rows = list(connection.execute(query.order_by(*newest_first).limit(limit + 1)))
         if len(rows) > limit:
             rows = rows[:limit]
             return rows, self._encode([getattr(rows[-1], column.name) for column in self.key])
-        return rows, self._encode(end) if end else None
-
-    def _compare(self, values: Sequence[Any], *, is_before: bool) -> list[_Condition]:
-        keys, bound = tuple_(*self.key), tuple_(*values, types=[column.type for column in self.key])
-        return [keys < bound if is_before else keys >= bound]
+        return rows, None
 
     def _encode(self, values: Sequence[Any]) -> str:
         plain = [value.isoformat() if isinstance(value, datetime) else value for value in values]

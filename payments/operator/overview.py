@@ -25,8 +25,9 @@ from sqlalchemy import (
 from payments.language import Language
 from payments.ledger.balance import in_state
 from payments.ledger.pauses import Pausable, Pause
+from payments.operator.filters import Totals
 from payments.operator.health import Headline, Health, headline_of, health_within
-from payments.operator.lists import AttentionLine, most_urgent
+from payments.operator.lists import AttentionLine, most_urgent, read_totals
 from payments.operator.processes import ALIVE_WITHIN
 from payments.storage.database import Database
 from payments.storage.migrate import NEWEST_REVISION
@@ -68,6 +69,8 @@ class Overview:
     """
 
     health: Health
+    credited_of_ours: Totals  # all time; of invoices that carry our tag
+    credited_of_others: Totals
     attentions: Sequence[AttentionLine]  # open ones, at most 20, most urgent first
     credited: Sequence[Bar]  # net
     settled: Sequence[Bar]
@@ -98,6 +101,8 @@ def read_overview(database: Database, now: datetime, since: datetime, span: time
     with database.reading() as connection:
         return Overview(
             health=health_within(connection, now),
+            credited_of_ours=_read_credited(connection, credits.c.is_of_ours),
+            credited_of_others=_read_credited(connection, ~credits.c.is_of_ours),
             attentions=most_urgent(connection, ATTENTIONS_SHOWN),
             credited=_read_bars(connection, credits.c.recorded_at, net, [], since, span, bars),
             settled=_read_bars(
@@ -146,6 +151,10 @@ def read_system(database: Database, now: datetime, language: Language) -> System
 
 
 # --- below: its parts ---
+
+
+def _read_credited(connection: Connection, is_of_these: ColumnElement[bool]) -> Totals:
+    return read_totals(connection, credits.c.gross_centavos, credits.c.fee_centavos, [is_of_these])
 
 
 def _read_bars(

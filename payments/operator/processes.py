@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Select, delete, select, update
+from sqlalchemy import Connection, Select, delete, func, select, update
 
 from payments.errors import LedgerUnusable
 from payments.storage.database import Database, insert_new
@@ -28,17 +28,32 @@ class Process:
     version: str
 
 
+@dataclass(frozen=True, slots=True)
+class ClockStep:
+    """A clock was set by ``seconds`` (below 0: back), as was noticed then."""
+
+    seconds: float
+    noticed_at: datetime
+
+
+def last_heartbeat(database: Database) -> datetime | None:
+    """When any process was last alive, by the clock of that time; None before the first."""
+    with database.reading() as connection:
+        return connection.execute(select(func.max(processes.c.seen_at))).scalar()
+
+
 def record_alive(
     database: Database,
     process: Process,
     now: datetime,
     bank_key_fetched_at: datetime | None = None,
     last_bank_call: tuple[str, datetime] | None = None,
+    clock_step: ClockStep | None = None,
 ) -> None:
     """Write a heartbeat; the first one is the start. Rows of processes that ended a week ago are removed.
 
-    ``bank_key_fetched_at`` None leaves what is known of the key as it is; so does ``last_bank_call`` (its verdict, and
-    when it ended).
+    ``bank_key_fetched_at`` None leaves what is known of the key as it is; so do ``last_bank_call`` (its verdict, and
+    when it ended) and ``clock_step`` None.
     """
     verdict, called_at = last_bank_call or (None, None)
     row = {
@@ -52,6 +67,8 @@ def record_alive(
         "bank_key_fetched_at": bank_key_fetched_at,
         "bank_verdict": verdict,
         "bank_called_at": called_at,
+        "clock_stepped_at": clock_step.noticed_at if clock_step else None,
+        "clock_step_seconds": clock_step.seconds if clock_step else None,
     }
     with database.transaction() as connection:
         if insert_new(connection, processes, [row], "id"):
@@ -63,6 +80,8 @@ def record_alive(
             changed["bank_key_fetched_at"] = bank_key_fetched_at
         if last_bank_call is not None:
             changed |= {"bank_verdict": verdict, "bank_called_at": called_at}
+        if clock_step is not None:
+            changed |= {"clock_stepped_at": clock_step.noticed_at, "clock_step_seconds": clock_step.seconds}
         connection.execute(update(processes).where(processes.c.id == process.id).values(changed))
 
 

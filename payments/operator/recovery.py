@@ -19,7 +19,7 @@ from payments.storage.schema import credits, reversals, transfers
 from payments.transfer import TransferState
 
 # With these the money has left, or may have.
-_GONE = (TransferState.SENDING, TransferState.SENT, TransferState.SETTLED)
+GONE = (TransferState.SENDING, TransferState.SENT, TransferState.SETTLED)
 
 
 def recover_credit(
@@ -70,7 +70,7 @@ def read_claim_back(connection: Connection, invoice_ids: Collection[str] | None 
         )
         .join(credits, credits.c.number == transfers.c.credit_number)
         .join(lowest, lowest.c.invoice_id == credits.c.invoice_id)
-        .where(transfers.c.state.in_(_GONE))
+        .where(transfers.c.state.in_(GONE))
     )
     found: dict[str, int] = {}
     for row in rows:

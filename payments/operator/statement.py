@@ -17,7 +17,7 @@ from payments.ledger.balance import (
 )
 from payments.operator.recovery import read_claim_back
 from payments.storage.database import Database
-from payments.storage.schema import credits, invoice_batches, invoices, transfers
+from payments.storage.schema import credits, invoice_batches, invoices, is_not_credited, transfers
 from payments.transfer import TransferState
 
 # How many credits that are not accounted for are named.
@@ -119,9 +119,7 @@ def statement_within(connection: Connection) -> Statement:
         batches_issued=issued,
         batches_late=sum(row.late for state, row in batches.items() if state != "skipped"),
         batches_skipped=skipped,
-        invoices=connection.execute(
-            select(func.count(invoices.c.bank_invoice_id)).where(invoices.c.batch_id.is_not(None))
-        ).scalar_one(),
+        invoices=_issued(connection),
         claim_back_centavos=sum(read_claim_back(connection).values()),
         recovered_centavos=_recovered(connection),
         attention=count_open(connection),
@@ -219,6 +217,16 @@ def _abandoned(
         )
     ).one()
     return row.number, int(row.centavos or 0)
+
+
+def _issued(connection: Connection) -> int:
+    """How many of our invoices the bank has: all of the index by batch, but for the few that are still planned."""
+    ours = connection.execute(select(func.count(invoices.c.batch_id))).scalar_one()
+    is_planned = invoices.c.state == literal_column("'planned'")
+    planned = connection.execute(
+        select(func.count()).select_from(invoices).where(is_planned, is_not_credited)
+    ).scalar_one()
+    return ours - planned
 
 
 def _recovered(connection: Connection) -> int:

@@ -5,7 +5,6 @@ ids are masked, in the bank's words and in the bytes of events too.
 """
 
 import json
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -18,17 +17,16 @@ from payments.credit import owed_centavos
 from payments.ledger.lineages import GENERATIONS_MAX
 from payments.money import format_brl
 from payments.operator.actions import Action, action_from, plain_text
+from payments.operator.invoices import InvoiceLine, invoice_lines
 from payments.operator.lists import (
     AttentionLine,
     BatchLine,
     CreditLine,
     EventLine,
-    Line,
     TransferLine,
     attention_lines,
     batch_lines,
     credit_lines,
-    current_transfers,
     masked,
     transfer_lines,
 )
@@ -106,18 +104,6 @@ class CreditTimeline:
 
 
 @dataclass(frozen=True, slots=True)
-class InvoiceLine(Line):
-    """One planned invoice. ``became``: planned, at_bank, credited, or the state of its transfer. Tax id masked."""
-
-    tag: str
-    amount_centavos: int
-    payer_name: str
-    payer_tax_id: str
-    bank_invoice_id: str | None
-    became: str
-
-
-@dataclass(frozen=True, slots=True)
 class BatchInvoices:
     """One batch and its invoices."""
 
@@ -154,7 +140,10 @@ def read_batch(database: Database, batch_id: int) -> BatchInvoices | None:
         if row is None:
             return None
         [line] = batch_lines(connection, [row])
-        return BatchInvoices(line, _invoice_lines(connection, batch_id))
+        rows = connection.execute(
+            select(invoices).where(invoices.c.batch_id == batch_id).order_by(invoices.c.position)
+        ).all()
+        return BatchInvoices(line, invoice_lines(connection, rows))
 
 
 # --- below: one credit ---
@@ -213,7 +202,9 @@ def _read_credit(connection: Connection, row: Any) -> CreditTimeline:
     ]
     return CreditTimeline(
         credit=credit,
-        payer_end_to_end_id=_payer_end_to_end_id(events),
+        payer_end_to_end_id=connection.execute(
+            select(invoices.c.payer_end_to_end_id).where(invoices.c.bank_invoice_id == row.invoice_id)
+        ).scalar(),
         owed_centavos=owed_centavos(row.net_centavos, row.fee_centavos, remaining) if is_forwarded else 0,
         transfers=transfer_lines(connection, lineage),
         events=[_stored(each) for each in events],
@@ -221,15 +212,6 @@ def _read_credit(connection: Connection, row: Any) -> CreditTimeline:
         attentions=attention_lines(connection, raised),
         actions=done,
     )
-
-
-# Observed: a paid invoice carries it as a tag, in lower case: "e", the payer's bank (8 digits), the time, 11 signs.
-_END_TO_END_ID = re.compile(rb'"(e[0-9]{8}[0-9]{12}[0-9a-z]{11})"')
-
-
-def _payer_end_to_end_id(events: Sequence[Any]) -> str | None:
-    found = (_END_TO_END_ID.search(bytes(row.body)) for row in events if row.subscription == "invoice")
-    return next((each[1].decode().upper() for each in found if each), None)
 
 
 def _actions_about(subjects: Sequence[str], attention_ids: Sequence[str]) -> Any:
@@ -413,31 +395,3 @@ def _stored(row: Any) -> StoredEvent:
 
 def _utc(at: datetime) -> str:
     return f"{at:%Y-%m-%d %H:%M:%S} UTC"
-
-
-# --- below: one batch ---
-
-
-def _invoice_lines(connection: Connection, batch_id: int) -> list[InvoiceLine]:
-    rows = connection.execute(
-        select(invoices, credits.c.number.label("credit_number"))
-        .outerjoin(credits, credits.c.invoice_id == invoices.c.bank_invoice_id)
-        .where(invoices.c.batch_id == batch_id)
-        .order_by(invoices.c.position)
-    ).all()
-    current = current_transfers(connection, [row.credit_number for row in rows if row.credit_number])
-    return [
-        InvoiceLine.of(
-            row,
-            became=_became(row, current.get(row.credit_number)),
-        )
-        for row in rows
-    ]
-
-
-def _became(row: Any, transfer: TransferLine | None) -> str:
-    if row.bank_invoice_id is None:
-        return "planned"
-    if row.credit_number is None:
-        return "at_bank"
-    return transfer.shown_state if transfer else "credited"

@@ -3,6 +3,9 @@
 Machines' clocks may differ by a minute, and a lease of a minute would be over for one while another holds it. So each
 machine asks the database for the time now and then, and in between counts on from there by its monotonic clock, which
 no one can set. On SQLite there is one machine, and its clock will do.
+
+A clock may be set while a process runs. StepWatch notices; payments/observability/heartbeat.py says so, and has what is
+stored follow.
 """
 
 import threading
@@ -22,10 +25,37 @@ MEASURE_EVERY_SECONDS = 30.0
 ROUND_TRIP_SECONDS_MAX = 2.0
 
 
+# A clock that is kept by NTP moves by less than a second.
+STEP_SECONDS_MIN = 60.0
+
+
+def elapsed_seconds() -> float:
+    """Seconds since some moment, which no one can set. Where the system can, they go on while the machine sleeps."""
+    if hasattr(time, "CLOCK_BOOTTIME"):
+        return time.clock_gettime(time.CLOCK_BOOTTIME)
+    return time.monotonic()
+
+
+class StepWatch:
+    """Notices when a clock is set: it moves by more than STEP_SECONDS_MIN beside the time that has passed."""
+
+    def __init__(self, clock: Callable[[], datetime], elapsed: Callable[[], float] = elapsed_seconds) -> None:
+        self._clock = clock
+        self._elapsed = elapsed
+        self._seen = clock(), elapsed()
+
+    def look(self) -> float | None:
+        """By how many seconds the clock was set since the last look (below 0: back); None when it was not."""
+        (before, began), self._seen = self._seen, (self._clock(), self._elapsed())
+        now, at = self._seen
+        step = (now - before).total_seconds() - (at - began)
+        return step if abs(step) > STEP_SECONDS_MIN else None
+
+
 def open_clock(
     database: Database,
     machine_clock: Callable[[], datetime],
-    monotonic: Callable[[], float] = time.monotonic,
+    monotonic: Callable[[], float] = elapsed_seconds,
 ) -> Callable[[], datetime]:
     """The clock to be used with this database, in UTC; safe to share between threads. Raises LedgerUnavailable."""
     return DatabaseClock(database, monotonic) if database.is_postgresql else machine_clock
@@ -34,7 +64,7 @@ def open_clock(
 class DatabaseClock:
     """Returns PostgreSQL's time without asking for it each time. While the database is away, it runs on by itself."""
 
-    def __init__(self, database: Database, monotonic: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, database: Database, monotonic: Callable[[], float] = elapsed_seconds) -> None:
         self._database = database
         self._monotonic = monotonic
         self._measuring = threading.Lock()

@@ -203,7 +203,9 @@ def _open_session(
 ) -> SessionConnection:
     """Every connection of ours begins here, with these settings. Raises LedgerUnusable, and psycopg's errors."""
     # The encoding also at the start, because libpq would otherwise take it from PGCLIENTENCODING.
-    connection = SessionConnection.connect(*arguments, **{**named, "client_encoding": "UTF8"})
+    # And the host that the address names, not the one that PGHOSTADDR has in its place.
+    host = {"hostaddr": ""} if named.get("host") else {}
+    connection = SessionConnection.connect(*arguments, **{**host, **named, "client_encoding": "UTF8"})
     try:
         encoding = connection.info.parameter_status("server_encoding")
         if encoding != "UTF8":

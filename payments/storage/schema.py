@@ -121,6 +121,7 @@ credits = Table(
     Column("withheld_centavos", BigInteger, nullable=False),  # reversed before it was sent
     # reversed after it was sent, and got back from the destination, as an operator recorded
     Column("recovered_centavos", BigInteger, nullable=False, server_default="0"),
+    Column("is_of_ours", Boolean, nullable=False),  # its invoice carries our tag
     Column("disposition", String(24), nullable=False),  # forward, nothing_to_forward, not_ours
     Column("credited_at", Instant, nullable=False),
     Column("recorded_at", Instant, nullable=False),
@@ -145,8 +146,14 @@ credits = Table(
     # an external_id ends in -r2, -r3 ... for reissues: no invoice id may look like one
     CheckConstraint("invoice_id NOT LIKE '%-%'", name="an_invoice_id_has_no_dash"),
 )
-# With the amounts, so that sums and charts are read from the index alone.
-Index("credits_by_time", credits.c.recorded_at, credits.c.gross_centavos, credits.c.fee_centavos)
+# With what is added up, so that sums and charts are read from the index alone.
+Index(
+    "credits_by_time",
+    credits.c.recorded_at,
+    credits.c.gross_centavos,
+    credits.c.fee_centavos,
+    credits.c.is_of_ours,
+)
 # What is not forwarded whole is rare; the statement asks for it.
 _withheld = text("withheld_centavos > 0")
 _not_forwarded = text("disposition <> 'forward'")
@@ -400,8 +407,7 @@ invoices = Table(
     CheckConstraint("state <> 'planned' OR amount_centavos > 0", name="only_positive_invoices"),
     CheckConstraint("amount_centavos >= 0", name="no_negative_invoice"),
 )
-# With the amount, so that sums are read from the index alone. None by payer: a part of a name has to be looked for in
-# every row, and a hundred thousand take some 20 ms, while each index would slow every event of an invoice.
+# With the amount, so that sums are read from the index alone.
 Index("invoices_by_time", invoices.c.recorded_at, invoices.c.id, invoices.c.amount_centavos)
 # Nearly every invoice ends up credited; what has not is few, and is what an operator looks for.
 is_not_credited = text("state <> 'credited'")
@@ -414,6 +420,14 @@ Index(
     sqlite_where=is_not_credited,
     postgresql_where=is_not_credited,
 )
+# A part of a name is looked for in every entry: the index holds all that is compared and found, a fifth of the table.
+Index(
+    "invoices_by_payer",
+    invoices.c.payer_search,
+    invoices.c.payer_tax_id_hash,
+    invoices.c.bank_invoice_id,
+)
+
 attentions = Table(
     "attentions",
     metadata,
@@ -506,6 +520,9 @@ processes = Table(
     Column("seen_at", Instant, nullable=False),
     Column("stopped_at", Instant),  # NULL: it runs, or it died
     Column("bank_key_fetched_at", Instant),
+    # when it last noticed that a clock was set by more than a minute, and by how much (below 0: back)
+    Column("clock_stepped_at", Instant),
+    Column("clock_step_seconds", Float),
     Column("bank_verdict", String(16)),  # of its last call to the bank; NULL: it has made none
     Column("bank_called_at", Instant),
     PrimaryKeyConstraint("id", name="a_process_once"),

@@ -9,18 +9,22 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 import requests
+import uvicorn
 
 from tests.day import Day
 from tests.emulated import EmulatedBank
 from tests.events import invoice_event
 from tests.running import Runner, Running, free_port, plain_environment, wait_until
+from webhooks import connections
 
 pytestmark = [pytest.mark.process, pytest.mark.timeout(170)]
 
@@ -88,7 +92,7 @@ def start_web(tmp_path: Path, emulator: EmulatedBank) -> Iterator[Callable[..., 
 
         def start(**settings: str) -> Web:
             web = Web(tmp_path, emulator, **settings)
-            stack.callback(web.runner.stop_all)
+            stack.callback(web.runner.kill_all)
             return web
 
         yield start
@@ -206,6 +210,38 @@ def test_deliveries_that_never_end_leave_room_for_others(start_web: Callable[...
         assert web.running.stop() == 0
     finally:
         web.running.kill()
+
+
+def test_a_connection_without_a_whole_head_is_closed() -> None:
+    """One that sends nothing, one that drips, and one that drips after a first request; one that is idle stays."""
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
+        await send({"type": "http.response.body", "body": b"{}"})
+
+    config = uvicorn.Config(app, http=connections.Connection, lifespan="off", log_config=None)
+    server = uvicorn.Server(config)
+    with closing(socket.create_server(("127.0.0.1", 0))) as listener, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(connections, "HEAD_SECONDS", 0.5)
+        thread = threading.Thread(target=lambda: server.run([listener]))
+        thread.start()
+        whole = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
+        with ExitStack() as stack:
+            silent, dripping, second, idle = (
+                stack.enter_context(closing(socket.create_connection(listener.getsockname(), timeout=20)))
+                for _ in range(4)
+            )
+            dripping.sendall(whole[:9])
+            for each in (second, idle):
+                each.sendall(whole)
+                assert answer_of(each)[0] == 200
+            second.sendall(whole[:9])
+            for each in (silent, dripping, second):
+                assert each.recv(1) == b""
+            idle.sendall(whole)
+            assert answer_of(idle)[0] == 200
+        server.should_exit = True
+        thread.join(20)
 
 
 def test_processes_without_their_supervisor_end_and_free_the_port(start_web: Callable[..., Web]) -> None:

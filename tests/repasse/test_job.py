@@ -13,7 +13,7 @@ import pytest
 
 from payments.bank.client import Bank
 from payments.event import read_event
-from payments.invoice import BankInvoice, Payer
+from payments.invoice import BankInvoice, InvoiceState, Payer
 from payments.ledger import batches, inbox, transfers
 from payments.ledger.pauses import Pausable
 from payments.ledger.reconciliations import record_reconciliation
@@ -23,7 +23,7 @@ from payments.policy import ForwardingPolicy
 from payments.storage.database import Database
 from payments.storage.migrate import NEWEST_REVISION
 from repasse.actions import SWITCHES
-from repasse.lists import STATES
+from repasse.lists import INVOICE_STATES, STATES
 from tests.emulated import EmulatedBank
 from tests.events import invoice_event
 from tests.payments.builders import NOW
@@ -275,6 +275,22 @@ def test_credits_are_listed_by_amount_and_page_by_page(
     assert "more: --after" not in rest
 
 
+def test_an_invoice_is_found_by_its_payer_and_says_what_is_missing(
+    offline: Command, database: Database
+) -> None:
+    """By a part of the name, in the list and to be shown; its tax id is masked."""
+    plan = [(Payer("José da Silva", "529.982.247-25"), 123_456)]
+    batches.plan_batch(database, "b", None, plan, NOW, late=False, now=NOW)
+    listed = offline("invoices", "--payer", "jose silva", "--amount", "1.234,56", "--state", "planned")
+    assert "b-01" in listed.stdout
+    assert "***.982.247-**" in listed.stdout
+    assert offline("invoices", "--payer", "souza").stdout == "no invoices\n"
+    shown = offline("show", "SILVA").stdout
+    assert "José da Silva, ***.982.247-**" in shown
+    assert "not issued yet." in shown
+    assert json.loads(offline("show", "b-01", "--json").stdout)["kind"] in ("invoice", "batch")
+
+
 def test_the_statement_of_a_period_says_what_became_of_its_credits(
     offline: Command, database: Database, policy: ForwardingPolicy
 ) -> None:
@@ -405,6 +421,7 @@ def test_a_reason_that_is_too_short_is_refused(offline: Command, dead: str) -> N
 def test_the_choices_of_the_command_line_are_those_of_the_program() -> None:
     """Written out there, since importing them takes a tenth of a second."""
     assert set(STATES) == set(SHOWN_STATES)
+    assert set(INVOICE_STATES) == set(InvoiceState)
     assert set(SWITCHES) == set(get_args(Pausable))
 
 

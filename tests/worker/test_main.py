@@ -92,6 +92,22 @@ def a_schedule(issue: Callable[[], object], slots: int = 1) -> Schedule:
     return Schedule(window, issue, lambda: None, retry_seconds=3600, reconcile_seconds=3600)
 
 
+def test_what_repeats_begins_again_when_the_clock_was_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its next time was by the clock as it was, two hours ahead; a slot keeps to the clock."""
+    runs: list[str] = []
+    window = IssuingWindow("abcd", datetime.now(UTC) + timedelta(hours=1), timedelta(hours=3), 1)
+    schedule = Schedule(window, lambda: runs.append("issue"), lambda: runs.append("reconcile"), 3600, 3600)
+    schedule.begin_again()
+    assert runs == []
+    schedule.start()
+    wait_until(lambda: runs == ["reconcile"], "it reconciles at its start")
+    schedule.begin_again()
+    wait_until(lambda: sorted(runs) == ["issue", "reconcile", "reconcile"], "both run again")
+    schedule.stop()
+    schedule.begin_again()
+    assert len(runs) == 3
+
+
 def test_stopping_waits_for_the_job_that_is_under_way() -> None:
     """Money that moves is recorded first."""
     begun, go_on = threading.Event(), threading.Event()

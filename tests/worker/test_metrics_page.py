@@ -1,7 +1,10 @@
 """The worker's own page: it needs the token, and shows nothing else."""
 
+import select
 import socket
+import threading
 from collections.abc import Iterator
+from contextlib import ExitStack, closing, suppress
 
 import pytest
 import requests
@@ -9,7 +12,8 @@ from prometheus_client import CollectorRegistry, Counter
 
 from payments.authorization import Account
 from payments.errors import SettingsError
-from worker.metrics_page import MetricsPage
+from tests.running import wait_until
+from worker.metrics_page import REQUESTS_MAX, MetricsPage
 
 TOKEN = "a-token-of-thirty-two-characters"
 READS = "a-token-of-the-scraper-alone"
@@ -59,3 +63,24 @@ def test_a_port_in_use_is_refused_in_one_line() -> None:
         port = taken.getsockname()[1]
         with pytest.raises(SettingsError, match=f"METRICS_PORT: cannot listen on 127.0.0.1:{port}"):
             MetricsPage("127.0.0.1", port, ACCOUNTS, CollectorRegistry())
+
+
+def test_a_flood_of_requests_that_never_end_takes_no_more_than_its_threads(page: MetricsPage) -> None:
+    """Those beyond are closed; when the others are gone, the page answers again."""
+    before = threading.active_count()
+    with ExitStack() as stack:
+        held = [
+            stack.enter_context(closing(socket.create_connection(("127.0.0.1", page.port), timeout=20)))
+            for _ in range(REQUESTS_MAX + 5)
+        ]
+        for each in held:
+            each.sendall(b"G")
+        wait_until(lambda: len(select.select(held, [], [], 0)[0]) == 5, "five are closed")
+        assert threading.active_count() <= before + REQUESTS_MAX
+    wait_until(lambda: _answers(page), "it answers again")
+
+
+def _answers(page: MetricsPage) -> bool:
+    with suppress(requests.ConnectionError):
+        return ask(page, TOKEN).status_code == 200
+    return False

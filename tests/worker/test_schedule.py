@@ -2,6 +2,7 @@
 
 import sqlite3
 import threading
+import tracemalloc
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
@@ -260,6 +261,26 @@ def test_settings_that_did_not_change_are_not_said_to_be_ignored(
         open_or_continue(worker.database, worker.settings)
         open_or_continue(worker.database, worker.settings)
     assert [line["event"] for line in said] == ["window.opened", "window.continued"]
+
+
+def test_a_clock_that_is_set_forward_by_years_costs_one_firing(worker: Worker) -> None:
+    """Those that were missed are not listed: there would be millions."""
+    worker.run(until_hours=1)
+    window = open_or_continue(worker.database, worker.settings)
+    scheduler = SteppedScheduler()
+    add_jobs(scheduler, window, lambda: None, lambda: None, retry_seconds=1, reconcile_seconds=1)
+    scheduler.start()
+    scheduler.step()
+    scheduler.fired.clear()
+    worker.be_down(4 * 365 * 24 * HOUR)
+    tracemalloc.start()
+    scheduler.step()
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    scheduler.shutdown()
+    names = sorted(name for name, _ in scheduler.fired if not name.startswith("slot"))
+    assert names == ["reconciliation", "unfinished"]
+    assert peak < 1_000_000
 
 
 # --- the jobs ---

@@ -24,6 +24,7 @@ from webhooks.console.auth import AuthMiddleware
 from webhooks.console.bulk import BulkPages
 from webhooks.console.context import Context
 from webhooks.console.cookies import SignedCookies
+from webhooks.console.lists import ListPages
 from webhooks.console.live_updates import LiveUpdates
 from webhooks.console.pages import Pages
 from webhooks.console.rendering import STATIC_FOLDER
@@ -61,11 +62,19 @@ class Console:
             can_issue=work.new_batch_tag is not None,
         )
         self._live_updates = LiveUpdates(lambda: read_mark(database))
+        list_pages = ListPages(self._context, settings.tax_id_search_key)
         app = Starlette(
             routes=[
                 *Pages(self._context, _shown(settings, database)).routes,
+                *list_pages.routes,
                 *ActionPages(self._context, settings.forwarding_policy, work, clock).routes,
-                *BulkPages(self._context, settings.forwarding_policy, work.wake_forwarder, clock).routes,
+                *BulkPages(
+                    self._context,
+                    settings.forwarding_policy,
+                    work.wake_forwarder,
+                    clock,
+                    list_pages.asked_of_transfers,
+                ).routes,
                 *SignIn(self._context, gate, has_shared_token=settings.operator_token is not None).routes,
                 Route(CHANGES, self._live_updates.answer),
                 Route(STATIC + "{name}", _static),

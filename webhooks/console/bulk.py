@@ -18,22 +18,21 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from payments.errors import ActionRefused, LedgerUnavailable
+from payments.language import N_
 from payments.operator import actions
 from payments.operator.actions import Operator
-from payments.operator.labels import Label, label, labels_of
+from payments.operator.labels import STATE_ACTIONS, Label, label, labels_of
 from payments.operator.lists import TransferLine, list_transfers
 from payments.policy import ForwardingPolicy
 from payments.storage.database import Database
 from webhooks.console.context import Context, read_form
+from webhooks.console.lists import Asked
 from webhooks.console.urls import HOME
 
 log = structlog.get_logger()
 
 # As many as one call to the bank takes. More are done by asking again.
 TRANSFERS_MAX = 100
-
-# What may be done to all transfers of a state.
-BULK: dict[str, tuple[str, ...]] = {"dead": ("retry", "abandon"), "pending": ("retry",)}
 
 
 class Outcome(NamedTuple):
@@ -53,8 +52,11 @@ class BulkPages:
         policy: ForwardingPolicy,
         wake_forwarder: Callable[[], None],
         clock: Callable[[], datetime],
+        asked_of: Callable[[Request], tuple[Asked, str | None]],
     ) -> None:
+        """``asked_of`` reads from an address what the list of transfers is narrowed to."""
         self._context = context
+        self._asked_of = asked_of
         self._policy = policy
         self._wake_forwarder = wake_forwarder
         self._clock = clock
@@ -62,7 +64,7 @@ class BulkPages:
     @property
     def routes(self) -> list[Route]:
         """One page to ask, and the same address to do it."""
-        path = f"{HOME}/bulk/{{kind}}/{{state}}"
+        path = f"{HOME}/bulk/{{kind}}"
         return [
             Route(path, self._context.for_operators(self.ask), methods=["GET"]),
             Route(path, self._context.for_operators(self.do), methods=["POST"]),
@@ -70,18 +72,18 @@ class BulkPages:
 
     async def ask(self, request: Request) -> Response:
         """Show what it would be done to, and ask for the reason."""
-        _, state = _requested(request)
+        _, state, asked = self._requested(request)
 
-        def page(asked: Request) -> Response:
-            found = list_transfers(self._context.database, state, None, TRANSFERS_MAX)
-            lines = [each for each in found.items if _may_be_tried(each, asked, self._context)]
-            return self._form(asked, 200, lines, "", None, has_more=found.next is not None)
+        def page(each: Request) -> Response:
+            found = list_transfers(self._context.database, state, None, TRANSFERS_MAX, asked.where)
+            lines = [line for line in found.items if _may_be_tried(line, each, self._context)]
+            return self._form(each, 200, lines, "", None, has_more=found.next is not None)
 
         return await self._context.answer(request, page)
 
     async def do(self, request: Request) -> Response:
         """Do it to each, and report what became of each."""
-        kind, _ = _requested(request)
+        kind, *_ = self._requested(request)
         form = await read_form(request)
         session, reason = request.state.session, form.get("reason", "")
         who = session.who if session.is_proved else form.get("who", "")
@@ -120,7 +122,7 @@ class BulkPages:
         *,
         has_more: bool = False,
     ) -> Response:
-        kind, state = _requested(request)
+        kind, state, asked = self._requested(request)
         lines = [each for each in transfers if isinstance(each, TransferLine)]
         return self._context.render(
             request,
@@ -128,6 +130,7 @@ class BulkPages:
             status,
             kind=kind,
             state=state,
+            asked=asked,
             action=self._action(request, kind),
             lines=lines,
             external_ids=[each if isinstance(each, str) else each.external_id for each in transfers],
@@ -136,6 +139,15 @@ class BulkPages:
             reason=reason,
             problem=problem,
         )
+
+    def _requested(self, request: Request) -> tuple[str, str, Asked]:
+        asked, state = self._asked_of(request)
+        kind = request.path_params["kind"]
+        if state is None or kind not in STATE_ACTIONS.get(state, ()):
+            raise HTTPException(404, N_("There is no such action."))
+        if asked.wrong:
+            raise HTTPException(400, " ".join(asked.wrong))
+        return kind, state, asked
 
     def _action(self, request: Request, kind: str) -> Label:
         return label(labels_of(self._context.language(request)).actions, kind)
@@ -167,10 +179,3 @@ def do_all(
 def _may_be_tried(line: TransferLine, request: Request, context: Context) -> bool:
     # A pending transfer that is due is on its way already.
     return line.due_at is None or line.due_at > context.times(request).now
-
-
-def _requested(request: Request) -> tuple[str, str]:
-    kind, state = request.path_params["kind"], request.path_params["state"]
-    if kind not in BULK.get(state, ()):
-        raise HTTPException(404, "there is no such action")
-    return kind, state

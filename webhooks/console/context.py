@@ -123,6 +123,7 @@ class Context:
             "path": request.url.path,
             "here": request.url.path + (f"?{request.url.query}" if request.url.query else ""),
             "flash": self.cookies.read_flash(flash) if flash else None,
+            "query": request.query_params.get("q", "")[:200],
             "open_attentions": 0,
             "open_attentions_max": OPEN_ATTENTIONS_MAX,
             "paused": {},

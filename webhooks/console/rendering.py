@@ -11,7 +11,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from payments.language import NAMES, Language, language_of
 from payments.money import format_brl
-from payments.operator.labels import ATTENTION_ACTIONS, label, labels_of
+from payments.operator.labels import ATTENTION_ACTIONS, STATE_ACTIONS, label, labels_of
 from payments.operator.times import duration
 from payments.operator.wording import account_text
 from payments.tax_id import mask_tax_ids
@@ -78,6 +78,7 @@ def make_environment(language: Language) -> Environment:
         label=label,
         labels=labels_of(language),
         attention_actions=ATTENTION_ACTIONS,
+        state_actions=STATE_ACTIONS,
         bar_of=bar_of,
         link_to=link_to,
         action_url=action_url,

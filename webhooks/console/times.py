@@ -68,6 +68,18 @@ class Times:
         """The day, as in ``02 Mar`` or ``02/03``; for axes."""
         return at.astimezone(self._zone).strftime(self._language.day_format)
 
+    def today(self) -> date:
+        """Which day it is in this zone."""
+        return self.now.astimezone(self._zone).date()
+
+    def written(self, day: date) -> str:
+        """A day with its year, as a form takes it: ``02/03/2026``."""
+        return f"{day:%d/%m/%Y}"
+
+    def plain(self, at: datetime | None) -> str:
+        """Day and time as text, for sentences; a dash for None."""
+        return self.when(at).striptags()
+
     def bounds(self, day: date) -> tuple[datetime, datetime]:
         """When a day begins and ends in this zone, in UTC."""
         begins = datetime(day.year, day.month, day.day, tzinfo=self._zone)

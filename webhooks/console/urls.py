@@ -10,11 +10,17 @@ SIGN_OUT = f"{HOME}/sign-out"
 CHANGES = f"{HOME}/changes"
 STATIC = f"{HOME}/static/"
 
-_FOLDERS = {"credit": "credits", "event": "inbox", "batch": "batches", "transfer": "credits"}
+_FOLDERS = {
+    "credit": "credits",
+    "event": "inbox",
+    "batch": "batches",
+    "transfer": "credits",
+    "invoice": "invoices",
+}
 
 
 def link_to(kind: str, identity: str) -> str:
-    """The address of a credit (by its invoice's id), a transfer (the same), an event or a batch."""
+    """The address of a credit (by its invoice's id), a transfer (the same), an invoice, an event or a batch."""
     return f"{HOME}/{_FOLDERS.get(kind, kind)}/{quote(identity, safe='')}"
 
 

@@ -13,8 +13,9 @@ import structlog
 from payments.errors import LedgerUnavailable
 from payments.observability import heartbeat
 from payments.observability.heartbeat import Heartbeat, Ticker
-from payments.operator.processes import Process
+from payments.operator.processes import Process, record_alive
 from payments.storage import database as ledger_database
+from payments.storage.clock import StepWatch
 from payments.storage.database import Database, open_database
 from tests.payments.builders import NOW
 from tests.payments.conftest import ON_SQLITE
@@ -123,3 +124,65 @@ def test_what_was_never_started_can_be_stopped() -> None:
     never: Callable[[], None] = lambda: pytest.fail("it ticked")  # noqa: E731
     Ticker("watch", never, 1).stop()
     assert heartbeat.guarded("watch", lambda: None) is None  # type: ignore[func-returns-value]
+
+
+class MovableClock:
+    """A clock that is set, and the time that passes beside it."""
+
+    def __init__(self) -> None:
+        self.now = NOW
+        self.elapsed = 0.0
+
+    def pass_time(self, seconds: float) -> None:
+        self.elapsed += seconds
+        self.now += timedelta(seconds=seconds)
+
+    def watch(self) -> StepWatch:
+        return StepWatch(lambda: self.now, lambda: self.elapsed)
+
+
+def steps(database: Database) -> list[tuple[Any, ...]]:
+    """What an operator sees of clocks that were set."""
+    query = "SELECT id, clock_step_seconds, clock_stepped_at FROM processes ORDER BY id"
+    with closing(sqlite3.connect(str(database.url.database))) as connection:
+        return connection.execute(query).fetchall()
+
+
+@ON_SQLITE
+@pytest.mark.parametrize("seconds", [-7_200.0, 126_230_400.0])
+def test_a_clock_that_was_set_is_logged_shown_and_followed(database: Database, seconds: float) -> None:
+    """With the next beat; when that cannot be written, with the one after it."""
+    clock, followed, fails = MovableClock(), [], [True]
+
+    def follow(step: float) -> None:
+        if fails.pop() if fails else False:
+            raise LedgerUnavailable("locked")
+        followed.append(step)
+
+    beating = Heartbeat(database, PROCESS, lambda: clock.now, watches=[clock.watch()], follow=follow)
+    with structlog.testing.capture_logs() as said:
+        beating.beat()
+        clock.pass_time(15)
+        clock.now += timedelta(seconds=seconds)
+        with pytest.raises(LedgerUnavailable):
+            beating.beat()
+        noticed = clock.now
+        for _ in range(3):
+            clock.pass_time(15)
+            beating.beat()
+    assert [(line["event"], line["seconds"]) for line in said] == [("clock.stepped", seconds)]
+    assert followed == [seconds]
+    assert steps(database) == [("abc", seconds, written(noticed))]
+
+
+@ON_SQLITE
+@pytest.mark.parametrize(("ahead", "step"), [(60.0, None), (61.0, -61.0), (7_200.0, -7_200.0)])
+def test_a_clock_that_was_set_back_while_nothing_ran_is_noticed_at_the_start(
+    database: Database, ahead: float, step: float | None
+) -> None:
+    """Another process was alive in what is the future now."""
+    record_alive(database, Process("before", "web", "host", 1, "1"), NOW + timedelta(seconds=ahead))
+    clock, followed = MovableClock(), list[float]()
+    Heartbeat(database, PROCESS, lambda: NOW, watches=[clock.watch()], follow=followed.append).beat()
+    assert followed == ([] if step is None else [step])
+    assert steps(database)[0] == ("abc", step, None if step is None else written(NOW))

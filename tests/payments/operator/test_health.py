@@ -13,7 +13,7 @@ from payments.ledger.pauses import Pause
 from payments.ledger.reconciliations import record_reconciliation
 from payments.operator.actions import Operator, pause
 from payments.operator.health import Health, UnansweredCall, headline_of, read_health
-from payments.operator.processes import Process, record_alive, record_stopped
+from payments.operator.processes import ClockStep, Process, record_alive, record_stopped
 from payments.storage.database import Database
 from payments.transfer import TransferState
 from tests.payments.builders import NOW
@@ -122,6 +122,16 @@ def test_a_call_that_the_bank_did_not_answer_is_known_for_a_minute_while_its_pro
     assert unanswered(1) == []
 
 
+def test_a_clock_that_was_set_is_known_for_an_hour_while_its_process_lives(database: Database) -> None:
+    """The last one; a process that noticed none says nothing."""
+    web, worker = a_process("web"), a_process("worker")
+    record_alive(database, web, NOW, clock_step=ClockStep(-7200.0, NOW))
+    record_alive(database, worker, NOW + MINUTE)
+    assert read_health(database, NOW + MINUTE).clock_step == ClockStep(-7200.0, NOW)
+    record_alive(database, web, NOW + 60 * MINUTE)
+    assert read_health(database, NOW + 60 * MINUTE).clock_step is None
+
+
 def test_transfers_that_were_tried_in_vain_are_counted_with_the_last_answer(books: Books) -> None:
     """Given back or unclear; one that nobody has tried is not counted."""
     books.credit("7")
@@ -197,6 +207,8 @@ PAUSED = Pause(NOW - timedelta(hours=2), "ana", "the bank asked for it")
         ({"reconciliation_age_seconds": 1800.0}, "good", "All is quiet"),
         ({"bank_keys_missing": 1}, "wait", "1 web process without the bank's public key"),
         ({"slots_by_state": {"overdue": 2}}, "wait", "2 batches of invoices overdue"),
+        ({"clock_step": ClockStep(-7200, NOW)}, "wait", "A clock was set back by 2 h"),
+        ({"clock_step": ClockStep(90, NOW)}, "wait", "A clock was set forward by 1 min"),
         ({"alerts_undelivered": 1}, "wait", "1 notification not delivered"),
         ({"attention": 1}, "bad", "1 item needs attention"),
         ({"attention": 2}, "bad", "2 items need attention"),

@@ -10,6 +10,7 @@ from sqlalchemy import select
 
 from payments.operator import lists
 from payments.operator.actions import Operator, close_attention
+from payments.operator.filters import Filter
 from payments.operator.lists import (
     count_attentions,
     list_actions,
@@ -113,11 +114,11 @@ def test_credits_are_found_by_amount_and_time(books: Books) -> None:
     books.pass_time(60)
     books.credit("2", amount=1050)
     books.credit("3", amount=2000)
-    by_amount = list_credits(books.database, None, amount_centavos=1000).items
+    by_amount = list_credits(books.database, None, Filter(amount_centavos=1000)).items
     assert [line.invoice_id for line in by_amount] == ["2", "1"]
-    later = list_credits(books.database, None, since=books.now).items
+    later = list_credits(books.database, None, Filter(since=books.now)).items
     assert [line.invoice_id for line in later] == ["3", "2"]
-    earlier = list_credits(books.database, None, until=books.now).items
+    earlier = list_credits(books.database, None, Filter(until=books.now)).items
     assert [line.invoice_id for line in earlier] == ["1"]
 
 
@@ -161,6 +162,6 @@ def test_a_cursor_of_another_list_is_refused(books: Books) -> None:
 @given(st.text())
 def test_no_text_is_a_cursor_by_accident(text: str) -> None:
     """Nor does any raise another error."""
-    walk = lists._Walk("x", (actions.c.id,), select(actions), [])
+    walk = lists.Walk("x", (actions.c.id,), select(actions), [])
     with pytest.raises(ValueError, match="is not one that this list gave"):
         walk._decode(text)

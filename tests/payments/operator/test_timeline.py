@@ -160,7 +160,7 @@ def test_a_batch_shows_how_far_each_invoice_got(books: Books) -> None:
     books.credit()
     batch = read_batch(books.database, 1)
     assert batch is not None
-    assert [line.became for line in batch.invoices] == ["pending", "at_bank", "planned"]
+    assert [line.became for line in batch.invoices] == ["pending", "open", "planned"]
     assert (batch.batch.planned_invoices, batch.batch.issued_invoices, batch.batch.credited_invoices) == (
         3,
         2,

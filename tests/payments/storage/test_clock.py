@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from payments.storage.clock import MEASURE_EVERY_SECONDS, DatabaseClock, open_clock
+from payments.storage.clock import MEASURE_EVERY_SECONDS, DatabaseClock, StepWatch, open_clock
 from payments.storage.database import Database, open_database
 from tests.payments.conftest import ON_SQLITE, Books
 from tests.postgresql import Server, connection_to
@@ -69,3 +69,29 @@ def test_it_goes_on_while_the_database_is_away(own_server: Server) -> None:
     seconds[0] += MEASURE_EVERY_SECONDS
     assert clock() - began < timedelta(seconds=30)
     database.close()
+
+
+@pytest.mark.parametrize(
+    ("passed", "moved", "step"),
+    [
+        (15, 15, None),
+        (15, -45, None),  # a minute back is within what NTP may do at a start
+        (15, 75, None),
+        (15, -46, -61),
+        (15, 76, 61),
+        (15, 15 - 7_200, -7_200),
+        (15, 15 + 126_230_400, 126_230_400),
+        (7_200, 7_200, None),  # the machine slept
+        (7_200, 15, -7_185),
+    ],
+)
+def test_a_clock_that_was_set_is_noticed_once(passed: float, moved: float, step: float | None) -> None:
+    """By what it moved beside the time that has passed."""
+    elapsed, shown = [100.0], [datetime(2026, 3, 2, tzinfo=UTC)]
+    watch = StepWatch(lambda: shown[0], lambda: elapsed[0])
+    elapsed[0] += passed
+    shown[0] += timedelta(seconds=moved)
+    assert watch.look() == step
+    elapsed[0] += 15
+    shown[0] += timedelta(seconds=15)
+    assert watch.look() is None

@@ -317,6 +317,7 @@ def set_for_the_database(database: Database, _folder: Path, _: pytest.MonkeyPatc
 def set_in_the_environment(_: Database, _folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """By the variables of libpq."""
     monkeypatch.setenv("PGCLIENTENCODING", "LATIN1")
+    monkeypatch.setenv("PGHOSTADDR", "127.0.0.9")  # where no one listens
     monkeypatch.setenv("PGDATESTYLE", "SQL, DMY")
     monkeypatch.setenv("PGTZ", "America/Sao_Paulo")
     monkeypatch.setenv("PGOPTIONS", _as_options())
@@ -373,6 +374,7 @@ def test_a_session_is_ours_whatever_others_have_set(
         with database.reading() as connection:
             stored = connection.execute(text("SELECT interval_seconds FROM issuing_windows")).scalar_one()
         assert stored == 1 / 3 * 10
+    monkeypatch.undo()  # the fixtures connect without our code
 
 
 # --- what the bank may say ---

@@ -33,7 +33,8 @@ ROWS: dict[str, dict[str, Any]] = {
     },
     "credits": {
         "number": 1, "invoice_id": "'i'", "log_id": "'l'", "event_id": "'e'", "gross_centavos": 100, "fee_centavos": 5,
-        "net_centavos": 95, "withheld_centavos": 0, "disposition": "'forward'", "credited_at": "'t'",
+        "net_centavos": 95, "withheld_centavos": 0, "is_of_ours": "'1'",
+        "disposition": "'forward'", "credited_at": "'t'",
         "recorded_at": "'t'",
     },
     "reversals": {
@@ -74,7 +75,7 @@ ROWS: dict[str, dict[str, Any]] = {
     "reconciliations": {"id": 1, "started_at": "'t'", "ended_at": "'t'", "found": 0},
     "actions": {
         "id": 1, "at": "'t'", "who": "'ana'", "kind": "'retry'", "subject": "'credit-i'",
-        "reason": "'the account is open again'", "result": "'pending'",
+        "reason": "'the account is open again'", "result": "'pending'", "is_proved": "'0'",
     },
     "pauses": {"name": "'forwarding'", "paused_at": "NULL", "paused_by": "NULL", "reason": "NULL"},
     "relocations": {"id": 1, "moved_to": "'sqlite:///other.db'", "moved_at": "'t'"},
@@ -198,6 +199,7 @@ REFUSED: list[tuple[str, str, dict[str, Any]]] = [
     ("a_pause_says_who_and_why", "pauses", {"name": "'issuing'", "paused_at": "'t'", "reason": "'r'"}),
     ("one_relocation", "relocations", {"id": 2}),
     ("a_process_once: id", "processes", {}),
+    ("a_bank_call_has_its_verdict", "processes", {"id": "'q'", "bank_verdict": "'accepted'"}),
 ]
 TAKEN: list[tuple[str, dict[str, Any]]] = [
     ("transfers", SECOND_TRANSFER),
@@ -332,7 +334,12 @@ def test_the_states_are_those_of_the_code() -> None:
     ("stored", "table", "not_read", "not_stored"),
     [
         (Transfer, transfers, set(), set()),
-        (StoredCredit, credits, {"log_id", "event_id", "credited_at", "recovered_centavos"}, {"is_changed"}),
+        (
+            StoredCredit,
+            credits,
+            {"log_id", "event_id", "credited_at", "recovered_centavos", "is_of_ours"},
+            {"is_changed"},
+        ),
     ],
 )
 def test_what_is_loaded_has_a_field_for_each_column(

@@ -70,25 +70,30 @@ def test_all_that_a_filter_shows_is_asked_about_once_and_recorded_each(
     outage: Books, client: TestClient
 ) -> None:
     """The page names the number, the sum and every transfer; one that was retried meanwhile is reported, not lost."""
-    assert "/console/bulk/retry/dead" in client.get("/console/transfers?state=dead").text
-    asked = unescape(client.get("/console/bulk/retry/dead").text)
+    assert "/console/bulk/retry?state=dead" in client.get("/console/transfers?state=dead").text
+    asked = unescape(client.get("/console/bulk/retry?state=dead").text)
     assert "Retry: 3 transfers?" in asked
     assert "R$ 1.459,86" in asked
     [given] = re.findall(r'name="transfers" value="([^"]*)"', asked)
     assert sorted(given.split()) == IDS
-    wrong = client.post("/console/bulk/retry/dead", data={"who": "Ana", "reason": "x", "transfers": given})
+    wrong = client.post(
+        "/console/bulk/retry?state=dead", data={"who": "Ana", "reason": "x", "transfers": given}
+    )
     assert (wrong.status_code, states(outage.database)) == (409, ["dead"] * 3)
     assert re.findall(r'name="transfers" value="([^"]*)"', wrong.text) == [given]
 
     retry_transfer(outage.database, IDS[1], Operator("bia", "I was first"), outage.policy, datetime.now(UTC))
     form = {"who": "Ana", "reason": "the bank is back", "transfers": given}
-    done = unescape(client.post("/console/bulk/retry/dead", data=form).text)
+    done = unescape(client.post("/console/bulk/retry?state=dead", data=form).text)
     assert "Retry: 2 of 3 done" in done
     assert "credit-8 is queued and due already" in done
     assert states(outage.database) == ["pending"] * 3
     assert sorted(recorded(outage.database)) == [("retry", each) for each in IDS]
-    assert "There is nothing to do" in client.get("/console/bulk/retry/dead").text
-    for path in ("retry/settled", "abandon/pending", "steal/dead"):
+    narrowed = client.get("/console/bulk/retry?state=dead&amount=1.234,56")
+    assert "There is nothing to do" in narrowed.text
+    assert client.get("/console/bulk/retry?state=dead&amount=x").status_code == 400
+    assert "There is nothing to do" in client.get("/console/bulk/retry?state=dead").text
+    for path in ("retry?state=settled", "abandon?state=pending", "steal?state=dead", "retry"):
         assert client.get(f"/console/bulk/{path}").status_code == 404
 
 

@@ -11,7 +11,6 @@ from tests.events import event, invoice_event
 from tests.running import wait_until
 from tests.webhooks.conftest import WebApp
 from tests.webhooks.console.conftest import OURS, TOKEN, Console
-from webhooks.console.pages import centavos_in, day_in
 from webhooks.console.rendering import readable_body
 from webhooks.console.urls import invoice_of, link_to, subject_link
 
@@ -53,69 +52,6 @@ def test_the_page_of_a_credit_has_its_timeline_and_events(console: Console) -> N
     assert f"/console/search?q={INVOICE}" in console.page("/inbox")
     for path in ("/credits", "/transfers", "/transfers?state=sent"):
         assert link_to("credit", INVOICE) in console.page(path)
-
-
-def test_a_search_leads_to_its_only_hit(console: Console) -> None:
-    """One hit: its page. An amount or a day: the credits of it. No hit: what can be searched for."""
-    console.web.deliver(invoice_event(INVOICE))
-    wait_until(lambda: console.web.rows("SELECT 1 FROM transfers WHERE state = 'sent'"), "it is sent")
-    [(bank_id,)] = console.web.rows("SELECT bank_transfer_id FROM transfers")
-    leads = {
-        bank_id: f"/console/credits/{INVOICE}",
-        f"credit-{INVOICE}": f"/console/credits/{INVOICE}",
-        "R$ 200": "/console/credits?amount=200,00",
-        "1.234,56": "/console/credits?amount=1234,56",
-        "02/03/2026": "/console/credits?since=2026-03-02&until=2026-03-02",
-    }
-    for text, address in leads.items():
-        answer = console.client.get(
-            "/console/search",
-            params={"q": text},
-            headers={"Authorization": f"Bearer {TOKEN}"},
-            follow_redirects=False,
-        )
-        assert (answer.status_code, answer.headers["location"]) == (303, address)
-    assert "No results for" in console.page("/search?q=nobody")
-
-
-def test_credits_are_found_by_amount_and_day(console: Console) -> None:
-    """Gross or net; the day is that of the operator's time zone."""
-    console.web.deliver(invoice_event(INVOICE, amount=20_000, fee=500))
-    assert INVOICE in console.page("/credits?amount=195")
-    assert INVOICE in console.page("/credits?amount=200,00")
-    assert "No matching credits." in console.page("/credits?amount=200,01")
-    assert "No matching credits." in console.page("/credits?since=2020-01-01&until=2020-12-31")
-    wrong = console.get("/credits?amount=lots&since=tomorrow")
-    assert wrong.status_code == 400
-    assert "is not an amount such as 1.234,56" in wrong.text
-    assert "is not a day such as" in wrong.text
-
-
-@pytest.mark.parametrize(
-    ("text", "centavos"),
-    [
-        ("R$ 1.234,56", 123_456),
-        ("1234,56", 123_456),
-        ("r$10", 1_000),
-        ("0,05", 5),
-        ("5000000000000001", None),
-        ("1234.56", None),
-        ("1,5", None),
-        ("credit-1", None),
-        ("٣,٠٠", None),
-        ("", None),
-    ],
-)
-def test_an_amount_is_read_as_brazilians_write_it_and_an_id_is_none(text: str, centavos: int | None) -> None:
-    """What could be either is an id."""
-    assert centavos_in(text) == centavos
-
-
-def test_a_day_is_read_in_two_ways() -> None:
-    """And nothing else is taken for one."""
-    assert str(day_in("2026-03-02")) == str(day_in("02/03/2026")) == "2026-03-02"
-    for text in ("2026-02-30", "31/31/2026", "0001-01-01", "9999-12-31", "20260302", "x"):
-        assert day_in(text) is None
 
 
 def test_lists_continue_where_they_stopped_and_refuse_a_cursor_that_is_none(console: Console) -> None:

@@ -1,0 +1,318 @@
+"""Invoices as an operator looks for them: the list, one invoice with all that is known of it, and what is missing.
+
+Those of other systems are among them, as far as the bank reported them. Reads only; tax ids are stored masked.
+"""
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, and_, func, literal_column, or_, select
+
+from payments.invoice import ISSUED_TAG, InvoiceState
+from payments.language import Language
+from payments.money import format_brl
+from payments.operator.actions import plain_text
+from payments.operator.filters import NO_FILTER, Filter, Totals, is_of_payer
+from payments.operator.lists import (
+    CreditLine,
+    EventLine,
+    Line,
+    Page,
+    TransferLine,
+    Walk,
+    credit_lines,
+    current_transfers,
+    masked,
+    read_totals,
+)
+from payments.storage.database import Database
+from payments.storage.schema import (
+    INVOICE_STATES,
+    credits,
+    inbox_events,
+    invoice_batches,
+    invoices,
+    is_not_credited,
+    made_no_credit,
+    reconciliations,
+)
+
+# An invoice has some three events; one that the bank changed again and again has more.
+EVENTS_MAX = 100
+
+
+@dataclass(frozen=True, slots=True)
+class InvoiceLine(Line):
+    """One invoice. ``batch_id`` and ``tag`` are None of another system's; ``bank_invoice_id`` until it is issued.
+
+    ``became`` is its state, or that of its transfer once it was credited.
+    """
+
+    id: int
+    batch_id: int | None
+    tag: str | None
+    bank_invoice_id: str | None
+    state: str
+    amount_centavos: int
+    payer_name: str | None
+    payer_tax_id: str | None
+    recorded_at: datetime
+    issued_at: datetime | None
+    due_at: datetime | None
+    paid_at: datetime | None
+    became: str
+
+    @property
+    def key(self) -> str:
+        """What its page is found by: the bank's id, or our tag while there is none."""
+        return self.bank_invoice_id or self.tag or ""
+
+
+@dataclass(frozen=True, slots=True)
+class InvoicePage:
+    """One invoice, and everything that is known of it. ``reconciled_at``: when reconciliation last heard everything.
+
+    ``told_at`` is the bank's own time of its last report.
+    """
+
+    invoice: InvoiceLine
+    batch_tag: str | None
+    batch_state: str | None
+    batch_reason: str | None
+    tags: Sequence[str]
+    link: str | None
+    payer_end_to_end_id: str | None
+    told_at: datetime | None
+    events: Sequence[EventLine]
+    credit: CreditLine | None
+    transfer: TransferLine | None
+    reconciled_at: datetime | None
+
+
+def list_invoices(
+    database: Database,
+    after: str | None,
+    where: Filter = NO_FILTER,
+    state: str | None = None,
+    batch_id: int | None = None,
+    limit: int = 50,
+) -> Page[InvoiceLine]:
+    """Invoices, newest first; a filter's days are those on which they were planned, or first reported.
+
+    Raises ValueError for an unknown state and for a bad cursor.
+    """
+    key = (invoices.c.recorded_at, invoices.c.id)
+    walk = Walk("invoices", key, select(invoices), _conditions(where, state, batch_id))
+    return walk.read(database, after, limit, invoice_lines)
+
+
+def total_invoices(
+    database: Database, where: Filter = NO_FILTER, state: str | None = None, batch_id: int | None = None
+) -> Totals:
+    """How many invoices a state and a filter leave, and their centavos."""
+    with database.reading() as connection:
+        return read_totals(connection, invoices.c.amount_centavos, None, _conditions(where, state, batch_id))
+
+
+def count_invoices(
+    database: Database, where: Filter = NO_FILTER, batch_id: int | None = None
+) -> dict[str, int]:
+    """How many invoices a filter leaves, by state."""
+    narrowed = _conditions(where, None, batch_id)
+    with database.reading() as connection:
+        # Nearly all are credited: they are what the few others leave of all, which an index alone can count.
+        total = connection.execute(select(func.count()).select_from(invoices).where(*narrowed)).scalar_one()
+        rows = connection.execute(
+            select(invoices.c.state, func.count().label("number"))
+            .where(is_not_credited, *narrowed)
+            .group_by(invoices.c.state)
+        )
+        others = {row.state: row.number for row in rows}
+    return others | {InvoiceState.CREDITED: total - sum(others.values())}
+
+
+def read_invoice(database: Database, key: str) -> InvoicePage | None:
+    """One invoice by its id at the bank, or by our tag; None when there is none."""
+    wanted = plain_text(key)
+    with database.reading() as connection:
+        rows = connection.execute(
+            select(invoices).where(or_(invoices.c.bank_invoice_id == wanted, invoices.c.tag == wanted))
+        ).all()
+        return _read_page(connection, rows[0]) if rows else None
+
+
+def batch_id_of(database: Database, text: str) -> int | None:
+    """The batch of this tag or number; None when there is none."""
+    wanted = plain_text(text)
+    number = int(wanted) if wanted.isascii() and wanted.isdigit() and len(wanted) < 19 else 0
+    with database.reading() as connection:
+        return connection.execute(
+            select(invoice_batches.c.id).where(
+                or_(invoice_batches.c.tag == wanted, invoice_batches.c.id == number)
+            )
+        ).scalar()
+
+
+def invoice_lines(connection: Connection, rows: Sequence[Any]) -> list[InvoiceLine]:
+    """Lines from rows of invoices, each with what became of it."""
+    bank_ids = [row.bank_invoice_id for row in rows if row.state == InvoiceState.CREDITED]
+    numbers = (
+        {
+            row.invoice_id: row.number
+            for row in connection.execute(
+                select(credits.c.invoice_id, credits.c.number).where(credits.c.invoice_id.in_(bank_ids))
+            )
+        }
+        if bank_ids
+        else {}
+    )
+    current = current_transfers(connection, list(numbers.values()))
+    lines = []
+    for row in rows:
+        transfer = current.get(numbers.get(row.bank_invoice_id, 0))
+        lines.append(InvoiceLine.of(row, became=transfer.shown_state if transfer else row.state))
+    return lines
+
+
+# --- what is missing ---
+
+
+def explain(found: InvoicePage, language: Language, when: Callable[[datetime | None], str]) -> list[str]:
+    """Where an invoice is and what is missing, in sentences; ``when`` writes a time."""
+    _ = language.gettext
+    invoice = found.invoice
+    sentences = [_where_it_is(found, language, when)]
+    if invoice.state in (InvoiceState.OPEN, InvoiceState.OVERDUE, InvoiceState.PAID):
+        if found.reconciled_at is None:
+            sentences.append(_("Reconciliation has not asked the bank yet."))
+        else:
+            sentences.append(
+                _("Reconciliation last asked the bank at %(time)s.", time=when(found.reconciled_at))
+            )
+    if invoice.batch_id is None:
+        sentences.append(_("This invoice was issued by another system."))
+        if ISSUED_TAG in found.tags:
+            sentences.append(
+                _(
+                    "It carries the tags of repasse: another deployment issued it, or the answer to its batch has not "
+                    "come yet."
+                )
+            )
+    return sentences
+
+
+def _where_it_is(found: InvoicePage, language: Language, when: Callable[[datetime | None], str]) -> str:
+    _ = language.gettext
+    invoice = found.invoice
+    issued = when(invoice.issued_at or found.told_at)
+    match invoice.state:
+        case InvoiceState.PLANNED:
+            return _("Planned at %(time)s, not issued yet.", time=when(invoice.recorded_at))
+        case InvoiceState.OPEN:
+            return _("Issued at %(time)s, not paid yet.", time=issued)
+        case InvoiceState.OVERDUE:
+            return _(
+                "Issued at %(time)s, due at %(due)s, and not paid.", time=issued, due=when(invoice.due_at)
+            )
+        case InvoiceState.EXPIRED:
+            return _("Issued at %(time)s, never paid; it can no longer be paid.", time=issued)
+        case InvoiceState.CANCELED:
+            return _("Canceled at %(time)s, not paid.", time=when(found.told_at))
+        case InvoiceState.PAID:
+            return _("Paid at %(time)s, no credit yet.", time=when(invoice.paid_at or found.told_at))
+    return _of_credit(found, language, when)
+
+
+def _of_credit(found: InvoicePage, language: Language, when: Callable[[datetime | None], str]) -> str:
+    _ = language.gettext
+    credit, transfer = found.credit, found.transfer
+    if credit is None:  # its row is written with the invoice's, in one transaction
+        return _("Credited.")
+    at = when(credit.recorded_at)
+    if transfer is None:
+        if credit.disposition == "not_ours":
+            return _("Credited at %(time)s, and not to be forwarded (FORWARD_CREDITS).", time=at)
+        if credit.disposition == "nothing_to_forward":
+            return _("Credited at %(time)s; the fee left nothing to forward.", time=at)
+        return _("Credited at %(time)s, and reversed before it was sent.", time=at)
+    net = format_brl(transfer.amount_centavos)
+    match transfer.shown_state:
+        case "pending" | "sending":
+            return _("Credited at %(time)s; %(net)s are about to be forwarded.", time=at, net=net)
+        case "sent":
+            return _(
+                "Credited at %(time)s; the transfer of %(net)s was accepted at %(sent)s, not settled yet.",
+                time=at,
+                net=net,
+                sent=when(transfer.sent_at),
+            )
+        case "settled":
+            return _(
+                "Credited at %(time)s; %(net)s settled at %(settled)s.",
+                time=at,
+                net=net,
+                settled=when(transfer.settled_at),
+            )
+        case "dead":
+            return _(
+                "Credited at %(time)s; the transfer of %(net)s is blocked: manual action required.",
+                time=at,
+                net=net,
+            )
+        case "abandoned":
+            return _("Credited at %(time)s; the transfer of %(net)s was abandoned.", time=at, net=net)
+    return _("Credited at %(time)s, and reversed before it was sent.", time=at)
+
+
+# --- below: its parts ---
+
+
+def _conditions(where: Filter, state: str | None, batch_id: int | None) -> list[Any]:
+    if state is not None and state not in INVOICE_STATES:
+        raise ValueError(f"{state!r} is no state of an invoice: put one of {', '.join(INVOICE_STATES)}")
+    return [
+        *where.is_within(invoices.c.recorded_at),
+        *where.has_amount(invoices.c.amount_centavos),
+        *([] if where.payer is None else [is_of_payer(where.payer, where.tax_id_key)]),
+        *([] if batch_id is None else [invoices.c.batch_id == batch_id]),
+        # as the partial index says it
+        *([] if state is None else [invoices.c.state == literal_column(f"'{state}'")]),
+        *([] if state in (None, InvoiceState.CREDITED) else [is_not_credited]),
+    ]
+
+
+def _read_page(connection: Connection, row: Any) -> InvoicePage:
+    credit = connection.execute(
+        select(credits).where(credits.c.invoice_id == row.bank_invoice_id)
+    ).one_or_none()
+    columns = [column for column in inbox_events.c if column.name not in ("body", "digital_signature")]
+    is_its = and_(inbox_events.c.subject == row.bank_invoice_id, made_no_credit)
+    events = connection.execute(
+        select(*columns)
+        .where(is_its if credit is None else or_(is_its, inbox_events.c.event_id == credit.event_id))
+        .order_by(inbox_events.c.received_at)
+        .limit(EVENTS_MAX)
+    ).all()
+    batch = connection.execute(
+        select(invoice_batches).where(invoice_batches.c.id == row.batch_id)
+    ).one_or_none()
+    [line] = invoice_lines(connection, [row])
+    return InvoicePage(
+        invoice=line,
+        batch_tag=None if batch is None else batch.tag,
+        batch_state=None if batch is None else batch.state,
+        batch_reason=None if batch is None else masked(batch.reason),
+        tags=json.loads(row.tags or "[]"),
+        link=row.link,
+        payer_end_to_end_id=row.payer_end_to_end_id,
+        told_at=row.told_at,
+        events=[EventLine.of(each) for each in events],
+        credit=credit_lines(connection, [credit])[0] if credit else None,
+        transfer=current_transfers(connection, [credit.number]).get(credit.number) if credit else None,
+        reconciled_at=connection.execute(
+            select(func.max(reconciliations.c.ended_at)).where(reconciliations.c.failure.is_(None))
+        ).scalar(),
+    )
