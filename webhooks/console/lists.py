@@ -27,7 +27,6 @@ from payments.operator.invoices import InvoiceLine, explain, read_invoice
 from payments.operator.lists import EventLine, Page, TransferLine
 from payments.operator.search import Found, centavos_in, day_in, search
 from payments.operator.statement import read_statement
-from webhooks.console.bulk import BULK
 from webhooks.console.context import Context
 from webhooks.console.urls import HOME, link_to
 
