@@ -47,8 +47,13 @@ class Night:
 
 @pytest.fixture
 def emulator() -> Iterator[EmulatedBank]:
-    """A bank with money, whose clock is not behind ours, by which invoices were issued."""
-    bank = EmulatedBank(Clock(datetime.now(UTC)), opening=1_000_000)
+    """A bank that credits an hour late, with money; its clock is not behind ours, by which invoices were issued."""
+    bank = EmulatedBank(
+        Clock(datetime.now(UTC)),
+        opening=1_000_000,
+        credit_delay_seconds=(3600.0, 3600.0),
+        credited_first_share=0.0,
+    )
     yield bank
     bank.close()
 
@@ -215,13 +220,21 @@ def test_an_operator_walks_the_night(
     expect(row).to_contain_text(_("own token"))
     assert all(each.is_proved for each in list_actions(night.database, None).items)
 
-    # A credit is missing: the payer's name finds the invoice, which has not been paid.
+    # A credit is missing: the payer's name finds the invoice, unpaid; then paid, and not credited yet.
     invoice = list_invoices(night.database, None, state="open").items[0]
     assert invoice.payer_name is not None
     assert invoice.bank_invoice_id is not None
     ana.find(invoice.payer_name, invoice.bank_invoice_id)
     expect(page.locator("h1 .badge")).to_have_text(ana.labels.invoice_states["open"].text)
     ana.look()
+    night.bank.ask("POST", "webhooks", url=f"{night.web.url}/webhooks/starkbank?2", subscriptions=["invoice"])
+    night.bank.pay(invoice.bank_invoice_id)
+    night.bank.advance(60)
+    paid = page.locator("h1 .badge", has_text=ana.labels.invoice_states["paid"].text)
+    ana.wait_for(lambda: paid.count() == 1, "the invoice is paid")
+    ana.look()
+    night.bank.advance(3600)
+    ana.wait_for(lambda: _moves(night, "success", 2), "it is credited and forwarded")
 
     # The worker ends, and then the web process, with the page left open.
     ana.visitor.open()
@@ -237,10 +250,10 @@ def test_an_operator_walks_the_night(
     ana.visitor.wrong.clear()  # it asked in vain for a while
 
 
-def _moves(night: Night, status: str) -> bool:
-    """Let time pass at the bank; true once one of its transfers has this status."""
+def _moves(night: Night, status: str, number: int = 1) -> bool:
+    """Let time pass at the bank; true once this many of its transfers have this status."""
     night.bank.advance(60)
-    return night.bank.transfers(status) > 0
+    return night.bank.transfers(status) >= number
 
 
 def test_a_reader_sees_the_night_and_can_do_nothing(night: Night, visit: Callable[..., Visitor]) -> None:
