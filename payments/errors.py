@@ -119,4 +119,11 @@ class Throttled(BankError):
 
 
 class Unclear(BankError):
-    """We do not know whether the bank carried the request out (timeout, 5xx, broken or odd answer)."""
+    """We do not know whether the bank carried the request out (timeout, 5xx, broken or odd answer).
+
+    ``status`` is that of an answer which says no more, such as 503; None where there was none.
+    """
+
+    def __init__(self, text: str, status: int | None = None) -> None:
+        self.status = status
+        super().__init__(text)

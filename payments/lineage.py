@@ -7,6 +7,7 @@ database knows and what the bank has just shown, and decides. It never concludes
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from payments.note import bank_says, note
 from payments.transfer import LOST_STATUSES, BankTransfer, says_duplicate
 
 
@@ -81,7 +82,7 @@ def judge(external_id: str, known: Sequence[Sighting], found: Sequence[BankTrans
     shown = {transfer.id for transfer in found}
     hidden = [sighting.bank_transfer_id for sighting in known if sighting.bank_transfer_id not in shown]
     if hidden:
-        return Wait(f"the look-up does not show the bank's transfer {hidden[0]}, which we know of")
+        return Wait(note("hidden", id=hidden[0]))
 
     reasons = {sighting.bank_transfer_id: sighting.errors for sighting in known}
     unexplained = tuple(transfer.id for transfer in found if reasons.get(transfer.id) is None)
@@ -92,15 +93,13 @@ def judge(external_id: str, known: Sequence[Sighting], found: Sequence[BankTrans
     originals = {transfer.external_id for transfer in found if not says_duplicate(reasons[transfer.id] or ())}
     for transfer in found:
         if says_duplicate(reasons[transfer.id] or ()) and transfer.external_id not in originals:
-            return Wait(
-                f"the bank refused {transfer.id} as a duplicate of {transfer.external_id}, but does not show the other"
-            )
+            return Wait(note("twin_hidden", id=transfer.id, external_id=transfer.external_id))
 
     mine = [transfer for transfer in found if transfer.external_id == external_id]
     if not mine:
         return Send()
     reasons_given = [error for transfer in mine for error in reasons[transfer.id] or ()]
-    return Replace("; ".join(dict.fromkeys(reasons_given)) or f"the bank reports {mine[-1].status}")
+    return Replace(bank_says(reasons_given, mine[-1].status))
 
 
 def _as_reported(transfer: BankTransfer, reported_lost: dict[str, str]) -> BankTransfer:

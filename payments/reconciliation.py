@@ -18,6 +18,7 @@ from payments.event import Event, read_event, read_log
 from payments.ledger import bank_reports, inbox
 from payments.ledger.batches import read_window
 from payments.ledger.reconciliations import last_complete_reconciliation, record_reconciliation
+from payments.note import note, note_of
 from payments.policy import ForwardingPolicy
 from payments.storage.database import Database
 from payments.transfer import BankReport
@@ -70,6 +71,11 @@ class Reconciliation:
     failures: list[str] = field(default_factory=list)
 
     @property
+    def failure(self) -> str | None:
+        """A note of all that failed; None when every question was answered."""
+        return note("unanswered", parts=self.failures) if self.failures else None
+
+    @property
     def found(self) -> int:
         """How many facts were new to us."""
         return self.events + self.invoice_logs + self.outcomes
@@ -87,25 +93,23 @@ def reconcile_once(
     started_at = clock()
     counts = Reconciliation()
     for question, ask in (
-        ("undelivered events", run.ask_events),
-        ("invoice logs", run.ask_invoice_logs),
-        ("transfers in flight", run.ask_transfers),
+        ("undelivered_events", run.ask_events),
+        ("invoice_logs", run.ask_invoice_logs),
+        ("transfers_in_flight", run.ask_transfers),
     ):
         try:
             ask(counts)
         except BankError as error:
-            counts.failures.append(f"{question}: {error}")
+            counts.failures.append(note(question, why=note_of(error)))
             log.warning("reconciliation.question_failed", question=question, reason=str(error))
         except LedgerUnavailable:
             raise
         except Exception as error:
             # A bug in one question must not keep the others from being asked.
-            counts.failures.append(f"{question}: {type(error).__name__}")
+            counts.failures.append(note(question, why=note("bug", name=type(error).__name__)))
             log.exception("reconciliation.question_broke", question=question)
     bank_reports.raise_unsettled(database, clock())
-    record_reconciliation(
-        database, started_at, clock(), counts.found, "; ".join(counts.failures)[:2000] or None
-    )
+    record_reconciliation(database, started_at, clock(), counts.found, counts.failure)
     log.info(
         "reconciliation.ended",
         events=counts.events,

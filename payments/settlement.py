@@ -18,6 +18,7 @@ from payments.errors import BankError, NotSent, Rejected, Throttled
 from payments.event import read_log
 from payments.ledger import inbox, transfers
 from payments.ledger.transfers import Claim, LookupVerdict
+from payments.note import note, note_of
 from payments.policy import ForwardingPolicy
 from payments.storage.database import Database
 from payments.transfer import TRANSFERS_PER_CALL_MAX, BankTransfer, TransferOrder, lineage_for, says_duplicate
@@ -115,14 +116,14 @@ class _Run:
             # A look-up must leave time for the sending that may follow it, or a long backlog would be looked up again
             # and again and never sent.
             if not self._has_time(group, calls=2):
-                self._release_untried(group, "the lease was nearly over before the bank could be asked")
+                self._release_untried(group, note("no_time_to_ask"))
                 continue
             try:
                 found = self.bank.find_transfers(tag)
                 ready += self._judge(group, found)
             except BankError as error:
                 # A look-up that fails proves nothing: do nothing now.
-                self._release_for(group, error, "looking it up")
+                self._release_for(group, error, "looking_up")
         return ready
 
     def _judge(self, group: Sequence[Claim], found: Sequence[BankTransfer]) -> list[Claim]:
@@ -141,7 +142,7 @@ class _Run:
             second = self._record_lookups([lookup for lookup, _ in unexplained])
             for (lookup, _), verdict in zip(unexplained, second, strict=True):
                 if verdict.ask_why:
-                    self._give_back(lookup[0], f"the bank does not say why {verdict.ask_why[0]} failed")
+                    self._give_back(lookup[0], note("why_unknown", id=verdict.ask_why[0]))
             verdicts += second
         return [verdict.to_send for verdict in verdicts if verdict.to_send is not None]
 
@@ -170,18 +171,18 @@ class _Run:
     def send(self, claims: Sequence[Claim]) -> None:
         """Send claims in one call and record what came of it."""
         if not self._has_time(claims):
-            self._release_untried(claims, "the lease was nearly over before it could be sent")
+            self._release_untried(claims, note("no_time_to_send"))
             return
         try:
             accepted = self.bank.send_transfers([claim.order for claim in claims])
         except Rejected as error:
             self._handle_rejection(claims, error)
         except (NotSent, Throttled) as error:
-            self._release_for(claims, error, "sending it")
+            self._release_for(claims, error, "sending")
         except BankError as error:
             self.counts.unclear += len(claims)
             log.warning("transfer.outcome_unclear", count=len(claims), call=self.call_tag, reason=str(error))
-            transfers.record_unclear(self.database, claims, str(error), self.policy, self.clock())
+            transfers.record_unclear(self.database, claims, note_of(error), self.policy, self.clock())
         else:
             recorded = transfers.record_sent(self.database, claims, accepted, self.policy, self.clock())
             self.counts.sent += recorded
@@ -201,24 +202,24 @@ class _Run:
         Should the bank have taken a part all the same, the same external_ids make the repeat harmless.
         """
         if error.concerns_caller:
-            self._release_for(claims, error, f"sending it ({error.remedy})", is_caller_refused=True)
+            self._release_for(claims, error, "sending", is_caller_refused=True)
         elif len(claims) > 1:
             middle = len(claims) // 2
             self.send(claims[:middle])
             self.send(claims[middle:])
         elif error.concerns_balance or says_duplicate([str(refusal) for refusal in error.refusals]):
             # A duplicate has a twin: the look-up that comes first next time finds it.
-            self._release_for(claims, error, "sending it")
+            self._release_for(claims, error, "sending")
         else:
             self.counts.refused += 1
             log.error("transfer.refused", external_id=claims[0].external_id, reason=str(error))
-            transfers.refuse(self.database, claims[0], str(error), self.policy, self.clock())
+            transfers.refuse(self.database, claims[0], note_of(error), self.policy, self.clock())
 
     def _release_for(
         self, claims: Sequence[Claim], error: BankError, doing: str, *, is_caller_refused: bool = False
     ) -> None:
         wait = error.retry_after_seconds if isinstance(error, Throttled) else None
-        reason = f"{doing}: {error}"
+        reason = note(doing, why=note_of(error))
         self._note_release(claims, reason)
         transfers.release(
             self.database,

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
+from payments.note import note
+
 # Documented: OAS, POST /v2/transfer takes at most 100 elements.
 TRANSFERS_PER_CALL_MAX = 100
 
@@ -157,20 +159,20 @@ class BankReport:
 
 
 def difference(found: BankTransfer, amount_centavos: int, destination: Destination) -> str | None:
-    """Say how a found transfer differs from what we ordered; None when it is the same.
+    """A note of how a found transfer differs from what we ordered; None when it is the same.
 
     The same id with other content is never a harmless repeat, so a difference is never adopted.
     """
     pairs = (
         ("amount", str(found.amount_centavos), str(amount_centavos)),
         # How the bank writes these back is known for the tax id only, so punctuation and leading zeros do not count.
-        ("bank code", _bare(found.bank_code), _bare(destination.bank_code)),
+        ("bank", _bare(found.bank_code), _bare(destination.bank_code)),
         ("branch", _bare(found.branch_code), _bare(destination.branch_code)),
         ("account", _bare(found.account_number), _bare(destination.account_number)),
-        ("tax id", _bare(found.tax_id), _bare(destination.tax_id)),
+        ("tax_id", _bare(found.tax_id), _bare(destination.tax_id)),
     )
     differing = [name for name, there, here in pairs if there != here]
-    return f"the bank's transfer {found.id} differs in {', '.join(differing)}" if differing else None
+    return note("differs", id=found.id, fields=differing) if differing else None
 
 
 def says_duplicate(errors: Sequence[str]) -> bool:

@@ -14,16 +14,19 @@ from payments.version import VERSION
 from repasse.db import db
 from repasse.group import LEFT, WRONG, Group, command
 from repasse.job import job
+from repasse.language import _, language
 from repasse.options import WholeNumber
 from repasse.webhook import webhook
 
 
 @command(
-    "Receive the bank's events and forward credits, until SIGTERM.",
+    _("Receive the bank's events and forward credits, until SIGTERM."),
     "repasse web",
     "repasse web --workers 2",
 )
-@click.option("--workers", type=WholeNumber(1, 64), help="How many processes (default: WEB_WORKERS, or 1).")
+@click.option(
+    "--workers", type=WholeNumber(1, 64), help=_("How many processes (default: WEB_WORKERS, or 1).")
+)
 def web(workers: int | None) -> int:
     from webhooks.__main__ import serve
 
@@ -31,7 +34,7 @@ def web(workers: int | None) -> int:
 
 
 @command(
-    "Issue invoices on schedule and reconcile, until SIGTERM.",
+    _("Issue invoices on schedule and reconcile, until SIGTERM."),
     "repasse worker",
 )
 def worker() -> int:
@@ -41,7 +44,8 @@ def worker() -> int:
 
 
 @command(
-    "Make the database, or bring it to this version. Every process does so at its start.", "repasse migrate"
+    _("Make the database, or bring it to this version. Every process does so at its start."),
+    "repasse migrate",
 )
 def migrate() -> int:
     from payments.storage.migrate import main
@@ -50,7 +54,7 @@ def migrate() -> int:
 
 
 @command(
-    "Print what makes a shell complete commands.",
+    _("Print what makes a shell complete commands."),
     "repasse completion bash > ~/.local/share/bash-completion/completions/repasse",
     "repasse completion zsh > ~/.zfunc/_repasse    # a folder of your fpath",
     "repasse completion fish > ~/.config/fish/completions/repasse.fish",
@@ -67,16 +71,18 @@ def completion(shell: str) -> int:
 
 repasse = Group(
     "repasse",
-    "Issue Stark Bank invoices on a schedule, and forward each credit exactly once.\n\nSettings come from the "
-    "environment, or from .env in the folder that you are in.",
+    _(
+        "Issue Stark Bank invoices on a schedule, and forward each credit exactly once.\n\nSettings come from the "
+        "environment, or from .env in the folder that you are in."
+    ),
     {
-        "Processes": (web, worker, migrate),
-        "The operator": (job, db, webhook),
-        "This command": (completion,),
+        _("Processes"): (web, worker, migrate),
+        _("The operator"): (job, db, webhook),
+        _("This command"): (completion,),
     },
     ("repasse web", "repasse job attention", "repasse job --help"),
 )
-click.version_option(VERSION, message="repasse %(version)s")(repasse)
+click.version_option(VERSION, message="repasse %(version)s", help=_("Show the version and exit."))(repasse)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -92,7 +98,7 @@ def main(arguments: list[str] | None = None) -> int:
     except (click.Abort, KeyboardInterrupt):
         return _fail("interrupted; run it again", LEFT)
     except ActionRefused as error:
-        return _fail(f"refused: {error}", LEFT)
+        return _fail(f"refused: {_words_of(error)}", LEFT)
     except LedgerUnavailable as error:
         return _fail(f"{error}; try again", LEFT)
     except BankError as error:
@@ -106,6 +112,12 @@ def main(arguments: list[str] | None = None) -> int:
         # No file of ours: the output. What the command did is done.
         return _fail(f"the output cannot be written: {error.strerror}", LEFT)
     return status
+
+
+def _words_of(error: ActionRefused) -> str:
+    from payments.operator.wording import note_text
+
+    return note_text(str(error), language)
 
 
 def _fail(text: str, status: int) -> int:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from repasse.group import DONE, command
+from repasse.language import _
 from repasse.opening import open_to_act
 from repasse.options import Moment, WholeNumber, operator
 from repasse.output import plain
@@ -25,7 +26,7 @@ _switch = click.argument("switch", type=click.Choice(SWITCHES))
 
 
 @command(
-    "Retry a blocked transfer, or one that waits. The bank is asked for it before anything is sent.",
+    _("Retry a blocked transfer, or one that waits. The bank is asked for it before anything is sent."),
     'repasse job retry credit-5000000000000001 --reason "the account is open again"',
 )
 @_external_id
@@ -39,7 +40,7 @@ def retry(external_id: str, who: str, reason: str) -> int:
 
 
 @command(
-    "Never send a blocked transfer. For one that was paid manually, for instance.",
+    _("Never send a blocked transfer. For one that was paid manually, for instance."),
     'repasse job abandon credit-5000000000000001 --reason "paid manually"',
 )
 @_external_id
@@ -53,7 +54,7 @@ def abandon(external_id: str, who: str, reason: str) -> int:
 
 
 @command(
-    "Record that money to claim back has come back. It was forwarded before its credit was reversed.",
+    _("Record that money to claim back has come back. It was forwarded before its credit was reversed."),
     'repasse job recover 5000000000000001 --reason "returned by Pix today"',
 )
 @click.argument("invoice_id")
@@ -67,7 +68,7 @@ def recover(invoice_id: str, who: str, reason: str) -> int:
 
 
 @command(
-    "Mark an attention item as dealt with. NUMBER is as `repasse job attention` shows it.",
+    _("Mark an attention item as dealt with. NUMBER is as `repasse job attention` shows it."),
     'repasse job resolve 5 --reason "the payer was refunded"',
 )
 @click.argument("number", type=WholeNumber(min=1))
@@ -80,29 +81,29 @@ def resolve(number: int, who: str, reason: str) -> int:
 
 
 @command(
-    "Process a stored event again, or all since a time. Harmless for those that had their effect.",
+    _("Process a stored event again, or all since a time. Harmless for those that had their effect."),
     'repasse job replay 6000000000000001 --reason "this version reads it"',
     'repasse job replay --since "02/03/2026 09:00" --reason "this version reads them"',
 )
 @click.argument("event", required=False)
-@click.option("--since", type=Moment(), help="Every event received since then.")
+@click.option("--since", type=Moment(), help=_("Every event received since then."))
 @operator()
 def replay(event: str | None, since: datetime | None, who: str, reason: str) -> int:
     from payments.operator.replay import replay_event, replay_since
 
     if (event is None) == (since is None):
-        raise click.UsageError("name one event, or give --since")
+        raise click.UsageError(_("name one event, or give --since"))
     opened = open_to_act(who, reason)
     policy = opened.settings.forwarding_policy
     if since is None:
-        done, _ = replay_event(opened.database, str(event), opened.by, policy, opened.clock())
+        done, _receipt = replay_event(opened.database, str(event), opened.by, policy, opened.clock())
         return _say(done)
     done, receipts = replay_since(opened.database, since, opened.by, policy, opened.clock())
     return _say(done, receipts)
 
 
 @command(
-    "Stop forwarding or issuing, until resumed. In every process.",
+    _("Stop forwarding or issuing, until resumed. In every process."),
     'repasse job pause forwarding --reason "the account is blocked"',
 )
 @_switch
@@ -114,7 +115,7 @@ def pause(switch: "Pausable", who: str, reason: str) -> int:
     return _say(actions.pause(opened.database, switch, opened.by, opened.clock()))
 
 
-@command("Resume what was paused.", 'repasse job resume forwarding --reason "the account is open"')
+@command(_("Resume what was paused."), 'repasse job resume forwarding --reason "the account is open"')
 @_switch
 @operator()
 def resume(switch: "Pausable", who: str, reason: str) -> int:

@@ -15,6 +15,7 @@ import click
 
 from payments.money import format_brl
 from repasse.group import DONE, LEFT, Group, command
+from repasse.language import _
 from repasse.opening import now, open_named
 
 if TYPE_CHECKING:
@@ -28,10 +29,12 @@ _file = click.argument("file", type=click.Path(path_type=Path))
 
 
 @command(
-    "Copy the database to another one, and close it. Every process must be stopped, and the other one empty.",
+    _(
+        "Copy the database to another one, and close it. Every process must be stopped, and the other one empty."
+    ),
     "repasse db copy --to postgresql+psycopg://repasse:secret@db.example/repasse",
 )
-@click.option("--to", "to", required=True, metavar="URL", help="As in DATABASE_URL; the password too.")
+@click.option("--to", "to", required=True, metavar="URL", help=_("As in DATABASE_URL; the password too."))
 def copy(to: str) -> int:
     from payments.errors import LedgerUnavailable, LedgerUnusable
     from payments.operator.processes import ALIVE_WITHIN
@@ -48,21 +51,37 @@ def copy(to: str) -> int:
         # The messages name the setting; here the address came as an argument.
         raise type(error)(str(error).replace("DATABASE_URL", "--to")) from error
     if rows is None:
-        click.echo("everything was copied by an earlier run")
+        click.echo(_("everything was copied by an earlier run"))
     else:
-        click.echo(f"copied: {sum(rows.values())} rows of {len(rows)} tables, the same on both sides")
+        click.echo(
+            _(
+                "copied: %(rows)d rows of %(tables)d tables, the same on both sides",
+                rows=sum(rows.values()),
+                tables=len(rows),
+            )
+        )
     click.echo(
-        f"{statement.credits} credits, net {format_brl(statement.net_centavos)}, "
-        f"settled {format_brl(statement.settled_centavos)}"
-        f"{'' if statement.balanced else '; NOT BALANCED, as they were: repasse db verify'}"
+        _(
+            "%(credits)d credits, net %(net)s, settled %(settled)s",
+            credits=statement.credits,
+            net=format_brl(statement.net_centavos),
+            settled=format_brl(statement.settled_centavos),
+        )
     )
-    click.echo(f"{database.name} is closed: no process starts on it any more.")
-    click.echo(f"Now put DATABASE_URL={target.name} (with its password) everywhere, and start the processes.")
+    if not statement.balanced:
+        click.echo(_("NOT BALANCED, as they were: repasse db verify"))
+    click.echo(_("%(database)s is closed: no process starts on it any more.", database=database.name))
+    click.echo(
+        _(
+            "Now put DATABASE_URL=%(address)s (with its password) everywhere, and start the processes.",
+            address=target.name,
+        )
+    )
     return DONE
 
 
 @command(
-    "Open a database again that copy has closed. For when the new one is given up.",
+    _("Open a database again that copy has closed. For when the new one is given up."),
     "repasse db reopen",
 )
 def reopen() -> int:
@@ -70,22 +89,27 @@ def reopen() -> int:
 
     database = _open()
     copying.reopen(database, _operator("reopen"), now())
-    click.echo(f"{database.name} is open again. Make sure that no process uses the database it was moved to.")
+    click.echo(
+        _(
+            "%(database)s is open again. Make sure that no process uses the database it was moved to.",
+            database=database.name,
+        )
+    )
     return DONE
 
 
-@command("Write a SQLite database to a file, while everything runs.", "repasse db backup 2026-03-02.db")
+@command(_("Write a SQLite database to a file, while everything runs."), "repasse db backup 2026-03-02.db")
 @_file
 def backup(file: Path) -> int:
     from payments.upkeep.backup import back_up
 
     back_up(_open(), file)
-    click.echo(f"backed up: {file}, {_size(file.stat().st_size)}, sound")
+    click.echo(_("backed up: %(file)s, %(size)s, sound", file=file, size=_size(file.stat().st_size)))
     return DONE
 
 
 @command(
-    "Make a backup the SQLite database, where there is none. Every process must be stopped.",
+    _("Make a backup the SQLite database, where there is none. Every process must be stopped."),
     "repasse db restore 2026-03-02.db",
 )
 @_file
@@ -94,13 +118,13 @@ def restore(file: Path) -> int:
 
     database = _open(must_exist=False)
     backup.restore(file, database)
-    click.echo(f"restored: {database.name}")
-    click.echo("Before you start the processes: repasse job reconcile, until it finds nothing new.")
-    click.echo("What happened after the backup is known to the bank; see docs/deploy.md, Restore.")
+    click.echo(_("restored: %(database)s", database=database.name))
+    click.echo(_("Before you start the processes: repasse job reconcile, until it finds nothing new."))
+    click.echo(_("What happened after the backup is known to the bank; see docs/deploy.md, Restore."))
     return DONE
 
 
-@command("Check every rule. Status 1 when something is wrong.", "repasse db verify")
+@command(_("Check every rule. Status 1 when something is wrong."), "repasse db verify")
 def verify() -> int:
     from payments.upkeep.copying import refuse_unknown_revision
     from payments.upkeep.verify import verify as find_faults
@@ -109,21 +133,28 @@ def verify() -> int:
     refuse_unknown_revision(database)
     findings = find_faults(database, _Progress().show)
     for finding in findings:
-        click.echo(f"wrong: {finding}")
+        click.echo(_("wrong: %(finding)s", finding=finding))
     if findings:
-        click.echo(f"{len(findings)} finding(s): keep a copy (repasse db backup), and see docs/runbook.md")
+        click.echo(
+            _(
+                "%(number)d finding(s): keep a copy (repasse db backup), and see docs/runbook.md",
+                number=len(findings),
+            )
+        )
         return LEFT
-    click.echo("sound: every rule holds")
+    click.echo(_("sound: every rule holds"))
     return DONE
 
 
 db = Group(
     "db",
-    "Back up, restore, verify or move the whole database.\n\nIt is the one that DATABASE_URL names. Needs neither "
-    "the bank nor a key.\n\nExit status: "
-    "0 done; 1 try again, or verify has found something; 2 refused, or wrong arguments or settings: nothing is "
-    "changed then.",
-    {"Keep": (backup, restore, verify), "Move": (copy, reopen)},
+    _(
+        "Back up, restore, verify or move the whole database.\n\nIt is the one that DATABASE_URL names. Needs neither "
+        "the bank nor a key.\n\nExit status: "
+        "0 done; 1 try again, or verify has found something; 2 refused, or wrong arguments or settings: nothing is "
+        "changed then."
+    ),
+    {_("Keep"): (backup, restore, verify), _("Move"): (copy, reopen)},
     ("repasse db backup 2026-03-02.db", "repasse db verify"),
 )
 

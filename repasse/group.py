@@ -5,23 +5,44 @@ from typing import Any
 
 import click
 
+from repasse.language import _
+
 # What a command ends with: done; something is left, was not found, or is not allowed now; wrong arguments or settings.
 DONE, LEFT, WRONG = 0, 1, 2
 
 
 class Command(click.Command):
-    """A command whose help ends with examples."""
+    """A command whose help ends with examples, in the language of the process."""
 
     def __init__(self, *args: Any, examples: Sequence[str] = (), **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.examples = examples
 
+    def format_usage(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write how it is typed."""
+        formatter.write_usage(ctx.command_path, " ".join(self.collect_usage_pieces(ctx)), _("Usage: "))
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write what each option is for."""
+        records = [each.get_help_record(ctx) for each in self.get_params(ctx)]
+        with formatter.section(_("Options")):
+            formatter.write_dl([each for each in records if each is not None])
+
+    def get_help_option(self, ctx: click.Context) -> click.Option | None:
+        """The --help of each command."""
+        option = super().get_help_option(ctx)
+        if option is not None:
+            option.help = _("Show this message and exit.")
+        return option
+
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the examples as they are typed, one on each line."""
-        _write_examples(formatter, self.examples)
+        with formatter.section(_("Examples")):
+            for example in self.examples:
+                formatter.write(f"{'':>{formatter.current_indent}}{example}\n")
 
 
-class Group(click.Group):
+class Group(Command, click.Group):
     """Commands under headings, in the order that is given; then examples."""
 
     def __init__(
@@ -30,19 +51,18 @@ class Group(click.Group):
         help: str,
         sections: Mapping[str, Sequence[click.Command]],
         examples: Sequence[str] = (),
-        **kwargs: Any,
     ) -> None:
         commands = [each for section in sections.values() for each in section]
-        super().__init__(name, commands, help=help, **kwargs)
+        super().__init__(name, commands, help=help, examples=examples)
         self.sections = sections
-        self.examples = examples
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """The commands, in order; completion offers them."""
         return [str(each.name) for section in self.sections.values() for each in section]
 
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write each section under its heading."""
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the options, then each section under its heading."""
+        super().format_options(ctx, formatter)
         width = max(map(len, self.list_commands(ctx)))
         for heading, commands in self.sections.items():
             limit = formatter.width - width - 6
@@ -50,17 +70,7 @@ class Group(click.Group):
             with formatter.section(heading):
                 formatter.write_dl(rows)
 
-    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the examples as they are typed, one on each line."""
-        _write_examples(formatter, self.examples)
-
 
 def command(help: str, *examples: str) -> Callable[[Callable[..., Any]], Command]:
     """Declare a command, named for its function; ``examples`` are whole command lines."""
     return click.command(cls=Command, help=help, examples=examples)
-
-
-def _write_examples(formatter: click.HelpFormatter, examples: Sequence[str]) -> None:
-    with formatter.section("Examples"):
-        for example in examples:
-            formatter.write(f"{'':>{formatter.current_indent}}{example}\n")

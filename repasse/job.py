@@ -2,14 +2,17 @@
 
 from repasse import actions, lists, show, statement, work
 from repasse.group import Group
+from repasse.language import _
 
 job = Group(
     "job",
-    "Look, act, or do a piece of the job by hand.\n\nTimes are in the zone of the setting "
-    "TIME_ZONE; in JSON and CSV in UTC. Exit status: 0 done; 1 something is left, was not found, or is not allowed "
-    "now; 2 wrong arguments or settings.",
+    _(
+        "Look, act, or do a piece of the job by hand.\n\nTimes are in the zone of the setting "
+        "TIME_ZONE; in JSON and CSV in UTC. Exit status: 0 done; 1 something is left, was not found, or is not allowed "
+        "now; 2 wrong arguments or settings."
+    ),
     {
-        "See": (
+        _("See"): (
             *(
                 lists.attention,
                 statement.statement,
@@ -21,11 +24,11 @@ job = Group(
             ),
             *(statement.system, statement.audit),
         ),
-        "Act, with a reason that is recorded": (
+        _("Act, with a reason that is recorded"): (
             *(actions.retry, actions.abandon, actions.recover, actions.resolve, actions.replay),
             *(actions.pause, actions.resume),
         ),
-        "Do a piece of the job now, with the bank": (work.issue, work.forward, work.reconcile),
+        _("Do a piece of the job now, with the bank"): (work.issue, work.forward, work.reconcile),
     },
     ("repasse job attention", "repasse job show credit-5000000000000001", "repasse job statement --json"),
 )

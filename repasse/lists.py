@@ -8,6 +8,7 @@ import click
 
 from payments.money import format_brl
 from repasse.group import DONE, command
+from repasse.language import _
 from repasse.opening import open_to_read, read_tax_id_key
 from repasse.options import Amount, paged, period
 from repasse.output import Column, Times, table, to_json
@@ -20,8 +21,8 @@ INVOICE_STATES = ("planned", "open", "overdue", "expired", "canceled", "paid", "
 STATES = ("pending", "sending", "sent", "settled", "failed", "dead", "stopped", "abandoned")
 
 
-@command("List what needs attention.", "repasse job attention", "repasse job attention --all --limit 200")
-@click.option("--all", "is_all", is_flag=True, help="Resolved items too.")
+@command(_("List what needs attention."), "repasse job attention", "repasse job attention --all --limit 200")
+@click.option("--all", "is_all", is_flag=True, help=_("Resolved items too."))
 @paged
 def attention(is_all: bool, limit: int, after: str | None, as_json: bool) -> int:
     from payments.operator.lists import list_attentions
@@ -33,23 +34,28 @@ def attention(is_all: bool, limit: int, after: str | None, as_json: bool) -> int
         after,
         as_json,
         (
-            *(Column("number", "number"), Column("kind"), Column("subject"), Column("detail", "text")),
-            *(Column("raised"), *([Column("resolved")] if is_all else [])),
+            *(
+                Column(_("number"), "number"),
+                Column(_("kind")),
+                Column(_("subject")),
+                Column(_("detail"), "text"),
+            ),
+            *(Column(_("raised")), *([Column(_("resolved"))] if is_all else [])),
         ),
         lambda line: (
             *(line.id, line.kind, line.subject, line.detail, times.moment(line.raised_at)),
             *((times.moment(line.resolved_at),) if is_all else ()),
         ),
-        "nothing needs attention",
+        _("nothing needs attention"),
     )
 
 
 @command(
-    "List transfers, newest first.",
+    _("List transfers, newest first."),
     "repasse job transfers --state dead",
     "repasse job transfers --json | jq '.items[].external_id'",
 )
-@click.option("--state", type=click.Choice(STATES), help="Only those in this state.")
+@click.option("--state", type=click.Choice(STATES), help=_("Only those in this state."))
 @paged
 def transfers(state: str | None, limit: int, after: str | None, as_json: bool) -> int:
     from payments.operator.lists import list_transfers
@@ -61,25 +67,25 @@ def transfers(state: str | None, limit: int, after: str | None, as_json: bool) -
         after,
         as_json,
         (
-            *(Column("external id"), Column("amount", "number"), Column("state", "state")),
-            *(Column("reason", "text"), Column("created"), Column("attempts", "number")),
-            *(Column("due"), Column("settled"), Column("bank id")),
+            *(Column(_("external id")), Column(_("amount"), "number"), Column(_("state"), "state")),
+            *(Column(_("reason"), "text"), Column(_("created")), Column(_("attempts"), "number")),
+            *(Column(_("due")), Column(_("settled")), Column(_("bank id"))),
         ),
         lambda line: (
             *(line.external_id, format_brl(line.amount_centavos), line.shown_state, line.reason),
             *(times.moment(line.created_at), line.attempt, times.moment(line.due_at)),
             *(times.moment(line.settled_at), line.bank_transfer_id),
         ),
-        "no transfers",
+        _("no transfers"),
     )
 
 
 @command(
-    "List credits, newest first.",
+    _("List credits, newest first."),
     "repasse job credits --amount 1.234,56",
     "repasse job credits --from 01/03/2026 --to 02/03/2026",
 )
-@click.option("--amount", type=Amount(), help="Gross or net, like 1.234,56.")
+@click.option("--amount", type=Amount(), help=_("Gross or net, like 1.234,56."))
 @period
 @paged
 def credits(
@@ -100,9 +106,14 @@ def credits(
         after,
         as_json,
         (
-            *(Column("invoice"), Column("net", "number"), Column("state", "state"), Column("recorded")),
-            *(Column("gross", "number"), Column("fee", "number"), Column("transfer")),
-            *(Column("to claim back", "number"), Column("recovered", "number")),
+            *(
+                Column(_("invoice")),
+                Column(_("net"), "number"),
+                Column(_("state"), "state"),
+                Column(_("recorded")),
+            ),
+            *(Column(_("gross"), "number"), Column(_("fee"), "number"), Column(_("transfer"))),
+            *(Column(_("to claim back"), "number"), Column(_("recovered"), "number")),
         ),
         lambda line: (
             *(line.invoice_id, format_brl(line.net_centavos), line.transfer_state or line.disposition),
@@ -113,18 +124,18 @@ def credits(
                 for each in (line.claim_back_centavos, line.recovered_centavos)
             ),
         ),
-        "no credits",
+        _("no credits"),
     )
 
 
 @command(
-    "List invoices, newest first.",
+    _("List invoices, newest first."),
     "repasse job invoices --state paid",
     "repasse job invoices --payer 'ana souza' --amount 1.234,56",
 )
-@click.option("--state", type=click.Choice(INVOICE_STATES), help="Only those in this state.")
-@click.option("--amount", type=Amount(), help="Like 1.234,56.")
-@click.option("--payer", help="A part of the name, or a whole CPF or CNPJ.")
+@click.option("--state", type=click.Choice(INVOICE_STATES), help=_("Only those in this state."))
+@click.option("--amount", type=Amount(), help=_("Like 1.234,56."))
+@click.option("--payer", help=_("A part of the name, or a whole CPF or CNPJ."))
 @period
 @paged
 def invoices(
@@ -149,23 +160,29 @@ def invoices(
         as_json,
         (
             *(
-                Column("invoice"),
-                Column("amount", "number"),
-                Column("state", "state"),
-                Column("payer", "text"),
+                Column(_("invoice")),
+                Column(_("amount"), "number"),
+                Column(_("state"), "state"),
+                Column(_("payer"), "text"),
             ),
-            *(Column("recorded"), Column("due"), Column("paid"), Column("tax id"), Column("tag")),
+            *(
+                Column(_("recorded")),
+                Column(_("due")),
+                Column(_("paid")),
+                Column(_("tax id")),
+                Column(_("tag")),
+            ),
         ),
         lambda line: (
             *(line.key, format_brl(line.amount_centavos), line.became, line.payer_name),
             *(times.moment(line.recorded_at), times.moment(line.due_at), times.moment(line.paid_at)),
             *(line.payer_tax_id, line.tag),
         ),
-        "no invoices",
+        _("no invoices"),
     )
 
 
-@command("List what operators did, newest first.", "repasse job actions --limit 200")
+@command(_("List what operators did, newest first."), "repasse job actions --limit 200")
 @paged
 def actions(limit: int, after: str | None, as_json: bool) -> int:
     from payments.operator.lists import list_actions
@@ -177,11 +194,11 @@ def actions(limit: int, after: str | None, as_json: bool) -> int:
         after,
         as_json,
         (
-            *(Column("at"), Column("who", "text"), Column("action"), Column("target", "text")),
-            *(Column("reason", "text"), Column("result", "text")),
+            *(Column(_("at")), Column(_("who"), "text"), Column(_("action")), Column(_("target"), "text")),
+            *(Column(_("reason"), "text"), Column(_("result"), "text")),
         ),
         lambda line: (times.moment(line.at), line.who, line.kind, line.subject, line.reason, line.result),
-        "no actions yet",
+        _("no actions yet"),
     )
 
 
@@ -209,5 +226,5 @@ def _list(
         return DONE
     click.echo("\n".join(table(columns, map(row, items))) if items else empty)
     if after is not None:
-        click.echo(f"more: --after {after}")
+        click.echo(_("more: --after %(cursor)s", cursor=after))
     return DONE

@@ -104,11 +104,13 @@ def now() -> datetime:
 def _operator(who: str, reason: str) -> "Operator":
     from payments.errors import ActionRefused
     from payments.operator.actions import Operator
+    from payments.operator.wording import note_text
+    from repasse.language import language
 
     try:
         return Operator(who, reason)
     except ActionRefused as error:  # no name or reason that could be recorded
-        raise click.UsageError(str(error)) from None
+        raise click.UsageError(note_text(str(error), language)) from None
 
 
 def _opened(settings: "Settings", database: "Database", by: "Operator") -> Opened:

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import click
 
 from payments.money import parse_brl
+from repasse.language import _
 
 # A screenful or two; --limit asks for more.
 LINES = 50
@@ -24,7 +25,12 @@ class WholeNumber(click.IntRange):
         """The number. Fails with what is wrong."""
         if isinstance(value, str) and not re.fullmatch("[0-9]{1,18}", value):
             self.fail(
-                f"{value[:40]!r} is not a whole number: write its digits alone, such as 1000", param, ctx
+                _(
+                    "%(text)s is not a whole number: write its digits alone, such as 1000",
+                    text=repr(value[:40]),
+                ),
+                param,
+                ctx,
             )
         return super().convert(value, param, ctx)
 
@@ -44,8 +50,11 @@ class Moment(click.ParamType[datetime]):
                 raise ValueError
         except ValueError:
             self.fail(
-                f"{value[:40]!r} is not a time: write 02/03/2026, 2026-03-02 or 2026-03-02T15:00, in the zone "
-                "TIME_ZONE, or with an offset like -03:00",
+                _(
+                    "%(text)s is not a time: write 02/03/2026, 2026-03-02 or 2026-03-02T15:00, in the zone "
+                    "TIME_ZONE, or with an offset like -03:00",
+                    text=repr(value[:40]),
+                ),
                 param,
                 ctx,
             )
@@ -80,15 +89,15 @@ class Amount(click.ParamType[int]):
             self.fail(str(error), param, ctx)
 
 
-json_option = click.option("--json", "as_json", is_flag=True, help="As one JSON object.")
+json_option = click.option("--json", "as_json", is_flag=True, help=_("As one JSON object."))
 
 
 def paged(function: _Function) -> _Function:
     """Add what every list has: how many lines, from where, and --json."""
     for option in (
-        click.option("--after", metavar="CURSOR", help="Continue where the last list ended."),
+        click.option("--after", metavar="CURSOR", help=_("Continue where the last list ended.")),
         click.option(
-            "--limit", type=WholeNumber(1, 100_000), default=LINES, show_default=True, help="At most N lines.",
+            "--limit", type=WholeNumber(1, 100_000), default=LINES, show_default=True, help=_("At most N lines."),
             metavar="N",
         ),
         json_option,
@@ -100,19 +109,27 @@ def paged(function: _Function) -> _Function:
 def period(function: _Function) -> _Function:
     """Add --from and --to, checked against each other."""
     for option in (
-        click.option("--to", "until", type=Moment(), callback=_not_before_from, help="Recorded before then."),
         click.option(
-            "--from", "since", type=Moment(), is_eager=True, help="Recorded then or later, like 02/03/2026."
+            "--to", "until", type=Moment(), callback=_not_before_from, help=_("Recorded before then.")
+        ),
+        click.option(
+            "--from",
+            "since",
+            type=Moment(),
+            is_eager=True,
+            help=_("Recorded then or later, like 02/03/2026."),
         ),
     ):
         function = option(function)
     return function
 
 
-def _not_before_from(ctx: click.Context, _: click.Parameter, until: datetime | None) -> datetime | None:
+def _not_before_from(
+    ctx: click.Context, _parameter: click.Parameter, until: datetime | None
+) -> datetime | None:
     since: datetime | None = ctx.params.get("since")
     if since is not None and until is not None and until <= since:
-        raise click.UsageError("--to is not later than --from: there is no time between them", ctx)
+        raise click.UsageError(_("--to is not later than --from: there is no time between them"), ctx)
     return until
 
 
@@ -123,11 +140,13 @@ def operator(reason: str | None = None) -> Callable[[_Function], _Function]:
         given: dict[str, Any] = (
             {"required": True} if reason is None else {"default": reason, "show_default": True}
         )
-        why = click.option("--reason", help="Why; saved in the audit log, 3 to 500 characters.", **given)
+        why = click.option("--reason", help=_("Why; saved in the audit log, 3 to 500 characters."), **given)
         who = click.option(
             "--who",
             default=_login_name,
-            help="Who acts: a name as typed, which the audit log marks as such; your login name if not given.",
+            help=_(
+                "Who acts: a name as typed, which the audit log marks as such; your login name if not given."
+            ),
         )
         return why(who(function))
 

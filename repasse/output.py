@@ -15,12 +15,18 @@ from typing import Any, Literal
 
 import click
 
+from payments.note import Note
+from payments.operator.wording import note_text
+from repasse.language import _, language
 from repasse.opening import read_zone
 
 # Free text is cut to fit, but not to less than this: two or three words.
 _TEXT_WIDTH_MIN = 16
 
 _GAP = "  "
+
+# As its readers write a day, with all digits, so that columns stay straight.
+_DATE = "%d/%m/%Y" if language.code == "pt-BR" else "%Y-%m-%d"
 
 # What a state is, where it is good or needs a person; words as they are stored.
 _COLOURS = {"settled": "green", "credited": "green", "dead": "red", "failed": "red", "NO": "red"}
@@ -42,7 +48,7 @@ class Times:
 
     def moment(self, at: datetime | None) -> str:
         """Day and time; a dash for None."""
-        return "-" if at is None else f"{at.astimezone(self._zone):%Y-%m-%d %H:%M:%S}"
+        return "-" if at is None else f"{at.astimezone(self._zone):{_DATE} %H:%M:%S}"
 
 
 def styled(text: str, **style: Any) -> str:
@@ -62,7 +68,7 @@ def table(columns: Sequence[Column], rows: Iterable[Sequence[object]]) -> list[s
     lines += [_line(columns, row, widths) for row in cells]
     if len(widths) < len(columns):
         hidden = ", ".join(each.head for each in columns[len(widths) :])
-        lines.append(f"not shown for want of room: {hidden}; --json has everything")
+        lines.append(_("not shown for want of room: %(columns)s; --json has everything", columns=hidden))
     return lines
 
 
@@ -108,8 +114,9 @@ def _cell(value: object) -> str:
 
 
 def plain(text: object) -> str:
-    """Text from outside on one line, without control characters that a terminal would obey."""
-    return "".join(sign if sign.isprintable() else " " for sign in str(text))
+    """Text from outside, or a note, on one line, without control characters that a terminal would obey."""
+    said = note_text(text, language) if isinstance(text, Note) else str(text)
+    return "".join(sign if sign.isprintable() else " " for sign in said)
 
 
 def to_json(value: Any) -> str:

@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from payments.language import language_of
 from payments.money import format_brl
 from repasse.group import DONE, LEFT, command
+from repasse.language import _, language
 from repasse.opening import open_to_read, read_tax_id_key
 from repasse.options import json_option
 from repasse.output import Column, Times, plain, styled, table, to_json
@@ -19,8 +19,10 @@ if TYPE_CHECKING:
 
 
 @command(
-    "Show everything about one invoice, credit, event or batch. ID is of an invoice, transfer (ours or the bank's), "
-    "event, log or batch, or its first digits; or a payer's name, CPF or CNPJ, or an amount.",
+    _(
+        "Show everything about one invoice, credit, event or batch. ID is of an invoice, transfer (ours or the "
+        "bank's), event, log or batch, or its first digits; or a payer's name, CPF or CNPJ, or an amount."
+    ),
     "repasse job show 5000000000000001",
     "repasse job show credit-5000000000000001 --json",
 )
@@ -34,7 +36,7 @@ def show(id: str, as_json: bool) -> int:
     database, times = open_to_read(), Times()
     found = search(database, id, read_tax_id_key())
     if not found:
-        click.echo(f"repasse: nothing has the id {plain(id)[:100]!r}", err=True)
+        click.echo(f"repasse: {_('nothing has the id %(id)s', id=repr(plain(id)[:100]))}", err=True)
         return LEFT
     kind, id_ = _page(found[0])
     others = [hit for hit in found[1:] if _page(hit) != (kind, id_)]
@@ -55,7 +57,7 @@ def show(id: str, as_json: bool) -> int:
         return DONE
     click.echo("\n".join(write(details, times)))
     for hit in others:
-        click.echo(f"see also  {hit.kind} {plain(hit.id)}: {plain(hit.title)}")
+        click.echo(_fact(_("see also"), f"{hit.kind} {plain(hit.id)}: {plain(hit.title)}"))
     return DONE
 
 
@@ -69,15 +71,36 @@ def _write_credit(found: "CreditTimeline", times: Times) -> list[str]:
 
     credit = found.credit
     lines = [
-        f"credit    {plain(credit.invoice_id)}, recorded {times.moment(credit.recorded_at)}",
-        f"money     {format_brl(credit.gross_centavos)} gross, {format_brl(credit.fee_centavos)} fee, "
-        f"{format_brl(credit.net_centavos)} net; {format_brl(found.owed_centavos)} to forward",
-        *([f"payer     Pix {found.payer_end_to_end_id}"] if found.payer_end_to_end_id else []),
+        _fact(
+            _("credit"),
+            _("%(id)s, recorded %(at)s", id=plain(credit.invoice_id), at=times.moment(credit.recorded_at)),
+        ),
+        _fact(
+            _("money"),
+            _(
+                "%(gross)s gross, %(fee)s fee, %(net)s net; %(owed)s to forward",
+                gross=format_brl(credit.gross_centavos),
+                fee=format_brl(credit.fee_centavos),
+                net=format_brl(credit.net_centavos),
+                owed=format_brl(found.owed_centavos),
+            ),
+        ),
+        *([_fact(_("payer"), f"Pix {found.payer_end_to_end_id}")] if found.payer_end_to_end_id else []),
         *(
-            f"transfer  {plain(each.external_id)}: {format_brl(each.amount_centavos)}, {each.shown_state}"
-            + (f", bank id {plain(each.bank_transfer_id)}" if each.bank_transfer_id else "")
-            + f"\n          to {plain(account_text(each.destination, language_of('en')))}"
+            line
             for each in found.transfers
+            for line in (
+                _fact(
+                    _("transfer"),
+                    f"{plain(each.external_id)}: {format_brl(each.amount_centavos)}, {each.shown_state}",
+                ),
+                *(
+                    [_fact("", _("bank id %(id)s", id=plain(each.bank_transfer_id)))]
+                    if each.bank_transfer_id
+                    else []
+                ),
+                _fact("", _("to %(account)s", account=plain(account_text(each.destination, language)))),
+            )
         ),
         "",
     ]
@@ -96,30 +119,52 @@ def _write_invoice(found: "InvoicePage", times: Times) -> list[str]:
 
     invoice = found.invoice
     return [
-        f"invoice   {plain(invoice.key)}, {format_brl(invoice.amount_centavos)}, {invoice.state}",
-        f"payer     {plain(invoice.payer_name or '-')}, {invoice.payer_tax_id or '-'}",
-        f"times     issued {times.moment(invoice.issued_at)}, due {times.moment(invoice.due_at)}, "
-        f"paid {times.moment(invoice.paid_at)}",
-        *([f"batch     {found.batch_tag}, {found.batch_state}"] if found.batch_tag else []),
-        *([f"tags      {plain(', '.join(found.tags))}"] if found.tags else []),
-        *([f"link      {plain(found.link)}"] if found.link else []),
+        _fact(
+            _("invoice"),
+            f"{plain(invoice.key)}, {format_brl(invoice.amount_centavos)}, {invoice.state}",
+        ),
+        _fact(_("payer"), f"{plain(invoice.payer_name or '-')}, {invoice.payer_tax_id or '-'}"),
+        _fact(
+            _("times"),
+            _(
+                "issued %(issued)s, due %(due)s, paid %(paid)s",
+                issued=times.moment(invoice.issued_at),
+                due=times.moment(invoice.due_at),
+                paid=times.moment(invoice.paid_at),
+            ),
+        ),
+        *([_fact(_("batch"), f"{found.batch_tag}, {found.batch_state}")] if found.batch_tag else []),
+        *([_fact(_("tags"), plain(", ".join(found.tags)))] if found.tags else []),
+        *([_fact(_("link"), plain(found.link))] if found.link else []),
         *(
-            f"event     {plain(each.event_id)}: {plain(each.log_type)}, {times.moment(each.received_at)}"
+            _fact(
+                _("event"),
+                f"{plain(each.event_id)}: {plain(each.log_type)}, {times.moment(each.received_at)}",
+            )
             for each in found.events
         ),
         "",
-        *map(plain, explain(found, language_of("en"), times.moment)),
+        *map(plain, explain(found, language, times.moment)),
     ]
 
 
 def _write_event(event: "StoredEvent", times: Times) -> list[str]:
     line = event.line
+    about = f"{plain(line.subscription)} {plain(line.log_type)} {plain(line.subject or '')}".rstrip()
     return [
-        f"event      {plain(line.event_id)}, by {line.source}, received {times.moment(line.received_at)}",
-        f"about      {plain(line.subscription)} {plain(line.log_type)} {plain(line.subject or '')}".rstrip(),
-        f"outcome    {line.outcome}" + (f": {plain(line.reason)}" if line.reason else ""),
-        f"signature  {plain(event.digital_signature or 'none: fetched by reconciliation')}",
-        f"sha256     {event.sha256}",
+        _fact(
+            _("event"),
+            _(
+                "%(id)s, by %(source)s, received %(at)s",
+                id=plain(line.event_id),
+                source=line.source,
+                at=times.moment(line.received_at),
+            ),
+        ),
+        _fact(_("about"), about),
+        _fact(_("outcome"), f"{line.outcome}: {plain(line.reason)}" if line.reason else line.outcome),
+        _fact(_("signature"), plain(event.digital_signature or _("none: fetched by reconciliation"))),
+        _fact("sha256", event.sha256),
         "",
         plain(event.body.decode("utf-8", "replace")),
     ]
@@ -127,18 +172,33 @@ def _write_event(event: "StoredEvent", times: Times) -> list[str]:
 
 def _write_batch(found: "BatchInvoices", times: Times) -> list[str]:
     batch = found.batch
-    slot = "by hand" if batch.slot is None else f"slot {batch.slot + 1}"
+    slot = _("by hand") if batch.slot is None else _("slot %(number)d", number=batch.slot + 1)
     return [
-        f"batch     {batch.tag}, {slot}, {batch.state}{', late' if batch.late else ''}",
-        f"times     due {times.moment(batch.due_at)}, issued {times.moment(batch.issued_at)}, attempts {batch.attempt}",
-        f"invoices  {batch.planned_invoices} planned, {batch.issued_invoices} issued, "
-        f"{batch.credited_invoices} credited",
-        *([f"reason    {plain(batch.reason)}"] if batch.reason else []),
+        _fact(_("batch"), ", ".join([batch.tag, slot, batch.state, *([_("late")] if batch.late else [])])),
+        _fact(
+            _("times"),
+            _(
+                "due %(due)s, issued %(issued)s, attempts %(attempts)d",
+                due=times.moment(batch.due_at),
+                issued=times.moment(batch.issued_at),
+                attempts=batch.attempt,
+            ),
+        ),
+        _fact(
+            _("invoices"),
+            _(
+                "%(planned)d planned, %(issued)d issued, %(credited)d credited",
+                planned=batch.planned_invoices,
+                issued=batch.issued_invoices,
+                credited=batch.credited_invoices,
+            ),
+        ),
+        *([_fact(_("reason"), plain(batch.reason))] if batch.reason else []),
         "",
         *table(
             (
-                *(Column("tag"), Column("amount", "number"), Column("state", "state")),
-                *(Column("payer", "text"), Column("tax id"), Column("bank id")),
+                *(Column(_("tag")), Column(_("amount"), "number"), Column(_("state"), "state")),
+                *(Column(_("payer"), "text"), Column(_("tax id")), Column(_("bank id"))),
             ),
             (
                 (
@@ -149,3 +209,7 @@ def _write_batch(found: "BatchInvoices", times: Times) -> list[str]:
             ),
         ),
     ]
+
+
+def _fact(name: str, text: str) -> str:
+    return f"{name:<14}{text}"

@@ -11,6 +11,7 @@ import click
 
 from payments.errors import SettingsError
 from repasse.group import DONE, Group, command
+from repasse.language import _
 from repasse.opening import open_bank
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ SUBSCRIPTIONS = ("invoice", "transfer")
 
 
 @command(
-    "Subscribe URL to Stark Bank's events. Nothing is done when it is registered already.",
+    _("Subscribe URL to Stark Bank's events. Nothing is done when it is registered already."),
     "repasse webhook register https://repasse.example.com/webhooks/starkbank",
 )
 @click.argument("url")
@@ -43,8 +44,8 @@ def register(url: str) -> int:
 
 webhook = Group(
     "webhook",
-    "Register where Stark Bank delivers its events.",
-    {"Commands": (register,)},
+    _("Register where Stark Bank delivers its events."),
+    {_("Commands"): (register,)},
     ("repasse webhook register https://repasse.example.com/webhooks/starkbank",),
 )
 

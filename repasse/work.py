@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING
 
 import click
 
+from payments.note import note
 from repasse.group import DONE, LEFT, command
+from repasse.language import _, language
 from repasse.opening import open_bank, open_to_work
 from repasse.options import operator
 
@@ -21,24 +23,24 @@ if TYPE_CHECKING:
     from payments.storage.database import Database
 
 Clock = Callable[[], datetime]
-_Work = Callable[["Database", "Bank", "Settings", Clock], tuple[int, list[str]]]
+_Work = Callable[["Database", "Bank", "Settings", Clock], tuple[int, str]]
 
 _recorded = operator("started by hand")
 
 
-@command("Issue one batch of invoices now, outside the window.", "repasse job issue")
+@command(_("Issue one batch of invoices now, outside the window."), "repasse job issue")
 @_recorded
 def issue(who: str, reason: str) -> int:
     return _do("issue", _issue, who, reason)
 
 
-@command("Send every transfer that is due.", "repasse job forward")
+@command(_("Send every transfer that is due."), "repasse job forward")
 @_recorded
 def forward(who: str, reason: str) -> int:
     return _do("forward", _forward, who, reason)
 
 
-@command("Ask the bank for anything we missed, and record it.", "repasse job reconcile")
+@command(_("Ask the bank for anything we missed, and record it."), "repasse job reconcile")
 @_recorded
 def reconcile(who: str, reason: str) -> int:
     return _do("reconcile", _reconcile, who, reason)
@@ -48,6 +50,7 @@ def _do(name: str, run: _Work, who: str, reason: str) -> int:
     """Do one piece of work and record it. Raises BankError when the bank does not answer or refuses us."""
     from payments.observability.logging import configure_logging
     from payments.operator.actions import record_action
+    from payments.operator.wording import sentence
 
     opened = open_to_work(who, reason)
     settings = opened.settings
@@ -58,13 +61,13 @@ def _do(name: str, run: _Work, who: str, reason: str) -> int:
     bank = open_bank(settings)
     # Before anything is planned or claimed: the bank may refuse our key, project or address.
     bank.balance_centavos()
-    status, said = run(opened.database, bank, settings, opened.clock)
-    record_action(opened.database, name, "by hand", "; ".join(said)[:2000], opened.by, opened.clock())
-    click.echo("\n".join(said))  # last, since it fails where no one reads
+    status, done = run(opened.database, bank, settings, opened.clock)
+    record_action(opened.database, name, "by hand", done, opened.by, opened.clock())
+    click.echo(sentence(done, language))  # last, since it fails where no one reads
     return status
 
 
-def _issue(database: "Database", bank: "Bank", settings: "Settings", clock: Clock) -> tuple[int, list[str]]:
+def _issue(database: "Database", bank: "Bank", settings: "Settings", clock: Clock) -> tuple[int, str]:
     from worker.issuing import issue_waiting, plan_by_hand
     from worker.schedule import rules_from
 
@@ -72,16 +75,18 @@ def _issue(database: "Database", bank: "Bank", settings: "Settings", clock: Cloc
     rules = rules_from(settings)
     plan_by_hand(database, rules, f"repasse-{secrets.token_hex(4)}-manual", clock())
     counts = issue_waiting(database, bank, rules, clock)
-    said = [
-        f"issued {counts.invoices} invoices in {counts.issued} batch(es)",
-        *(f"not finished: {reason}" for reason in counts.reasons),
-    ]
     if counts.unfinished:
-        said.append(f"{counts.unfinished} batch(es) could not be finished: run it again, or start the worker")
-    return LEFT if counts.unfinished else DONE, said
+        return LEFT, note(
+            "issued_partly",
+            invoices=counts.invoices,
+            batches=counts.issued,
+            left=counts.unfinished,
+            parts=counts.reasons,
+        )
+    return DONE, note("issued", invoices=counts.invoices, batches=counts.issued)
 
 
-def _forward(database: "Database", bank: "Bank", settings: "Settings", clock: Clock) -> tuple[int, list[str]]:
+def _forward(database: "Database", bank: "Bank", settings: "Settings", clock: Clock) -> tuple[int, str]:
     from payments.operator.statement import read_statement
     from payments.settlement import settle_once
 
@@ -97,21 +102,16 @@ def _forward(database: "Database", bank: "Bank", settings: "Settings", clock: Cl
             break
     waiting = read_statement(database).transfers
     left = waiting["pending"] + waiting["sending"]
-    return LEFT if left else DONE, [f"sent {sent} transfers, found {found} at the bank, {left} left"]
+    return LEFT if left else DONE, note("sent_some", sent=sent, found=found, left=left)
 
 
-def _reconcile(
-    database: "Database", bank: "Bank", settings: "Settings", clock: Clock
-) -> tuple[int, list[str]]:
+def _reconcile(database: "Database", bank: "Bank", settings: "Settings", clock: Clock) -> tuple[int, str]:
     from payments.reconciliation import reconcile_once
 
     counts = reconcile_once(database, bank, settings.forwarding_policy, clock)
-    said = [
-        f"found {counts.events} events, {counts.invoice_logs} invoice logs and {counts.outcomes} outcomes "
-        "that were new",
-        *(f"not answered: {failure}" for failure in counts.failures),
-    ]
-    return LEFT if counts.failures else DONE, said
+    if counts.failure is not None:
+        return LEFT, note("reconciled_partly", found=counts.found, why=counts.failure)
+    return DONE, note("reconciled", found=counts.found) if counts.found else note("reconciled_nothing")
 
 
 def _refuse_if_paused(database: "Database", switch: "Pausable") -> None:
@@ -121,6 +121,5 @@ def _refuse_if_paused(database: "Database", switch: "Pausable") -> None:
     pause = paused(database).get(switch)
     if pause is not None:
         raise ActionRefused(
-            f"{switch} has been paused since {pause.since:%Y-%m-%d %H:%M:%S} UTC by {pause.who} ({pause.reason}): "
-            f"repasse job resume {switch} --reason ..."
+            note(f"{switch}_paused_already", at=pause.since.isoformat(), who=pause.who, reason=pause.reason)
         )

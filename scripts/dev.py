@@ -89,7 +89,7 @@ def _switches(folder: Path, arguments: argparse.Namespace) -> list[str]:
 def _print_where(stack: Stack, speed: float) -> None:
     for line in stack.addresses():
         print(line)
-    print(f"statement DATABASE_URL={stack.database_url} scripts/run_job statement")
+    print(f"statement DATABASE_URL={stack.database_url} scripts/repasse job statement")
     print(
         f'\nA batch every {10_800 / speed:g} s, eight in all; the console\'s button "Issue a batch now" makes more. '
         "Ctrl-C ends all three.",

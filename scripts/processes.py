@@ -21,6 +21,9 @@ Found = TypeVar("Found")
 # Far longer than anything takes, because a loaded machine must fail nothing.
 PATIENCE_SECONDS = 60.0
 
+# A hostile bank leaves about one call in ten without an answer, and a registration makes two.
+REGISTRATIONS_MAX = 10
+
 
 class ProcessError(Exception):
     """A process ended by itself, or was not as expected in time; the text says which, with its last lines."""
@@ -167,9 +170,13 @@ class Runner:
 
     def register_webhook(self, web_url: str, environment: Mapping[str, str]) -> None:
         """Have the bank deliver to this web process. ProcessError with the bank's answer if it refuses."""
-        registered = self.run("-m", "repasse", "webhook", "register", web_url, environment=environment)
-        if registered.returncode:
-            raise ProcessError(f"the webhook could not be registered: {registered.stderr.strip()}")
+        for others in reversed(range(REGISTRATIONS_MAX)):
+            registered = self.run("-m", "repasse", "webhook", "register", web_url, environment=environment)
+            if registered.returncode == 0:
+                return
+            # Status 1 is "try again"; what is registered already is not registered twice.
+            if registered.returncode != 1 or not others:
+                raise ProcessError(f"the webhook could not be registered: {registered.stderr.strip()}")
 
     def stop_all(self) -> None:
         """Ask every process to end, all together; kill those that have not ended within 10 s."""

@@ -70,7 +70,7 @@ def emulator_rooms_import_downwards(path: PurePosixPath, tree: ast.Module) -> Fi
 DOMAIN = {
     f"payments.{name}"
     for name in (
-        *("money", "credit", "invoice", "transfer", "lineage", "policy", "event", "errors", "tax_id"),
+        *("money", "credit", "invoice", "transfer", "lineage", "policy", "event", "errors", "note", "tax_id"),
     )
 }
 PURE = {

@@ -24,6 +24,7 @@ from payments.ledger import inbox
 from payments.ledger.clock_steps import follow_clock
 from payments.ledger.inbox import Arrival, Outcome, Receipt
 from payments.ledger.transfers import next_due_at
+from payments.note import Note
 from payments.observability.alerts import open_alerts
 from payments.observability.bank_calls import BankCalls
 from payments.observability.heartbeat import Heartbeat, guarded
@@ -131,14 +132,16 @@ class Web:
                 break
             sent += counts.sent
             found += counts.found
-        return Result(f"sent {sent}, found {found} at the bank already")
+        return Result(Note("sent", {"sent": sent, "found": found}))
 
     def reconcile(self) -> Result:
         """Ask the bank what was missed; returns how it went, for the operator."""
         run = reconcile_once(self.aside, self.bank, self.policy, self.clock)
-        if run.failures:
-            return Result(f"reconciliation incomplete, {run.found} new: {'; '.join(run.failures)}", "bad")
-        return Result(f"reconciled: {run.found or 'nothing'} new")
+        if run.failure is not None:
+            return Result(Note("reconciled_partly", {"found": run.found, "why": run.failure}), "bad")
+        return Result(
+            Note("reconciled", {"found": run.found}) if run.found else Note("reconciled_nothing", {})
+        )
 
     def fetch_key(self) -> None:
         """Ask for the bank's public key, so that the first event need not wait for it."""

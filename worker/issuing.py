@@ -18,6 +18,7 @@ from payments.invoice import BankInvoice, InvoiceOrder, Payer
 from payments.ledger import batches
 from payments.ledger.batches import BatchClaim, IssuingWindow
 from payments.ledger.pauses import paused
+from payments.note import note, note_of
 from payments.storage.database import Database
 from payments.transfer import retry_delay
 from worker.payers import random_amounts, random_payers
@@ -171,9 +172,9 @@ def _issue(
         counts.unfinished += 1
     except BankError as error:
         # The same for look-up and creation: the next claim asks the bank first.
-        batches.record_batch_unclear(database, claim, str(error))
+        batches.record_batch_unclear(database, claim, note_of(error))
         log.warning("batch.outcome_unclear", batch=claim.tag, attempt=claim.attempt, reason=str(error))
-        counts.reasons.append(str(error))
+        counts.reasons.append(note_of(error))
         counts.unfinished += 1
     else:
         counts.issued += not missing
@@ -195,11 +196,9 @@ def _release(
     database: Database, rules: IssuingRules, claim: BatchClaim, error: BankError, now: datetime
 ) -> str:
     delay = retry_delay(claim.attempt, rules.retry_base_seconds, rules.retry_max_seconds)
-    reason = str(error)
+    reason = note("no_time_to_send") if isinstance(error, _OutOfTime) else note_of(error)
     if isinstance(error, Throttled) and error.retry_after_seconds is not None:
         delay = max(delay, timedelta(seconds=error.retry_after_seconds))
-    if isinstance(error, Rejected):
-        reason = f"{error} ({error.remedy})"
     batches.release_batch(database, claim, reason, now + delay, refused=isinstance(error, Rejected), now=now)
     log.warning("batch.released", batch=claim.tag, attempt=claim.attempt, reason=reason)
     return reason

@@ -260,7 +260,8 @@ def _error_in(answer: HttpAnswer, name: str) -> BankError:
         error = Rejected(refusals)
     else:
         hint = " without readable errors" if answer.status_code == 400 else ""
-        return Unclear(f"{name}: the bank answered with status {answer.status_code}{hint}")
+        text = f"{name}: the bank answered with status {answer.status_code}{hint}"
+        return Unclear(text, answer.status_code)
     error.add_note(name)
     return error
 

@@ -33,7 +33,7 @@ def raise_attention(
     connection: Connection,
     kind: AttentionKind,
     subject: str,
-    detail: str,
+    detail: str,  # a note
     now: datetime,
     invoice_id: str | None = None,
 ) -> bool:
@@ -42,7 +42,7 @@ def raise_attention(
         "kind": kind,
         "subject": subject,
         "invoice_id": invoice_id,
-        "detail": detail[:2000],
+        "detail": detail,
         "raised_at": now,
     }
     return bool(insert_new(connection, attentions, [row], "id"))

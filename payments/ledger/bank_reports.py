@@ -9,7 +9,7 @@ from sqlalchemy import exists, literal_column, select
 
 from payments.ledger.attention import AttentionKind
 from payments.ledger.lineages import Lineage, Transfer, destination_of
-from payments.money import format_brl
+from payments.note import bank_says, note
 from payments.storage.database import Database, insert_new
 from payments.storage.schema import attentions, transfers
 from payments.transfer import BankReport, BankStatus, BankTransfer, TransferState, difference
@@ -34,14 +34,14 @@ def apply_report(lineage: Lineage, report: BankReport) -> None:
     if there.status == BankStatus.SUCCESS:
         _apply_success(lineage, transfer, there)
     elif report.is_lost and transfer.bank_transfer_id == there.id:
-        reason = "; ".join(report.errors) or f"the bank reports {there.status}"
+        reason = bank_says(report.errors, there.status)
         if transfer.state == TransferState.SENT:
             lineage.fail_and_reissue(transfer, reason)
         elif transfer.state == TransferState.SETTLED:
             lineage.raise_attention(
                 AttentionKind.RETURNED,
                 transfer.external_id,
-                f"the bank reported success for {there.id} and now {there.status}: {reason}",
+                note("success_withdrawn", id=there.id, status=there.status, why=reason),
             )
 
 
@@ -68,8 +68,13 @@ def _apply_success(lineage: Lineage, transfer: Transfer, there: BankTransfer) ->
         lineage.raise_attention(
             AttentionKind.PAID_TWICE,
             lineage.credit.invoice_id,
-            f"the bank reports success for {there.id} ({there.external_id}, {format_brl(there.amount_centavos)}) after "
-            f"{live.external_id} was abandoned; if it was paid by hand, it is paid twice",
+            note(
+                "paid_after_abandoned",
+                id=there.id,
+                external_id=there.external_id,
+                centavos=there.amount_centavos,
+                abandoned=live.external_id,
+            ),
         )
     lineage.withhold_all_but(transfer.amount_centavos)
     lineage.settle(transfer, there.id)
@@ -80,8 +85,7 @@ def _raise_paid_twice(lineage: Lineage, there: BankTransfer) -> None:
     lineage.raise_attention(
         AttentionKind.PAID_TWICE,
         lineage.credit.invoice_id,
-        f"the bank reports success for {there.id} ({there.external_id}, {format_brl(there.amount_centavos)}) "
-        "while another transfer of the same credit is paid or under way",
+        note("paid_twice", id=there.id, external_id=there.external_id, centavos=there.amount_centavos),
     )
 
 
@@ -132,8 +136,7 @@ def raise_unsettled(database: Database, now: datetime) -> int:
                     "kind": AttentionKind.TRANSFER_UNSETTLED,
                     "subject": row.external_id,
                     "invoice_id": row.invoice_id,
-                    "detail": f"the bank accepted it as {row.bank_transfer_id} at {row.sent_at:%Y-%m-%d %H:%M} UTC and "
-                    "has not said since whether it was paid",
+                    "detail": note("unsettled", id=row.bank_transfer_id, at=row.sent_at.isoformat()),
                     "raised_at": now,
                 }
                 for row in rows

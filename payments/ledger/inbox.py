@@ -29,7 +29,7 @@ from payments.ledger.lineages import (
     remaining_centavos,
     save,
 )
-from payments.money import format_brl
+from payments.note import note
 from payments.policy import ForwardingPolicy
 from payments.storage.database import (
     Database,
@@ -154,7 +154,7 @@ def record_facts(unit: Unit, events: Sequence[Event], *, ask_first: bool) -> dic
     }
     for event in events:
         if event.unreadable is not None:
-            detail = f"signed by the bank but not readable: {event.unreadable}"
+            detail = note("unreadable", words=event.unreadable)
             _raise(unit, AttentionKind.UNREADABLE_EVENT, event.event_id, detail)
     kinds = {type(event.fact) for event in events}
     # Reversals before the credits, which are queued without what was reversed.
@@ -332,8 +332,9 @@ def _record_credits(unit: Unit, events: Sequence[Event], *, ask_first: bool) -> 
         else:
             outcome = Outcome(disposition)
         if outcome == Outcome.NOTHING_TO_FORWARD:
-            gross, fee = format_brl(credit.gross_centavos), format_brl(credit.fee_centavos)
-            detail = f"{gross} received, {fee} charged: nothing is left"
+            detail = note(
+                "nothing_left", gross_centavos=credit.gross_centavos, fee_centavos=credit.fee_centavos
+            )
             _raise(unit, AttentionKind.NOTHING_TO_FORWARD, credit.invoice_id, detail, credit.invoice_id)
         receipts[event_id] = Receipt(event_id, outcome, credit.invoice_id, credit.net_centavos)
     return receipts
@@ -359,10 +360,14 @@ def _judge_repeated_credit(unit: Unit, credit: Credit) -> Outcome:
     said = (credit.invoice_id, credit.log_id, credit.gross_centavos, credit.fee_centavos)
     if any((row.invoice_id, row.log_id, row.gross_centavos, row.fee_centavos) == said for row in known):
         return Outcome.KNOWN_CREDIT
-    detail = (
-        f"log {credit.log_id} credits invoice {credit.invoice_id} with {format_brl(credit.gross_centavos)}, fee "
-        f"{format_brl(credit.fee_centavos)}; log {known[0].log_id} had credited {format_brl(known[0].gross_centavos)}. "
-        "Only the first is forwarded"
+    detail = note(
+        "second_credit",
+        log_id=credit.log_id,
+        invoice_id=credit.invoice_id,
+        gross_centavos=credit.gross_centavos,
+        fee_centavos=credit.fee_centavos,
+        first_log_id=known[0].log_id,
+        first_gross_centavos=known[0].gross_centavos,
     )
     _raise(unit, AttentionKind.SECOND_CREDIT, credit.log_id, detail, known[0].invoice_id)
     return Outcome.SECOND_CREDIT

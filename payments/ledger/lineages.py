@@ -20,7 +20,7 @@ from sqlalchemy import BindParameter, Connection, Executable, bindparam, func, i
 from payments.credit import owed_centavos
 from payments.ledger.attention import RESOLVE, AttentionKind
 from payments.lineage import Sighting
-from payments.money import format_brl
+from payments.note import bank_says, note
 from payments.policy import ForwardingPolicy
 from payments.storage.database import Database, insert_into, insert_or_skip
 from payments.storage.schema import (
@@ -170,7 +170,7 @@ class Lineage:
         reading = read_external_id(there.external_id)
         owner = reading[0] if reading else None
         if self.unit.owners.setdefault(there.id, owner) != owner:
-            reason = f"the bank names its transfer {there.id} for this credit and for another"
+            reason = note("two_credits", id=there.id)
             self.raise_attention(AttentionKind.TRANSFER_STUCK, there.external_id[:96], reason)
             return False
         is_ours = owner == self.credit.invoice_id
@@ -234,7 +234,7 @@ class Lineage:
             transfer,
             TransferState.SETTLED,
             "settled",
-            f"the bank's id is {bank_transfer_id}",
+            note("bank_id", id=bank_transfer_id),
             bank_transfer_id=bank_transfer_id,
             sent_at=transfer.sent_at or now,
             settled_at=now,
@@ -252,7 +252,7 @@ class Lineage:
         was_retried = transfer.retried_at is not None
         policy = self.unit.policy
         if latest >= GENERATIONS_MAX or (latest > policy.reissue_max and not was_retried):
-            detail = f"no reissue is left; transfer {latest} of this credit failed: {reason}"
+            detail = note("no_reissue_left", number=latest, why=reason)
             self.mark_dead(transfer, reason, detail)
             return
         self.move(transfer, TransferState.FAILED, "failed", reason, reason=reason)
@@ -273,7 +273,7 @@ class Lineage:
 
     def stop_for(self, transfer: Transfer, living: Transfer) -> None:
         """Withdraw a reissue that the bank does not have, because an earlier transfer turned out to live."""
-        reason = f"{living.external_id} lives at the bank"
+        reason = note("lives_at_bank", external_id=living.external_id)
         self.move(transfer, TransferState.STOPPED, "stopped", reason, reason=reason)
         self.resolve(AttentionKind.TRANSFER_DEAD, transfer.external_id)
 
@@ -292,7 +292,7 @@ class Lineage:
         if seen.status == BankStatus.SUCCESS:
             self.settle(transfer, seen.bank_transfer_id)
         elif seen.status in LOST_STATUSES:
-            self.fail_and_reissue(transfer, "; ".join(seen.errors or ()) or f"the bank reports {seen.status}")
+            self.fail_and_reissue(transfer, bank_says(seen.errors, seen.status))
 
     def apply_reversal(self) -> None:
         """Let the reversals on record bear on the credit: stop or lower what was not sent, claim back what was."""
@@ -305,18 +305,22 @@ class Lineage:
         self.raise_attention(
             AttentionKind.REVERSED_AFTER_SENDING,
             self.credit.invoice_id,
-            f"the bank reversed {format_brl(live.amount_centavos - owed)} after transfer {live.external_id} "
-            f"({live.state}) had been sent or may have been",
+            note(
+                "reversed_after_sending",
+                centavos=live.amount_centavos - owed,
+                external_id=live.external_id,
+                state=live.state,
+            ),
         )
 
     def lower(self, transfer: Transfer) -> None:
         """Lower a transfer that the bank does not have to what is owed, or stop it when nothing is."""
         owed = self.owed_centavos
         if owed == 0:
-            reason = "the credit was reversed before it was sent"
+            reason = note("reversed_before_sending")
             self.move(transfer, TransferState.STOPPED, "stopped", reason, reason=reason)
         else:
-            self.change(transfer, "lowered", f"to {format_brl(owed)} by a reversal", amount_centavos=owed)
+            self.change(transfer, "lowered", note("lowered", centavos=owed), amount_centavos=owed)
         self.withhold_all_but(owed)
 
     # --- what an operator does to a transfer ---

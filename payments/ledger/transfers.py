@@ -36,6 +36,7 @@ from payments.ledger.lineages import (
 )
 from payments.ledger.pauses import FORWARDING_IS_ON
 from payments.lineage import Adopt, AskWhy, Replace, Send, Wait, judge
+from payments.note import note
 from payments.policy import ForwardingPolicy
 from payments.storage.database import Database, repeated_on_conflict
 from payments.storage.schema import transfers
@@ -184,7 +185,7 @@ def record_sent(
                     transfer,
                     TransferState.SENT,
                     "sent",
-                    f"the bank's id is {found.id}",
+                    note("bank_id", id=found.id),
                     bank_transfer_id=found.id,
                     sent_at=now,
                 )
@@ -281,7 +282,7 @@ def _judge(
     if transfer is None:
         return LookupVerdict("overtaken")
     if not is_credible:
-        _give_back(lineage, transfer, "the bank names one of its transfers for two credits")
+        _give_back(lineage, transfer, note("two_credits", id=""))
         return LookupVerdict("released")
     match judge(claim.external_id, list(lineage.sightings.values()), found):
         case AskWhy(bank_transfer_ids):
@@ -315,7 +316,7 @@ def _adopt(lineage: Lineage, claimed: Transfer, there: BankTransfer) -> None:
     """A transfer of this lineage lives at the bank: give it to the row whose external_id it carries."""
     owner = lineage.find(there.external_id)
     if owner is None:
-        lineage.mark_dead(claimed, f"the bank's transfer {there.id} carries our tag but not our external_id")
+        lineage.mark_dead(claimed, note("tag_only", id=there.id))
         return
     destination = destination_of(lineage.unit, owner.destination_id)
     if differs := difference(there, owner.amount_centavos, destination):
@@ -328,7 +329,7 @@ def _adopt(lineage: Lineage, claimed: Transfer, there: BankTransfer) -> None:
         owner,
         TransferState.SENT,
         "found",
-        f"at the bank as {there.id}, {there.status}",
+        note("at_bank", id=there.id, status=there.status),
         bank_transfer_id=there.id,
         sent_at=lineage.unit.now,
     )
@@ -375,7 +376,7 @@ def _raise_if_stuck(lineage: Lineage, transfer: Transfer, reason: str) -> None:
         lineage.raise_attention(
             AttentionKind.TRANSFER_STUCK,
             transfer.external_id,
-            f"no conclusive answer after {transfer.attempt} attempts, and still trying: {reason}",
+            note("stuck", attempts=transfer.attempt, why=reason),
         )
 
 

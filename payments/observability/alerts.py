@@ -12,9 +12,12 @@ from typing import TYPE_CHECKING, Protocol
 
 import structlog
 
+from payments.language import Language
 from payments.ledger.alerts import Alert, claim_alert, record_delivered, record_undelivered
 from payments.observability.heartbeat import Ticker
 from payments.observability.logging import masked_text
+from payments.operator.labels import label, labels_of
+from payments.operator.wording import sentence
 from payments.settings import Settings
 from payments.storage.database import Database
 from payments.transfer import retry_delay
@@ -56,6 +59,7 @@ class Alerting:
     database: Database
     services: list[Service]
     origin: str
+    language: Language
     clock: Callable[[], datetime]
     count: Callable[[str], object] = lambda _: None
     # Which services have taken which attention; one that has is not asked again because another failed.
@@ -75,7 +79,7 @@ class Alerting:
         return sent
 
     def _send(self, alert: Alert) -> bool:
-        title, body = write_message(alert, self.origin)
+        title, body = write_message(alert, self.origin, self.language)
         facts = {"attention_id": alert.attention_id, "kind": alert.kind, "attempt": alert.attempt}
         failed = []
         for number, service in enumerate(self.services):
@@ -97,15 +101,21 @@ class Alerting:
         return True
 
 
-def write_message(alert: Alert, origin: str) -> tuple[str, str]:
+def write_message(alert: Alert, origin: str, language: Language) -> tuple[str, str]:
     """The title and the body of one alert, in plain text; ``detail`` may quote the bank, so it is masked."""
-    title = f"repasse ({origin}): {alert.kind.replace('_', ' ')}, {alert.subject}"
-    detail = masked_text(alert.detail)[:DETAIL_LENGTH_MAX]
-    return title, (
-        f"{detail}\n"
-        f"Attention {alert.attention_id}, raised {alert.raised_at:%Y-%m-%d %H:%M:%S} UTC. "
-        f"What to do: docs/runbook.md#{alert.kind}"
+    _ = language.gettext
+    found = label(labels_of(language).attentions, alert.kind)
+    title = f"repasse ({origin}): {found.text}, {alert.subject}"
+    detail = masked_text(sentence(alert.detail, language))
+    page = _("docs/runbook.md") + f"#{alert.kind}"
+    raised_at = f"{alert.raised_at:%Y-%m-%d %H:%M:%S} UTC"
+    lines = (
+        detail if len(detail) <= DETAIL_LENGTH_MAX else f"{detail[:DETAIL_LENGTH_MAX]}…",
+        found.meaning,
+        _("Item %(id)s, opened at %(at)s.", id=alert.attention_id, at=raised_at),
+        _("What to do: %(page)s", page=page),
     )
+    return title, "\n".join(line for line in lines if line)
 
 
 def open_alerts(
@@ -121,7 +131,7 @@ def open_alerts(
     if settings.alert_urls is None:
         return None
     services = open_services(settings.alert_urls.get_secret_value())
-    alerting = Alerting(database, services, settings.starkbank_environment, clock, count)
+    alerting = Alerting(database, services, settings.starkbank_environment, settings.language, clock, count)
     return Ticker("alerts", alerting.send_due, LOOK_SECONDS)
 
 

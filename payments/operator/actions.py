@@ -16,6 +16,7 @@ from payments.errors import ActionRefused
 from payments.ledger import batches
 from payments.ledger.lineages import GENERATIONS_MAX, Lineage, Transfer, Unit, load_lineages, open_unit, save
 from payments.ledger.pauses import Pausable, is_paused, paused_in
+from payments.note import Note, note, read_note
 from payments.policy import ForwardingPolicy
 from payments.storage.database import Database, insert_new
 from payments.storage.schema import actions, attentions, pauses
@@ -48,11 +49,9 @@ class Operator:
     def __post_init__(self) -> None:
         who, reason = plain_text(self.who), plain_text(self.reason)
         if not 1 <= len(who) <= WHO_LENGTH_MAX:
-            raise ActionRefused(f"your name must be 1 to {WHO_LENGTH_MAX} characters")
+            raise ActionRefused(note("name_length", most=WHO_LENGTH_MAX))
         if not REASON_LENGTH_MIN <= len(reason) <= REASON_LENGTH_MAX:
-            raise ActionRefused(
-                f"the reason must be {REASON_LENGTH_MIN} to {REASON_LENGTH_MAX} characters long"
-            )
+            raise ActionRefused(note("reason_length", least=REASON_LENGTH_MIN, most=REASON_LENGTH_MAX))
         object.__setattr__(self, "who", who)
         object.__setattr__(self, "reason", reason)
 
@@ -67,7 +66,7 @@ class Action:
     kind: str  # retry, abandon, recover, replay, resolve, pause, resume, reconcile, forward, issue
     subject: str
     reason: str
-    result: str
+    result: Note
     is_proved: bool  # who is the name of the token's owner; else it was typed
 
 
@@ -82,23 +81,20 @@ def retry_transfer(
     """
     with open_unit(database, policy, now) as unit:
         lineage, transfer = _find(unit, external_id)
-        detail = f"{by.who}: {by.reason}"
+        detail = note("operator", who=by.who, reason=by.reason)
         is_held = is_paused(unit.connection, "forwarding")
         if transfer.state == TransferState.PENDING:
             if transfer.due_at <= now:
-                step = "forwarding is paused; resume it" if is_held else "it is sent once a web process runs"
-                raise ActionRefused(f"{transfer.external_id} is queued and due already: {step}")
+                code = "due_but_paused" if is_held else "due_already"
+                raise ActionRefused(note(code, external_id=transfer.external_id))
             lineage.expedite(transfer, detail)
-            result = "it will be tried now"
+            result = note("tried_now_once_resumed" if is_held else "tried_now")
         elif transfer.state == TransferState.DEAD:
             _refuse_hopeless(lineage, transfer)
             lineage.retry(transfer, detail)
-            result = "retry queued; repasse checks with the bank before sending"
+            result = note("retry_once_resumed" if is_held else "retry_queued")
         else:
-            why = _WHY_NO_RETRY[TransferState(transfer.state)]
-            raise ActionRefused(f"cannot retry {transfer.external_id}: {why}")
-        if is_held:
-            result += "; forwarding is paused, so it waits until forwarding is resumed"
+            raise ActionRefused(note(f"no_retry_{transfer.state}", external_id=transfer.external_id))
         save(unit, [lineage])
         return write_action(unit.connection, "retry", transfer.external_id, result, by, now)
 
@@ -115,13 +111,12 @@ def abandon_transfer(
         lineage, transfer = _find(unit, external_id)
         if transfer.state != TransferState.DEAD:
             raise ActionRefused(
-                f"{transfer.external_id} is {transfer.state}: only a blocked (dead) transfer can be abandoned"
+                note("only_blocked_abandoned", external_id=transfer.external_id, state=transfer.state)
             )
         _refuse_abandoned(transfer)
-        lineage.abandon(transfer, f"abandoned by {by.who}: {by.reason}")
+        lineage.abandon(transfer, note("abandoned", who=by.who, reason=by.reason))
         save(unit, [lineage])
-        result = "abandoned; it will never be sent"
-        return write_action(unit.connection, "abandon", transfer.external_id, result, by, now)
+        return write_action(unit.connection, "abandon", transfer.external_id, note("given_up"), by, now)
 
 
 def close_attention(database: Database, attention_id: int, by: Operator, now: datetime) -> Action:
@@ -133,17 +128,16 @@ def close_attention(database: Database, attention_id: int, by: Operator, now: da
                 select(attentions).where(attentions.c.id == attention_id)
             ).one_or_none()
         if found is None:
-            raise ActionRefused(f"there is no attention {attention_id}")
+            raise ActionRefused(note("no_attention", id=attention_id))
         resolved = connection.execute(
             update(attentions)
             .where(attentions.c.id == attention_id, attentions.c.resolved_at.is_(None))
             .values(resolved_at=now)
         )
         if not resolved.rowcount:
-            raise ActionRefused(
-                f"attention {attention_id} was resolved already, at {_utc(found.resolved_at or now)}"
-            )
-        result = f"resolved: {found.kind} of {found.subject}"
+            at = (found.resolved_at or now).isoformat()
+            raise ActionRefused(note("already_resolved", id=attention_id, at=at))
+        result = note("resolved", kind=found.kind, subject=found.subject)
         return write_action(connection, "resolve", str(attention_id), result, by, now)
 
 
@@ -162,9 +156,14 @@ def pause(database: Database, switch: Pausable, by: Operator, now: datetime) -> 
         if not paused.rowcount:
             found = paused_in(connection)[switch]
             raise ActionRefused(
-                f"{switch} has been paused since {_utc(found.since)} by {found.who}: {found.reason}"
+                note(
+                    f"{switch}_paused_already",
+                    at=found.since.isoformat(),
+                    who=found.who,
+                    reason=found.reason,
+                )
             )
-        return write_action(connection, "pause", switch, f"{switch} is paused", by, now)
+        return write_action(connection, "pause", switch, note(f"{switch}_paused"), by, now)
 
 
 def resume(database: Database, switch: Pausable, by: Operator, now: datetime) -> Action:
@@ -176,8 +175,8 @@ def resume(database: Database, switch: Pausable, by: Operator, now: datetime) ->
             .values(paused_at=None, paused_by=None, reason=None)
         )
         if not resumed.rowcount:
-            raise ActionRefused(f"{switch} is not paused")
-        return write_action(connection, "resume", switch, f"{switch} is running again", by, now)
+            raise ActionRefused(note(f"{switch}_not_paused"))
+        return write_action(connection, "resume", switch, note(f"{switch}_resumed"), by, now)
 
 
 def request_batch(database: Database, tag: str, by: Operator, now: datetime) -> Action:
@@ -187,9 +186,9 @@ def request_batch(database: Database, tag: str, by: Operator, now: datetime) -> 
     """
     with database.transaction() as connection:
         if is_paused(connection, "issuing"):
-            raise ActionRefused("issuing is paused: resume it first")
+            raise ActionRefused(note("issuing_is_paused"))
         batches.request_batch(connection, tag, now)
-        return write_action(connection, "issue", tag, f"batch {tag} requested; the worker issues it", by, now)
+        return write_action(connection, "issue", tag, note("batch_requested", tag=tag), by, now)
 
 
 def record_action(
@@ -203,9 +202,9 @@ def record_action(
 
 
 def record_result(database: Database, action: Action, result: str) -> None:
-    """Record what the work of a recorded action came to, in place of what was known when it began."""
+    """Record what the work of a recorded action came to (a note), in place of what was known when it began."""
     with database.transaction() as connection:
-        connection.execute(update(actions).where(actions.c.id == action.id).values(result=result[:2000]))
+        connection.execute(update(actions).where(actions.c.id == action.id).values(result=result))
 
 
 def write_action(
@@ -219,7 +218,8 @@ def write_action(
 
 def action_from(row: Any) -> Action:
     """An action from its row."""
-    return Action(row.id, row.at, row.who, row.kind, row.subject, row.reason, row.result, row.is_proved)
+    result = read_note(row.result)
+    return Action(row.id, row.at, row.who, row.kind, row.subject, row.reason, result, row.is_proved)
 
 
 def plain_text(text: str) -> str:
@@ -230,14 +230,6 @@ def plain_text(text: str) -> str:
 
 # --- below: what is allowed ---
 
-_WHY_NO_RETRY = {
-    TransferState.SENDING: "it is being sent; if that fails, it is retried when the lease ends",
-    TransferState.SENT: "the bank has accepted it, and has not reported an outcome yet",
-    TransferState.SETTLED: "already settled",
-    TransferState.FAILED: "it failed at the bank, and its replacement carries the money",
-    TransferState.STOPPED: "it was withdrawn; its credit was reversed, or another transfer of it is live",
-}
-
 
 def _find(unit: Unit, external_id: str) -> tuple[Lineage, Transfer]:
     external_id = plain_text(external_id)
@@ -245,37 +237,29 @@ def _find(unit: Unit, external_id: str) -> tuple[Lineage, Transfer]:
     lineage = load_lineages(unit, [name[0]]).get(name[0]) if name else None
     transfer = lineage.find(external_id) if lineage else None
     if lineage is None or transfer is None:
-        raise ActionRefused(
-            f"there is no transfer {external_id!r}: give its external_id, such as credit-<invoice id>"
-        )
+        raise ActionRefused(note("no_transfer", external_id=external_id))
     return lineage, transfer
 
 
 def _refuse_abandoned(transfer: Transfer) -> None:
     if transfer.abandoned_at is not None:
-        raise ActionRefused(f"{transfer.external_id} was abandoned ({transfer.reason})")
+        raise ActionRefused(
+            note("was_abandoned", external_id=transfer.external_id, why=transfer.reason or "")
+        )
 
 
 def _refuse_hopeless(lineage: Lineage, transfer: Transfer) -> None:
     """A retry that could only pay twice, pay nobody, or die again is refused with its reason."""
     _refuse_abandoned(transfer)
     if lineage.owed_centavos == 0:
-        raise ActionRefused(f"{transfer.external_id}: its credit was reversed, nothing is owed; abandon it")
+        raise ActionRefused(note("nothing_owed", external_id=transfer.external_id))
     seen = lineage.sightings.values()
     for there in seen:
         if there.status == BankStatus.SUCCESS:
             raise ActionRefused(
-                f"{transfer.external_id}: the bank reports success for {there.bank_transfer_id} of the same credit; "
-                "check it in the bank's web application, then abandon this one"
+                note("paid_elsewhere", external_id=transfer.external_id, id=there.bank_transfer_id)
             )
     has_failed = any(there.is_lost and there.external_id == transfer.external_id for there in seen)
     latest = lineage.transfers[-1].generation
     if has_failed and latest >= GENERATIONS_MAX:
-        raise ActionRefused(
-            f"{transfer.external_id}: {latest} transfers of this credit have failed, the most that is tried; pay it "
-            "by hand and abandon it"
-        )
-
-
-def _utc(at: datetime) -> str:
-    return f"{at:%Y-%m-%d %H:%M:%S} UTC"
+        raise ActionRefused(note("too_many_failed", external_id=transfer.external_id, number=latest))

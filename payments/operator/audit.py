@@ -11,8 +11,10 @@ from typing import Any
 
 from sqlalchemy import Select, func, select, tuple_
 
+from payments.language import language_of
 from payments.operator.filters import Filter
 from payments.operator.lists import Condition, Line, TransferLine, credits_where, current_transfers
+from payments.operator.wording import note_text
 from payments.storage.database import Database
 from payments.storage.schema import credits, invoices, transfers
 
@@ -112,7 +114,7 @@ def _audit_line(row: Any, transfer: TransferLine | None) -> AuditLine:
         transfer_created_at=transfer and transfer.created_at,
         transfer_sent_at=transfer and transfer.sent_at,
         transfer_settled_at=transfer and transfer.settled_at,
-        transfer_reason=transfer and transfer.reason,
+        transfer_reason=note_text(transfer.reason, language_of("en")) or None if transfer else None,
         destination_bank_code=there and there.bank_code,
         destination_branch_code=there and there.branch_code,
         destination_account_number=there and there.account_number,

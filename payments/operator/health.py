@@ -15,6 +15,7 @@ from payments.money import format_brl
 from payments.operator.processes import ALIVE_WITHIN, ClockStep
 from payments.operator.statement import Statement, oldest_unforwarded, statement_within
 from payments.operator.times import duration
+from payments.operator.wording import note_text
 from payments.storage.database import Database
 from payments.storage.schema import attentions, processes, reconciliations, transfers
 from payments.tax_id import mask_tax_ids
@@ -275,13 +276,16 @@ def _bank_trouble(health: Health, language: Language) -> Iterator[Finding]:
                 "%(num)d transfers wait for another attempt",
                 health.transfers_unanswered,
             ),
-            _("repasse keeps trying. The last answer: %(words)s", words=_words(health.unanswered_reason)),
+            _(
+                "repasse keeps trying. Last attempt: %(words)s",
+                words=_words(health.unanswered_reason, language),
+            ),
         )
     if health.reconciliation_failure is not None:
         yield Finding(
             "wait",
             _("The bank did not answer the last reconciliation"),
-            _("repasse asks again. The answer: %(words)s", words=_words(health.reconciliation_failure)),
+            _("repasse asks again: %(words)s", words=_words(health.reconciliation_failure, language)),
         )
     if health.bank_keys_missing:
         yield Finding(
@@ -334,8 +338,8 @@ def _waiting(statement: Statement) -> int:
     return statement.transfers[TransferState.PENDING] + statement.transfers[TransferState.SENDING]
 
 
-def _words(text: str | None) -> str:
-    words = mask_tax_ids(text or "—")
+def _words(text: str | None, language: Language) -> str:
+    words = mask_tax_ids(note_text(text, language) or "—")
     return words if len(words) <= _WORDS_LENGTH_MAX else f"{words[:_WORDS_LENGTH_MAX]} …"
 
 

@@ -14,6 +14,7 @@ from sqlalchemy import Connection, and_, func, literal_column, or_, select
 from payments.invoice import ISSUED_TAG, InvoiceState
 from payments.language import Language
 from payments.money import format_brl
+from payments.note import Note
 from payments.operator.actions import plain_text
 from payments.operator.filters import NO_FILTER, Filter, Totals, is_of_payer
 from payments.operator.lists import (
@@ -25,7 +26,7 @@ from payments.operator.lists import (
     Walk,
     credit_lines,
     current_transfers,
-    masked,
+    masked_note,
     read_totals,
 )
 from payments.storage.database import Database
@@ -81,7 +82,7 @@ class InvoicePage:
     invoice: InvoiceLine
     batch_tag: str | None
     batch_state: str | None
-    batch_reason: str | None
+    batch_reason: Note | None
     tags: Sequence[str]
     link: str | None
     payer_end_to_end_id: str | None
@@ -304,7 +305,7 @@ def _read_page(connection: Connection, row: Any) -> InvoicePage:
         invoice=line,
         batch_tag=None if batch is None else batch.tag,
         batch_state=None if batch is None else batch.state,
-        batch_reason=None if batch is None else masked(batch.reason),
+        batch_reason=None if batch is None else masked_note(batch.reason),
         tags=json.loads(row.tags or "[]"),
         link=row.link,
         payer_end_to_end_id=row.payer_end_to_end_id,

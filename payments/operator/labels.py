@@ -39,6 +39,7 @@ class Labels:
         self.dispositions = _dispositions(language)
         self.attentions = _attentions(language)
         self.actions = _actions(language)
+        self.id_kinds = _id_kinds(language)
         self.verdicts = _verdicts(language)
         self.environments = _environments(language)
         self._switches = _switches(language)
@@ -341,6 +342,20 @@ def _environments(language: Language) -> dict[str, Label]:
         "emulator": Label(_("Emulator"), "calm", _("A bank on your own machine. No real money.")),
         "sandbox": Label(_("Sandbox"), "wait", _("Stark Bank's test environment. No real money.")),
         "production": Label(_("Production"), "bad", _("Real money.")),
+    }
+
+
+def _id_kinds(language: Language) -> dict[str, Label]:
+    """What an id in a timeline is of."""
+    _ = language.gettext
+    return {
+        "event": Label(_("event"), "calm"),
+        "invoice": Label(_("invoice"), "calm"),
+        "log": Label(_("log"), "calm"),
+        "external_id": Label(_("external ID"), "calm"),
+        "bank_transfer": Label(_("transfer at the bank"), "calm"),
+        "subject": Label(_("target"), "calm"),
+        "attention": Label(_("item"), "calm"),
     }
 
 

@@ -29,6 +29,7 @@ from sqlalchemy import (
 
 from payments.ledger.attention import AttentionKind
 from payments.ledger.balance import in_state
+from payments.note import Note, read_note
 from payments.operator.actions import Action, action_from, plain_text
 from payments.operator.filters import NO_FILTER, Filter, Totals, has_gross_or_net
 from payments.operator.recovery import GONE, read_claim_back
@@ -57,6 +58,8 @@ Condition = ColumnElement[bool] | TextClause
 # The states by which transfers are listed.
 SHOWN_STATES = (*TransferState, "abandoned")
 
+# Columns that hold notes; in the words in them, which come from outside, a tax id may stand.
+_NOTES = ("reason", "detail")
 # What credits are listed by: where their money is, or that the bank took some of it back.
 CREDIT_STATES = (
     *("pending", "sending", "sent", "settled", "dead", "abandoned"),
@@ -79,9 +82,6 @@ MOST_URGENT_FIRST = (
     AttentionKind.NOTHING_TO_FORWARD,
 )
 
-# Columns that hold text from outside, in which a tax id may stand.
-_FREE_TEXT = ("reason", "detail")
-
 
 @dataclass(frozen=True, slots=True)
 class Page(Generic[Item]):
@@ -99,8 +99,8 @@ class Line:
     def of(cls, row: Any, **given: Any) -> Self:
         """A line from a database row."""
         values = {each.name: getattr(row, each.name) for each in fields(cls) if each.name not in given}
-        masked_values = {name: masked(values[name]) for name in _FREE_TEXT if name in values}
-        return cls(**values | masked_values | given)
+        notes = {name: masked_note(values[name]) for name in _NOTES if name in values}
+        return cls(**values | notes | given)
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +130,7 @@ class TransferLine(Line):
     state: str
     attempt: int
     bank_transfer_id: str | None
-    reason: str | None
+    reason: Note | None
     created_at: datetime
     due_at: datetime | None  # of a pending one
     sent_at: datetime | None
@@ -175,7 +175,7 @@ class EventLine(Line):
     log_type: str
     subject: str | None
     outcome: str
-    reason: str | None
+    reason: Note | None
     received_at: datetime
 
 
@@ -191,7 +191,7 @@ class BatchLine(Line):
     due_at: datetime
     issued_at: datetime | None
     attempt: int
-    reason: str | None
+    reason: Note | None
     planned_invoices: int
     issued_invoices: int
     credited_invoices: int
@@ -208,7 +208,7 @@ class AttentionLine(Line):
     id: int
     kind: str
     subject: str
-    detail: str
+    detail: Note
     raised_at: datetime
     resolved_at: datetime | None
     invoice_id: str | None
@@ -241,6 +241,12 @@ def total_transfers(database: Database, state: str | None, where: Filter = NO_FI
         return read_totals(connection, amount, None, _transfers_where(state, where))
 
 
+def count_transfers(database: Database) -> dict[str, int]:
+    """How many transfers there are of each of SHOWN_STATES."""
+    with database.reading() as connection:
+        return _counts_by_state(connection, SHOWN_STATES)
+
+
 def list_credits(
     database: Database,
     after: str | None,
@@ -268,11 +274,7 @@ def count_credits(database: Database) -> dict[str, int]:
     """How many credits there are, ``all`` and of each of CREDIT_STATES; those reversed may be in another state too."""
     number = func.count()
     with database.reading() as connection:
-        counts = {
-            state: connection.execute(select(number).where(*_in_shown_state(state))).scalar_one()
-            for state in CREDIT_STATES
-            if state in SHOWN_STATES
-        }
+        counts = _counts_by_state(connection, [state for state in CREDIT_STATES if state in SHOWN_STATES])
         for state in ("nothing_to_forward", "not_ours"):
             counts[state] = connection.execute(
                 select(number).select_from(credits).where(*_is_credit_in(state))
@@ -489,9 +491,9 @@ def batch_lines(connection: Connection, rows: Sequence[Any]) -> list[BatchLine]:
     ]
 
 
-def masked(text: str | None) -> str | None:
-    """A text from outside, or None, without tax ids."""
-    return None if text is None else mask_tax_ids(text)
+def masked_note(text: str | None) -> Note | None:
+    """A stored note, or None, without tax ids."""
+    return None if text is None else read_note(mask_tax_ids(text))
 
 
 # --- below: what a list is narrowed to ---
@@ -523,6 +525,15 @@ def _in_shown_state(state: str | None) -> list[Condition]:
         is_abandoned = transfers.c.abandoned_at.is_not(None)
         conditions.append(is_abandoned if state == "abandoned" else ~is_abandoned)
     return conditions
+
+
+def _counts_by_state(connection: Connection, states: Sequence[str]) -> dict[str, int]:
+    return {
+        str(state): connection.execute(
+            select(func.count()).select_from(transfers).where(*_in_shown_state(state))
+        ).scalar_one()
+        for state in states
+    }
 
 
 def credits_where(state: str | None, where: Filter) -> list[Condition]:

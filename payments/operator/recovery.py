@@ -11,7 +11,7 @@ from sqlalchemy import Connection, func, select, update
 from payments.errors import ActionRefused
 from payments.ledger.attention import AttentionKind
 from payments.ledger.lineages import load_lineages, open_unit, save
-from payments.money import format_brl
+from payments.note import note
 from payments.operator.actions import Action, Operator, plain_text, write_action
 from payments.policy import ForwardingPolicy
 from payments.storage.database import Database
@@ -35,11 +35,9 @@ def recover_credit(
         lineage = load_lineages(unit, [invoice_id]).get(invoice_id)
         centavos = read_claim_back(unit.connection, [invoice_id]).get(invoice_id, 0)
         if lineage is None or not centavos:
-            raise ActionRefused(f"nothing is to be claimed back of invoice {invoice_id!r}")
+            raise ActionRefused(note("nothing_to_claim_back", invoice_id=invoice_id))
         if lineage.live is None or lineage.live.state != TransferState.SETTLED:
-            raise ActionRefused(
-                f"a transfer of invoice {invoice_id} has not settled, and may still fail: wait"
-            )
+            raise ActionRefused(note("not_settled_yet", invoice_id=invoice_id))
         unit.connection.execute(
             update(credits)
             .where(credits.c.invoice_id == invoice_id)
@@ -47,7 +45,7 @@ def recover_credit(
         )
         lineage.resolve(AttentionKind.REVERSED_AFTER_SENDING, invoice_id)
         save(unit, [lineage])
-        result = f"{format_brl(centavos)} came back from the destination"
+        result = note("came_back", centavos=centavos)
         return write_action(unit.connection, "recover", invoice_id, result, by, now)
 
 

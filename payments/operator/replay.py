@@ -15,6 +15,7 @@ from payments.errors import ActionRefused
 from payments.event import Event, read_event, read_log
 from payments.ledger.inbox import Receipt, record_stored
 from payments.ledger.lineages import Unit, open_unit
+from payments.note import note
 from payments.operator.actions import Action, Operator, plain_text, write_action
 from payments.policy import ForwardingPolicy
 from payments.storage.database import Database
@@ -37,12 +38,12 @@ def replay_event(
             select(inbox_events).where(inbox_events.c.event_id == event_id).with_for_update()
         ).one_or_none()
         if row is None:
-            raise ActionRefused(f"there is no event {event_id!r} in the inbox")
+            raise ActionRefused(note("no_event", id=event_id))
         receipt = _replay(unit, row)
         result = (
-            f"nothing new: the event is still {receipt.outcome}"
+            note("replayed_same", outcome=receipt.outcome)
             if receipt.outcome == row.outcome
-            else f"the event was {row.outcome}, and is now {receipt.outcome}"
+            else note("replayed", before=row.outcome, now=receipt.outcome)
         )
         return write_action(unit.connection, "replay", event_id, result, by, now), receipt
 
@@ -77,7 +78,7 @@ def replay_since(
                 if receipt.outcome != row.outcome and receipt.is_new:
                     new.append(receipt)
             if len(rows) < EVENTS_PER_TRANSACTION:
-                result = f"{replayed} events read again; something new followed from {len(new)}"
+                result = note("replayed_many", number=replayed, new=len(new))
                 subject = f"since {since:%Y-%m-%dT%H:%M:%SZ}"
                 return write_action(unit.connection, "replay", subject, result, by, now), new
             after = (rows[-1].received_at, rows[-1].event_id)

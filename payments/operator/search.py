@@ -185,7 +185,7 @@ def _batches(connection: Connection, wanted: str) -> Iterator[Found]:
         )
     ):
         slot = "issued by hand" if row.slot is None else f"slot {row.slot + 1}"
-        title = f"batch {row.tag}, {slot}, {row.state}"
+        title = f"{row.tag}, {slot}, {row.state}"
         yield Found("batch", str(row.id), title, state=row.state, at=row.due_at)
 
 

@@ -15,7 +15,7 @@ from sqlalchemy import Connection, and_, or_, select
 
 from payments.credit import owed_centavos
 from payments.ledger.lineages import GENERATIONS_MAX
-from payments.money import format_brl
+from payments.note import Note
 from payments.operator.actions import Action, action_from, plain_text
 from payments.operator.invoices import InvoiceLine, invoice_lines
 from payments.operator.lists import (
@@ -27,7 +27,7 @@ from payments.operator.lists import (
     attention_lines,
     batch_lines,
     credit_lines,
-    masked,
+    masked_note,
     transfer_lines,
 )
 from payments.storage.database import Database
@@ -57,15 +57,15 @@ FACTS_MAX = 500
 class TimelineEntry:
     """One fact of a credit's timeline.
 
-    ``kind`` is event, credit, reversal, transfer, attempt, bank_report, action or attention; ``title`` is a sentence;
-    ``detail`` may hold the bank's words; ``ids`` are worth copying, by label; ``tone`` is neutral, good, waiting, bad.
+    ``kind`` is event, credit, reversal, transfer, attempt, bank_report, action or attention; ``title`` and
+    ``detail`` are notes; ``ids`` are worth copying, by their kind; ``tone`` is neutral, good, waiting, bad.
     ``is_folded``: it says nothing that another entry does not say, or was ignored; pages fold it away.
     """
 
     at: datetime
     kind: str
-    title: str
-    detail: str | None
+    title: Note
+    detail: Note | None
     ids: dict[str, str]
     tone: str
     is_folded: bool = False
@@ -230,13 +230,13 @@ def _actions_about(subjects: Sequence[str], attention_ids: Sequence[str]) -> Any
 
 
 def _event_entry(row: Any) -> TimelineEntry:
-    name = ".".join(part for part in (row.subscription, row.log_type) if part) or "unknown"
-    how = "Webhook received" if row.source == "webhook" else "Fetched by reconciliation"
+    name = ".".join(part for part in (row.subscription, row.log_type) if part) or "?"
+    code = "event_received" if row.source == "webhook" else "event_fetched"
     return TimelineEntry(
         at=row.received_at,
         kind="event",
-        title=f"{how}: {name} ({_OUTCOMES.get(row.outcome, row.outcome.replace('_', ' '))})",
-        detail=masked(row.reason),
+        title=Note(code, {"name": name, "outcome": row.outcome}),
+        detail=masked_note(row.reason),
         ids={"event": row.event_id},
         tone="bad" if row.outcome in _KEPT_OUTCOMES else "neutral",
         # What follows from the others has an entry of its own.
@@ -247,22 +247,13 @@ def _event_entry(row: Any) -> TimelineEntry:
 _KEPT_OUTCOMES = ("unreadable", "second_credit")
 
 
-_OUTCOMES = {"ignored": "ignored", "bank_report": "transfer update"}
-
-_DISPOSITIONS = {
-    "forward": "to be forwarded",
-    "nothing_to_forward": "nothing is left to forward",
-    "not_ours": "not to be forwarded, by the setting FORWARD_CREDITS",
-}
-
-
 def _credit_entry(row: Any) -> TimelineEntry:
+    amounts = {name: row._mapping[name] for name in ("gross_centavos", "fee_centavos", "net_centavos")}
     return TimelineEntry(
         at=row.recorded_at,
         kind="credit",
-        title=f"{format_brl(row.gross_centavos)} credited, fee {format_brl(row.fee_centavos)}, net "
-        f"{format_brl(row.net_centavos)}: {_DISPOSITIONS[row.disposition]}",
-        detail=f"Credited by the bank at {_utc(row.credited_at)}",
+        title=Note("credited", {**amounts, "disposition": row.disposition}),
+        detail=Note("credited_at", {"at": row.credited_at.isoformat()}),
         ids={"invoice": row.invoice_id, "log": row.log_id, "event": row.event_id},
         tone="good",
     )
@@ -272,37 +263,37 @@ def _reversal_entry(row: Any) -> TimelineEntry:
     return TimelineEntry(
         at=row.recorded_at,
         kind="reversal",
-        title=f"Credit reversed by the bank; {format_brl(row.remaining_centavos)} remaining",
-        detail=f"Reversed at {_utc(row.reversed_at)}",
+        title=Note("credit_reversed", {"centavos": row.remaining_centavos}),
+        detail=Note("reversed_at", {"at": row.reversed_at.isoformat()}),
         ids={"log": row.log_id},
         tone="bad",
     )
 
 
 def _transfer_entry(row: Any) -> TimelineEntry:
-    name = "Transfer" if row.generation == 1 else f"Reissue {row.generation - 1}"
+    code = "transfer_queued" if row.generation == 1 else "replacement_queued"
     return TimelineEntry(
         at=row.created_at,
         kind="transfer",
-        title=f"{name} of {format_brl(row.amount_centavos)} queued",
+        title=Note(code, {"centavos": row.amount_centavos, "number": row.generation - 1}),
         detail=None,
-        ids={"external id": row.external_id},
+        ids={"external_id": row.external_id},
         tone="neutral",
     )
 
 
-# What each fact of a transfer's history is called, and its tone. Those that an action's entry shows are left out.
-_FACTS = {
-    "claimed": ("Attempt {attempt} started", "neutral"),
-    "sent": ("Accepted by the bank", "waiting"),
-    "found": ("Found at the bank", "waiting"),
-    "unclear": ("No conclusive answer to attempt {attempt}", "waiting"),
-    "released": ("Attempt {attempt} ended without sending; it will be retried", "waiting"),
-    "failed": ("Rejected by the bank", "bad"),
-    "settled": ("Settled: the bank reports success", "good"),
-    "dead": ("Blocked: manual action required", "bad"),
-    "stopped": ("Withdrawn before it was sent", "neutral"),
-    "lowered": ("Amount lowered", "neutral"),
+# The tone of each fact of a transfer's history. Those that an action's entry shows are left out.
+_TONES = {
+    "claimed": "neutral",
+    "sent": "waiting",
+    "found": "waiting",
+    "unclear": "waiting",
+    "released": "waiting",
+    "failed": "bad",
+    "settled": "good",
+    "dead": "bad",
+    "stopped": "neutral",
+    "lowered": "neutral",
 }
 _SHOWN_BY_ACTIONS = frozenset({"retried", "abandoned", "expedited"})
 
@@ -328,14 +319,13 @@ def _attempt_entries(history: Sequence[Any], lineage: Sequence[Any]) -> Iterator
     for row in history:
         if row.fact in _SHOWN_BY_ACTIONS:
             continue
-        title, tone = _FACTS.get(row.fact, (row.fact.capitalize(), "neutral"))
         yield TimelineEntry(
             at=row.at,
             kind="attempt",
-            title=title.format(attempt=row.attempt),
-            detail=masked(row.detail),
-            ids={"external id": external_ids[row.transfer_id]},
-            tone=tone,
+            title=Note(f"fact_{row.fact}", {"attempt": row.attempt}),
+            detail=masked_note(row.detail),
+            ids={"external_id": external_ids[row.transfer_id]},
+            tone=_TONES.get(row.fact, "neutral"),
             is_folded=row.fact == "claimed" and last_end.get(row.transfer_id, 0) > row.id,
         )
 
@@ -351,12 +341,13 @@ def _report_entry(row: Any, lineage: Sequence[Any], history: Sequence[Any]) -> T
         else {"sent", "found"}
     )
     tone = "good" if row.status == BankStatus.SUCCESS else "bad" if row.status in LOST_STATUSES else "waiting"
+    errors = [mask_tax_ids(each) for each in json.loads(row.errors or "[]")]
     return TimelineEntry(
         at=row.seen_at,
         kind="bank_report",
-        title=f"The bank reports a transfer of {format_brl(row.amount_centavos)}: {row.status}",
-        detail=masked("; ".join(json.loads(row.errors or "[]"))) or None,
-        ids={"bank transfer": row.bank_transfer_id, "external id": row.external_id},
+        title=Note("transfer_reported", {"centavos": row.amount_centavos, "status": row.status}),
+        detail=Note("bank_says", {"words": errors}) if errors else None,
+        ids={"bank_transfer": row.bank_transfer_id, "external_id": row.external_id},
         tone=tone,
         is_folded=any(each.transfer_id == ours and each.fact in says_it for each in history),
     )
@@ -366,21 +357,21 @@ def _action_entry(action: Action) -> TimelineEntry:
     return TimelineEntry(
         at=action.at,
         kind="action",
-        title=f"{action.who}: {action.kind}; {action.result}",
-        detail=action.reason,
+        title=Note("action_done", {"who": action.who, "action": action.kind, "why": action.result.stored}),
+        detail=Note("words", {"text": action.reason}),
         ids={"subject": action.subject},
         tone="neutral",
     )
 
 
 def _attention_entries(row: Any) -> Iterator[TimelineEntry]:
-    name, ids = row.kind.replace("_", " "), {"attention": str(row.id)}
+    ids, values = {"attention": str(row.id)}, {"kind": row.kind}
+    detail = masked_note(row.detail)
     is_said = row.kind == "transfer_dead"  # by the transfer's own history, and by what ended it
-    yield TimelineEntry(
-        row.raised_at, "attention", f"Needs attention: {name}", masked(row.detail), ids, "bad", is_said
-    )
+    yield TimelineEntry(row.raised_at, "attention", Note("item_opened", values), detail, ids, "bad", is_said)
     if row.resolved_at is not None:
-        yield TimelineEntry(row.resolved_at, "attention", f"Resolved: {name}", None, ids, "good", is_said)
+        title = Note("item_resolved", values)
+        yield TimelineEntry(row.resolved_at, "attention", title, None, ids, "good", is_said)
 
 
 def _stored(row: Any) -> StoredEvent:
@@ -391,7 +382,3 @@ def _stored(row: Any) -> StoredEvent:
         body=mask_tax_ids(body.decode("utf-8", "replace")).encode(),
         sha256=sha256(body).hexdigest(),
     )
-
-
-def _utc(at: datetime) -> str:
-    return f"{at:%Y-%m-%d %H:%M:%S} UTC"

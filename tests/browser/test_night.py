@@ -4,15 +4,20 @@ Walked in both languages, in light and dark, at a desk and on a phone, and witho
 token of her own, whose name the audit log proves.
 """
 
+import re
 import time
-from collections.abc import Callable
+import unicodedata
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from playwright.sync_api import Locator, expect
 
+from emulator.clock import Clock
 from payments.language import language_of
+from payments.operator.invoices import list_invoices
 from payments.operator.labels import labels_of
 from payments.operator.lists import list_actions
 from payments.storage.database import Database
@@ -41,6 +46,14 @@ class Night:
 
 
 @pytest.fixture
+def emulator() -> Iterator[EmulatedBank]:
+    """A bank with money, whose clock is not behind ours, by which invoices were issued."""
+    bank = EmulatedBank(Clock(datetime.now(UTC)), opening=1_000_000)
+    yield bank
+    bank.close()
+
+
+@pytest.fixture
 def night(runner: Runner, emulator: EmulatedBank, database: Database) -> Night:
     """Everything runs, and the next reconciliation is a year away: only what is noticed otherwise is seen."""
     environment = {
@@ -52,7 +65,6 @@ def night(runner: Runner, emulator: EmulatedBank, database: Database) -> Night:
         "REISSUE_MAX": "0",
         "RECONCILE_INTERVAL_SECONDS": str(365 * 24 * 3600),
     }
-    emulator.ask("POST", "deposits", amount=1_000_000)  # what transfers are paid from
     emulator.advance(600)
     web = WebProcess(runner, environment)
     worker = runner.start("-m", "worker", environment=plain_environment(**environment), name="worker")
@@ -116,6 +128,16 @@ class Walk:
             box = button.bounding_box()
             assert box is not None
             assert 0 <= box["x"] <= viewport["width"] - box["width"], self.page.url
+
+    def find(self, name: str, invoice_id: str) -> None:
+        """Search as a person types, without accents; ends on the page of the invoice."""
+        plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode().lower()
+        self.page.locator("#q").fill(plain)
+        self.page.locator("#q").press("Enter")
+        found = self.page.locator(f"main a[href*='/invoices/{invoice_id}']")
+        if found.count():  # another payer has such a name too
+            found.first.click()
+        expect(self.page).to_have_url(re.compile(f"/console/invoices/{invoice_id}"))
 
     def action(self, kind: str, subject: str = "") -> Locator:
         """The button of an action."""
@@ -193,6 +215,14 @@ def test_an_operator_walks_the_night(
     expect(row).to_contain_text(_("own token"))
     assert all(each.is_proved for each in list_actions(night.database, None).items)
 
+    # A credit is missing: the payer's name finds the invoice, which has not been paid.
+    invoice = list_invoices(night.database, None, state="open").items[0]
+    assert invoice.payer_name is not None
+    assert invoice.bank_invoice_id is not None
+    ana.find(invoice.payer_name, invoice.bank_invoice_id)
+    expect(page.locator("h1 .badge")).to_have_text(ana.labels.invoice_states["open"].text)
+    ana.look()
+
     # The worker ends, and then the web process, with the page left open.
     ana.visitor.open()
     ana.wait_for_headline("good")
@@ -208,7 +238,7 @@ def test_an_operator_walks_the_night(
 
 
 def _moves(night: Night, status: str) -> bool:
-    """Let time pass at the bank, until a transfer of it has this status."""
+    """Let time pass at the bank; true once one of its transfers has this status."""
     night.bank.advance(60)
     return night.bank.transfers(status) > 0
 

@@ -15,6 +15,7 @@ from payments.ledger import transfers
 from payments.storage.database import open_database
 from tests.contract.conftest import SOON_SECONDS, Stage
 from tests.emulated import EmulatedBank
+from tests.payments.builders import english
 
 LEASE = 60.0
 
@@ -373,7 +374,7 @@ def test_refused_credentials_release_and_raise_and_kill_nothing(
     assert stage.books.transfers["dead"] == 0
     assert stage.matters() == ["bank_refuses_us"]
     ((detail,),) = stage.rows("SELECT detail FROM attentions")
-    assert "STARKBANK_" in detail
+    assert "STARKBANK_" in english(detail)
     stage.advance(10)
     stage.finish()
     assert_exact(stage)

@@ -8,7 +8,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 from payments.event import Event, read_event
+from payments.language import language_of
 from payments.ledger.inbox import Arrival
+from payments.note import Note
+from payments.operator.wording import note_text
 from payments.policy import ForwardingPolicy
 from payments.transfer import BankTransfer, Destination, external_id_for, lineage_for
 
@@ -156,3 +159,8 @@ def at_bank(
         "tags": tuple(dict.fromkeys((lineage_for(invoice_id), external_id))),
     }
     return BankTransfer(**(shown | changes))
+
+
+def english(note: Note | str | None) -> str:
+    """A note in English, as an operator reads it."""
+    return note_text(note, language_of("en"))

@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from payments.lineage import Adopt, AskWhy, Judgement, Replace, Send, Sighting, Wait, judge
+from payments.note import note
 from payments.transfer import BankTransfer
 from tests.payments.builders import at_bank
 
@@ -70,19 +71,19 @@ TABLE: dict[str, tuple[int, list[Sighting], list[BankTransfer], Judgement]] = {
         R1,
         [seen("A", "created")],
         [],
-        Wait("the look-up does not show the bank's transfer A, which we know of"),
+        Wait(note("hidden", id="A")),
     ),
     "lost but hidden: the page is not believed either": (
         R2,
         [seen("A", "failed", EMPTY)],
         [],
-        Wait("the look-up does not show the bank's transfer A, which we know of"),
+        Wait(note("hidden", id="A")),
     ),
     "one of two is hidden": (
         R2,
         [seen("A", "created"), seen("B", "failed", DUPLICATED)],
         [shown("B", "failed")],
-        Wait("the look-up does not show the bank's transfer A, which we know of"),
+        Wait(note("hidden", id="A")),
     ),
     "failed, and the reason is not known": (R1, [], [shown("A", "failed")], AskWhy(("A",))),
     "failed, seen without a reason": (R1, [seen("A", "failed")], [shown("A", "failed")], AskWhy(("A",))),
@@ -97,25 +98,25 @@ TABLE: dict[str, tuple[int, list[Sighting], list[BankTransfer], Judgement]] = {
         R1,
         [seen("B", "failed", DUPLICATED)],
         [shown("B", "failed")],
-        Wait("the bank refused B as a duplicate of {R1}, but does not show the other"),
+        Wait(note("twin_hidden", id="B", external_id="{R1}")),
     ),
     "two duplicates are not each other's twin: the one they repeat is hidden": (
         R2,
         [seen("B", "failed", DUPLICATED), seen("C", "failed", DUPLICATED)],
         [shown("B", "failed"), shown("C", "failed")],
-        Wait("the bank refused B as a duplicate of {R1}, but does not show the other"),
+        Wait(note("twin_hidden", id="B", external_id="{R1}")),
     ),
     "a lost transfer of another generation is no twin": (
         R2,
         [seen("A", "failed", DUPLICATED), seen("B", "failed", EMPTY, R2)],
         [shown("A", "failed"), shown("B", "failed", R2)],
-        Wait("the bank refused A as a duplicate of {R1}, but does not show the other"),
+        Wait(note("twin_hidden", id="A", external_id="{R1}")),
     ),
     "a duplicate and its twin are both lost: the id is spent": (
         R1,
         [seen("A", "failed", EMPTY), seen("B", "failed", DUPLICATED)],
         [shown("B", "failed"), shown("A", "failed")],
-        Replace("Duplicated transfer; Insufficient balance"),
+        Replace(note("bank_says", words=["Duplicated transfer", "Insufficient balance"])),
     ),
     "two duplicates of one that is lost": (
         R2,
@@ -127,13 +128,13 @@ TABLE: dict[str, tuple[int, list[Sighting], list[BankTransfer], Judgement]] = {
         R1,
         [seen("A", "failed", EMPTY)],
         [shown("A", "failed")],
-        Replace("Insufficient balance"),
+        Replace(note("bank_says", words=["Insufficient balance"])),
     ),
     "canceled without a word: the id is spent": (
         R1,
         [seen("A", "canceled", ())],
         [shown("A", "canceled")],
-        Replace("the bank reports canceled"),
+        Replace(note("bank_reports", status="canceled")),
     ),
     "the first is lost, the reissue is not there: send": (
         R2,
@@ -145,7 +146,7 @@ TABLE: dict[str, tuple[int, list[Sighting], list[BankTransfer], Judgement]] = {
         R2,
         [seen("A", "failed", EMPTY), seen("B", "failed", ("Blocked",), R2)],
         [shown("A", "failed"), shown("B", "failed", R2)],
-        Replace("Blocked"),
+        Replace(note("bank_says", words=["Blocked"])),
     ),
     "a page older than the news of a failure adopts nothing": (
         R2,
@@ -157,7 +158,7 @@ TABLE: dict[str, tuple[int, list[Sighting], list[BankTransfer], Judgement]] = {
         R1,
         [seen("A", "failed", ())],
         [shown("A", "processing")],
-        Replace("the bank reports failed"),
+        Replace(note("bank_reports", status="failed")),
     ),
     "success on the page outweighs an old failure in the books": (
         R2,

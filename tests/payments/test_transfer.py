@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from payments.note import note
 from payments.transfer import (
     LIVE_STATES,
     TransferOrder,
@@ -78,10 +79,10 @@ def test_one_transfer_of_a_lineage_is_live_at_a_time_and_only_lost_ones_are_not(
     ("changes", "word"),
     [
         ({"amount_centavos": 48_661}, "amount"),
-        ({"bank_code": "60701190"}, "bank code"),
+        ({"bank_code": "60701190"}, "bank"),
         ({"branch_code": "0002"}, "branch"),
         ({"account_number": "1"}, "account"),
-        ({"tax_id": "529.982.247-25"}, "tax id"),
+        ({"tax_id": "529.982.247-25"}, "tax_id"),
     ],
 )
 def test_a_found_transfer_with_other_content_is_not_the_one_we_ordered(
@@ -89,13 +90,13 @@ def test_a_found_transfer_with_other_content_is_not_the_one_we_ordered(
 ) -> None:
     """The same id with other content is never a harmless repeat."""
     said = difference(at_bank("A", **changes), 48_662, DESTINATION)
-    assert said == f"the bank's transfer A differs in {word}"
+    assert said == note("differs", id="A", fields=[word])
 
 
 def test_every_difference_is_named() -> None:
     """A person sees immediately that it is another payment altogether."""
     said = difference(at_bank("A", amount=1, tax_id="0", branch_code=""), 2, DESTINATION)
-    assert said == "the bank's transfer A differs in amount, branch, tax id"
+    assert said == note("differs", id="A", fields=["amount", "branch", "tax_id"])
 
 
 @pytest.mark.parametrize("tax_id", ["20.018.183/0001-80", "20018183000180"])

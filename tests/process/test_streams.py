@@ -75,9 +75,9 @@ def test_a_refusal_keeps_its_status_where_no_one_can_read_it(
 
 @pytest.mark.parametrize("redirection", REDIRECTIONS)
 def test_processes_go_on_and_end_cleanly(
-    redirection: str, environment: dict[str, str], database_url: str, runner: Runner
+    redirection: str, emulator: EmulatedBank, environment: dict[str, str], database_url: str, runner: Runner
 ) -> None:
-    """The web process serves, the worker lives; what they print is not written into the database."""
+    """The web process serves, the worker issues; what they print is not written into the database."""
     file = database_url.removeprefix("sqlite:///")
     started = {
         name: subprocess.Popen(shell(redirection, f"-m {name}"), cwd=runner.folder, env=environment)
@@ -85,7 +85,8 @@ def test_processes_go_on_and_end_cleanly(
     }
     try:
         wait_until(lambda: _is_ready(environment["PORT"]), "the web process serves")
-        wait_until(lambda: _kinds(file) == {"web", "worker"}, "both are alive")
+        wait_until(lambda: emulator.requests("POST", "invoice"), "the worker has issued a batch")
+        assert [each.poll() for each in started.values()] == [None, None]
         for process in started.values():
             process.send_signal(signal.SIGTERM)
         assert [process.wait(60) for process in started.values()] == [0, 0]
@@ -101,8 +102,3 @@ def _is_ready(port: str) -> bool:
         return requests.get(f"http://127.0.0.1:{port}/health/ready", timeout=5).status_code == 200
     except requests.ConnectionError:
         return False
-
-
-def _kinds(file: str) -> set[str]:
-    with closing(sqlite3.connect(file)) as connection:
-        return {kind for (kind,) in connection.execute("SELECT kind FROM processes")}

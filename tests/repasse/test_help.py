@@ -136,3 +136,43 @@ def test_scripts_work_in_the_folder_that_one_is_in(
     )  # fmt: skip
     assert (ended.returncode, ended.stderr) == (0, "")
     assert printed in ended.stdout
+
+
+@pytest.mark.process
+def test_help_and_results_are_in_the_operators_language(
+    runner: Runner, environment: dict[str, str], tmp_path: Path
+) -> None:
+    """OPERATOR_LANGUAGE, in .env too, else the shell's; names of commands, options and JSON's keys never change."""
+    plain = {
+        name: text
+        for name, text in environment.items()
+        if name not in ("OPERATOR_LANGUAGE", "LC_ALL", "LANG")
+    }
+
+    def said(*arguments: str, **settings: str) -> str:
+        return runner.run(
+            "-m", "repasse", *arguments, environment={**plain, "COLUMNS": "80", **settings}
+        ).stdout
+
+    for settings in (
+        {"OPERATOR_LANGUAGE": "pt-BR", "LANG": "en_US.UTF-8"},
+        {"LC_ALL": "pt_BR.UTF-8"},
+        {"LANG": "pt_PT"},
+    ):
+        help = said("job", "--help", **settings)
+        assert help.startswith("Uso: repasse job ")
+        assert "\nExemplos:\n  repasse job attention\n" in help
+        assert "  statement  Mostra onde está cada centavo.\n" in help
+        assert "..." not in help.partition("Opções:")[2]
+        assert max(map(len, help.splitlines())) <= 80
+        assert said("job", "attention", **settings) == "nenhuma pendência\n"
+    for settings in (
+        {"OPERATOR_LANGUAGE": "en", "LANG": "pt_BR"},
+        {"LANG": "de_DE.UTF-8"},
+        {"LC_ALL": "C", "LANG": "pt_BR"},
+        {},
+    ):
+        assert said("job", "--help", **settings).startswith("Usage: repasse job ")
+    (tmp_path / ".env").write_text("OPERATOR_LANGUAGE=pt-BR\n")
+    assert said("job", "attention") == "nenhuma pendência\n"
+    assert said("job", "statement", "--json") == said("job", "statement", "--json", OPERATOR_LANGUAGE="en")

@@ -79,7 +79,7 @@ def test_issue_issues_one_batch_outside_the_window(repasse: Command, emulator: E
     """Each time another one, whatever the clock says; the window is not opened by it."""
     first, second = repasse("job", "issue"), repasse("job", "issue")
     assert (first.returncode, second.returncode) == (0, 0), first.stderr + second.stderr
-    assert "in 1 batch(es)" in first.stdout
+    assert "batches: 1" in first.stdout
     assert 16 <= emulator.statement()["invoice_count"] <= 24
     assert len(emulator.requests("POST", "invoice")) == 2
 
@@ -91,8 +91,8 @@ def test_issue_that_is_left_unfinished_says_why_and_ends_with_1(
     emulator.fault("drop_answer", "POST invoice", times=1)
     ended = repasse("job", "issue")
     assert ended.returncode == 1
-    assert "not finished: POST /v2/invoice" in ended.stdout
-    assert "run it again" in ended.stdout
+    assert "not finished: 1 (no conclusive answer from the bank: “POST /v2/invoice" in ended.stdout
+    assert "Run it again" in ended.stdout
 
 
 def test_forward_sends_what_is_due(
@@ -102,8 +102,8 @@ def test_forward_sends_what_is_due(
     credit(database, policy, 20_000, 30_000)
     ended = repasse("job", "forward")
     assert ended.returncode == 0, ended.stdout + ended.stderr
-    assert ended.stdout == "sent 2 transfers, found 0 at the bank, 0 left\n"
-    assert repasse("job", "forward").stdout == "sent 0 transfers, found 0 at the bank, 0 left\n"
+    assert ended.stdout == "Transfers sent: 2, found at the bank already: 0, left: 0.\n"
+    assert repasse("job", "forward").stdout == "Transfers sent: 0, found at the bank already: 0, left: 0.\n"
     assert emulator.statement()["transfer_count"] == 2
 
 
@@ -115,7 +115,7 @@ def test_forward_that_leaves_something_ends_with_1(
     emulator.fault("drop_answer", "POST transfer", times=1)
     ended = repasse("job", "forward")
     assert ended.returncode == 1
-    assert "1 left" in ended.stdout
+    assert "left: 1" in ended.stdout
 
 
 def test_reconcile_says_what_it_found(repasse: Command, bank: Bank, emulator: EmulatedBank) -> None:
@@ -125,12 +125,12 @@ def test_reconcile_says_what_it_found(repasse: Command, bank: Bank, emulator: Em
     emulator.advance(120)
     found = repasse("job", "reconcile")
     assert found.returncode == 0, found.stdout
-    assert found.stdout.startswith("found ")
-    assert not found.stdout.startswith("found 0 events")
+    assert found.stdout.startswith("Reconciled: ")
+    assert "nothing" not in found.stdout
     emulator.fault("error_500", "GET event")
     failed = repasse("job", "reconcile")
     assert failed.returncode == 1
-    assert "not answered: undelivered events" in failed.stdout
+    assert "incomplete, 0 new: undelivered events" in failed.stdout
 
 
 def test_a_bank_that_cannot_be_reached_leaves_everything_for_later(repasse: Command) -> None:
@@ -203,7 +203,7 @@ def test_an_operator_finds_a_dead_transfer_retries_it_and_reads_its_timeline(
     assert repasse("job", "reconcile").returncode == 0
     shown = offline("show", dead).stdout
     for said in (
-        "ana: retry",
+        "ana: Retry",
         "the account is open again",
         "Accepted by the bank",
         "***.982.247-**",
@@ -223,7 +223,7 @@ def test_an_abandoned_transfer_cannot_be_retried(offline: Command, dead: str) ->
     assert offline("abandon", dead, "--reason", "paid by hand", "--who", "ana").returncode == 0
     refused = offline("retry", dead, "--reason", "changed my mind")
     assert refused.returncode == 1
-    assert refused.stderr == (f"repasse: refused: {dead} was abandoned (abandoned by ana: paid by hand)\n")
+    assert refused.stderr == (f"repasse: refused: {dead}: abandoned by ana: paid by hand\n")
 
 
 def test_an_attention_is_resolved_by_its_number(offline: Command, dead: str) -> None:
@@ -242,7 +242,7 @@ def test_pausing_stops_the_piece_of_work_that_it_names(offline: Command, repasse
     assert offline("pause", "forwarding", "--reason", "the account is blocked").returncode == 1
     refused = repasse("job", "forward")
     assert refused.returncode == 1
-    assert "repasse job resume forwarding --reason" in refused.stderr
+    assert "forwarding has been paused since" in refused.stderr
     assert offline("resume", "forwarding", "--reason", "it is open").returncode == 0
     assert repasse("job", "forward").returncode == 0
 
@@ -252,12 +252,12 @@ def test_an_event_is_replayed(offline: Command, database: Database, policy: Forw
     body = invoice_event(amount="many")
     inbox.accept(database, [inbox.Arrival(read_event(body))], "webhook", policy, NOW)
     one = offline("replay", "6000000000000001", "--reason", "the program is newer")
-    assert one.stdout == "replay 6000000000000001: nothing new: the event is still unreadable\n"
+    assert one.stdout == "replay 6000000000000001: event replayed; nothing new, it is still “unreadable”\n"
     every = offline("replay", "--since", "2026-03-02", "--reason", "the program is newer")
-    assert every.stdout.endswith("1 events read again; something new followed from 0\n")
+    assert every.stdout.endswith("1 events replayed; something new followed from 0\n")
     assert offline("replay", "nothing", "--reason", "the program is newer").returncode == 1
     shown = offline("show", "6000000000000001").stdout
-    assert "outcome    unreadable" in shown
+    assert "outcome       unreadable" in shown
     assert '"amount": "many"' in shown
 
 
@@ -333,7 +333,7 @@ def test_the_system_command_shows_what_is_running_and_what_is_paused(
     said = offline("system").stdout
     assert said.startswith("No web process is running. ")
     assert re.search(r"\nIssuing is paused\. Paused .* ago by .*: on holiday\n", said)
-    assert re.search(r"paused     issuing since 20.* by .* \(on holiday\)", said)
+    assert re.search(r"issuing is paused since 20.* by .* \(on holiday\)", said)
     for row in (
         r"web\s+h\s+17\s+NO .* 1\.0",
         r"2026-03-02 12:00:00\s+3\s+undelivered events: throttled",
@@ -415,7 +415,7 @@ def test_a_reason_that_is_too_short_is_refused(offline: Command, dead: str) -> N
     """Before anything is done."""
     ended = offline("retry", dead, "--reason", "ok")
     assert ended.returncode == 2
-    assert "the reason must be 3 to 500 characters long" in ended.stderr
+    assert "the reason must have 3 to 500 characters" in ended.stderr
 
 
 def test_the_choices_of_the_command_line_are_those_of_the_program() -> None:

@@ -20,9 +20,10 @@ from payments.ledger.batches import read_window
 from payments.policy import ForwardingPolicy
 from payments.storage.database import Database, open_database
 from scripts.demo_view import PICTURES, Record, load, picture, print_end, read_side
+from tests.emulated import EmulatedBank
 from tests.payments.builders import NOW, at_bank
 from tests.payments.conftest import Books
-from tests.running import ROOT, ProcessError, Running, free_port, plain_environment, wait_until
+from tests.running import ROOT, ProcessError, Runner, Running, free_port, plain_environment, wait_until
 
 pytestmark = [pytest.mark.process, pytest.mark.timeout(170)]
 
@@ -163,6 +164,20 @@ def test_kills_and_a_hostile_bank_cost_no_centavo(checkout: Checkout) -> None:
     assert demo.process.wait(60) == 0, demo.said
     assert "Traceback" not in demo.said
     checkout.assert_nothing_is_left()
+
+
+def test_a_registration_whose_answer_is_lost_is_repeated(emulator: EmulatedBank, runner: Runner) -> None:
+    """A hostile bank loses answers from the first call on; the webhook is there once."""
+    emulator.fault("drop_answer", "POST webhook", times=2)
+    environment = plain_environment(
+        STARKBANK_PROJECT_ID=emulator.project_id,
+        STARKBANK_PRIVATE_KEY=emulator.private_key_pem,
+        STARKBANK_API_URL=emulator.url,
+    )
+    runner.register_webhook("http://127.0.0.1:8000/webhooks/starkbank", environment)
+    assert emulator.ask("GET", "activity")["webhooks"] == 1
+    with pytest.raises(ProcessError, match="could not be registered"):
+        runner.register_webhook("no address", environment)
 
 
 def test_the_picture_in_the_readme_is_drawn_from_a_recorded_run() -> None:

@@ -21,13 +21,15 @@ from payments.errors import ActionRefused, LedgerUnavailable
 from payments.language import N_
 from payments.ledger.inbox import Outcome
 from payments.ledger.pauses import Pausable, paused
+from payments.note import Note, note
 from payments.operator import actions
-from payments.operator.actions import Operator
+from payments.operator.actions import Action, Operator
 from payments.operator.labels import ACTIONS, label, labels_of
 from payments.operator.lists import TransferLine
 from payments.operator.recovery import recover_credit
 from payments.operator.replay import replay_event
 from payments.operator.timeline import read_credit
+from payments.operator.wording import note_text, sentence
 from payments.policy import ForwardingPolicy
 from webhooks.console.context import Context, read_form
 from webhooks.console.urls import HOME, action_url, invoice_of, is_console_url, subject_link
@@ -53,9 +55,9 @@ _SUBJECTS: dict[str, tuple[str, ...]] = {
 
 
 class Result(NamedTuple):
-    """What an action came to, in a sentence. ``tone`` is bad when it did not do what it is for."""
+    """What an action came to, as a note. ``tone`` is bad when it did not do what it is for."""
 
-    text: str
+    note: Note
     tone: str = "good"
 
 
@@ -104,6 +106,7 @@ class ActionPages:
     async def do(self, request: Request) -> Response:
         """Do it, and lead back to where its effect is seen."""
         kind, subject = _requested(request)
+        language, times = self._context.language(request), self._context.times(request)
         form = await read_form(request)
         session, reason = request.state.session, form.get("reason", "")
         # A name that a person's own token proves is not for the form to change.
@@ -114,18 +117,15 @@ class ActionPages:
         task.add_done_callback(self._ended)
         await asyncio.wait({task}, timeout=PATIENCE_SECONDS)
         try:
-            result = (
-                task.result()
-                if task.done()
-                else Result("still running; it continues in the background", "wait")
-            )
+            result = task.result() if task.done() else Result(Note("still_running", {}), "wait")
         except (ActionRefused, LedgerUnavailable) as error:
-            status, problem = 409 if isinstance(error, ActionRefused) else 503, str(error)
+            status = 409 if isinstance(error, ActionRefused) else 503
+            problem = note_text(str(error), language, times.text)
             return await self._context.answer(
                 request, lambda each: self._form(each, status, who, reason, problem)
             )
         response = RedirectResponse(_back(kind, subject, form.get("back", "")), 303)
-        self._context.flash(response, request, f"{result.text[:1].upper()}{result.text[1:]}.", result.tone)
+        self._context.flash(response, request, sentence(result.note, language, times.text), result.tone)
         return response
 
     def _ended(self, task: asyncio.Task[Result]) -> None:
@@ -162,59 +162,70 @@ class ActionPages:
         by, now, database, tone = Operator(who, reason, is_proved), self._clock(), self._database, "good"
         match kind:
             case "retry":
-                result = actions.retry_transfer(database, subject, by, self._policy, now).result
+                action = actions.retry_transfer(database, subject, by, self._policy, now)
             case "abandon":
-                result = actions.abandon_transfer(database, subject, by, self._policy, now).result
+                action = actions.abandon_transfer(database, subject, by, self._policy, now)
             case "recover":
-                result = recover_credit(database, subject, by, self._policy, now).result
+                action = recover_credit(database, subject, by, self._policy, now)
             case "resolve":
                 number = int(subject) if subject.isascii() and subject.isdigit() else 0
-                result = actions.close_attention(database, number, by, now).result
+                action = actions.close_attention(database, number, by, now)
             case "replay":
                 action, receipt = replay_event(database, subject, by, self._policy, now)
-                result, tone = action.result, "bad" if receipt.outcome in _NEEDS_ATTENTION else "good"
+                tone = "bad" if receipt.outcome in _NEEDS_ATTENTION else "good"
             case "pause":
-                result = actions.pause(database, SWITCHES[subject], by, now).result
+                action = actions.pause(database, SWITCHES[subject], by, now)
             case "resume":
-                result = actions.resume(database, SWITCHES[subject], by, now).result
+                action = actions.resume(database, SWITCHES[subject], by, now)
             case "issue":
-                result = self._request_batch(by, now)
+                action = self._request_batch(by, now)
             case _:
-                result, tone = self._run(kind, by, now)
+                return self._run(kind, by, now)
         if kind in ("retry", "replay", "resume"):
             self._work.wake_forwarder()
+        code = action.result.code
         log.info(
             "console.action_done",
             kind=kind,
             subject=subject,
             who=by.who,
             has_own_token=is_proved,
-            result=result,
+            result=code,
         )
-        return Result(result, tone)
+        return Result(action.result, tone)
 
-    def _request_batch(self, by: Operator, now: datetime) -> str:
+    def _request_batch(self, by: Operator, now: datetime) -> Action:
         if self._work.new_batch_tag is None:
-            raise ActionRefused("a batch can be issued by hand only with an emulator")
-        return actions.request_batch(self._database, self._work.new_batch_tag(), by, now).result
+            raise ActionRefused(note("only_with_an_emulator"))
+        return actions.request_batch(self._database, self._work.new_batch_tag(), by, now)
 
     def _run(self, kind: str, by: Operator, now: datetime) -> Result:
         if kind == "forward" and "forwarding" in paused(self._database):
-            raise ActionRefused("forwarding is paused: resume it first")
+            raise ActionRefused(note("forwarding_is_paused"))
         if not self._busy[kind].acquire(blocking=False):
-            raise ActionRefused("it is running already: wait until it ends")
+            raise ActionRefused(note("running_already"))
         try:
             # Recorded before it begins, so that it is on record however it ends.
-            action = actions.record_action(self._database, kind, "now", "started", by, now)
+            action = actions.record_action(self._database, kind, "now", note("started"), by, now)
             try:
                 result = self._work.forward() if kind == "forward" else self._work.reconcile()
             except Exception as error:
-                actions.record_result(self._database, action, f"failed: {str(error) or type(error).__name__}")
+                actions.record_result(self._database, action, _failure(error))
                 raise
-            actions.record_result(self._database, action, result.text)
+            actions.record_result(self._database, action, result.note.stored)
+            log.info("console.action_done", kind=kind, subject="now", who=by.who, result=result.note.code)
             return result
         finally:
             self._busy[kind].release()
+
+
+def _failure(error: Exception) -> str:
+    why = (
+        note("words", text=str(error))
+        if isinstance(error, LedgerUnavailable)
+        else note("bug", name=type(error).__name__)
+    )
+    return note("failed", why=why)
 
 
 def _requested(request: Request) -> tuple[str, str]:

@@ -19,10 +19,12 @@ from starlette.routing import Route
 
 from payments.errors import ActionRefused, LedgerUnavailable
 from payments.language import N_
+from payments.note import Note, read_note
 from payments.operator import actions
 from payments.operator.actions import Operator
 from payments.operator.labels import STATE_ACTIONS, Label, label, labels_of
 from payments.operator.lists import TransferLine, list_transfers
+from payments.operator.wording import note_text
 from payments.policy import ForwardingPolicy
 from payments.storage.database import Database
 from webhooks.console.context import Context, read_form
@@ -40,7 +42,7 @@ class Outcome(NamedTuple):
 
     external_id: str
     is_done: bool
-    text: str
+    result: Note
 
 
 class BulkPages:
@@ -91,7 +93,7 @@ class BulkPages:
         try:
             by = Operator(who, reason, session.is_proved)
         except ActionRefused as error:
-            problem = str(error)
+            problem = note_text(str(error), self._context.language(request))
             return await self._context.answer(
                 request, lambda each: self._form(each, 409, external_ids, reason, problem)
             )
@@ -167,12 +169,18 @@ def do_all(
     for external_id in external_ids:
         try:
             result = act(database, external_id, by, policy, clock()).result
-            outcomes.append(Outcome(external_id, is_done=True, text=result))
+            outcomes.append(Outcome(external_id, is_done=True, result=result))
         except ActionRefused as refusal:
-            outcomes.append(Outcome(external_id, is_done=False, text=str(refusal)))
+            outcomes.append(Outcome(external_id, is_done=False, result=read_note(str(refusal))))
         except LedgerUnavailable as error:
             rest = external_ids[len(outcomes) :]
-            return [*outcomes, *(Outcome(each, is_done=False, text=f"not tried: {error}") for each in rest)]
+            return [
+                *outcomes,
+                *(
+                    Outcome(each, is_done=False, result=Note("not_tried", {"why": str(error)}))
+                    for each in rest
+                ),
+            ]
     return outcomes
 
 

@@ -26,7 +26,6 @@ from payments.operator.filters import Filter
 from payments.operator.invoices import InvoiceLine, explain, read_invoice
 from payments.operator.lists import EventLine, Page, TransferLine
 from payments.operator.search import Found, centavos_in, day_in, search
-from payments.operator.statement import read_statement
 from webhooks.console.context import Context
 from webhooks.console.urls import HOME, link_to
 
@@ -143,11 +142,8 @@ class ListPages:
                 lambda: lists.list_transfers(self._database, state, after_in(request), where=asked.where)
             )
             totals = lists.total_transfers(self._database, state, asked.where)
-        statement = read_statement(self._database)
-        counts = statement.transfers | {
-            "dead": statement.transfers["dead"] - statement.abandoned,
-            "abandoned": statement.abandoned,
-        }
+        # The numbers on the tabs are of all: beside a filter they would say something else than the list.
+        counts = {} if asked.is_narrowed else lists.count_transfers(self._database)
         shown = {"page": page, "totals": totals, "state": state, "counts": counts}
         return self._render(request, "transfers", asked, **shown)
 
@@ -171,7 +167,7 @@ class ListPages:
                 lambda: lists.list_credits(self._database, after_in(request), asked.where, state)
             )
             totals = lists.total_credits(self._database, asked.where, state)
-        counts = lists.count_credits(self._database)
+        counts = {} if asked.is_narrowed else lists.count_credits(self._database)
         return self._render(request, "credits", asked, page=page, totals=totals, state=state, counts=counts)
 
     def _credits_csv(self, request: Request) -> Response:

@@ -7,13 +7,15 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, pass_context
+from jinja2.runtime import Context
 
 from payments.language import NAMES, Language, language_of
 from payments.money import format_brl
+from payments.note import Note
 from payments.operator.labels import ATTENTION_ACTIONS, STATE_ACTIONS, label, labels_of
 from payments.operator.times import duration
-from payments.operator.wording import account_text
+from payments.operator.wording import account_text, note_text, sentence
 from payments.tax_id import mask_tax_ids
 from webhooks.console.charts import bar_of
 from webhooks.console.times import ZONES
@@ -69,6 +71,8 @@ def make_environment(language: Language) -> Environment:
         duration=lambda seconds: duration(seconds, language.decimal_sign),
         account=lambda destination: account_text(destination, language),
         cut=_cut,
+        said=_said,
+        sentence=_sentence,
     )
     environment.globals.update(
         language=language,
@@ -126,6 +130,16 @@ def _plain(value: Any) -> Any:
 
 def _number(value: int) -> str:
     return f"{value:,}".replace(",", ".")  # as Brazilians write it
+
+
+@pass_context
+def _said(context: Context, note: Note | str | None) -> str:
+    return _cut(note_text(note, context["language"], context["times"].text))
+
+
+@pass_context
+def _sentence(context: Context, note: Note | str | None) -> str:
+    return _cut(sentence(note, context["language"], context["times"].text))
 
 
 def _cut(text: str) -> str:

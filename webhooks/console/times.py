@@ -37,12 +37,16 @@ class Times:
         """Day and time; UTC in the title. A dash for None."""
         if at is None:
             return Markup('<span class="soft">—</span>')
+        return self._time(at, self.text(at))
+
+    def text(self, at: datetime) -> str:
+        """Day and time without markup; no day for today."""
         local = at.astimezone(self._zone)
         today = self.now.astimezone(self._zone).date()
         if local.date() == today:
-            return self._time(at, f"{local:%H:%M:%S}")
+            return f"{local:%H:%M:%S}"
         day = self._language.day_format if local.year == today.year else self._language.date_format
-        return self._time(at, f"{local.strftime(day)} {local:%H:%M:%S}")
+        return f"{local.strftime(day)} {local:%H:%M:%S}"
 
     def ago(self, at: datetime | None) -> Markup:
         """``3 min ago``, ``in 2 h``; UTC in the title."""

@@ -49,11 +49,3 @@ def test_resolving_what_is_not_open_changes_nothing(database: Database) -> None:
         resolve_attention(connection, DEAD, "credit-1", NOW)
         resolve_attention(connection, DEAD, "credit-1", NOW + timedelta(days=1))
         assert connection.execute(select(attentions.c.resolved_at)).scalar_one() == NOW
-
-
-@ON_SQLITE
-def test_an_endless_detail_is_cut(database: Database) -> None:
-    """A reason from outside cannot fill the database."""
-    with database.transaction() as connection:
-        raise_attention(connection, DEAD, "credit-1", "x" * 10_000, NOW)
-        assert len(connection.execute(select(attentions.c.detail)).scalar_one()) == 2_000

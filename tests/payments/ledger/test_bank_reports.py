@@ -9,7 +9,7 @@ from payments.ledger.bank_reports import UNSETTLED_AFTER
 from payments.operator import timeline
 from payments.operator.actions import Operator, close_attention
 from payments.operator.lists import list_attentions
-from tests.payments.builders import EMPTY, INVOICE, NOW, a_transfer_log, at_bank
+from tests.payments.builders import EMPTY, INVOICE, NOW, a_transfer_log, at_bank, english
 from tests.payments.conftest import ON_SQLITE, Books
 
 ANA = Operator("ana", "the bank knows of it")
@@ -37,7 +37,10 @@ def test_failure_before_we_knew_that_it_was_sent(books: Books) -> None:
     books.lose("A", EMPTY)
     assert books.states == ["sending"]
     books.accept(claim, at_bank("A"))
-    assert (books.states, books.row().reason) == (["failed", "pending"], EMPTY)
+    assert (books.states, english(books.row().reason)) == (
+        ["failed", "pending"],
+        f"the bank says “{EMPTY}”",
+    )
 
 
 @ON_SQLITE
@@ -113,7 +116,7 @@ def test_a_success_that_differs_stops_the_transfer_for_a_person(books: Books, he
         books.send("A")
     books.news(at_bank("A", "success", account_number="666"))
     assert (books.states, books.attention) == (["dead"], ["transfer_dead"])
-    assert "differs in account" in books.row().reason
+    assert "differs from ours in: account" in english(books.row().reason)
 
 
 @ON_SQLITE
@@ -216,7 +219,7 @@ def test_a_transfer_that_the_bank_does_not_decide_is_raised_once_after_a_day(boo
     assert bank_reports.raise_unsettled(books.database, books.now) == 1
     assert books.attention == ["transfer_unsettled"]
     [attention] = list_attentions(books.database, open_only=True, after=None).items
-    assert attention.detail.startswith("the bank accepted it as A at 2026-03-02 15:00 UTC")
+    assert english(attention.detail).startswith("the bank accepted it as A at 2026-03-02 15:00:00 UTC")
     assert bank_reports.raise_unsettled(books.database, books.now) == 0
     close_attention(books.database, attention.id, ANA, books.now)
     assert bank_reports.raise_unsettled(books.database, books.now) == 0

@@ -11,7 +11,7 @@ from payments.ledger import transfers
 from payments.ledger.transfers import Claim
 from payments.storage.schema import transfers as transfers_table
 from payments.transfer import lineage_for
-from tests.payments.builders import DUPLICATED, EMPTY, INVOICE, NET, NOW, at_bank
+from tests.payments.builders import DUPLICATED, EMPTY, INVOICE, NET, NOW, at_bank, english
 from tests.payments.conftest import ON_SQLITE, Books
 
 # --- claiming ---
@@ -400,7 +400,7 @@ def test_a_found_transfer_that_differs_is_never_adopted(books: Books, changes: d
     books.become_due()
     books.look_up(books.claim(), at_bank("A", **changes))
     assert (books.states, books.attention) == (["dead"], ["transfer_dead"])
-    assert "differs in" in books.row().reason
+    assert "differs from ours" in english(books.row().reason)
 
 
 def test_several_look_ups_are_judged_apart(books: Books) -> None:

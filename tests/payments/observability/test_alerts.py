@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import structlog
 
+from payments.language import language_of
 from payments.ledger.attention import AttentionKind, raise_attention
 from payments.observability.alerts import Alerting, open_services
 from payments.observability.logging import configure_logging
@@ -63,7 +64,7 @@ def outcomes() -> list[str]:
 def alerting(database: Database, receiver: Receiver, clock: Clock, outcomes: list[str]) -> Alerting:
     """Sends to the receiver."""
     services = open_services(f"json://operator:hunter2@{receiver.address}/{SECRET_PATH}")
-    return Alerting(database, services, "sandbox", clock, outcomes.append)
+    return Alerting(database, services, "sandbox", language_of("en"), clock, outcomes.append)
 
 
 def raised(database: Database, *subjects: str, detail: str = "the bank says no") -> None:
@@ -93,7 +94,9 @@ def test_a_service_on_this_machine_is_reached_past_a_proxy(
         for name, value in environment.items():
             patch.setenv(name, value)
         raised(database, "credit-1")
-        alerting = Alerting(database, open_services(f"json://{receiver.address}/"), "sandbox", clock)
+        alerting = Alerting(
+            database, open_services(f"json://{receiver.address}/"), "sandbox", language_of("en"), clock
+        )
         assert alerting.send_due() == 1
         assert os.environ["no_proxy"].startswith(",".join([*exceptions.values(), "localhost"]))
 
@@ -106,10 +109,12 @@ def test_an_attention_is_sent_once_and_says_what_to_do(
     assert alerting.send_due() == 1
     assert alerting.send_due() == 0
     [message] = receiver.messages
-    assert message["title"] == "repasse (sandbox): transfer dead, credit-7"
+    assert message["title"] == "repasse (sandbox): Transfer blocked: manual action required, credit-7"
     assert message["message"] == (
-        "the bank says no\n"
-        "Attention 1, raised 2026-03-02 15:00:00 UTC. What to do: docs/runbook.md#transfer_dead"
+        "The bank says no.\n"
+        "repasse has stopped retrying. Fix what the bank reports, then retry. If you paid it manually, abandon it.\n"
+        "Item 1, opened at 2026-03-02 15:00:00 UTC.\n"
+        "What to do: docs/runbook.md#transfer_dead"
     )
     assert message["type"] == "warning"
     assert outcomes == ["delivered"]
@@ -158,7 +163,7 @@ def test_a_service_that_is_down_makes_the_others_repeat_nothing(
     with receiving() as other:
         other.answers = [503, 503]
         urls = f"json://{receiver.address}/a json://{other.address}/b"
-        alerting = Alerting(database, open_services(urls), "sandbox", clock)
+        alerting = Alerting(database, open_services(urls), "sandbox", language_of("en"), clock)
         raised(database, "credit-7")
         for wait in (5, 10):
             assert alerting.send_due() == 0
@@ -172,7 +177,7 @@ def test_a_receiver_that_is_not_there_is_tried_again(database: Database, clock: 
     raised(database, "credit-7")
     services = open_services(f"json://127.0.0.1:{free_port()}/{SECRET_PATH}")
     with structlog.testing.capture_logs() as said:
-        assert Alerting(database, services, "sandbox", clock).send_due() == 0
+        assert Alerting(database, services, "sandbox", language_of("en"), clock).send_due() == 0
     assert [line["event"] for line in said] == ["alert.undelivered"]
 
 
@@ -183,7 +188,7 @@ def test_tax_ids_and_secrets_in_what_the_bank_said_are_masked(
     raised(database, "credit-7", detail="the payer 012.345.678-90 is unknown, token=hunter2")
     alerting.send_due()
     text = receiver.messages[0]["message"]
-    assert text.startswith("the payer ***.345.678-** is unknown, token=[masked]\n")
+    assert text.startswith("The payer ***.345.678-** is unknown, token=[masked]\n")
 
 
 def test_several_processes_send_each_alert_once(database: Database, receiver: Receiver, clock: Clock) -> None:
@@ -192,7 +197,9 @@ def test_several_processes_send_each_alert_once(database: Database, receiver: Re
 
     def work() -> None:
         own = open_database(database.url.render_as_string(hide_password=False))
-        Alerting(own, open_services(f"json://{receiver.address}/"), "sandbox", clock).send_due()
+        Alerting(
+            own, open_services(f"json://{receiver.address}/"), "sandbox", language_of("en"), clock
+        ).send_due()
         own.close()
 
     threads = [threading.Thread(target=work) for _ in range(3)]
@@ -207,6 +214,7 @@ def test_several_processes_send_each_alert_once(database: Database, receiver: Re
 KILLED = """
 import os, signal, sys
 from datetime import datetime
+from payments.language import language_of
 from payments.observability.alerts import Alerting, open_services
 from payments.storage.database import open_database
 
@@ -217,7 +225,7 @@ class Dying:
         os.kill(os.getpid(), signal.SIGKILL)
 
 now = datetime.fromisoformat(sys.argv[3])
-Alerting(open_database(sys.argv[1]), [Dying()], "sandbox", lambda: now).send_due()
+Alerting(open_database(sys.argv[1]), [Dying()], "sandbox", language_of("en"), lambda: now).send_due()
 """
 
 

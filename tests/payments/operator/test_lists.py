@@ -24,7 +24,7 @@ from payments.operator.timeline import read_credit
 from payments.storage.database import Database
 from payments.storage.schema import actions
 from payments.transfer import TransferState
-from tests.payments.builders import INVOICE, an_invoice_log, at_bank
+from tests.payments.builders import INVOICE, an_invoice_log, at_bank, english
 from tests.payments.conftest import Books
 
 ANA = Operator("ana", "the account is open again")
@@ -75,10 +75,10 @@ def test_an_attention_knows_its_credit(books: Books) -> None:
     assert len(list_attentions(books.database, open_only=True, after=None).items) == 2
     assert len(list_attentions(books.database, open_only=False, after=None).items) == 3
     [action] = list_actions(books.database, None).items
-    assert (action.kind, action.subject, action.result) == (
+    assert (action.kind, action.subject, english(action.result)) == (
         "resolve",
         "3",
-        f"resolved: unreadable_event of {lines[0].subject}",
+        f"resolved: Event not readable, {lines[0].subject}",
     )
 
 

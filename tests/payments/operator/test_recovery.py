@@ -7,7 +7,7 @@ from payments.operator.actions import Action, Operator
 from payments.operator.lists import list_attentions, list_credits
 from payments.operator.recovery import recover_credit
 from payments.operator.timeline import read_credit
-from tests.payments.builders import INVOICE, at_bank
+from tests.payments.builders import INVOICE, at_bank, english
 from tests.payments.conftest import Books
 
 ANA = Operator("ana", "their bank sent it back")
@@ -33,10 +33,10 @@ def test_what_came_back_is_no_longer_claimed_and_stays_countable(books: Books) -
     [line] = list_credits(books.database, None).items
     assert (line.transfer_state, line.claim_back_centavos, line.recovered_centavos) == ("settled", NET, 0)
     [open_one] = list_attentions(books.database, None, open_only=True).items
-    assert open_one.detail.startswith("the bank reversed R$ 486,62 after transfer ")
+    assert english(open_one.detail).startswith("the bank reversed R$ 486,62 after transfer ")
     action = recover(books)
     assert (action.kind, action.subject) == ("recover", INVOICE)
-    assert action.result == "R$ 486,62 came back from the destination"
+    assert english(action.result) == "R$ 486,62 came back from the destination"
     [line] = list_credits(books.database, None).items
     assert (line.claim_back_centavos, line.recovered_centavos) == (0, NET)
     statement = books.statement
@@ -65,11 +65,11 @@ def test_a_further_reversal_is_claimed_back_anew(books: Books) -> None:
 def test_what_is_not_to_be_claimed_back_cannot_be_recovered(books: Books) -> None:
     """Neither twice, nor of a credit without a reversal, nor of one that nobody knows."""
     for invoice_id in (INVOICE, "\x00"):
-        with pytest.raises(ActionRefused, match="nothing is to be claimed back"):
+        with pytest.raises(ActionRefused, match="nothing_to_claim_back"):
             recover(books, invoice_id)
     settled_and_reversed(books)
     recover(books)
-    with pytest.raises(ActionRefused, match="nothing is to be claimed back"):
+    with pytest.raises(ActionRefused, match="nothing_to_claim_back"):
         recover(books)
 
 
@@ -78,5 +78,5 @@ def test_nothing_is_recovered_before_the_transfer_has_settled(books: Books) -> N
     books.credit()
     books.send()
     books.reverse()
-    with pytest.raises(ActionRefused, match="has not settled"):
+    with pytest.raises(ActionRefused, match="not_settled_yet"):
         recover(books)

@@ -15,7 +15,7 @@ from payments.operator.timeline import read_batch, read_credit, read_stored_even
 from payments.operator.wording import account_text
 from payments.storage.database import Database
 from payments.storage.schema import invoices
-from tests.payments.builders import DESTINATION, INVOICE, NOW, a_policy, at_bank
+from tests.payments.builders import DESTINATION, INVOICE, NOW, a_policy, at_bank, english
 from tests.payments.conftest import Books
 
 ANA = Operator("ana", "the account is open again")
@@ -39,28 +39,28 @@ def test_the_timeline_has_everything_in_the_order_in_which_it_happened(books: Bo
 
     found = read_credit(books.database, INVOICE)
     assert found is not None
-    entries = [(entry.kind, entry.title) for entry in found.entries]
+    entries = [(entry.kind, english(entry.title)) for entry in found.entries]
     assert entries == [
         ("event", "Webhook received: invoice.credited (credit)"),
         ("credit", "R$ 487,12 credited, fee R$ 0,50, net R$ 486,62: to be forwarded"),
         ("transfer", "Transfer of R$ 486,62 queued"),
         ("attempt", "Attempt 1 started"),
         ("attempt", "Blocked: manual action required"),
-        ("attention", "Needs attention: transfer dead"),
-        ("action", "ana: retry; retry queued; repasse checks with the bank before sending"),
-        ("attention", "Resolved: transfer dead"),
+        ("attention", "Needs attention: Transfer blocked: manual action required"),
+        ("action", "ana: Retry; retry queued; repasse checks with the bank before sending"),
+        ("attention", "Resolved: Transfer blocked: manual action required"),
         ("attempt", "Attempt 3 started"),
         ("attempt", "Accepted by the bank"),
         ("event", "Webhook received: transfer.success (transfer update)"),
         ("attempt", "Settled: the bank reports success"),
-        ("bank_report", "The bank reports a transfer of R$ 486,62: success"),
+        ("bank_report", "The bank reports a transfer of R$ 486,62: “success”"),
     ]
     assert [entry.at for entry in found.entries] == sorted(entry.at for entry in found.entries)
-    assert [entry.title for entry in found.entries if not entry.is_folded] == [
+    assert [english(entry.title) for entry in found.entries if not entry.is_folded] == [
         "R$ 487,12 credited, fee R$ 0,50, net R$ 486,62: to be forwarded",
         "Transfer of R$ 486,62 queued",
         "Blocked: manual action required",
-        "ana: retry; retry queued; repasse checks with the bank before sending",
+        "ana: Retry; retry queued; repasse checks with the bank before sending",
         "Accepted by the bank",
         "Settled: the bank reports success",
     ]
@@ -69,7 +69,7 @@ def test_the_timeline_has_everything_in_the_order_in_which_it_happened(books: Bo
     assert [line.state for line in found.transfers] == ["settled"]
     assert [action.reason for action in found.actions] == [ANA.reason]
     assert [event.line.outcome for event in found.events] == ["credit", "bank_report"]
-    assert found.entries[4].detail == "invalidAccount: no such account"
+    assert english(found.entries[4].detail) == "invalidAccount: no such account"
 
 
 def test_a_transfer_shows_the_account_that_it_was_made_with_and_the_payers_pix(books: Books) -> None:
@@ -95,11 +95,11 @@ def test_the_timeline_has_reversals_and_reissues(books: Books) -> None:
     books.reverse(20_000)
     found = read_credit(books.database, INVOICE)
     assert found is not None
-    titles = [entry.title for entry in found.entries]
-    assert "Reissue 1 of R$ 199,50 queued" in titles
+    titles = [english(entry.title) for entry in found.entries]
+    assert "Replacement 1 of R$ 199,50 queued" in titles
     assert "Credit reversed by the bank; R$ 200,00 remaining" in titles
-    assert titles.index("Rejected by the bank") < titles.index("Reissue 1 of R$ 199,50 queued")
-    shown = [entry.title for entry in found.entries if not entry.is_folded]
+    assert titles.index("Rejected by the bank") < titles.index("Replacement 1 of R$ 199,50 queued")
+    shown = [english(entry.title) for entry in found.entries if not entry.is_folded]
     assert len(shown) == len(set(shown))
     assert found.owed_centavos == 19_950
     assert found.credit.external_id == f"credit-{INVOICE}-r2"

@@ -9,6 +9,7 @@ import pytest
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
+from payments.note import Note
 from payments.operator.lists import list_actions
 from payments.settings import Settings
 from payments.storage.database import Database
@@ -104,13 +105,13 @@ def test_of_two_operators_only_one_can_do_it(dead: Console) -> None:
     ("path", "who", "reason", "why"),
     [
         ("retry/credit-1", "Ana", "try it", "there is no transfer"),
-        ("resolve/999", "Ana", "done with", "there is no attention 999"),
-        ("resolve/x", "Ana", "done with", "there is no attention 0"),
+        ("resolve/999", "Ana", "done with", "there is no item 999"),
+        ("resolve/x", "Ana", "done with", "there is no item 0"),
         ("resume/issuing", "Ana", "go on", "issuing is not paused"),
         ("replay/none", "Ana", "read again", "there is no event"),
-        ("pause/issuing", "", "stop it", "your name must be 1 to 64"),
-        ("pause/issuing", "Ana", "ok", "the reason must be 3 to 500"),
-        ("reconcile/now", "Ana", " ", "the reason must be 3 to 500"),
+        ("pause/issuing", "", "stop it", "your name must have 1 to 64"),
+        ("pause/issuing", "Ana", "ok", "the reason must have 3 to 500"),
+        ("reconcile/now", "Ana", " ", "the reason must have 3 to 500"),
     ],
 )
 def test_an_action_that_is_not_allowed_says_why_and_leaves_nothing(
@@ -135,14 +136,14 @@ def test_the_other_actions_do_what_the_commands_do(console: Console) -> None:
     assert (refused.status_code, "resume it first" in refused.text) == (409, True)
     web.deliver(invoice_event(INVOICE))
     assert console.flash("resume/forwarding") == "Forwarding is running again."
-    assert console.flash("resolve/1") == f"Resolved: unreadable_event of {event_id}."
-    assert console.flash(f"replay/{event_id}") == "Nothing new: the event is still unreadable."
+    assert console.flash("resolve/1") == f"Resolved: Event not readable, {event_id}."
+    assert console.flash(f"replay/{event_id}") == "Event replayed; nothing new, it is still “unreadable”."
     assert console.flash("reconcile/now").startswith("Reconciled: ")
-    assert console.flash("forward/now").startswith("Sent ")
+    assert console.flash("forward/now").startswith("Transfers sent: ")
     kinds = [kind for (kind,) in web.rows("SELECT kind FROM actions ORDER BY id")]
     assert kinds == ["pause", "resume", "resolve", "replay", "reconcile", "forward"]
-    assert web.count("actions WHERE result = 'started'") == 0
-    assert web.count("actions WHERE result LIKE 'reconciled: %'") == 1
+    assert web.count("actions WHERE result LIKE '%\"started\"%'") == 0
+    assert web.count("actions WHERE result LIKE '%\"reconciled%'") == 1
 
 
 def test_what_did_not_do_what_it_is_for_is_not_announced_in_green(
@@ -153,8 +154,8 @@ def test_what_did_not_do_what_it_is_for_is_not_announced_in_green(
     [(event_id,)] = console.web.rows("SELECT event_id FROM inbox_events")
     emulator.fault("error_503", "GET event")
     for path, says in (
-        (f"replay/{event_id}", "still unreadable"),
-        ("reconcile/now", "reconciliation incomplete"),
+        (f"replay/{event_id}", "replayed_same"),
+        ("reconcile/now", "reconciled_partly"),
     ):
         console.act(path)
         [notice] = re.findall(r'<p class="notice (\w+)" role="status" id="flash">', console.page())
@@ -191,7 +192,8 @@ def test_there_is_no_batch_by_hand_at_the_real_bank(
     settings: Callable[..., Settings], database: Database
 ) -> None:
     """It is for development: money would be asked of real people."""
-    work = Work(lambda: None, lambda: Result(""), lambda: Result(""), new_batch_tag=None)
+    nothing = Result(Note("started", {}))
+    work = Work(lambda: None, lambda: nothing, lambda: nothing, new_batch_tag=None)
     clock = partial(datetime.now, UTC)
     given = settings(operator_token=TOKEN)
     app = ConsoleApp(database, given, Gate(given.accounts), work, clock, clock)

@@ -14,6 +14,7 @@ from starlette.requests import Request
 from starlette.testclient import TestClient
 
 from payments.authorization import Account, session_secret
+from payments.note import Note
 from payments.settings import Settings
 from payments.storage.database import Database
 from tests.webhooks.conftest import WebApp
@@ -336,7 +337,12 @@ def test_every_page_says_which_bank_it_is_about(
 ) -> None:
     """Before the sign-in, on pages, on errors."""
     given = settings(operator_token=TOKEN, **bank)
-    work = Work(lambda: None, lambda: Result(""), lambda: Result(""), new_batch_tag=None)
+    work = Work(
+        lambda: None,
+        lambda: Result(Note("started", {})),
+        lambda: Result(Note("started", {})),
+        new_batch_tag=None,
+    )
     clock = partial(datetime.now, UTC)
     app = ConsoleApp(database, given, Gate(given.accounts), work, clock, clock)
     client = TestClient(Starlette(routes=app.routes), headers={"Authorization": f"Bearer {TOKEN}"})

@@ -15,10 +15,12 @@ from starlette.testclient import TestClient
 
 from payments.errors import LedgerUnavailable
 from payments.ledger import transfers
+from payments.note import Note
 from payments.operator.actions import Operator, retry_transfer
 from payments.operator.lists import list_actions, list_transfers
 from payments.settings import Settings
 from payments.storage.database import Database
+from tests.payments.builders import english
 from tests.payments.conftest import Books
 from tests.running import ROOT, plain_environment
 from tests.webhooks.console.conftest import TOKEN
@@ -49,7 +51,12 @@ def outage(database: Database, settings: Callable[..., Settings]) -> Books:
 def client(outage: Books, settings: Callable[..., Settings]) -> TestClient:
     """The console on these books, without a forwarder."""
     given = settings(operator_token=TOKEN)
-    work = Work(lambda: None, lambda: Result(""), lambda: Result(""), new_batch_tag=None)
+    work = Work(
+        lambda: None,
+        lambda: Result(Note("started", {})),
+        lambda: Result(Note("started", {})),
+        new_batch_tag=None,
+    )
     clock = partial(datetime.now, UTC)
     app = ConsoleApp(outage.database, given, Gate(given.accounts), work, clock, clock)
     return TestClient(Starlette(routes=app.routes), headers={"Authorization": f"Bearer {TOKEN}"})
@@ -121,7 +128,7 @@ do_all(database, "abandon", {IDS!r}, Operator("ana", "paid by hand"), policy, cl
     assert recorded(outage.database) == [("abandon", IDS[0]), ("abandon", IDS[1])]
     again = do_all(outage.database, "abandon", IDS, ANA, outage.policy, lambda: datetime.now(UTC))
     assert [each.is_done for each in again] == [False, False, True]
-    assert "was abandoned" in again[0].text
+    assert "abandoned by" in english(again[0].result)
     assert states(outage.database) == ["abandoned"] * 3
     assert len(recorded(outage.database)) == 3
 
@@ -137,7 +144,7 @@ def test_a_database_that_goes_away_in_the_middle_ends_it_and_says_what_was_not_t
 
     outcomes = do_all(outage.database, "retry", IDS, ANA, outage.policy, clock)
     assert [each.is_done for each in outcomes] == [True, False, False]
-    assert {each.text for each in outcomes[1:]} == {"not tried: the disk is full"}
+    assert {english(each.result) for each in outcomes[1:]} == {"not tried: the disk is full"}
     assert states(outage.database) == ["pending", "dead", "dead"]
     [action] = list_actions(outage.database, None).items
     assert action.is_proved
