@@ -45,9 +45,11 @@ def make_engines(url: URL) -> tuple[Engine, Engine]:
     file = _File(path)
 
     def make_private(*_: object) -> None:
-        # There are names and tax ids in it. SQLite gives its -wal and -shm the rights of the file itself.
-        with suppress(OSError):  # which SQLite reports in its own words
-            os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+        # There are names and tax ids in it. SQLite gives its -wal and -shm the rights of the file itself. O_EXCL: a
+        # file that is there is not opened, because closing it would drop every lock that this process holds on it
+        # (POSIX; sqlite.org/howtocorrupt.html, 2.2), and another process would remove the log that we write to.
+        with suppress(OSError):  # it is there, or SQLite reports it in its own words
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
 
     def make(begin: Callable[[Connection], None], connections: int) -> Engine:
         engine = create_engine(

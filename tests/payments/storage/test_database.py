@@ -5,6 +5,8 @@ import re
 import shutil
 import sqlite3
 import stat
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -382,3 +384,20 @@ def test_a_database_is_readable_by_its_owner_alone(tmp_path: Path) -> None:
         opened.close()
     finally:
         os.umask(before)
+
+
+@ON_SQLITE
+def test_a_new_connection_drops_no_lock_of_this_process(database: Database) -> None:
+    """Closing any handle of the file would drop them all: another process then takes itself for the last, and removes
+    the write-ahead log that this one goes on writing to.
+    """
+    come_and_go = (
+        "import sqlite3, sys; c = sqlite3.connect(sys.argv[1]); c.execute('SELECT * FROM actions'); c.close()"
+    )
+    file = str(database.url.database)
+    with closing(open_database(str(database.url))) as second:
+        for each in (database, second):
+            with each.reading() as connection:
+                connection.execute(text("SELECT 1"))
+        subprocess.run([sys.executable, "-c", come_and_go, file], check=True)
+        assert Path(f"{file}-wal").exists()
