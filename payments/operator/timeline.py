@@ -358,7 +358,7 @@ def _action_entry(action: Action) -> TimelineEntry:
         at=action.at,
         kind="action",
         title=Note("action_done", {"who": action.who, "action": action.kind, "why": action.result.stored}),
-        detail=Note("words", {"text": action.reason}),
+        detail=Note("quoted", {"text": action.reason}),
         ids={"subject": action.subject},
         tone="neutral",
     )

@@ -130,6 +130,7 @@ def _messages(language: Language) -> Mapping[str, str]:
     _ = language.translations.gettext  # the values come later
     return {
         "words": "%(text)s",
+        "quoted": "“%(text)s”",
         "operator": "%(who)s: %(reason)s",
         # why a call to the bank did not end well
         "rejected": _("the bank refused: %(words)s%(codes)s"),

@@ -5,7 +5,9 @@ Skipped, with the reason, where there is no Chromium (CHROMIUM names one; else /
 
 import os
 import shutil
+import socket
 from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -13,8 +15,10 @@ from urllib.parse import urlsplit
 import pytest
 import requests
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, BrowserContext, Page, Response, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, Response, expect, sync_playwright
 
+from payments.observability.heartbeat import Heartbeat
+from payments.operator.processes import Process
 from payments.storage.database import Database
 from tests.emulated import EmulatedBank
 from tests.running import ROOT, Runner, Running, free_port, plain_environment, wait_until
@@ -23,7 +27,7 @@ TOKEN = "a-token-of-thirty-two-characters"
 
 # Written only when asked for, so that a run of the tests leaves the checkout as it was.
 SCREENSHOTS = "REPASSE_SCREENSHOTS"
-IMAGES = ROOT / "docs" / "images"
+PICTURES = ROOT / "docs" / "pictures"
 
 # Without these, Chromium calls home at every start, which some machines refuse, many times a second.
 _SWITCHES = (
@@ -45,6 +49,16 @@ def chromium() -> Iterator[Browser]:
         browser = playwright.chromium.launch(executable_path=path, args=list(_SWITCHES))
         yield browser
         browser.close()
+
+
+@pytest.fixture
+def beating_worker(database: Database) -> Iterator[None]:
+    """A worker that says it is alive for as long as the test lasts, however busy this machine is."""
+    worker = Process("w", "worker", socket.gethostname(), 1, "1")
+    heartbeat = Heartbeat(database, worker, lambda: datetime.now(UTC))
+    heartbeat.start()
+    yield
+    heartbeat.stop()
 
 
 class WebProcess:
@@ -104,6 +118,12 @@ class Visitor:
         self.page.get_by_label("Reason").fill(reason)
         self.page.locator("main form").get_by_role("button").click()
 
+    def choose_language(self, code: str) -> None:
+        """Choose the console's language at the foot of the page."""
+        self.page.locator("#language").select_option(code)
+        self.page.locator("form:has(#language) button").click()
+        expect(self.page.locator("html")).to_have_attribute("lang", code)
+
     def assert_accessible(self, *rules: str) -> None:
         """No violation that axe knows of (or of these rules), on the page as it stands."""
         options = {"runOnly": list(rules or _AXE), "resultTypes": ["violations"]}
@@ -118,10 +138,10 @@ class Visitor:
         assert not found, f"{self.page.url}: {found}"
 
     def picture(self, name: str) -> None:
-        """Write docs/images/<name>.png, when pictures are asked for."""
+        """Write docs/pictures/<name>.png, when pictures are asked for."""
         if os.environ.get(SCREENSHOTS):
-            IMAGES.mkdir(exist_ok=True)
-            self.page.screenshot(path=IMAGES / f"{name}.png", animations="disabled")
+            PICTURES.mkdir(exist_ok=True)
+            self.page.screenshot(path=PICTURES / f"{name}.png", animations="disabled")
 
     def assert_nothing_wrong(self) -> None:
         """No error in its console, no dialog, no request to another host."""

@@ -13,12 +13,11 @@ from playwright.sync_api import expect
 from payments.invoice import Payer
 from payments.ledger.batches import plan_batch
 from payments.operator.lists import list_batches, list_credits, list_events
-from payments.operator.processes import Process, record_alive
 from payments.operator.statement import read_statement
 from payments.policy import ForwardingPolicy
 from payments.storage.database import Database
 from tests.browser.books import Afternoon
-from tests.browser.conftest import IMAGES, Visitor, WebProcess
+from tests.browser.conftest import PICTURES, Visitor, WebProcess
 from tests.events import event, invoice_event
 from tests.running import ROOT, Runner, wait_until
 
@@ -90,13 +89,13 @@ def fail_one(web: WebProcess, afternoon: Afternoon, body: bytes, reason: str) ->
     wait_until(lambda: count("dead") > dead, "it is dead")
 
 
+@pytest.mark.usefixtures("beating_worker")
 def test_every_page_is_accessible_and_takes_nothing_from_outside_for_markup(
     afternoon: Afternoon, runner: Runner, visit: Callable[..., Visitor]
 ) -> None:
     """Payer names, tags, the bank's errors, unreadable bytes, reasons, searches and addresses: all of it is text."""
     database, bank = afternoon.database, afternoon.bank
     web = WebProcess(runner, {**afternoon.environment, "REISSUE_MAX": "0"})
-    record_alive(database, Process("w", "worker", "h", 1, "1"), datetime.now(UTC))
     ana = visit(web.url)
     ana.sign_in()
     expect(ana.page.get_by_role("heading", level=1)).to_have_text("All is well")
@@ -109,6 +108,9 @@ def test_every_page_is_accessible_and_takes_nothing_from_outside_for_markup(
     )
     ana.open()
     ana.picture("console")
+    ana.choose_language("pt-BR")
+    ana.picture("console-pt")
+    ana.choose_language("en")
 
     fail_one(web, afternoon, hostile_credit(), HOSTILE)
     for body in (
@@ -148,12 +150,12 @@ def test_every_page_is_accessible_and_takes_nothing_from_outside_for_markup(
     assert "529.982.247" not in ana.page.content()
 
 
+@pytest.mark.usefixtures("beating_worker")
 def test_every_page_says_the_same_without_javascript_and_on_a_phone(
     afternoon: Afternoon, runner: Runner, visit: Callable[..., Visitor]
 ) -> None:
     """No script, 390 pixels: pages do not scroll sideways, acts can be asked for and done."""
     web = WebProcess(runner, afternoon.environment)
-    record_alive(afternoon.database, Process("w", "worker", "h", 1, "1"), datetime.now(UTC))
     ana = visit(web.url, java_script_enabled=False, viewport={"width": 390, "height": 844})
     ana.sign_in()
     ana.picture("console-phone")
@@ -169,10 +171,10 @@ def test_every_page_says_the_same_without_javascript_and_on_a_phone(
 
 def test_every_picture_that_is_shown_exists_and_every_one_is_shown() -> None:
     """They are made by these tests (REPASSE_SCREENSHOTS=1), so a page that changed is a picture to make again."""
-    pages = [ROOT / "README.md", ROOT / "docs" / "console.md"]
+    pages = [ROOT / "README.md", ROOT / "README.pt-BR.md", ROOT / "docs" / "console.md"]
     shown = {
         Path(path).name
         for page in pages
-        for path in re.findall(r"\(([^()]*images/[^()]+)\)", page.read_text())
+        for path in re.findall(r"\(([^()]*pictures/[^()]+)\)", page.read_text())
     }
-    assert shown == {file.name for file in IMAGES.iterdir()}
+    assert shown == {file.name for file in PICTURES.iterdir() if file.suffix != ".json"}

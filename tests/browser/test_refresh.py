@@ -1,12 +1,10 @@
 """Pages that reload themselves: what was typed, opened, selected and focused stays; the process can still end."""
 
 from collections.abc import Callable
-from datetime import UTC, datetime
 
 import pytest
 from playwright.sync_api import expect
 
-from payments.operator.processes import Process, record_alive
 from payments.storage.database import Database
 from tests.browser.conftest import Visitor, WebProcess
 from tests.emulated import EmulatedBank
@@ -64,11 +62,11 @@ def test_a_refresh_does_not_disturb_the_operator(
     expect(page.get_by_role("link", name="5000000000000002")).to_be_visible(timeout=PATIENCE)
 
 
+@pytest.mark.usefixtures("beating_worker")
 def test_a_page_whose_connection_is_lost_says_so_and_no_longer_that_all_is_well(
     web: WebProcess, database: Database, visit: Callable[..., Visitor]
 ) -> None:
     """The web process ends while the page is open; every page says as of when it is."""
-    record_alive(database, Process("w", "worker", "h", 1, "1"), datetime.now(UTC))
     ana = visit(web.url)
     ana.sign_in()
     page = ana.page
