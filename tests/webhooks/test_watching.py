@@ -44,7 +44,7 @@ def test_an_attention_is_sent_as_an_alert(
     with receiving() as receiver:
         start_app(alert_urls=SecretStr(f"json://{receiver.address}/alerts"))
         wait_until(lambda: receiver.messages, "it is sent")
-        assert "unreadable event" in receiver.messages[0]["title"]
+        assert "Event not readable" in receiver.messages[0]["title"]
         wait_until(lambda: web.rows("SELECT notified_at FROM attentions")[0][0], "it is recorded")
 
 

@@ -346,35 +346,36 @@ def test_a_session_is_ours_whatever_others_have_set(
     books: Books, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, set_it: Callable[..., None]
 ) -> None:
     """Each setting by its name, in the pool and beside it; and a day's worth of text, times and tables."""
-    set_it(books.database, tmp_path, monkeypatch)
-    with closing(open_database(address_of(books.database))) as database:
-        with database.transaction() as connection:
-            assert {
-                each: connection.execute(text(f"SHOW {each}")).scalar() for each in OUR_SESSION
-            } == OUR_SESSION
-        with database.reading() as connection:
-            assert connection.execute(text("SHOW transaction_isolation")).scalar() == "repeatable read"
-        with postgresql_module.own_connection(database.engine) as own:
-            assert own.execute("SHOW client_encoding").fetchone() == ("UTF8",)
-            assert own.autocommit
-        assert not migrate(database)  # it finds its own tables
-        odd = Books(database, books.policy, books.now)
-        odd.credit()
-        odd.send("A")
-        odd.lose("A", "Saldo insuficiente – disponível: R$ 0,00 €")
-        assert odd.states == ["failed", "pending"]
-        with database.reading() as connection:
-            said = connection.execute(
-                text("SELECT reason FROM transfers WHERE state = 'failed'")
-            ).scalar_one()
-        assert said.endswith("Saldo insuficiente – disponível: R$ 0,00 €")
-        window = open_window(database, 1 / 3 * 10, 8, token="abcd", now=books.now)
-        assert window.opened_at == books.now
-        assert window == read_window(database)
-        with database.reading() as connection:
-            stored = connection.execute(text("SELECT interval_seconds FROM issuing_windows")).scalar_one()
-        assert stored == 1 / 3 * 10
-    monkeypatch.undo()  # the fixtures connect without our code
+    with monkeypatch.context() as changed:
+        set_it(books.database, tmp_path, changed)
+        with closing(open_database(address_of(books.database))) as database:
+            with database.transaction() as connection:
+                assert {
+                    each: connection.execute(text(f"SHOW {each}")).scalar() for each in OUR_SESSION
+                } == OUR_SESSION
+            with database.reading() as connection:
+                assert connection.execute(text("SHOW transaction_isolation")).scalar() == "repeatable read"
+            with postgresql_module.own_connection(database.engine) as own:
+                assert own.execute("SHOW client_encoding").fetchone() == ("UTF8",)
+                assert own.autocommit
+            assert not migrate(database)  # it finds its own tables
+            odd = Books(database, books.policy, books.now)
+            odd.credit()
+            odd.send("A")
+            odd.lose("A", "Saldo insuficiente – disponível: R$ 0,00 €")
+            assert odd.states == ["failed", "pending"]
+            with database.reading() as connection:
+                said = connection.execute(
+                    text("SELECT reason FROM transfers WHERE state = 'failed'")
+                ).scalar_one()
+            assert "Saldo insuficiente – disponível: R$ 0,00 €" in said
+            window = open_window(database, 1 / 3 * 10, 8, token="abcd", now=books.now)
+            assert window.opened_at == books.now
+            assert window == read_window(database)
+            with database.reading() as connection:
+                stored = connection.execute(text("SELECT interval_seconds FROM issuing_windows")).scalar_one()
+            assert stored == 1 / 3 * 10
+        monkeypatch.undo()  # the fixtures connect without our code
 
 
 # --- what the bank may say ---
