@@ -12,7 +12,7 @@ from payments.ledger.balance import in_state
 from payments.ledger.batches import Slot, SlotState, slots_in
 from payments.ledger.pauses import Pausable, Pause, paused_in
 from payments.money import format_brl
-from payments.operator.processes import ALIVE_WITHIN, ClockStep
+from payments.operator.processes import SEEN_WITHIN, ClockStep
 from payments.operator.statement import Statement, oldest_unforwarded, statement_within
 from payments.operator.times import duration
 from payments.operator.wording import note_text
@@ -112,7 +112,7 @@ def health_within(connection: Connection, now: datetime) -> Health:
             processes.c.clock_step_seconds,
             processes.c.clock_stepped_at,
         )
-        .where(processes.c.stopped_at.is_(None), processes.c.seen_at >= now - ALIVE_WITHIN)
+        .where(processes.c.stopped_at.is_(None), processes.c.seen_at >= now - SEEN_WITHIN)
         .order_by(processes.c.bank_called_at.desc())
     ).all()
     key_times = [row.bank_key_fetched_at for row in alive if row.kind == "web"]

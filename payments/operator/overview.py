@@ -28,7 +28,7 @@ from payments.ledger.pauses import Pausable, Pause
 from payments.operator.filters import Totals
 from payments.operator.health import Headline, Health, headline_of, health_within
 from payments.operator.lists import AttentionLine, most_urgent, read_totals
-from payments.operator.processes import ALIVE_WITHIN
+from payments.operator.processes import SEEN_WITHIN
 from payments.storage.database import Database
 from payments.storage.migrate import NEWEST_REVISION
 from payments.storage.schema import (
@@ -140,7 +140,7 @@ def read_system(database: Database, now: datetime, language: Language) -> System
         ).mappings()
         return System(
             processes=[
-                {**row, "alive": row["stopped_at"] is None and now - row["seen_at"] <= ALIVE_WITHIN}
+                {**row, "alive": row["stopped_at"] is None and now - row["seen_at"] <= SEEN_WITHIN}
                 for row in running
             ],
             reconciliations=[dict(row) for row in runs],

@@ -236,10 +236,10 @@ def test_an_operator_walks_the_night(
     night.bank.advance(3600)
     ana.wait_for(lambda: _moves(night, "success", 2), "it is credited and forwarded")
 
-    # The worker ends, and then the web process, with the page left open.
+    # The worker dies, and then the web process ends, with the page left open.
     ana.visitor.open()
     ana.wait_for_headline("good")
-    night.worker.stop()
+    night.worker.kill()
     ana.wait_for_headline("bad", _("No worker is running"))
     if has_script:
         night.web.running.stop()

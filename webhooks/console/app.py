@@ -33,6 +33,10 @@ from webhooks.console.urls import CHANGES, HOME, STATIC
 
 _TITLES = {403: "Not allowed", 404: "Not found"}
 
+# Open pages reload so often even when nothing was recorded: that a process is silent, or a credit waits, shows by time
+# alone.
+RELOAD_SECONDS = 10
+
 _FILES = {file.name: file for file in STATIC_FOLDER.iterdir()}
 
 
@@ -61,7 +65,9 @@ class Console:
             environment="emulator" if settings.starkbank_api_url else settings.starkbank_environment,
             can_issue=work.new_batch_tag is not None,
         )
-        self._live_updates = LiveUpdates(lambda: read_mark(database))
+        self._live_updates = LiveUpdates(
+            lambda: (read_mark(database), machine_clock().timestamp() // RELOAD_SECONDS)
+        )
         list_pages = ListPages(self._context, settings.tax_id_search_key)
         app = Starlette(
             routes=[
