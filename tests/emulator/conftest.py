@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -159,14 +160,25 @@ class Signed:
         self.bank.step(self.clock.now())
 
 
+def quiet_bank() -> Bank:
+    """A bank where nobody pays by themselves."""
+    return Bank(seed=1, opened_at=NOW, preset=Preset(paid_share=0.0), opening_balance_centavos=100_000)
+
+
 @pytest.fixture
 def signed() -> Iterator[Signed]:
-    """The application over a bank where nobody pays by themselves."""
+    """The application over a quiet bank."""
+    with served(quiet_bank()) as calls:
+        yield calls
+
+
+@contextmanager
+def served(bank: Bank) -> Iterator[Signed]:
+    """The application over a bank, whose time passes from now on."""
     made, pem = emulator_credentials.in_memory(seed=1)
     key = serialization.load_pem_private_key(pem.encode(), None)
     assert isinstance(key, ec.EllipticCurvePrivateKey)
     secret = key.private_numbers().private_value.to_bytes(32, "big")
-    bank = Bank(seed=1, opened_at=NOW, preset=Preset(paid_share=0.0), opening_balance_centavos=100_000)
     clock = Clock(NOW)
     with TestClient(create_app(bank, made, clock)) as client:
         yield Signed(client, bank, clock, made, coincurve.PrivateKey(secret))
