@@ -23,6 +23,10 @@ EVENTS_PER_COMMIT_MAX = 128
 # Beyond this the answer is 503 immediately: the bank tries again, and memory stays bounded.
 WAITING_MAX = 5_000
 
+# How long an answer waits for its commit, also when the database, its clock or the groups before it hang: less than the
+# bank's patience (unknown, supposed to be 10 s or more).
+COMMIT_SECONDS = 8.0
+
 Delivery = TypeVar("Delivery")
 
 
@@ -42,7 +46,8 @@ class Intake(Generic[Delivery]):
     async def put(self, delivery: Delivery) -> Receipt:
         """Store a delivery and its consequences; returns once that is durable.
 
-        Raises LedgerUnavailable when it cannot be stored now: nothing of it is.
+        Raises LedgerUnavailable when it cannot be stored now. Nothing of it is then, unless it only takes longer than
+        COMMIT_SECONDS: it may be stored later, and the bank's repeat is recognised.
         """
         if len(self._waiting) >= WAITING_MAX:
             raise LedgerUnavailable(f"{WAITING_MAX} events are waiting for the database")
@@ -52,7 +57,11 @@ class Intake(Generic[Delivery]):
             committer = asyncio.create_task(self._commit_groups())
             self._committers.add(committer)
             committer.add_done_callback(self._committers.discard)
-        return await stored
+        try:
+            async with asyncio.timeout(COMMIT_SECONDS):
+                return await stored
+        except TimeoutError:
+            raise LedgerUnavailable(f"the database has not committed within {COMMIT_SECONDS:g} s") from None
 
     async def close(self) -> None:
         """Finish what is waiting."""

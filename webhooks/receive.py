@@ -28,7 +28,7 @@ PATH = "/webhooks/starkbank"
 BODY_BYTES_MAX = 1_048_576
 
 # How long a body may take to come. The bank sends its few kB in one piece; a connection that is left open must not
-# hold a file descriptor for ever.
+# hold a file descriptor forever.
 BODY_SECONDS = 30.0
 
 # How many bodies may be coming at the same moment, where the limit on open files allows it: 250 MB at the worst, from

@@ -8,7 +8,7 @@ import json
 from collections.abc import Sequence
 from datetime import datetime
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sqlalchemy import Connection, Row, and_, case, delete, func, or_, select, update
 
@@ -17,9 +17,6 @@ from payments.ledger.lineages import Unit
 from payments.storage.database import Insert, insert_into
 from payments.storage.schema import invoices
 from payments.tax_id import hash_tax_id, mask_tax_id
-
-if TYPE_CHECKING:  # it imports msgspec, which those who only read do without
-    pass
 
 # The widths of columns. What is longer is no name and no link of the bank's.
 _NAME_LENGTH_MAX = 128

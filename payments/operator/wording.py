@@ -251,6 +251,7 @@ def _messages(language: Language) -> Mapping[str, str]:
         ),
         # why an action is refused
         "not_tried": _("not tried: %(why)s"),
+        "not_confirmed": _("not confirmed, so it may have been done; asking again is harmless: %(why)s"),
         "name_length": _("your name must have 1 to %(most)s characters"),
         "reason_length": _("the reason must have %(least)s to %(most)s characters"),
         "due_but_paused": _("%(external_id)s is queued and due already; forwarding is paused: resume it"),

@@ -69,6 +69,25 @@ async def begun(books: Books) -> None:
     assert await asyncio.to_thread(books.begun.wait, 20)
 
 
+def test_an_answer_does_not_wait_longer_than_the_bank_would(
+    books: Books, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is 503 in time, in the commit that hangs and behind it; what is stored later is stored once."""
+    monkeypatch.setattr(intake, "COMMIT_SECONDS", 0.05)
+
+    async def act(made: Intake[Arrival]) -> None:
+        first = asyncio.create_task(made.put(arrival(1)))
+        await begun(books)
+        second = asyncio.create_task(made.put(arrival(2)))
+        for each in (first, second):
+            with pytest.raises(LedgerUnavailable, match="not committed within"):
+                await each
+        assert books.commits == []
+
+    run(books, act)
+    assert books.commits == [["6000000000000001"], ["6000000000000002"]]
+
+
 def test_those_who_wait_during_a_commit_share_the_next_one(books: Books) -> None:
     """A hundred events, two commits; each caller gets the receipt of its own event."""
 

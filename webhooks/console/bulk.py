@@ -38,7 +38,7 @@ TRANSFERS_MAX = 100
 
 
 class Outcome(NamedTuple):
-    """What became of one transfer. ``is_done`` False: it was refused, or not tried, and is as it was."""
+    """What became of one transfer. ``is_done`` False: it was refused, not tried, or not confirmed by the database."""
 
     external_id: str
     is_done: bool
@@ -163,7 +163,10 @@ def do_all(
     policy: ForwardingPolicy,
     clock: Callable[[], datetime],
 ) -> list[Outcome]:
-    """Retry or abandon each, in a transaction of its own. A database that is away ends it: the rest is not tried."""
+    """Retry or abandon each, in a transaction of its own. A database that is away ends it: the rest is not tried.
+
+    The one in hand then may have been done, if only the answer to its commit was lost. To ask again is harmless.
+    """
     act = {"retry": actions.retry_transfer, "abandon": actions.abandon_transfer}[kind]
     outcomes: list[Outcome] = []
     for external_id in external_ids:
@@ -173,13 +176,10 @@ def do_all(
         except ActionRefused as refusal:
             outcomes.append(Outcome(external_id, is_done=False, result=read_note(str(refusal))))
         except LedgerUnavailable as error:
-            rest = external_ids[len(outcomes) :]
-            return [
-                *outcomes,
-                *(
-                    Outcome(each, is_done=False, result=Note("not_tried", {"why": str(error)}))
-                    for each in rest
-                ),
+            codes = ["not_confirmed", *["not_tried"] * (len(external_ids) - len(outcomes) - 1)]
+            return outcomes + [
+                Outcome(each, is_done=False, result=Note(code, {"why": str(error)}))
+                for code, each in zip(codes, external_ids[len(outcomes) :], strict=True)
             ]
     return outcomes
 
