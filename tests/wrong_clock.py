@@ -42,6 +42,6 @@ if __name__ == "__main__":
     setattr(importlib.import_module(module), name, lambda: _real.now(datetime.UTC) + _wrong_by())
     for each in SCHEDULER:
         setattr(importlib.import_module(each), "datetime", _WrongDatetime)  # noqa: B010
-    heartbeat.BEAT_SECONDS = 1.0  # in place of 15, so that a test need not wait for it
+    heartbeat.BEAT_SECONDS = 1.0  # in place of 5, so that a test need not wait for it
     sys.argv = [command]
     runpy.run_module(command, run_name="__main__")

@@ -23,8 +23,8 @@ from payments.storage.database import Database
 
 log = structlog.get_logger()
 
-# A process is shown as dead after forty seconds of silence, so one beat may be lost.
-BEAT_SECONDS = 15.0
+# A process is shown as dead after twenty seconds of silence, so three beats may be lost.
+BEAT_SECONDS = 5.0
 
 # How long a stopping process waits for a tick that is under way. A service that never finishes its answer to an alert
 # must not keep it from ending.

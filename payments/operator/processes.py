@@ -13,8 +13,8 @@ from payments.storage.schema import processes
 # Long enough to see on Monday what died on Friday.
 KEPT_FOR = timedelta(days=7)
 
-# A process writes a heartbeat every fifteen seconds. After this long without one, pages and metrics show it as dead ...
-SEEN_WITHIN = timedelta(seconds=40)
+# A process writes a heartbeat every five seconds. After this long without one, pages and metrics show it as dead ...
+SEEN_WITHIN = timedelta(seconds=20)
 
 # ... and after this long it is taken for dead where that lets others use the database.
 ALIVE_WITHIN = timedelta(minutes=1)
