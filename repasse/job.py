@@ -32,4 +32,4 @@ job = Group(
     },
     ("repasse job attention", "repasse job show credit-5000000000000001", "repasse job statement --json"),
 )
-job.add_command(lists.actions, "acts")  # its name until 0.2
+job.add_command(lists.actions, "acts")  # as the console's address has it

@@ -32,7 +32,7 @@ BODY_BYTES_MAX = 1_048_576
 BODY_SECONDS = 30.0
 
 # How many bodies may be coming at the same moment, where the limit on open files allows it: 250 MB at the worst, from
-# strangers, before any signature is checked. At 500 events a second some dozens are, nearly all whole at once.
+# strangers, before any signature is checked. At 500 events a second some dozens are, nearly all of them whole already.
 RECEIVING_MAX = 250
 
 # A flood of forged events is logged in one line a second, and not in one line each; bodies that do not come, in one

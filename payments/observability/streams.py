@@ -1,4 +1,4 @@
-"""The standard streams of a process, which whoever started it may have closed, or pointed at a full disk.
+"""The standard streams of a process, which may be closed, or point at a full disk, from the start.
 
 A descriptor that is closed is given to the next file that is opened, such as the database, and what is printed would be
 written into it. So each of the three is opened at the start, and what cannot be written at the end is dropped.

@@ -249,7 +249,7 @@ def _refuse_abandoned(transfer: Transfer) -> None:
 
 
 def _refuse_hopeless(lineage: Lineage, transfer: Transfer) -> None:
-    """A retry that could only pay twice, pay nobody, or die again is refused with its reason."""
+    """A retry that could only pay twice, pay no one, or die again is refused with its reason."""
     _refuse_abandoned(transfer)
     if lineage.owed_centavos == 0:
         raise ActionRefused(note("nothing_owed", external_id=transfer.external_id))

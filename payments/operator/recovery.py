@@ -28,7 +28,7 @@ def recover_credit(
     """Record that what was to be claimed back of a credit came back; its attention is resolved. It moves no money.
 
     Refused when nothing is to be claimed back, and until the transfer has settled: it may still fail. A later
-    reversal of the same credit is claimed back anew.
+    reversal of the same credit is claimed back again.
     """
     invoice_id = plain_text(invoice_id)
     with open_unit(database, policy, now) as unit:

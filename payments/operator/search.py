@@ -232,7 +232,7 @@ def _starting_with(connection: Connection, wanted: str) -> Iterator[Found]:
 
 
 def _begins(column: Column[str], digits: str) -> ColumnElement[bool]:
-    """A range of the column's index, whatever the database's order of signs: digits come in their order in all."""
+    """A range of the column's index, in any collation of the database: digits come in their order in all."""
     following = str(int(digits) + 1).rjust(len(digits), "0")
     is_in_range = column >= digits
     if len(following) == len(digits):

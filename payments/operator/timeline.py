@@ -89,8 +89,8 @@ class StoredEvent:
 class CreditTimeline:
     """Everything that is known of one credit; ``entries`` in the order in which it happened.
 
-    ``payer_end_to_end_id`` is that of the Pix by which the invoice was paid, where the bank told it. Of our own
-    transfers the bank tells none: their id at the bank is in ``transfers``.
+    ``payer_end_to_end_id`` is that of the Pix by which the invoice was paid, where the bank reports it. Of our own
+    transfers the bank reports none: their id at the bank is in ``transfers``.
     """
 
     credit: CreditLine

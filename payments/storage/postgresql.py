@@ -41,7 +41,7 @@ _CONNECT_ARGUMENTS = {
     "application_name": "repasse",
 }
 
-# What each session has, whatever a server, database, role, service file, PG* variable or address says.
+# What each session has, also where a server, database, role, service file, PG* variable or address says otherwise.
 # With set_config and not as start-up options, which a pooler such as PgBouncer refuses.
 _SESSION = {
     # how text, times and numbers are written: psycopg reads no other DateStyle, and names need UTF-8
@@ -75,7 +75,7 @@ SELECT set_config(
 """
 
 
-# The oldest that the PostgreSQL project still mends (November 2026), and the newest features that we use are older.
+# The oldest that the PostgreSQL project still supports (November 2026), and the newest features that we use are older.
 VERSION_MIN = 15
 
 
