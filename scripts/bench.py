@@ -15,7 +15,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import NoReturn
 
-from tests.benchmarks import footprint, graph, growth, soak, whole
+from tests.benchmarks import footprint, graph, growth, pages, soak, whole
 from tests.benchmarks.stand import ROOT, CannotMeasure
 
 
@@ -147,6 +147,11 @@ def _growth(folder: Path, arguments: argparse.Namespace) -> Iterator[str]:
     return growth.measure(folder, arguments.checkout, credits, workers, arguments.seconds, _say)
 
 
+def _pages(folder: Path, arguments: argparse.Namespace) -> Iterator[str]:
+    credits = 10_000 if arguments.quick else 100_000
+    return pages.measure(folder, arguments.checkout, arguments.database, credits, _say)
+
+
 def _footprint(folder: Path, arguments: argparse.Namespace) -> Iterator[str]:
     for name, value in footprint.measure(folder, arguments.checkout):
         yield f"{name:<44}{value:>10}"
@@ -168,6 +173,7 @@ _PARTS: dict[str, Callable[[Path, argparse.Namespace], Iterator[str]]] = {
     "whole": _whole,
     "ingest": _ingest,
     "growth": _growth,
+    "pages": _pages,
     "footprint": _footprint,
     "soak": _soak,
 }

@@ -7,18 +7,17 @@ brings, whatever the schema. SQLite.
 import re
 import sqlite3
 import time
-import urllib.request
 from collections.abc import Callable, Iterator
 from datetime import date, timedelta
 from pathlib import Path
 from random import Random
 from typing import Any
 
-from tests.benchmarks import whole
-from tests.benchmarks.stand import DIRECT, OPERATOR_TOKEN, CannotMeasure, Stand
+from tests.benchmarks import pages, whole
+from tests.benchmarks.stand import CannotMeasure, Stand
 
 DAYS = 31
-PAGES = ("/metrics", "/console", "/console/credits", "/console/transfers")
+_PAGES = ("/metrics", "/console", "/console/credits", "/console/transfers")
 _ROUNDS = 5
 
 # The bank's ids have 16 digits. Each copy moves them along the range of all of them, and back to its start at its end.
@@ -44,7 +43,7 @@ def measure(
         room = folder / f"pages-{count}"
         room.mkdir()
         with Stand(room, checkout) as stand:
-            for page, milliseconds in pages(stand, f"sqlite:///{path}"):
+            for page, milliseconds in _pages(stand, f"sqlite:///{path}"):
                 yield f"{page:<42}{milliseconds:>8,.0f} ms"
         target = whole.ours(f"{count:,} credits", lambda _, path=path: f"sqlite:///{path}", workers)  # type: ignore[misc]
         for run in whole.highest(folder, checkout, target, seconds, say):
@@ -138,15 +137,12 @@ class _Copy:
         return str(_ID_LEAST + (int(found[0]) - _ID_LEAST + self._add) % _IDS)
 
 
-def pages(stand: Stand, database_url: str) -> Iterator[tuple[str, float]]:
+def _pages(stand: Stand, database_url: str) -> Iterator[tuple[str, float]]:
     """Milliseconds of each page, and of ``run_job statement`` as a command; the best of some rounds."""
     stand.start_bank()
     _, port = stand.start_web(database_url)
-    for page in PAGES:
-        request = urllib.request.Request(
-            f"http://127.0.0.1:{port}{page}", headers={"Authorization": f"Bearer {OPERATOR_TOKEN}"}
-        )
-        yield page, _best(lambda request=request: DIRECT.open(request, timeout=60).read())  # type: ignore[misc]
+    for page in _PAGES:
+        yield page, pages.time_page(port, page)[0]
     yield "run_job statement", _best(lambda: stand.statement(database_url))
 
 
