@@ -242,7 +242,7 @@ def _read_report(raw_log: msgspec.Raw, log_type: str) -> InvoiceReport | None:
         invoice_id=invoice.id,
         state=state,
         amount_centavos=invoice.amount,
-        told_at=at,
+        reported_at=at,
         payer_name=_text(invoice.name),
         payer_tax_id=_text(invoice.tax_id),
         tags=tuple(tag for tag in tags if tag),

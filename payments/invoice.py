@@ -72,7 +72,7 @@ class BankInvoice:
 
 @dataclass(frozen=True, slots=True)
 class InvoiceReport:
-    """What the bank says of an invoice, ours or another system's, as of ``told_at``. None where it does not say.
+    """What the bank says of an invoice, ours or another system's, as of ``reported_at``. None where it does not say.
 
     ``payer_tax_id`` is whole; ``due_at`` is the end of the day where the bank gives a day; ``payer_end_to_end_id`` is
     that of the Pix by which it was paid.
@@ -81,7 +81,7 @@ class InvoiceReport:
     invoice_id: str
     state: InvoiceState
     amount_centavos: int
-    told_at: datetime
+    reported_at: datetime
     payer_name: str | None = None
     payer_tax_id: str | None = None
     tags: tuple[str, ...] = ()

@@ -28,7 +28,7 @@ def record_reports(unit: Unit, reports: Sequence[InvoiceReport]) -> None:
     """Record what events report of invoices; one statement, however many they are."""
     if reports:
         # In one order, so that two transactions never wait for each other.
-        ordered = sorted(reports, key=lambda report: (report.invoice_id, report.told_at))
+        ordered = sorted(reports, key=lambda report: (report.invoice_id, report.reported_at))
         rows = [_row(report, unit.policy.tax_id_key, unit.now) for report in ordered]
         unit.connection.execute(_upsert(unit.connection.dialect.name), rows)
 
@@ -53,7 +53,7 @@ def record_at_bank(connection: Connection, batch_id: int, invoice: BankInvoice, 
         invoice_id=invoice.id,
         state=STATE_OF_STATUS.get(invoice.status, InvoiceState.OPEN),
         amount_centavos=invoice.amount_centavos,
-        told_at=now,  # when it was asked for
+        reported_at=now,  # when it was asked for
         tags=invoice.tags,
         issued_at=invoice.created_at,
         due_at=invoice.due_at,
@@ -82,7 +82,7 @@ def _row(report: InvoiceReport, tax_id_key: bytes, now: datetime) -> dict[str, A
         "tags": tags_as_json(report.tags[:_TAGS_MAX]),
         "link": report.link if report.link and len(report.link) <= _LINK_LENGTH_MAX else None,
         "recorded_at": now,
-        "told_at": report.told_at,
+        "reported_at": report.reported_at,
         "issued_at": report.issued_at,
         "due_at": report.due_at,
         "paid_at": report.paid_at,
@@ -107,7 +107,7 @@ def tags_as_json(tags: Sequence[str]) -> str:
 # The order and the payer of ours are what we planned.
 _TAKEN_OVER = (
     *("bank_invoice_id", "state", "amount_centavos", "payer_end_to_end_id", "tags", "link"),
-    *("told_at", "issued_at", "due_at", "paid_at"),
+    *("reported_at", "issued_at", "due_at", "paid_at"),
 )
 
 
@@ -119,7 +119,7 @@ def _taken_over(reported: Row[Any]) -> dict[str, Any]:
 def _upsert(dialect: str) -> Insert:
     statement = insert_into(invoices, dialect)
     new, known = statement.excluded, invoices.c
-    is_later = new.told_at >= known.told_at
+    is_later = new.reported_at >= known.reported_at
     holds = or_(
         new.state == "credited",
         and_(
@@ -138,7 +138,7 @@ def _upsert(dialect: str) -> Insert:
             "amount_centavos": case((holds, new.amount_centavos), else_=known.amount_centavos),
             "due_at": case((is_later, func.coalesce(new.due_at, known.due_at)), else_=known.due_at),
             "tags": case((is_later, new.tags), else_=known.tags),
-            "told_at": case((is_later, new.told_at), else_=known.told_at),
+            "reported_at": case((is_later, new.reported_at), else_=known.reported_at),
             **{name: func.coalesce(known[name], new[name]) for name in kept_once_known},
         },
     )

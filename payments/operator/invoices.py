@@ -76,7 +76,7 @@ class InvoiceLine(Line):
 class InvoicePage:
     """One invoice, and everything that is known of it. ``reconciled_at``: when reconciliation last heard everything.
 
-    ``told_at`` is the bank's own time of its last report.
+    ``reported_at`` is the bank's own time of its last report.
     """
 
     invoice: InvoiceLine
@@ -86,7 +86,7 @@ class InvoicePage:
     tags: Sequence[str]
     link: str | None
     payer_end_to_end_id: str | None
-    told_at: datetime | None
+    reported_at: datetime | None
     events: Sequence[EventLine]
     credit: CreditLine | None
     transfer: TransferLine | None
@@ -208,7 +208,7 @@ def explain(found: InvoicePage, language: Language, when: Callable[[datetime | N
 def _where_it_is(found: InvoicePage, language: Language, when: Callable[[datetime | None], str]) -> str:
     _ = language.gettext
     invoice = found.invoice
-    issued = when(invoice.issued_at or found.told_at)
+    issued = when(invoice.issued_at or found.reported_at)
     match invoice.state:
         case InvoiceState.PLANNED:
             return _("Planned at %(time)s, not issued yet.", time=when(invoice.recorded_at))
@@ -221,9 +221,9 @@ def _where_it_is(found: InvoicePage, language: Language, when: Callable[[datetim
         case InvoiceState.EXPIRED:
             return _("Issued at %(time)s, never paid; it can no longer be paid.", time=issued)
         case InvoiceState.CANCELED:
-            return _("Canceled at %(time)s, not paid.", time=when(found.told_at))
+            return _("Canceled at %(time)s, not paid.", time=when(found.reported_at))
         case InvoiceState.PAID:
-            return _("Paid at %(time)s, no credit yet.", time=when(invoice.paid_at or found.told_at))
+            return _("Paid at %(time)s, no credit yet.", time=when(invoice.paid_at or found.reported_at))
     return _of_credit(found, language, when)
 
 
@@ -309,7 +309,7 @@ def _read_page(connection: Connection, row: Any) -> InvoicePage:
         tags=json.loads(row.tags or "[]"),
         link=row.link,
         payer_end_to_end_id=row.payer_end_to_end_id,
-        told_at=row.told_at,
+        reported_at=row.reported_at,
         events=[EventLine.of(each) for each in events],
         credit=credit_lines(connection, [credit])[0] if credit else None,
         transfer=current_transfers(connection, [credit.number]).get(credit.number) if credit else None,

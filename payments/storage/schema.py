@@ -386,7 +386,7 @@ invoices = Table(
     Column("tags", Text),  # all of them, as JSON
     Column("link", Text),  # to its page at the bank
     Column("recorded_at", Instant, nullable=False),  # when it was planned, or first reported to us
-    Column("told_at", Instant),  # the bank's own time of what it last reported
+    Column("reported_at", Instant),  # the bank's own time of what it last reported
     Column("issued_at", Instant),
     Column("due_at", Instant),
     Column("paid_at", Instant),
@@ -395,7 +395,7 @@ invoices = Table(
     UniqueConstraint("bank_invoice_id", name="a_bank_invoice_once"),
     CheckConstraint(_one_of("state", INVOICE_STATES), name="invoice_state_known"),
     CheckConstraint("(state = 'planned') = (bank_invoice_id IS NULL)", name="planned_iff_not_at_the_bank"),
-    CheckConstraint("(bank_invoice_id IS NULL) = (told_at IS NULL)", name="at_the_bank_has_its_report"),
+    CheckConstraint("(bank_invoice_id IS NULL) = (reported_at IS NULL)", name="at_the_bank_has_its_report"),
     CheckConstraint(
         "(batch_id IS NULL) = (tag IS NULL) AND (batch_id IS NULL) = (position IS NULL) "
         "AND (batch_id IS NOT NULL OR bank_invoice_id IS NOT NULL)",

@@ -227,7 +227,7 @@ _PAYER = 'p.name, p.search, p.tax_id, p.hash, \'["repasse","repasse-5f3a9c1e-slo
 _LINK = "https://example-ws.sandbox.starkbank.com/invoicelink/7c1e90a4b5d24f0e8a3b6d95c2f01e77"
 _INVOICE = (
     "bank_invoice_id, amount_centavos, payer_name, payer_search, payer_tax_id, payer_tax_id_hash, tags, link, "
-    "recorded_at, told_at, issued_at, due_at, paid_at, payer_end_to_end_id"
+    "recorded_at, reported_at, issued_at, due_at, paid_at, payer_end_to_end_id"
 )
 _FILL = (
     "INSERT INTO destinations (bank_code, branch_code, account_number, account_type, name, tax_id) "

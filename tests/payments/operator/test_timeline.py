@@ -155,7 +155,7 @@ def test_a_batch_shows_how_far_each_invoice_got(books: Books) -> None:
             connection.execute(
                 update(invoices)
                 .where(invoices.c.position == position)
-                .values(bank_invoice_id=bank_id, state="open", told_at=NOW, payer_tax_id_to_issue=None)
+                .values(bank_invoice_id=bank_id, state="open", reported_at=NOW, payer_tax_id_to_issue=None)
             )
     books.credit()
     batch = read_batch(books.database, 1)

@@ -66,7 +66,7 @@ ROWS: dict[str, dict[str, Any]] = {
     },
     "invoices": {
         "id": 1, "batch_id": 1, "position": 1, "tag": "'b-01'", "amount_centavos": 100,
-        "payer_name": "'Ana'", "payer_tax_id": "'1'", "bank_invoice_id": "'I'", "state": "'open'", "told_at": "'t'",
+        "payer_name": "'Ana'", "payer_tax_id": "'1'", "bank_invoice_id": "'I'", "state": "'open'", "reported_at": "'t'",
         "recorded_at": "'t'", "payer_tax_id_to_issue": "NULL",
     },
     "attentions": {
@@ -93,7 +93,7 @@ SECOND_TRANSFER = {
 }  # fmt: skip
 SECOND_BATCH = {"id": 2, "slot": 1, "tag": "'c'"}
 SECOND_INVOICE = {"id": 2, "position": 2, "tag": "'b-02'", "bank_invoice_id": "'J'"}
-PLANNED_INVOICE = SECOND_INVOICE | {"bank_invoice_id": "NULL", "state": "'planned'", "told_at": "NULL"}
+PLANNED_INVOICE = SECOND_INVOICE | {"bank_invoice_id": "NULL", "state": "'planned'", "reported_at": "NULL"}
 
 # What a second row changes of the first one, and the invariant that it would break. SQLite names a check by its name, a
 # unique index or key by its columns (here after the name), and a reference not at all.
@@ -182,7 +182,7 @@ REFUSED: list[tuple[str, str, dict[str, Any]]] = [
     ("invoice_state_known", "invoices", SECOND_INVOICE | {"state": "'lost'"}),
     ("planned_iff_not_at_the_bank", "invoices", SECOND_INVOICE | {"state": "'planned'"}),
     ("planned_iff_not_at_the_bank", "invoices", PLANNED_INVOICE | {"state": "'open'"}),
-    ("at_the_bank_has_its_report", "invoices", SECOND_INVOICE | {"told_at": "NULL"}),
+    ("at_the_bank_has_its_report", "invoices", SECOND_INVOICE | {"reported_at": "NULL"}),
     ("an_invoice_is_ours_or_at_the_bank", "invoices", SECOND_INVOICE | {"tag": "NULL"}),
     (
         "an_invoice_is_ours_or_at_the_bank",

@@ -30,7 +30,7 @@ DAMAGES = {
     "UPDATE inbox_events SET body = '' WHERE event_id = 'unreadable-1'": (
         "events without their bytes: unreadable-1"
     ),
-    "UPDATE invoices SET bank_invoice_id = NULL, told_at = NULL, state = 'planned' WHERE batch_id = 1": (
+    "UPDATE invoices SET bank_invoice_id = NULL, reported_at = NULL, state = 'planned' WHERE batch_id = 1": (
         "issued batches without their invoices: repasse-k3-slot-1"
     ),
 }
