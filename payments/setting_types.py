@@ -91,6 +91,13 @@ def _digits(value: object) -> object:
     return value
 
 
+def _no_thousands(value: object) -> object:
+    # The same Brazilian's 10.800 seconds are three hours, and would be read as eleven seconds.
+    if isinstance(value, str) and re.fullmatch(r"[1-9][0-9]{0,2}(\.[0-9]{3})+", value.strip()):
+        raise ValueError("may mean a thousand times as much, and has no point in a thousand, such as 10800")
+    return value
+
+
 def _tax_id(text: str) -> str:
     if read_tax_id(text) is None:
         raise ValueError("does not have the right shape")
@@ -100,7 +107,8 @@ def _tax_id(text: str) -> str:
 
 
 Whole = Annotated[int, BeforeValidator(_digits)]
-Seconds = Annotated[float, Field(gt=0, le=SECONDS_MAX, allow_inf_nan=False)]
+AnySeconds = Annotated[float, BeforeValidator(_no_thousands), Field(allow_inf_nan=False)]
+Seconds = Annotated[AnySeconds, Field(gt=0, le=SECONDS_MAX)]
 PerBatch = Annotated[Whole, Field(ge=1, le=INVOICES_PER_CALL_MAX)]
 Amount = Annotated[Whole, Field(ge=1, le=AMOUNT_MAX_CENTAVOS)]  # 0 would let the payer choose
 AnyCase = BeforeValidator(_lower)

@@ -31,6 +31,7 @@ from payments.setting_types import (
     Amount,
     AnyCase,
     AnyLanguage,
+    AnySeconds,
     ApiUrl,
     DatabaseUrl,
     Operators,
@@ -162,8 +163,8 @@ class Settings(BaseSettings):
         description="name:role:token for each person, separated by commas; the role is operator or reader, and a token "
         f"has {TOKEN_LENGTH_MIN} or more letters, digits and signs but no comma",
     )
-    session_idle_seconds: float = Field(
-        default=1800, ge=60, le=43200, allow_inf_nan=False, description="seconds from 60 to 43200"
+    session_idle_seconds: AnySeconds = Field(
+        default=1800, ge=60, le=43200, description="seconds from 60 to 43200"
     )
     tax_id_key: SecretStr | None = Field(
         default=None,
@@ -177,8 +178,8 @@ class Settings(BaseSettings):
     metrics_port: Whole | None = Field(
         default=None, ge=1, le=65535, description="a port number from 1 to 65535, or leave it out"
     )
-    drain_seconds: float = Field(
-        default=0, ge=0, le=300, allow_inf_nan=False, description="seconds from 0 to 300, fractions allowed"
+    drain_seconds: AnySeconds = Field(
+        default=0, ge=0, le=300, description="seconds from 0 to 300, fractions allowed"
     )
     time_zone: TimeZone = Field(default="America/Sao_Paulo", description="a name such as America/Sao_Paulo")
     operator_language: Annotated[Literal["pt-BR", "en"], AnyLanguage] | None = Field(

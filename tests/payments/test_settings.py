@@ -220,6 +220,23 @@ def test_a_whole_number_is_digits_alone(environment: pytest.MonkeyPatch, name: s
     )
 
 
+@pytest.mark.parametrize("name", names_of("number"))
+def test_seconds_are_never_read_as_a_thousandth_of_what_was_meant(
+    environment: pytest.MonkeyPatch, name: str
+) -> None:
+    """To a Brazilian 10.800 is three hours."""
+    for value in ("10.800", "1.000", "86.400", "1.296.000"):
+        environment.setenv(name, value)
+        assert assert_refused().startswith(f"{name} may mean a thousand times as much, and has no point")
+
+
+def test_seconds_may_have_a_fraction(environment: pytest.MonkeyPatch) -> None:
+    """One that no one takes for a thousand: less than three digits, more, or a zero in front."""
+    for value in ("2.5", "12.25", "0.125", "1.0625"):
+        environment.setenv("RETRY_BASE_SECONDS", value)
+        assert load_settings().retry_base_seconds == float(value)
+
+
 @pytest.mark.parametrize("name", sorted({*names_of("string"), *names_of("integer"), *names_of("number")}))
 def test_a_comment_or_quotes_in_a_value_are_refused(environment: pytest.MonkeyPatch, name: str) -> None:
     """systemd's EnvironmentFile and docker's --env-file hand them over as a part of the value."""
