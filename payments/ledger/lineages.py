@@ -444,7 +444,7 @@ def load_lineages(
         return {}
     connection = unit.connection
     lineages = {
-        row.invoice_id: Lineage(unit, StoredCredit(*row))
+        row.invoice_id: Lineage(unit, StoredCredit(*row[:-1]), row.remaining_centavos)
         for row in connection.execute(_CREDITS, {"invoice_ids": list(invoice_ids)})
     }
     if not lineages:
@@ -463,8 +463,6 @@ def load_lineages(
         else:
             for lineage in lineages.values():
                 lineage.strangers[sighting.bank_transfer_id] = sighting
-    for invoice_id, remaining in remaining_centavos(unit, lineages).items():
-        lineages[invoice_id].remaining_centavos = remaining
     for row in connection.execute(_OPEN_ATTENTIONS, {"invoice_ids": list(lineages)}):
         lineages[row.invoice_id].open_attentions.add((row.kind, row.subject))
     return lineages
@@ -578,8 +576,15 @@ def _destination_id(unit: Unit, destination: Destination) -> int:
 _DESTINATION_COLUMNS = [destinations.c[each.name] for each in fields(Destination)]
 _INVOICE_IDS: BindParameter[str] = bindparam("invoice_ids", expanding=True)
 _NUMBERS: BindParameter[int] = bindparam("numbers", expanding=True)
+_LOWEST = func.min(reversals.c.remaining_centavos)
 _CREDITS = (
-    select(*(credits.c[name] for name in CREDIT_COLUMNS))
+    select(
+        *(credits.c[name] for name in CREDIT_COLUMNS),
+        select(_LOWEST)
+        .where(reversals.c.invoice_id == credits.c.invoice_id)
+        .scalar_subquery()
+        .label("remaining_centavos"),
+    )
     .where(credits.c.invoice_id.in_(_INVOICE_IDS))
     .order_by(credits.c.invoice_id)
     # Rows that refer to the credit may be inserted meanwhile; no one else may change it.
@@ -602,7 +607,7 @@ _SIGHTINGS = (
     .with_for_update()
 )
 _REMAINING = (
-    select(reversals.c.invoice_id, func.min(reversals.c.remaining_centavos))
+    select(reversals.c.invoice_id, _LOWEST)
     .where(reversals.c.invoice_id.in_(_INVOICE_IDS))
     .group_by(reversals.c.invoice_id)
 )

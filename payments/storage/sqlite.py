@@ -4,6 +4,7 @@ import os
 import sqlite3
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from time import monotonic, sleep
 
@@ -51,7 +52,7 @@ def make_engines(url: URL) -> tuple[Engine, Engine]:
         with suppress(OSError):  # it is there, or SQLite reports it in its own words
             os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
 
-    def make(begin: Callable[[Connection], None], connections: int) -> Engine:
+    def make(begin: Callable[[Connection], None], connections: int, busy_seconds: float) -> Engine:
         engine = create_engine(
             url,
             # isolation_level None: we say BEGIN ourselves; the driver would begin too late and too weakly
@@ -62,17 +63,17 @@ def make_engines(url: URL) -> tuple[Engine, Engine]:
             pool_timeout=BUSY_SECONDS,
         )
         event.listen(engine, "do_connect", make_private)
-        event.listen(engine, "connect", _prepare)
+        event.listen(engine, "connect", partial(_prepare, busy_seconds))
         event.listen(engine, "connect", file.remember)
         event.listen(engine, "begin", begin)
         return engine
 
-    return make(file.begin_writing, 1), make(file.begin_reading, _READERS_KEPT)
+    # A writer waits in begin_writing; once it has the write lock, SQLite has nothing to wait for.
+    return make(file.begin_writing, 1, 0), make(file.begin_reading, _READERS_KEPT, BUSY_SECONDS)
 
 
-def _prepare(connection: sqlite3.Connection, _record: object) -> None:
+def _prepare(busy_seconds: float, connection: sqlite3.Connection, _record: object) -> None:
     cursor = connection.cursor()
-    cursor.execute(f"PRAGMA busy_timeout = {int(BUSY_SECONDS * 1000)}")
     if cursor.execute("PRAGMA journal_mode").fetchone() != ("wal",):
         _set_wal(cursor)
     cursor.execute("PRAGMA synchronous = FULL")  # an answered event must outlive a power cut
@@ -80,6 +81,9 @@ def _prepare(connection: sqlite3.Connection, _record: object) -> None:
     cursor.execute(f"PRAGMA wal_autocheckpoint = {_WAL_PAGES}")
     cursor.execute("PRAGMA temp_store = MEMORY")  # the journal of a statement of many rows would be a file
     cursor.execute("PRAGMA foreign_keys = ON")
+    cursor.execute(
+        f"PRAGMA busy_timeout = {int(busy_seconds * 1000)}"
+    )  # until here it is that of connect_args
     cursor.close()
 
 
@@ -125,19 +129,15 @@ class _File:
         """Take the write lock: a transaction that reads first and then writes fails when another wrote in between."""
         self._require_same()
         gives_up_at = monotonic() + BUSY_SECONDS
-        connection.exec_driver_sql("PRAGMA busy_timeout = 0")
-        try:
-            while True:
-                try:
-                    connection.exec_driver_sql("BEGIN IMMEDIATE")
-                    return
-                except OperationalError as error:
-                    is_busy = getattr(error.orig, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY
-                    if not is_busy or monotonic() >= gives_up_at:
-                        raise
-                sleep(_LOOK_SECONDS)
-        finally:
-            connection.exec_driver_sql(f"PRAGMA busy_timeout = {int(BUSY_SECONDS * 1000)}")
+        while True:
+            try:
+                connection.exec_driver_sql("BEGIN IMMEDIATE")
+                return
+            except OperationalError as error:
+                is_busy = getattr(error.orig, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY
+                if not is_busy or monotonic() >= gives_up_at:
+                    raise
+            sleep(_LOOK_SECONDS)
 
     def _require_same(self) -> None:
         if self._identity != self._look():

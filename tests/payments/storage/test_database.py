@@ -72,11 +72,13 @@ def impatient(monkeypatch: pytest.MonkeyPatch, database_file: Path) -> Iterator[
 
 @ON_SQLITE
 def test_every_connection_is_set_up_for_money(database: Database) -> None:
-    """WAL lets readers read; FULL (2) outlives a power cut; foreign keys hold; a lock is waited for."""
+    """WAL lets readers read; FULL (2) outlives a power cut; foreign keys hold; a reader waits for a lock."""
     wanted = {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1, "busy_timeout": 5000}
-    with database.reading() as first, database.reading() as second:
-        for connection in (first, second):
-            assert {name: connection.execute(text(f"PRAGMA {name}")).scalar() for name in wanted} == wanted
+    with database.reading() as first, database.reading() as second, database.transaction() as writing:
+        for connection in (first, second, writing):
+            found = {name: connection.execute(text(f"PRAGMA {name}")).scalar() for name in wanted}
+            # a writer waits for the lock at its start, looking every millisecond, and for nothing after it
+            assert found == wanted | ({"busy_timeout": 0} if connection is writing else {})
 
 
 @ON_SQLITE
