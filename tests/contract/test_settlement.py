@@ -201,7 +201,7 @@ def test_a_death_between_call_and_record_is_found(
 ) -> None:
     """The bank answered and the books could not be written: the lease ends, and the look-up finds it."""
     stage.credit(10_000)
-    monkeypatch.setattr("payments.storage.database.BUSY_SECONDS", 0.05)
+    monkeypatch.setattr("payments.storage.sqlite.BUSY_SECONDS", 0.05)
     locked = sqlite3.connect(database_url.removeprefix("sqlite:///"), isolation_level=None)
     impatient = open_database(database_url)
     send = stage.bank.send_transfers

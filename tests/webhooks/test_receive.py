@@ -14,7 +14,7 @@ import structlog
 
 from emulator.protocol.deliveries import TIMEOUT_SECONDS
 from payments.settings import Settings
-from payments.storage import database
+from payments.storage import sqlite
 from tests.emulated import EmulatedBank
 from tests.events import event, invoice_event
 from tests.payments.bank.scripted_server import ScriptedServer, reply
@@ -345,8 +345,8 @@ def test_a_locked_database_is_answered_503_and_the_repeat_200(
     start_app: Callable[..., WebApp], database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Another program holds the write lock: the answer comes while the bank still listens, and nothing is stored."""
-    assert database.BUSY_SECONDS < TIMEOUT_SECONDS, "the bank would have given up"
-    monkeypatch.setattr(database, "BUSY_SECONDS", 0.05)
+    assert sqlite.BUSY_SECONDS < TIMEOUT_SECONDS, "the bank would have given up"
+    monkeypatch.setattr(sqlite, "BUSY_SECONDS", 0.05)
     web = start_app()
     body = invoice_event()
     with closing(sqlite3.connect(database_url.removeprefix("sqlite:///"))) as other:

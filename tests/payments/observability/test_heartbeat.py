@@ -14,7 +14,7 @@ from payments.errors import LedgerUnavailable
 from payments.observability import heartbeat
 from payments.observability.heartbeat import Heartbeat, Ticker
 from payments.operator.processes import Process, record_alive
-from payments.storage import database as ledger_database
+from payments.storage import sqlite
 from payments.storage.clock import StepWatch
 from payments.storage.database import Database, open_database
 from tests.payments.builders import NOW
@@ -65,7 +65,7 @@ def test_a_sign_that_cannot_be_written_stops_nothing(
 ) -> None:
     """The database is locked for a while, also at the end: each is a line in the log, and the next one is tried."""
     monkeypatch.setattr(heartbeat, "BEAT_SECONDS", 0.01)
-    monkeypatch.setattr(ledger_database, "BUSY_SECONDS", 0.01)
+    monkeypatch.setattr(sqlite, "BUSY_SECONDS", 0.01)
     hasty = open_database(str(database.url))
     beating = Heartbeat(hasty, PROCESS, lambda: NOW)
     with structlog.testing.capture_logs() as said:
