@@ -68,12 +68,14 @@ def test_a_page_whose_connection_is_lost_says_so_and_no_longer_that_all_is_well(
 ) -> None:
     """The web process ends while the page is open; every page says as of when it is."""
     ana = visit(web.url)
-    ana.sign_in()
     page = ana.page
+    page.clock.install()
+    ana.sign_in()
     expect(page.get_by_role("heading", level=1)).to_have_text("All is quiet")
     expect(page.locator("#as-of")).to_contain_text("As of ")
     expect(page.locator("#lost")).to_be_hidden()
     web.running.stop()
+    page.clock.fast_forward(15_000)  # when the page reloads itself
     expect(page.get_by_role("alert")).to_contain_text("Connection lost", timeout=PATIENCE)
     expect(page.get_by_role("heading", level=1)).to_have_text("State unknown")
     expect(page.locator(".headline.good")).to_have_count(0)
