@@ -29,9 +29,13 @@ from tests.events import invoice_event
 from tests.payments.builders import NOW
 from tests.running import ROOT, plain_environment
 
-pytestmark = pytest.mark.process
-
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture
+def repasse(call_repasse: Command) -> Command:
+    """The command in this process: what starts it as a process is stated in test_help and test_streams."""
+    return call_repasse
 
 
 def credit(database: Database, policy: ForwardingPolicy, *amounts: int) -> None:
