@@ -20,7 +20,7 @@ from payments.errors import LedgerUnavailable
 from payments.ledger.batches import IssuingWindow
 from payments.settings import Settings
 from payments.storage.database import Database
-from tests.emulated import EmulatorProcess
+from tests.emulated import EmulatedBank
 from tests.payments.builders import NOW
 from tests.running import wait_until
 from worker.schedule import add_jobs, issuing_job, open_or_continue, reconciliation_job, rules_from
@@ -65,7 +65,7 @@ class Worker:
         self,
         database: Database,
         bank: Bank,
-        emulator: EmulatorProcess,
+        emulator: EmulatedBank,
         settings: Settings,
         clock: Any,
     ) -> None:
@@ -126,13 +126,7 @@ ON_TIME = [(slot, "issued", False, 3.0 * (slot - 1)) for slot in range(1, 9)]
 
 
 @pytest.fixture
-def emulator(start_emulator_process: Callable[..., EmulatorProcess]) -> EmulatorProcess:
-    """A bank in a process of its own, which no frozen clock reaches."""
-    return start_emulator_process("--paid-share", "0")
-
-
-@pytest.fixture
-def settings(emulator: EmulatorProcess) -> Callable[..., Settings]:
+def settings(emulator: EmulatedBank) -> Callable[..., Settings]:
     """Settings with their defaults: eight slots, one every three hours."""
 
     def make(**changes: object) -> Settings:
@@ -147,10 +141,10 @@ def settings(emulator: EmulatorProcess) -> Callable[..., Settings]:
 
 @pytest.fixture
 def worker(
-    database: Database, bank: Bank, emulator: EmulatorProcess, settings: Callable[..., Settings]
+    database: Database, bank: Bank, emulator: EmulatedBank, settings: Callable[..., Settings]
 ) -> Iterator[Worker]:
     """A worker that was never started, on a clock that stands still."""
-    with freeze_time(NOW, ignore=["starkcore", "tests.running", "_pytest"]) as clock:
+    with freeze_time(NOW, ignore=["starkcore", "tests.running", "_pytest"], real_asyncio=True) as clock:
         yield Worker(database, bank, emulator, settings(), clock)
 
 

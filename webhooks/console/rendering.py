@@ -4,10 +4,11 @@ import hashlib
 import json
 from dataclasses import dataclass, fields, is_dataclass
 from datetime import datetime
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined, pass_context
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template, pass_context
 from jinja2.runtime import Context
 
 from payments.language import NAMES, Language, language_of
@@ -35,16 +36,17 @@ class Templates:
     """Renders pages by name, in each language. Safe to use from several threads."""
 
     def __init__(self) -> None:
-        self._templates = {}
-        for code in NAMES:
-            environment = make_environment(language_of(code))
-            self._templates[code] = {
-                name: environment.get_template(name) for name in environment.list_templates()
-            }
+        self._templates = {code: _compiled(code) for code in NAMES}
 
     def render(self, language: Language, name: str, **values: Any) -> str:
         """Render ``templates/<name>.html``. A value that the template needs and does not get is a bug."""
         return self._templates[language.code][f"{name}.html"].render(**values)
+
+
+@cache  # compiling takes half a second, and a process may make more than one app
+def _compiled(code: str) -> dict[str, Template]:
+    environment = make_environment(language_of(code))
+    return {name: environment.get_template(name) for name in environment.list_templates()}
 
 
 def make_environment(language: Language) -> Environment:
