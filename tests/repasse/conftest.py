@@ -1,4 +1,4 @@
-"""The command as a person starts it, against an emulated bank and a database of its own."""
+"""The command against an emulated bank and a database of its own."""
 
 import subprocess
 from collections.abc import Callable
@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pytest
 
 from tests.emulated import EmulatedBank
-from tests.running import Runner, plain_environment
+from tests.running import plain_environment
 
 
 @pytest.fixture
@@ -21,20 +21,10 @@ def environment(emulator: EmulatedBank, database_url: str) -> dict[str, str]:
 
 
 @pytest.fixture
-def repasse(runner: Runner, environment: dict[str, str]) -> Callable[..., "subprocess.CompletedProcess[str]"]:
-    """Run the command as a process; keyword arguments are settings."""
-
-    def run(*arguments: str, **settings: str) -> "subprocess.CompletedProcess[str]":
-        return runner.run("-m", "repasse", *arguments, environment={**environment, **settings})
-
-    return run
-
-
-@pytest.fixture
-def call_repasse(
+def repasse(
     call: Callable[..., "subprocess.CompletedProcess[str]"], environment: dict[str, str]
 ) -> Callable[..., "subprocess.CompletedProcess[str]"]:
-    """The same in this process, by its main(); keyword arguments are settings."""
+    """Run the command in this process, by its main(); keyword arguments are settings."""
 
     def run(*arguments: str, **settings: str) -> "subprocess.CompletedProcess[str]":
         return call("repasse.__main__", *arguments, environment={**environment, **settings})

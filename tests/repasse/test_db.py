@@ -40,33 +40,33 @@ def printed(ended: "subprocess.CompletedProcess[str]") -> str:
 
 
 def test_the_commands_work_one_after_another(
-    call_repasse: Command, credited: Database, tmp_path: Path, database_url: str
+    repasse: Command, credited: Database, tmp_path: Path, database_url: str
 ) -> None:
     """Back up, verify, restore, move, go back: with neither a key nor a bank."""
     no_bank = {"STARKBANK_PROJECT_ID": "", "STARKBANK_PRIVATE_KEY": ""}
     backup, restored = tmp_path / "b.db", f"sqlite:///{tmp_path / 'restored.db'}"
-    out = printed(call_repasse("db", "backup", str(backup), **no_bank))
+    out = printed(repasse("db", "backup", str(backup), **no_bank))
     assert re.search(r"b\.db, \d+\.\d KiB, sound", out)
-    assert printed(call_repasse("db", "verify", **no_bank)).startswith("sound")
-    out = printed(call_repasse("db", "restore", str(backup), DATABASE_URL=restored, **no_bank))
+    assert printed(repasse("db", "verify", **no_bank)).startswith("sound")
+    out = printed(repasse("db", "restore", str(backup), DATABASE_URL=restored, **no_bank))
     assert "repasse job reconcile" in out
-    assert printed(call_repasse("db", "verify", DATABASE_URL=restored, **no_bank)).startswith("sound")
+    assert printed(repasse("db", "verify", DATABASE_URL=restored, **no_bank)).startswith("sound")
     moved = f"sqlite:///{tmp_path / 'moved.db'}"
-    out = printed(call_repasse("db", "copy", "--to", moved, **no_bank))
+    out = printed(repasse("db", "copy", "--to", moved, **no_bank))
     assert "3 credits, net R$ 29,70, settled R$ 0,00" in out
     assert f"{database_url} is closed" in out
     assert f"put DATABASE_URL={moved}" in out
-    assert f"was moved to {moved}" in the_one_line(call_repasse("job", "statement", **no_bank))
-    printed(call_repasse("job", "statement", DATABASE_URL=moved, **no_bank))
-    assert "is open again" in printed(call_repasse("db", "reopen", **no_bank))
-    printed(call_repasse("job", "statement", **no_bank))
+    assert f"was moved to {moved}" in the_one_line(repasse("job", "statement", **no_bank))
+    printed(repasse("job", "statement", DATABASE_URL=moved, **no_bank))
+    assert "is open again" in printed(repasse("db", "reopen", **no_bank))
+    printed(repasse("job", "statement", **no_bank))
 
 
 def test_no_program_starts_on_a_database_that_was_moved(
-    call_repasse: Command, call: Command, credited: Database, environment: dict[str, str], tmp_path: Path
+    repasse: Command, call: Command, credited: Database, environment: dict[str, str], tmp_path: Path
 ) -> None:
     """One line that names the new one."""
-    printed(call_repasse("db", "copy", "--to", f"sqlite:///{tmp_path / 'moved.db'}"))
+    printed(repasse("db", "copy", "--to", f"sqlite:///{tmp_path / 'moved.db'}"))
     for program in ("webhooks.__main__", "worker.__main__", "payments.storage.migrate"):
         line = the_one_line(call(program, environment=environment))
         assert "moved.db; put that in DATABASE_URL" in line
@@ -84,12 +84,12 @@ def test_no_program_starts_on_a_sqlite_file_of_another_machine(
         assert "postgresql+psycopg://" in line
 
 
-def test_books_in_use_are_not_moved(call_repasse: Command, database: Database, tmp_path: Path) -> None:
+def test_books_in_use_are_not_moved(repasse: Command, database: Database, tmp_path: Path) -> None:
     """The process is named; nothing is closed."""
     processes.record_alive(database, processes.Process("w", "web", "here", 99, "0.2.0"), datetime.now(UTC))
-    line = the_one_line(call_repasse("db", "copy", "--to", f"sqlite:///{tmp_path / 'moved.db'}"))
+    line = the_one_line(repasse("db", "copy", "--to", f"sqlite:///{tmp_path / 'moved.db'}"))
     assert "1 process(es) use these books: web 99 on here" in line
-    printed(call_repasse("db", "verify"))
+    printed(repasse("db", "verify"))
 
 
 BAD: dict[tuple[str, ...], str] = {
@@ -107,50 +107,50 @@ BAD: dict[tuple[str, ...], str] = {
 
 
 def test_every_error_is_one_line(
-    call_repasse: Command, credited: Database, database_url: str, tmp_path: Path
+    repasse: Command, credited: Database, database_url: str, tmp_path: Path
 ) -> None:
     """Status 2; it names the thing, the value and the remedy; the database is as it was."""
     (tmp_path / "text").write_text("not a database" * 50)
     for arguments, message in BAD.items():
         filled = [each.format(database_url=database_url, folder=tmp_path) for each in arguments]
-        assert message in the_one_line(call_repasse("db", *filled))
-    printed(call_repasse("db", "verify"))
+        assert message in the_one_line(repasse("db", *filled))
+    printed(repasse("db", "verify"))
 
 
-def test_wrong_arguments_end_with_status_2(call_repasse: Command) -> None:
+def test_wrong_arguments_end_with_status_2(repasse: Command) -> None:
     """And the usage."""
     for arguments in ((), ("cpy",), ("copy",), ("backup",), ("archive",)):
-        ended = call_repasse("db", *arguments)
+        ended = repasse("db", *arguments)
         assert ended.returncode == 2
         assert ended.stderr.startswith("Usage: repasse db")
 
 
-def test_where_there_are_no_books_nothing_is_made(call_repasse: Command, tmp_path: Path) -> None:
+def test_where_there_are_no_books_nothing_is_made(repasse: Command, tmp_path: Path) -> None:
     """A slip in DATABASE_URL must not end in a sound, empty backup."""
     before = set(tmp_path.iterdir())
     for command in (("verify",), ("backup", "b.db"), ("copy", "--to", "sqlite:///new.db"), ("reopen",)):
-        line = the_one_line(call_repasse("db", *command, DATABASE_URL=f"sqlite:///{tmp_path / 'typo.db'}"))
+        line = the_one_line(repasse("db", *command, DATABASE_URL=f"sqlite:///{tmp_path / 'typo.db'}"))
         assert "there is no database " in line
     assert set(tmp_path.iterdir()) == before
 
 
 def test_a_database_that_does_not_answer_is_named_with_the_remedy(
-    call_repasse: Command, credited: Database
+    repasse: Command, credited: Database
 ) -> None:
     """Status 2, one line; the password is not in it, and the old books are open."""
-    ended = call_repasse("db", "copy", "--to", "postgresql+psycopg://u:hunter2@127.0.0.1:1/db")
+    ended = repasse("db", "copy", "--to", "postgresql+psycopg://u:hunter2@127.0.0.1:1/db")
     assert ended.returncode == 2
     [line] = ended.stderr.splitlines()
     assert "hunter2" not in line
-    printed(call_repasse("job", "statement"))
+    printed(repasse("job", "statement"))
 
 
-def test_a_finding_ends_with_status_1(call_repasse: Command, credited: Database, tmp_path: Path) -> None:
+def test_a_finding_ends_with_status_1(repasse: Command, credited: Database, tmp_path: Path) -> None:
     """Each on a line of its own, then what to do."""
     with closing(sqlite3.connect(tmp_path / "repasse.db")) as connection:
         connection.execute("UPDATE transfers SET amount_centavos = 1 WHERE id = 2")
         connection.commit()
-    ended = call_repasse("db", "verify")
+    ended = repasse("db", "verify")
     assert ended.returncode == 1
     assert (
         "wrong: credits whose live transfer and withheld part do not make up their net: 5000000000000001"

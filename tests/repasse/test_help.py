@@ -2,6 +2,7 @@
 
 import os
 import re
+import runpy
 import shlex
 import subprocess
 from collections.abc import Callable, Iterator
@@ -93,21 +94,23 @@ def test_the_version_is_printed(call: Run) -> None:
 
 
 @pytest.mark.process
-@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-def test_shells_complete_commands_and_options(shell: str, call: Run, runner: Runner) -> None:
-    """The script that a shell loads asks the command itself."""
+@pytest.mark.parametrize(
+    ("shell", "words", "last", "offered"),
+    [
+        ("bash", "repasse job st", "2", "statement"),
+        ("zsh", "repasse job transfers --state de", "4", "dead"),
+        ("fish", "repasse job transfers --state", "de", "dead"),
+    ],
+)
+def test_shells_complete_commands_and_options(
+    shell: str, words: str, last: str, offered: str, call: Run, runner: Runner
+) -> None:
+    """The script that a shell loads asks the command itself; fish hands over the last word, others its number."""
     source = call("repasse.__main__", "completion", shell, environment=dict(os.environ)).stdout
     assert f"_REPASSE_COMPLETE={shell}_complete" in source
-    for words, offered in (("repasse job st", "statement"), ("repasse job transfers --state de", "dead")):
-        number = str(len(words.split()) - 1)
-        environment = {
-            **os.environ,
-            "PYTHONPATH": str(ROOT),
-            "_REPASSE_COMPLETE": f"{shell}_complete",
-            "COMP_WORDS": words if shell != "fish" else words.rpartition(" ")[0],
-            "COMP_CWORD": number if shell != "fish" else words.split()[-1],
-        }
-        assert offered in runner.run("-m", "repasse", environment=environment).stdout
+    asked = {"_REPASSE_COMPLETE": f"{shell}_complete", "COMP_WORDS": words, "COMP_CWORD": last}
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), **asked}
+    assert offered in runner.run("-m", "repasse", environment=environment).stdout
 
 
 @pytest.mark.process
@@ -138,41 +141,43 @@ def test_scripts_work_in_the_folder_that_one_is_in(
     assert printed in ended.stdout
 
 
-@pytest.mark.process
-def test_help_and_results_are_in_the_operators_language(
-    runner: Runner, environment: dict[str, str], tmp_path: Path
+@pytest.mark.parametrize(
+    ("environment", "code"),
+    [
+        ({"OPERATOR_LANGUAGE": "pt-BR", "LANG": "en_US.UTF-8"}, "pt-BR"),
+        ({"LC_ALL": "pt_BR.UTF-8"}, "pt-BR"),
+        ({"LANG": "pt_PT"}, "pt-BR"),
+        ({"OPERATOR_LANGUAGE": "en", "LANG": "pt_BR"}, "en"),
+        ({"LANG": "de_DE.UTF-8"}, "en"),
+        ({"LC_ALL": "C", "LANG": "pt_BR"}, "en"),
+        ({}, "en"),
+    ],
+)
+def test_the_language_is_the_operators_else_the_shells(
+    environment: dict[str, str], code: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """OPERATOR_LANGUAGE, in .env too, else the shell's; names of commands, options and JSON's keys never change."""
-    plain = {
-        name: text
-        for name, text in environment.items()
-        if name not in ("OPERATOR_LANGUAGE", "LC_ALL", "LANG")
-    }
+    """OPERATOR_LANGUAGE, also from a .env, decides; without it the shell does."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("os.environ", environment)
+    assert runpy.run_path(str(ROOT / "repasse" / "language.py"))["language"].code == code
+    if "OPERATOR_LANGUAGE" not in environment:
+        (tmp_path / ".env").write_text("OPERATOR_LANGUAGE=pt-BR\n")
+        assert runpy.run_path(str(ROOT / "repasse" / "language.py"))["language"].code == "pt-BR"
 
-    def said(*arguments: str, **settings: str) -> str:
-        return runner.run(
-            "-m", "repasse", *arguments, environment={**plain, "COLUMNS": "80", **settings}
-        ).stdout
 
-    for settings in (
-        {"OPERATOR_LANGUAGE": "pt-BR", "LANG": "en_US.UTF-8"},
-        {"LC_ALL": "pt_BR.UTF-8"},
-        {"LANG": "pt_PT"},
-    ):
-        help = said("job", "--help", **settings)
-        assert help.startswith("Uso: repasse job ")
-        assert "\nExemplos:\n  repasse job attention\n" in help
-        assert "  statement  Mostra onde está cada centavo.\n" in help
-        assert "..." not in help.partition("Opções:")[2]
-        assert max(map(len, help.splitlines())) <= 80
-        assert said("job", "attention", **settings) == "nenhuma pendência\n"
-    for settings in (
-        {"OPERATOR_LANGUAGE": "en", "LANG": "pt_BR"},
-        {"LANG": "de_DE.UTF-8"},
-        {"LC_ALL": "C", "LANG": "pt_BR"},
-        {},
-    ):
-        assert said("job", "--help", **settings).startswith("Usage: repasse job ")
-    (tmp_path / ".env").write_text("OPERATOR_LANGUAGE=pt-BR\n")
+@pytest.mark.process
+def test_help_and_results_are_in_the_operators_language(runner: Runner, environment: dict[str, str]) -> None:
+    """Names of commands and options and JSON's keys never change."""
+
+    def said(*arguments: str, code: str = "pt-BR") -> str:
+        settings = {**environment, "COLUMNS": "80", "OPERATOR_LANGUAGE": code}
+        return runner.run("-m", "repasse", *arguments, environment=settings).stdout
+
+    help = said("job", "--help")
+    assert help.startswith("Uso: repasse job ")
+    assert "\nExemplos:\n  repasse job attention\n" in help
+    assert "  statement  Mostra onde está cada centavo.\n" in help
+    assert "..." not in help.partition("Opções:")[2]
+    assert max(map(len, help.splitlines())) <= 80
     assert said("job", "attention") == "nenhuma pendência\n"
-    assert said("job", "statement", "--json") == said("job", "statement", "--json", OPERATOR_LANGUAGE="en")
+    assert said("job", "statement", "--json") == said("job", "statement", "--json", code="en")

@@ -32,12 +32,6 @@ from tests.running import ROOT, plain_environment
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
-@pytest.fixture
-def repasse(call_repasse: Command) -> Command:
-    """The command in this process: what starts it as a process is stated in test_help and test_streams."""
-    return call_repasse
-
-
 def credit(database: Database, policy: ForwardingPolicy, *amounts: int) -> None:
     """Credits that wait to be forwarded."""
     bodies = [invoice_event(f"5{number:015d}", amount=each, fee=10) for number, each in enumerate(amounts)]
@@ -394,9 +388,9 @@ def test_the_audit_has_every_credit_and_no_formula(
         ["resolve", "one", "--reason", "no number"],
     ],
 )
-def test_wrong_arguments_end_with_2(call_repasse: Command, arguments: list[str]) -> None:
+def test_wrong_arguments_end_with_2(repasse: Command, arguments: list[str]) -> None:
     """With what is wrong, before anything is read or done: the database that is named is none."""
-    ended = call_repasse("job", *arguments, DATABASE_URL="sqlite:///absent.db")
+    ended = repasse("job", *arguments, DATABASE_URL="sqlite:///absent.db")
     assert ended.returncode == 2
     assert ended.stderr.startswith("Usage: repasse job ")
     assert "absent.db" not in ended.stderr

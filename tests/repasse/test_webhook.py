@@ -14,7 +14,6 @@ Command = Callable[..., "subprocess.CompletedProcess[str]"]
 URL = "https://repasse.example/webhooks/starkbank"
 
 
-@pytest.mark.process
 def test_running_it_twice_registers_once(repasse: Command, bank: Bank) -> None:
     """The bank would take the same URL again and then deliver everything twice."""
     first, second = repasse("webhook", "register", URL), repasse("webhook", "register", URL)
@@ -26,7 +25,6 @@ def test_running_it_twice_registers_once(repasse: Command, bank: Bank) -> None:
     assert (webhook.url, sorted(webhook.subscriptions)) == (URL, ["invoice", "transfer"])
 
 
-@pytest.mark.process
 def test_only_what_is_missing_is_subscribed(repasse: Command, bank: Bank) -> None:
     """Half of it was registered by hand; other programs' webhooks are left alone."""
     bank.create_webhook(URL, ["invoice", "boleto"])
@@ -37,7 +35,6 @@ def test_only_what_is_missing_is_subscribed(repasse: Command, bank: Bank) -> Non
     assert len(bank.list_webhooks()) == 3
 
 
-@pytest.mark.process
 def test_a_path_where_the_web_process_does_not_listen_is_warned_of(repasse: Command) -> None:
     """One line, and no refusal: a proxy may rewrite the path."""
     behind_a_proxy = "https://repasse.example/behind/a/proxy/webhooks/starkbank?from=bank"
@@ -50,22 +47,21 @@ def test_a_path_where_the_web_process_does_not_listen_is_warned_of(repasse: Comm
         assert all("/webhooks/starkbank, where the web process listens" in line for line in warnings)
 
 
-def test_what_is_no_url_ends_in_one_line(call_repasse: Command, emulator: EmulatedBank) -> None:
+def test_what_is_no_url_ends_in_one_line(repasse: Command, emulator: EmulatedBank) -> None:
     """Nothing is asked of the bank."""
     for url in ("repasse.example", "ftp://repasse.example/", "https://", "https://[::1/", "https://a:b/"):
-        line = the_one_line(call_repasse("webhook", "register", url))
+        line = the_one_line(repasse("webhook", "register", url))
         assert url in line
         assert "https://" in line
     assert emulator.requests("GET", "webhook") == []
 
 
-def test_plain_http_is_for_emulators(call_repasse: Command) -> None:
+def test_plain_http_is_for_emulators(repasse: Command) -> None:
     """The bank delivers over https only; an empty STARKBANK_API_URL means the bank."""
-    line = the_one_line(call_repasse("webhook", "register", "http://repasse.example/", STARKBANK_API_URL=""))
+    line = the_one_line(repasse("webhook", "register", "http://repasse.example/", STARKBANK_API_URL=""))
     assert "https://" in line
 
 
-@pytest.mark.process
 def test_a_bank_that_refuses_us_is_quoted_with_what_to_do(repasse: Command) -> None:
     """Its code and message, and the setting to look at."""
     ended = repasse("webhook", "register", URL, STARKBANK_PROJECT_ID="4242424242424242")
@@ -95,10 +91,10 @@ def test_an_address_has_one_form(url: str, normal: str) -> None:
     assert normal_url(normal) == normal
 
 
-def test_another_form_of_a_registered_address_is_the_same(call_repasse: Command, bank: Bank) -> None:
+def test_another_form_of_a_registered_address_is_the_same(repasse: Command, bank: Bank) -> None:
     """Whichever form was registered, here by hand."""
     bank.create_webhook("https://Repasse.example:443//webhooks/starkbank", ["invoice", "transfer"])
-    assert call_repasse("webhook", "register", URL).stdout.startswith(
+    assert repasse("webhook", "register", URL).stdout.startswith(
         "already registered: https://Repasse.example:443//"
     )
     assert len(bank.list_webhooks()) == 1
