@@ -22,7 +22,7 @@ def test_a_day_with_both_processes_stopped_in_the_middle_ends_exact(build_day: C
     event to the end of its transfer.
     """
     settings = {"LOG_LEVEL": "debug", **logs.SECRETS}
-    day = build_day(seed=11, seconds=24.0, switches=FEE, settings=settings)
+    day = build_day(seed=11, seconds=12.0, switches=FEE, settings=settings)
     day.start()
     day.wait_for_start()
     day.wait_for_batches(3)

@@ -16,16 +16,18 @@ from tests.wire import Wire
 
 pytestmark = [pytest.mark.process, pytest.mark.postgresql]
 
-Begin = Callable[[str], Day]
+Begin = Callable[..., Day]
 
 
 @pytest.fixture
 def begin(build_day: Callable[..., Day]) -> Begin:
     """Start a day of two web processes and two workers on a database, until an event is answered 200. Everyone pays."""
 
-    def start(database_url: str) -> Day:
+    def start(database_url: str, seconds: float = 16.0) -> Day:
         everyone = ("--paid-share", "1")
-        day = build_day(seed=5, seconds=16.0, webs=2, workers=2, database_url=database_url, switches=everyone)
+        day = build_day(
+            seed=5, seconds=seconds, webs=2, workers=2, database_url=database_url, switches=everyone
+        )
         day.start()
         day.wait_for_start()
         wait_until(lambda: answered(day), "an event is answered")
@@ -54,7 +56,7 @@ def assert_goes_on_to_an_exact_end(day: Day) -> None:
 def test_the_primary_dies_and_the_standby_takes_over_with_all_that_was_answered(begin: Begin) -> None:
     """Events get 503 between the two. Commits wait for the standby, so no answered event is missing there."""
     with pair_of_servers(is_synchronous=True) as servers:
-        day = begin(servers.url)
+        day = begin(servers.url, seconds=10.0)
         servers.primary.stop("immediate")
         wait_until(lambda: "event.not_stored" in day.said("web"), "an event is refused")
         before = answered(day)

@@ -63,11 +63,17 @@ def run_kills(kills: int, seed: int = 0, databases: Databases | None = None) -> 
 
 
 def play_round(
-    seed: int, most_kills: int, webs: int | None = None, workers: int | None = None, **places: Any
+    seed: int,
+    most_kills: int,
+    webs: int | None = None,
+    workers: int | None = None,
+    kill_seconds: float = WINDOW_SECONDS,
+    **places: Any,
 ) -> tuple[Counter[str], str | None]:
     """One day with kills; what happened, and what was wrong at its end (None: exact).
 
-    Unless said otherwise, odd seeds run two web processes and two workers on the same books. ``places``: see Day.
+    Kills end after ``kill_seconds``, or when there were ``most_kills``. Unless said otherwise, odd seeds run two web
+    processes and two workers on the same books. ``places``: see Day.
     """
     counts: Counter[str] = Counter()
     webs = webs or (2 if seed % 2 else 1)
@@ -78,7 +84,7 @@ def play_round(
             for fault in FAULTS:
                 day.bank.ask("POST", "faults", **fault)
             day.start()
-            _kill_for(WINDOW_SECONDS, day, most_kills, random.Random(seed), counts)
+            _kill_for(kill_seconds, day, most_kills, random.Random(seed), counts)
             day.bank.clear_faults()
             day.wait_for_end()
             wrong = day.settle()
