@@ -2,6 +2,7 @@
 
 import importlib
 import logging
+import os
 import shutil
 import subprocess
 import sys
@@ -27,6 +28,12 @@ _configure_structlog = structlog.configure
 forget_proxies()
 
 _ON_POSTGRESQL = {"postgresql", "postgresql_url", "own_server"}
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """One more than there are cores: much of what tests of real processes do is to wait."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return cores + 1
 
 
 @pytest.hookimpl(tryfirst=True)  # before -m chooses by markers

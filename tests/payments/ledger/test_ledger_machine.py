@@ -15,7 +15,9 @@ from functools import cache
 from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any
+from unittest import TestCase
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -451,11 +453,24 @@ def _fast_folder() -> str | None:
     return "/dev/shm" if Path("/dev/shm").is_dir() else None
 
 
-TestManyCredits = ManyCredits.TestCase
-TestManyCredits.settings = settings(
-    max_examples=40, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
-)
-TestOneLineage = OneLineage.TestCase
-TestOneLineage.settings = settings(
-    max_examples=250, stateful_step_count=8, deadline=None, suppress_health_check=list(HealthCheck)
-)
+def _lives(kind: type[Life], examples: int, steps: int) -> type[TestCase]:
+    # Hypothesis makes one test case of a machine, so that others of it are others of a class below it.
+    case = type(kind.__name__, (kind,), {}).TestCase  # type: ignore[attr-defined]
+    case.settings = settings(
+        max_examples=examples,
+        stateful_step_count=steps,
+        deadline=None,
+        suppress_health_check=list(HealthCheck),
+    )
+    return case  # type: ignore[no-any-return]
+
+
+def _long(case: type[TestCase]) -> type[TestCase]:
+    return pytest.mark.long(pytest.mark.timeout(900)(case))
+
+
+# Some lives after each change; four times as many as a long proof.
+TestManyCredits = _lives(ManyCredits, 30, 40)
+TestOneLineage = _lives(OneLineage, 100, 8)
+TestMoreOfManyCredits = _long(_lives(ManyCredits, 120, 40))
+TestMoreOfOneLineage = _long(_lives(OneLineage, 400, 8))
