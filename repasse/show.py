@@ -57,7 +57,14 @@ def show(id: str, as_json: bool) -> int:
         return DONE
     click.echo("\n".join(write(details, times)))
     for hit in others:
-        click.echo(_fact(_("see also"), f"{hit.kind} {plain(hit.id)}: {plain(hit.title)}"))
+        about = [
+            hit.name,
+            *([format_brl(hit.amount_centavos)] if hit.amount_centavos else []),
+            hit.state or "",
+        ]
+        click.echo(
+            _fact(_("see also"), f"{hit.kind} {plain(hit.id)}: {plain(', '.join(filter(None, about)))}")
+        )
     return DONE
 
 

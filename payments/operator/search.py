@@ -14,11 +14,11 @@ from typing import Any
 from sqlalchemy import Column, ColumnElement, Connection, and_, or_, select
 
 from payments.invoice import end_to_end_id
-from payments.money import format_brl, parse_brl
+from payments.money import parse_brl
 from payments.operator.actions import plain_text
 from payments.operator.filters import Filter, has_gross_or_net, is_of_payer
 from payments.operator.invoices import invoice_lines
-from payments.operator.lists import credit_lines
+from payments.operator.lists import credit_lines, transfer_lines
 from payments.storage.database import Database
 from payments.storage.schema import (
     bank_transfers,
@@ -49,15 +49,16 @@ class Found:
     """A search's hit: ``kind`` is credit, invoice, transfer, event or batch; ``id`` is what its page takes.
 
     An invoice that was credited is a credit. The id of a transfer is the invoice id of its credit, whose timeline it is
-    part of; that of a batch its number. ``state`` is as the page of its kind shows it; the payer's tax id is masked.
+    part of; that of a batch its number. ``name`` is what it is known by: a payer or else the invoice's id, an
+    external_id or else the bank's id, a tag, an event's type. ``state`` is as the page of its kind shows it; the
+    payer's tax id is masked.
     """
 
     kind: str
     id: str
-    title: str
+    name: str
     state: str | None = None
     amount_centavos: int | None = None
-    payer_name: str | None = None
     payer_tax_id: str | None = None
     at: datetime | None = None
 
@@ -82,7 +83,7 @@ def search(database: Database, text: str, tax_id_key: bytes = b"") -> list[Found
     order = ("credit", "invoice", "transfer", "batch", "event")
     by_id: dict[tuple[str, str, str], Found] = {}
     for hit in hits:
-        by_id.setdefault((hit.kind, hit.id, "" if hit.kind in ("credit", "invoice") else hit.title), hit)
+        by_id.setdefault((hit.kind, hit.id, "" if hit.kind in ("credit", "invoice") else hit.name), hit)
     return sorted(by_id.values(), key=lambda hit: order.index(hit.kind))
 
 
@@ -140,36 +141,37 @@ def _credits(connection: Connection, wanted: str) -> Iterator[Found]:
 
 
 def _transfers(connection: Connection, wanted: str) -> Iterator[Found]:
-    ours: list[Any] = []
-    if name := read_external_id(wanted):
-        ours.append(and_(credits.c.invoice_id == name[0], transfers.c.external_id == wanted))
     # The bank's: one that a transfer of ours is known by, or a twin, or another deployment's.
     reported = connection.execute(
         select(bank_transfers, credits.c.invoice_id)
         .join(credits, credits.c.number == bank_transfers.c.credit_number)
         .where(bank_transfers.c.bank_transfer_id == wanted)
     ).one_or_none()
-    if reported is not None:
-        ours.append(
-            and_(transfers.c.credit_number == reported.credit_number, transfers.c.bank_transfer_id == wanted)
+    if name := read_external_id(wanted):
+        is_it = and_(credits.c.invoice_id == name[0], transfers.c.external_id == wanted)
+    elif reported is not None:
+        is_it = and_(
+            transfers.c.credit_number == reported.credit_number, transfers.c.bank_transfer_id == wanted
         )
-    for condition in ours:
-        for row in connection.execute(
-            select(transfers).join(credits, credits.c.number == transfers.c.credit_number).where(condition)
-        ):
-            yield Found(
-                "transfer",
-                row.invoice_id,
-                f"{row.external_id}, {format_brl(row.amount_centavos)}, {row.state}",
-                state=row.state,
-                amount_centavos=row.amount_centavos,
-                at=row.created_at,
-            )
-    if reported is not None:
+    else:
+        return
+    rows: Sequence[Any] = connection.execute(
+        select(transfers).join(credits, credits.c.number == transfers.c.credit_number).where(is_it)
+    ).all()
+    for line in transfer_lines(connection, rows):
+        yield Found(
+            "transfer",
+            line.invoice_id,
+            line.external_id,
+            state=line.shown_state,
+            amount_centavos=line.amount_centavos,
+            at=line.created_at,
+        )
+    if reported is not None and not rows:
         yield Found(
             "transfer",
             reported.invoice_id,
-            f"{reported.external_id} at the bank, {reported.status}",
+            wanted,
             amount_centavos=reported.amount_centavos,
             at=reported.seen_at,
         )
@@ -184,9 +186,7 @@ def _batches(connection: Connection, wanted: str) -> Iterator[Found]:
             or_(invoice_batches.c.tag == wanted, invoice_batches.c.id.in_(of_invoice))
         )
     ):
-        slot = "issued by hand" if row.slot is None else f"slot {row.slot + 1}"
-        title = f"{row.tag}, {slot}, {row.state}"
-        yield Found("batch", str(row.id), title, state=row.state, at=row.due_at)
+        yield Found("batch", str(row.id), row.tag, state=row.state, at=row.due_at)
 
 
 def _events(connection: Connection, wanted: str) -> Iterator[Found]:
@@ -209,8 +209,8 @@ _EVENT = select(
 
 
 def _found_event(row: Any) -> Found:
-    title = f"{row.subscription} {row.log_type}: {row.outcome}"
-    return Found("event", row.event_id, title, state=row.outcome, at=row.received_at)
+    name = f"{row.subscription} {row.log_type}"
+    return Found("event", row.event_id, name, state=row.outcome, at=row.received_at)
 
 
 # --- below: the start of an id ---
@@ -274,10 +274,9 @@ def _found_invoices(connection: Connection, condition: ColumnElement[bool]) -> l
         Found(
             kind="credit" if line.state == "credited" else "invoice",
             id=line.key,
-            title=f"{format_brl(line.amount_centavos)}, {line.payer_name or 'payer unknown'}, {line.became}",
+            name=line.payer_name or line.key,
             state=line.became,
             amount_centavos=line.amount_centavos,
-            payer_name=line.payer_name,
             payer_tax_id=line.payer_tax_id,
             at=line.paid_at or line.issued_at or line.recorded_at,
         )
@@ -301,15 +300,14 @@ def _found_credits(connection: Connection, condition: ColumnElement[bool]) -> li
     }
     found = []
     for line in credit_lines(connection, rows):
-        payer, state = payers.get(line.invoice_id), line.transfer_state or line.disposition
+        payer = payers.get(line.invoice_id)
         found.append(
             Found(
                 kind="credit",
                 id=line.invoice_id,
-                title=f"{format_brl(line.gross_centavos)} credited, {state}",
-                state=state,
+                name=(payer and payer.payer_name) or line.invoice_id,
+                state=line.transfer_state or line.disposition,
                 amount_centavos=line.gross_centavos,
-                payer_name=payer and payer.payer_name,
                 payer_tax_id=payer and payer.payer_tax_id,
                 at=line.recorded_at,
             )

@@ -52,5 +52,5 @@ def test_a_hit_leads_to_its_page(books: Books) -> None:
     books.send()
     [hit] = [hit for hit in search(books.database, "A") if hit.kind == "transfer"][:1]
     assert hit.id == INVOICE
-    assert hit.title == f"credit-{INVOICE}, R$ 486,62, sent"
+    assert (hit.name, hit.amount_centavos, hit.state) == (f"credit-{INVOICE}", 48662, "sent")
     assert read_credit(books.database, hit.id) is not None
