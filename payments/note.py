@@ -72,6 +72,12 @@ def note_of(error: BankError) -> str:
             return note("no_answer", words=str(error))
 
 
+def clock_step(host: str, seconds: float) -> str:
+    """That the clock of a machine was set, by ``seconds`` (below 0: back)."""
+    code = "clock_set_back" if seconds < 0 else "clock_set_forward"
+    return note(code, host=host, seconds=round(abs(seconds)))
+
+
 def _bounded(value: str | int | list[str]) -> str | int | list[str]:
     if isinstance(value, str):
         is_note = value.startswith('{"code":')  # whose own words are bounded

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 import click
 
 from payments.money import format_brl
+from payments.note import clock_step
+from payments.operator.wording import note_text
 from repasse.group import DONE, LEFT, command
 from repasse.language import _, language
 from repasse.opening import now, open_to_read
@@ -169,8 +171,8 @@ def system(as_json: bool) -> int:
     click.echo("\n".join(table(heads, processes)) + "\n")
     for row in read.processes:
         if row["clock_stepped_at"] is not None:
-            step = f"{row['clock_step_seconds']:+,.0f} s at {times.moment(row['clock_stepped_at'])}"
-            click.echo(f"{row['kind']} {row['pid']} noticed that a clock was set by {step}\n")
+            step = note_text(clock_step(row["host"], row["clock_step_seconds"]), language)
+            click.echo(f"{times.moment(row['clock_stepped_at'])}: {plain(step)}\n")
     runs = [(times.moment(row["started_at"]), row["found"], row["failure"]) for row in read.reconciliations]
     columns = (Column(_("reconciled")), Column(_("found"), "number"), Column(_("not answered"), "text"))
     click.echo("\n".join(table(columns, runs)))

@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import Column, Table, func, select, update
 
 from payments.ledger.attention import AttentionKind, raise_attention
+from payments.note import clock_step
 from payments.storage.database import Database, repeated_on_conflict
 from payments.storage.schema import attentions, invoice_batches, processes, reconciliations, transfers
 
@@ -45,5 +46,5 @@ def follow_clock(
         for table, moment, latest in waits:
             connection.execute(update(table).where(moment > latest).values({moment.name: latest}))
         if connection.execute(waiting).scalar_one():
-            detail = f"{step_seconds:+.0f} s"
+            detail = clock_step(host, step_seconds)
             raise_attention(connection, AttentionKind.CLOCK_STEPPED, host, detail, now)

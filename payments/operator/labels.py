@@ -266,8 +266,8 @@ def _attentions(language: Language) -> dict[str, Label]:
             _("Clock was changed"),
             "wait",
             _(
-                "It moved by this much while transfers were waiting. repasse has tried them again. Check NTP on "
-                "that machine, then resolve."
+                "Transfers were waiting, and repasse has tried them again. Check NTP on that machine, then "
+                "resolve."
             ),
         ),
     }
@@ -329,7 +329,7 @@ def _verdicts(language: Language) -> dict[str, Label]:
     return {
         "accepted": Label(_("answered"), "good"),
         "rejected": Label(_("refused"), "wait", _("the bank answered, and refused what was asked")),
-        "throttled": Label(_("told to wait"), "wait", _("the bank answered 429")),
+        "throttled": Label(_("rate-limited"), "wait", _("the bank asked us to wait (429)")),
         "not_sent": Label(_("not connected"), "bad", _("the request never left")),
         "unclear": Label(_("no answer"), "bad", _("no conclusive answer came")),
     }

@@ -13,6 +13,7 @@ from payments.money import format_brl
 from payments.note import Note, read_note
 from payments.operator.labels import label, labels_of
 from payments.operator.lists import DestinationLine
+from payments.operator.times import duration
 
 # How a note's moment is written, such as "02/03 15:00:00": in the zone of who reads it.
 When = Callable[[datetime], str]
@@ -83,6 +84,8 @@ def _value(name: str, value: Any, language: Language, when: When | None) -> str:
         case "at":
             moment = datetime.fromisoformat(value)
             return when(moment) if when else f"{moment:%Y-%m-%d %H:%M:%S} UTC"
+        case "seconds":
+            return duration(value, language.decimal_sign)
         case "why":
             return note_text(value, language, when)
         case "parts":
@@ -186,6 +189,8 @@ def _messages(language: Language) -> Mapping[str, str]:
         "nothing_left": _(
             "%(gross_centavos)s received, %(fee_centavos)s charged by the bank: nothing is left"
         ),
+        "clock_set_back": _("the clock of %(host)s was set back by %(seconds)s"),
+        "clock_set_forward": _("the clock of %(host)s was set forward by %(seconds)s"),
         "unreadable": _("signed by the bank, but not readable: %(words)s"),
         # a timeline
         "event_received": _("Webhook received: %(name)s (%(outcome)s)"),
