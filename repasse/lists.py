@@ -62,7 +62,7 @@ def transfers(state: str | None, limit: int, after: str | None, as_json: bool) -
 
     database, times = open_to_read(), Times()
     return _list(
-        lambda cursor, number: list_transfers(database, state, cursor, number),
+        lambda cursor, number: list_transfers(database, cursor, state=state, limit=number),
         limit,
         after,
         as_json,
@@ -189,7 +189,7 @@ def actions(limit: int, after: str | None, as_json: bool) -> int:
 
     database, times = open_to_read(), Times()
     return _list(
-        lambda cursor, number: list_actions(database, cursor, number),
+        lambda cursor, number: list_actions(database, cursor, limit=number),
         limit,
         after,
         as_json,

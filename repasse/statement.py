@@ -187,7 +187,8 @@ def system(as_json: bool) -> int:
 def audit(since: datetime | None, until: datetime | None) -> int:
     from payments.operator.audit import AuditLine, read_audit
     from payments.operator.csv_file import csv_lines
+    from payments.operator.filters import Filter
 
     database = open_to_read()
-    sys.stdout.writelines(csv_lines(AuditLine, read_audit(database, since, until)))
+    sys.stdout.writelines(csv_lines(AuditLine, read_audit(database, Filter(since, until))))
     return DONE

@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy import Select, func, select, tuple_
 
 from payments.language import language_of
-from payments.operator.filters import Filter
+from payments.operator.filters import NO_FILTER, Filter
 from payments.operator.lists import Condition, Line, TransferLine, credits_where, current_transfers
 from payments.operator.wording import note_text
 from payments.storage.database import Database
@@ -62,14 +62,12 @@ class AuditLine(Line):
 
 
 def read_audit(
-    database: Database, since: datetime | None = None, until: datetime | None = None
+    database: Database, where: Filter = NO_FILTER, state: str | None = None
 ) -> Iterator[AuditLine]:
-    """Every credit recorded from ``since`` on and before ``until``, oldest first, in constant memory."""
-    return audit_of(database, Filter(since, until))
+    """The credits that a list shows with this filter and state (see lists.list_credits), but oldest first.
 
-
-def audit_of(database: Database, where: Filter, state: str | None = None) -> Iterator[AuditLine]:
-    """The same of the credits that a list shows with this filter and state (see lists.list_credits)."""
+    In constant memory. Raises ValueError for an unknown state.
+    """
     conditions = credits_where(state, where)
     key = tuple_(credits.c.recorded_at, credits.c.number)
     after: list[Condition] = []

@@ -20,7 +20,8 @@ CENTAVOS_MAX = 2**63 - 1
 class Filter:
     """Narrows a list; None: not by that. From ``since`` on and before ``until``.
 
-    ``payer`` is a part of a name, or a whole tax id, for which ``tax_id_key`` is needed.
+    ``payer`` is a part of a name, or a whole tax id, for which ``tax_id_key`` is needed. ``batch_id`` is of invoices,
+    ``who`` the whole name of who acted.
     """
 
     since: datetime | None = None
@@ -28,6 +29,8 @@ class Filter:
     amount_centavos: int | None = None
     payer: str | None = None
     tax_id_key: bytes = field(default=b"", repr=False)
+    batch_id: int | None = None
+    who: str | None = None
 
     def is_within(self, at: ColumnElement[datetime]) -> list[ColumnElement[bool]]:
         """The conditions on the time of a row."""

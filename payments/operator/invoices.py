@@ -98,7 +98,6 @@ def list_invoices(
     after: str | None,
     where: Filter = NO_FILTER,
     state: str | None = None,
-    batch_id: int | None = None,
     limit: int = 50,
 ) -> Page[InvoiceLine]:
     """Invoices, newest first; a filter's days are those on which they were planned, or first reported.
@@ -106,23 +105,19 @@ def list_invoices(
     Raises ValueError for an unknown state and for a bad cursor.
     """
     key = (invoices.c.recorded_at, invoices.c.id)
-    walk = Walk("invoices", key, select(invoices), _conditions(where, state, batch_id))
+    walk = Walk("invoices", key, select(invoices), _conditions(where, state))
     return walk.read(database, after, limit, invoice_lines)
 
 
-def total_invoices(
-    database: Database, where: Filter = NO_FILTER, state: str | None = None, batch_id: int | None = None
-) -> Totals:
+def total_invoices(database: Database, where: Filter = NO_FILTER, state: str | None = None) -> Totals:
     """How many invoices a state and a filter leave, and their centavos."""
     with database.reading() as connection:
-        return read_totals(connection, invoices.c.amount_centavos, None, _conditions(where, state, batch_id))
+        return read_totals(connection, invoices.c.amount_centavos, None, _conditions(where, state))
 
 
-def count_invoices(
-    database: Database, where: Filter = NO_FILTER, batch_id: int | None = None
-) -> dict[str, int]:
+def count_invoices(database: Database, where: Filter = NO_FILTER) -> dict[str, int]:
     """How many invoices a filter leaves, by state."""
-    narrowed = _conditions(where, None, batch_id)
+    narrowed = _conditions(where, None)
     with database.reading() as connection:
         # Nearly all are credited: they are what the few others leave of all, which an index alone can count.
         total = connection.execute(select(func.count()).select_from(invoices).where(*narrowed)).scalar_one()
@@ -271,14 +266,14 @@ def _of_credit(found: InvoicePage, language: Language, when: Callable[[datetime 
 # --- below: its parts ---
 
 
-def _conditions(where: Filter, state: str | None, batch_id: int | None) -> list[Any]:
+def _conditions(where: Filter, state: str | None) -> list[Any]:
     if state is not None and state not in INVOICE_STATES:
         raise ValueError(f"{state!r} is no state of an invoice: put one of {', '.join(INVOICE_STATES)}")
     return [
         *where.is_within(invoices.c.recorded_at),
         *where.has_amount(invoices.c.amount_centavos),
         *([] if where.payer is None else [is_of_payer(where.payer, where.tax_id_key)]),
-        *([] if batch_id is None else [invoices.c.batch_id == batch_id]),
+        *([] if where.batch_id is None else [invoices.c.batch_id == where.batch_id]),
         # as the partial index says it
         *([] if state is None else [invoices.c.state == literal_column(f"'{state}'")]),
         *([] if state in (None, InvoiceState.CREDITED) else [is_not_credited]),

@@ -217,7 +217,11 @@ class AttentionLine(Line):
 
 
 def list_transfers(
-    database: Database, state: str | None, after: str | None, limit: int = 50, where: Filter = NO_FILTER
+    database: Database,
+    after: str | None,
+    where: Filter = NO_FILTER,
+    state: str | None = None,
+    limit: int = 50,
 ) -> Page[TransferLine]:
     """Transfers of a state (None: all), newest first by the time that matters in it: due, lease, sent or settled.
 
@@ -234,7 +238,7 @@ def list_transfers(
     return walk.read(database, after, limit, _marked_transfer_lines)
 
 
-def total_transfers(database: Database, state: str | None, where: Filter = NO_FILTER) -> Totals:
+def total_transfers(database: Database, where: Filter = NO_FILTER, state: str | None = None) -> Totals:
     """How many transfers a state and a filter leave, and their centavos. Raises ValueError for an unknown state."""
     amount = transfers.c.amount_centavos
     with database.reading() as connection:
@@ -287,7 +291,11 @@ def count_credits(database: Database) -> dict[str, int]:
 
 
 def list_events(
-    database: Database, outcome: str | None, after: str | None, limit: int = 50, where: Filter = NO_FILTER
+    database: Database,
+    after: str | None,
+    where: Filter = NO_FILTER,
+    outcome: str | None = None,
+    limit: int = 50,
 ) -> Page[EventLine]:
     """The inbox, newest first; ``outcome`` as inbox.Outcome has them, days by when an event was received.
 
@@ -363,31 +371,26 @@ def count_attentions(database: Database, limit: int) -> int:
 def list_actions(
     database: Database,
     after: str | None,
-    limit: int = 50,
     where: Filter = NO_FILTER,
-    who: str | None = None,
     kind: str | None = None,
+    limit: int = 50,
 ) -> Page[Action]:
-    """What operators did, newest first; ``who`` is a whole name. Raises ValueError for a bad cursor."""
-    conditions = _actions_where(where, who, kind)
-    walk = Walk("actions", (actions.c.id,), select(actions), conditions)
+    """What operators did, newest first. Raises ValueError for a bad cursor."""
+    is_kind = [] if kind is None else [actions.c.kind == plain_text(kind)]
+    walk = Walk("actions", (actions.c.id,), select(actions), [*_actions_where(where), *is_kind])
     return walk.read(database, after, limit, lambda _, rows: [action_from(row) for row in rows])
 
 
-def count_actions(
-    database: Database, where: Filter = NO_FILTER, who: str | None = None, kind: str | None = None
-) -> int:
-    """How many actions a filter leaves."""
+def count_actions(database: Database, where: Filter = NO_FILTER) -> dict[str, int]:
+    """How many actions there are, by kind."""
     with database.reading() as connection:
-        return connection.execute(
-            select(func.count()).select_from(actions).where(*_actions_where(where, who, kind))
-        ).scalar_one()
-
-
-def action_kinds(database: Database) -> list[str]:
-    """The kinds of action that there are, in order."""
-    with database.reading() as connection:
-        return list(connection.execute(select(actions.c.kind).distinct().order_by(actions.c.kind)).scalars())
+        rows = connection.execute(
+            select(actions.c.kind, func.count().label("number"))
+            .where(*_actions_where(where))
+            .group_by(actions.c.kind)
+            .order_by(actions.c.kind)
+        )
+        return {row.kind: row.number for row in rows}
 
 
 # --- lines, for the timeline, search and audit too ---
@@ -562,11 +565,10 @@ def _is_credit_in(state: str | None) -> list[Condition]:
     return [credits.c.number.in_(select(transfers.c.credit_number).where(*_in_shown_state(state)))]
 
 
-def _actions_where(where: Filter, who: str | None, kind: str | None) -> list[Condition]:
+def _actions_where(where: Filter) -> list[Condition]:
     return [
         *where.is_within(actions.c.at),
-        *([] if who is None else [actions.c.who == plain_text(who)]),
-        *([] if kind is None else [actions.c.kind == plain_text(kind)]),
+        *([] if where.who is None else [actions.c.who == plain_text(where.who)]),
     ]
 
 

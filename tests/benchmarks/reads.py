@@ -118,14 +118,14 @@ def measure(database: Database) -> dict[str, list[float]]:
             total_credits(database, state="dead"),
         ),
         "counts of credits": lambda: count_credits(database),
-        "list of settled transfers": lambda: list_transfers(database, "settled", None),
+        "list of settled transfers": lambda: list_transfers(database, None, state="settled"),
         "transfers settled in a month": lambda: (
-            list_transfers(database, "settled", None, where=month),
-            total_transfers(database, "settled", month),
+            list_transfers(database, None, state="settled", where=month),
+            total_transfers(database, month, "settled"),
         ),
         "transfers of a payer": lambda: (
-            list_transfers(database, None, None, where=Filter(payer="silva")),
-            total_transfers(database, None, Filter(payer="silva")),
+            list_transfers(database, None, where=Filter(payer="silva")),
+            total_transfers(database, Filter(payer="silva")),
         ),
         "invoices": lambda: _with_totals(list_invoices, total_invoices, database, Filter()),
         "invoices of a payer": lambda: _with_totals(
@@ -137,7 +137,7 @@ def measure(database: Database) -> dict[str, list[float]]:
         "invoices paid": lambda: list_invoices(database, None, state="paid"),
         "counts of invoices": lambda: count_invoices(database),
         "counts of events": lambda: count_events(database),
-        "events ignored": lambda: list_events(database, "ignored", None),
+        "events ignored": lambda: list_events(database, None, outcome="ignored"),
         "search by name": lambda: search(database, "conceicao"),
         "search by tax id": lambda: search(database, payer.tax_id, TAX_ID_KEY),
         "search by amount": lambda: search(database, "R$ 123,45"),

@@ -42,7 +42,7 @@ def pages(database: Database) -> list[str]:
     """The address of every kind of page, of what is in the books."""
     credit = list_credits(database, None).items[-1].invoice_id
     batch = list_batches(database, None).items[0].id
-    unreadable = list_events(database, "unreadable", None).items[0].event_id
+    unreadable = list_events(database, None, outcome="unreadable").items[0].event_id
     return [
         *("", "?span=hour", "?span=week", "/transfers", "/transfers?state=dead", "/transfers?state=pending"),
         *("/credits", "/credits?amount=x", f"/credits/{credit}", f"/credits/{INVOICE}"),

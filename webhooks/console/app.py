@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
+from functools import partial
 
 from pydantic import SecretStr
 from starlette.applications import Starlette
@@ -24,7 +25,7 @@ from webhooks.console.auth import AuthMiddleware
 from webhooks.console.bulk import BulkPages
 from webhooks.console.context import Context
 from webhooks.console.cookies import SignedCookies
-from webhooks.console.lists import ListPages
+from webhooks.console.lists import LISTS, ListPages
 from webhooks.console.live_updates import LiveUpdates
 from webhooks.console.pages import Pages
 from webhooks.console.rendering import STATIC_FOLDER
@@ -79,7 +80,7 @@ class Console:
                     settings.forwarding_policy,
                     work.wake_forwarder,
                     clock,
-                    list_pages.asked_of_transfers,
+                    partial(list_pages.asked, LISTS["transfers"]),
                 ).routes,
                 *SignIn(self._context, gate, has_shared_token=settings.operator_token is not None).routes,
                 Route(CHANGES, self._live_updates.answer),

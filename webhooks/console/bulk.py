@@ -54,7 +54,7 @@ class BulkPages:
         policy: ForwardingPolicy,
         wake_forwarder: Callable[[], None],
         clock: Callable[[], datetime],
-        asked_of: Callable[[Request], tuple[Asked, str | None]],
+        asked_of: Callable[[Request], Asked],
     ) -> None:
         """``asked_of`` reads from an address what the list of transfers is narrowed to."""
         self._context = context
@@ -74,10 +74,10 @@ class BulkPages:
 
     async def ask(self, request: Request) -> Response:
         """Show what it would be done to, and ask for the reason."""
-        _, state, asked = self._requested(request)
+        _, asked = self._requested(request)
 
         def page(each: Request) -> Response:
-            found = list_transfers(self._context.database, state, None, TRANSFERS_MAX, asked.where)
+            found = list_transfers(self._context.database, None, asked.where, asked.choice, TRANSFERS_MAX)
             lines = [line for line in found.items if _may_be_tried(line, each, self._context)]
             return self._form(each, 200, lines, "", None, has_more=found.next is not None)
 
@@ -85,7 +85,7 @@ class BulkPages:
 
     async def do(self, request: Request) -> Response:
         """Do it to each, and report what became of each."""
-        kind, *_ = self._requested(request)
+        kind, _ = self._requested(request)
         form = await read_form(request)
         session, reason = request.state.session, form.get("reason", "")
         who = session.who if session.is_proved else form.get("who", "")
@@ -124,14 +124,13 @@ class BulkPages:
         *,
         has_more: bool = False,
     ) -> Response:
-        kind, state, asked = self._requested(request)
+        kind, asked = self._requested(request)
         lines = [each for each in transfers if isinstance(each, TransferLine)]
         return self._context.render(
             request,
             "bulk",
             status,
             kind=kind,
-            state=state,
             asked=asked,
             action=self._action(request, kind),
             lines=lines,
@@ -142,14 +141,14 @@ class BulkPages:
             problem=problem,
         )
 
-    def _requested(self, request: Request) -> tuple[str, str, Asked]:
-        asked, state = self._asked_of(request)
+    def _requested(self, request: Request) -> tuple[str, Asked]:
+        asked = self._asked_of(request)
         kind = request.path_params["kind"]
-        if state is None or kind not in STATE_ACTIONS.get(state, ()):
+        if kind not in STATE_ACTIONS.get(asked.choice or "", ()):
             raise HTTPException(404, N_("There is no such action."))
         if asked.wrong:
             raise HTTPException(400, " ".join(asked.wrong))
-        return kind, state, asked
+        return kind, asked
 
     def _action(self, request: Request, kind: str) -> Label:
         return label(labels_of(self._context.language(request)).actions, kind)

@@ -65,6 +65,14 @@ class Context:
             title = self.language(request).gettext("The database is not available")
             return self.render_bare(request, "problem", 503, title=title, detail=str(error))
 
+    def page(self, page: Callable[[Request], Response]) -> Callable[[Request], Awaitable[Response]]:
+        """A page as a route takes it."""
+
+        async def endpoint(request: Request) -> Response:
+            return await self.answer(request, page)
+
+        return endpoint
+
     def language(self, request: Request) -> Language:
         """What the operator who asks reads: as chosen on a page, else as the browser asks, else by the settings."""
         code = request.cookies.get(LANGUAGE_COOKIE, "")

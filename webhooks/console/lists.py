@@ -4,7 +4,7 @@ Every filter stands in the address, so a list can be sent to someone else. What 
 Brazil, whatever the browser's language: 02/03/2026, ontem, 1.234,56.
 """
 
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
@@ -20,12 +20,14 @@ from payments.language import N_
 from payments.ledger.inbox import Outcome
 from payments.operator import invoices, lists
 from payments.operator.actions import Action
-from payments.operator.audit import AuditLine, audit_of
+from payments.operator.audit import AuditLine, read_audit
 from payments.operator.csv_file import csv_lines, every
-from payments.operator.filters import Filter
+from payments.operator.filters import Filter, Totals
 from payments.operator.invoices import InvoiceLine, explain, read_invoice
+from payments.operator.labels import ACTIONS
 from payments.operator.lists import EventLine, Page, TransferLine
 from payments.operator.search import Found, centavos_in, day_in, search
+from payments.storage.database import Database
 from webhooks.console.context import Context
 from webhooks.console.urls import HOME, link_to
 
@@ -37,23 +39,116 @@ _TEXT_LENGTH_MAX = 128
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What a request narrows a list to: as it was typed, as it was read, and what could not be read, in sentences."""
+    """What a request narrows a list to: as it was typed, as it was read, and what could not be read, in sentences.
+
+    ``choice`` is one state, outcome or kind, given under the name ``chosen_by``; None: all of them.
+    """
 
     typed: Mapping[str, str]
     where: Filter
     wrong: tuple[str, ...]
-    choices: Mapping[str, str | None]
+    chosen_by: str
+    choice: str | None
 
     @property
     def query(self) -> dict[str, str]:
         """What of it an address needs, to ask the same again."""
-        chosen = {name: value for name, value in self.choices.items() if value}
-        return {name: value for name, value in self.typed.items() if value} | chosen
+        given = {**self.typed, self.chosen_by: self.choice}
+        return {name: value for name, value in given.items() if value}
 
     @property
     def is_narrowed(self) -> bool:
         """Whether anything was typed; a state is no filter but another list."""
         return any(self.typed.values())
+
+
+@dataclass(frozen=True, slots=True)
+class NarrowedList:
+    """A list: what it is called, what narrows it, and how it is read, added up, counted and written as CSV.
+
+    ``chosen_by`` names the parameter that takes one of ``choices``, by which ``count`` counts. ``total`` is None where
+    nothing but the counts is to be added up.
+    """
+
+    name: str
+    typed: tuple[str, ...]
+    chosen_by: str
+    choices: Sequence[str]
+    read: Callable[[Database, str | None, Filter, str | None], Page[Any]]
+    total: Callable[[Database, Filter, str | None], Totals] | None
+    count: Callable[[Database, Asked], Mapping[str, int]]
+    line: type[Any]
+    every: Callable[[Database, Filter, str | None], Iterator[Any]]
+
+
+def _every(read: Callable[..., Page[Any]]) -> Callable[[Database, Filter, str | None], Iterator[Any]]:
+    return lambda database, where, choice: every(
+        lambda after, limit: read(database, after, where, choice, limit)
+    )
+
+
+_DAYS = ("since", "until")
+_OF_A_PAYER = (*_DAYS, "amount", "payer")
+
+# By where each is, below /console. Tabs of transfers and credits have their numbers only without a filter: they are of
+# all, and beside one they would say something else than the list.
+LISTS = {
+    "invoices": NarrowedList(
+        name="invoices",
+        typed=(*_OF_A_PAYER, "batch"),
+        chosen_by="state",
+        choices=tuple(InvoiceState),
+        read=invoices.list_invoices,
+        total=invoices.total_invoices,
+        count=lambda database, asked: invoices.count_invoices(database, asked.where),
+        line=InvoiceLine,
+        every=_every(invoices.list_invoices),
+    ),
+    "transfers": NarrowedList(
+        name="transfers",
+        typed=_OF_A_PAYER,
+        chosen_by="state",
+        choices=lists.SHOWN_STATES,
+        read=lists.list_transfers,
+        total=lists.total_transfers,
+        count=lambda database, asked: {} if asked.is_narrowed else lists.count_transfers(database),
+        line=TransferLine,
+        every=_every(lists.list_transfers),
+    ),
+    "credits": NarrowedList(
+        name="credits",
+        typed=_OF_A_PAYER,
+        chosen_by="state",
+        choices=lists.CREDIT_STATES,
+        read=lists.list_credits,
+        total=lists.total_credits,
+        count=lambda database, asked: {} if asked.is_narrowed else lists.count_credits(database),
+        line=AuditLine,
+        every=read_audit,
+    ),
+    "inbox": NarrowedList(
+        name="events",
+        typed=_DAYS,
+        chosen_by="outcome",
+        choices=tuple(Outcome),
+        read=lists.list_events,
+        total=None,
+        count=lambda database, asked: lists.count_events(database, asked.where),
+        line=EventLine,
+        every=_every(lists.list_events),
+    ),
+    "acts": NarrowedList(
+        name="actions",
+        typed=(*_DAYS, "who"),
+        chosen_by="kind",
+        choices=ACTIONS,
+        read=lists.list_actions,
+        total=None,
+        count=lambda database, asked: lists.count_actions(database, asked.where),
+        line=Action,
+        every=_every(lists.list_actions),
+    ),
+}
 
 
 class ListPages:
@@ -68,59 +163,36 @@ class ListPages:
     def routes(self) -> list[Route]:
         """Where each list is; as CSV at the same address with ``.csv``."""
         pages: dict[str, Callable[[Request], Response]] = {
-            "/invoices": self._invoices,
-            "/invoices.csv": self._invoices_csv,
+            **{f"/{path}": partial(self._page, each) for path, each in LISTS.items()},
+            **{f"/{path}.csv": partial(self._csv, each) for path, each in LISTS.items()},
             "/invoices/{key:path}": self._invoice,
-            "/transfers": self._transfers,
-            "/transfers.csv": self._transfers_csv,
-            "/credits": self._credits,
-            "/credits.csv": self._credits_csv,
-            "/inbox": self._events,
-            "/inbox.csv": self._events_csv,
-            "/acts": self._actions,
-            "/acts.csv": self._actions_csv,
             "/search": self._search,
         }
-        return [Route(f"{HOME}{path}", self._endpoint(page)) for path, page in pages.items()]
+        return [Route(f"{HOME}{path}", self._context.page(page)) for path, page in pages.items()]
 
-    def _endpoint(self, page: Callable[[Request], Response]) -> Callable[[Request], Awaitable[Response]]:
-        async def endpoint(request: Request) -> Response:
-            return await self._context.answer(request, page)
-
-        return endpoint
-
-    # --- invoices ---
-
-    def _invoices(self, request: Request) -> Response:
-        asked, state, batch_id = self._asked_of_invoices(request)
-        page = totals = None
+    def _page(self, each: NarrowedList, request: Request) -> Response:
+        asked = self.asked(each, request)
+        page = total = None
         counts: Mapping[str, int] = {}
         if not asked.wrong:
-            page = read_page(
-                lambda: invoices.list_invoices(
-                    self._database, after_in(request), asked.where, state, batch_id
-                )
-            )
-            totals = invoices.total_invoices(self._database, asked.where, state, batch_id)
-            counts = invoices.count_invoices(self._database, asked.where, batch_id)
-        return self._render(request, "invoices", asked, page=page, totals=totals, state=state, counts=counts)
-
-    def _invoices_csv(self, request: Request) -> Response:
-        asked, state, batch_id = self._asked_of_invoices(request)
-        items = every(
-            lambda after, limit: invoices.list_invoices(
-                self._database, after, asked.where, state, batch_id, limit
-            )
+            page = read_page(lambda: each.read(self._database, after_in(request), asked.where, asked.choice))
+            total = each.total and each.total(self._database, asked.where, asked.choice)
+            counts = each.count(self._database, asked)
+        status = 400 if asked.wrong else 200
+        return self._context.render(
+            request, each.name, status, asked=asked, page=page, totals=total, counts=counts
         )
-        return self._csv(request, "invoices", asked, InvoiceLine, items)
 
-    def _asked_of_invoices(self, request: Request) -> tuple[Asked, str | None, int | None]:
-        state = _choice(request, "state", list(InvoiceState))
-        asked = self._asked(request, ("since", "until", "amount", "payer", "batch"), {"state": state})
-        batch_id = None
-        if tag := asked.typed["batch"]:
-            batch_id = invoices.batch_id_of(self._database, tag) or 0  # no batch has it
-        return asked, state, batch_id
+    def _csv(self, each: NarrowedList, request: Request) -> Response:
+        asked = self.asked(each, request)
+        if asked.wrong:
+            raise HTTPException(400, " ".join(asked.wrong))
+        day = self._context.times(request).today()
+        return StreamingResponse(
+            csv_lines(each.line, each.every(self._database, asked.where, asked.choice)),
+            media_type="text/csv; charset=utf-8",
+            headers={"Content-Disposition": f'attachment; filename="repasse-{each.name}-{day}.csv"'},
+        )
 
     def _invoice(self, request: Request) -> Response:
         language, times = self._context.language(request), self._context.times(request)
@@ -131,101 +203,6 @@ class ListPages:
             )
         sentences = explain(found, language, times.plain)
         return self._context.render(request, "invoice", found=found, sentences=sentences)
-
-    # --- transfers, credits ---
-
-    def _transfers(self, request: Request) -> Response:
-        asked, state = self.asked_of_transfers(request)
-        page = totals = None
-        if not asked.wrong:
-            page = read_page(
-                lambda: lists.list_transfers(self._database, state, after_in(request), where=asked.where)
-            )
-            totals = lists.total_transfers(self._database, state, asked.where)
-        # The numbers on the tabs are of all: beside a filter they would say something else than the list.
-        counts = {} if asked.is_narrowed else lists.count_transfers(self._database)
-        shown = {"page": page, "totals": totals, "state": state, "counts": counts}
-        return self._render(request, "transfers", asked, **shown)
-
-    def _transfers_csv(self, request: Request) -> Response:
-        asked, state = self.asked_of_transfers(request)
-        items = every(
-            lambda after, limit: lists.list_transfers(self._database, state, after, limit, asked.where)
-        )
-        return self._csv(request, "transfers", asked, TransferLine, items)
-
-    def asked_of_transfers(self, request: Request) -> tuple[Asked, str | None]:
-        """What the list of transfers is narrowed to, and its state."""
-        state = _choice(request, "state", lists.SHOWN_STATES)
-        return self._asked(request, ("since", "until", "amount", "payer"), {"state": state}), state
-
-    def _credits(self, request: Request) -> Response:
-        asked, state = self._asked_of_credits(request)
-        page = totals = None
-        if not asked.wrong:
-            page = read_page(
-                lambda: lists.list_credits(self._database, after_in(request), asked.where, state)
-            )
-            totals = lists.total_credits(self._database, asked.where, state)
-        counts = {} if asked.is_narrowed else lists.count_credits(self._database)
-        return self._render(request, "credits", asked, page=page, totals=totals, state=state, counts=counts)
-
-    def _credits_csv(self, request: Request) -> Response:
-        asked, state = self._asked_of_credits(request)
-        return self._csv(request, "credits", asked, AuditLine, audit_of(self._database, asked.where, state))
-
-    def _asked_of_credits(self, request: Request) -> tuple[Asked, str | None]:
-        state = _choice(request, "state", lists.CREDIT_STATES)
-        return self._asked(request, ("since", "until", "amount", "payer"), {"state": state}), state
-
-    # --- events, actions ---
-
-    def _events(self, request: Request) -> Response:
-        asked, outcome = self._asked_of_events(request)
-        page = None
-        counts: Mapping[str, int] = {}
-        if not asked.wrong:
-            page = read_page(
-                lambda: lists.list_events(self._database, outcome, after_in(request), where=asked.where)
-            )
-            counts = lists.count_events(self._database, asked.where)
-        return self._render(request, "inbox", asked, page=page, outcome=outcome, counts=counts)
-
-    def _events_csv(self, request: Request) -> Response:
-        asked, outcome = self._asked_of_events(request)
-        items = every(
-            lambda after, limit: lists.list_events(self._database, outcome, after, limit, asked.where)
-        )
-        return self._csv(request, "events", asked, EventLine, items)
-
-    def _asked_of_events(self, request: Request) -> tuple[Asked, str | None]:
-        outcome = _choice(request, "outcome", list(Outcome))
-        return self._asked(request, ("since", "until"), {"outcome": outcome}), outcome
-
-    def _actions(self, request: Request) -> Response:
-        asked, who, kind = self._asked_of_actions(request)
-        page, number = None, 0
-        if not asked.wrong:
-            page = read_page(
-                lambda: lists.list_actions(
-                    self._database, after_in(request), where=asked.where, who=who, kind=kind
-                )
-            )
-            number = lists.count_actions(self._database, asked.where, who, kind)
-        kinds = lists.action_kinds(self._database)
-        return self._render(request, "actions", asked, page=page, number=number, kind=kind, kinds=kinds)
-
-    def _actions_csv(self, request: Request) -> Response:
-        asked, who, kind = self._asked_of_actions(request)
-        items = every(
-            lambda after, limit: lists.list_actions(self._database, after, limit, asked.where, who, kind)
-        )
-        return self._csv(request, "actions", asked, Action, items)
-
-    def _asked_of_actions(self, request: Request) -> tuple[Asked, str | None, str | None]:
-        kind = request.query_params.get("kind", "")[:_TEXT_LENGTH_MAX] or None
-        asked = self._asked(request, ("since", "until", "who"), {"kind": kind})
-        return asked, asked.typed["who"] or None, kind
 
     # --- search ---
 
@@ -271,7 +248,7 @@ class ListPages:
         for name, totals in (
             ("credits", lists.total_credits(self._database, where)),
             ("invoices", invoices.total_invoices(self._database, where)),
-            ("transfers", lists.total_transfers(self._database, None, where)),
+            ("transfers", lists.total_transfers(self._database, where)),
         ):
             if totals.number:
                 found.append((f"{HOME}/{name}?{query}", name, totals.number, totals.centavos))
@@ -279,10 +256,14 @@ class ListPages:
 
     # --- what they share ---
 
-    def _asked(self, request: Request, names: Iterable[str], choices: Mapping[str, str | None]) -> Asked:
+    def asked(self, each: NarrowedList, request: Request) -> Asked:
+        """What a request narrows this list to. 400 for a choice that there is not."""
         _ = self._context.language(request).gettext
         times = self._context.times(request)
-        typed = {name: request.query_params.get(name, "").strip()[:_TEXT_LENGTH_MAX] for name in names}
+        choice = request.query_params.get(each.chosen_by) or None
+        if choice is not None and choice not in each.choices:
+            raise HTTPException(400, f"{each.chosen_by} must be one of {', '.join(each.choices)}")
+        typed = {name: request.query_params.get(name, "").strip()[:_TEXT_LENGTH_MAX] for name in each.typed}
         wrong: list[str] = []
 
         def read(name: str, reader: Callable[[str], Value | None], sentence: str) -> Value | None:
@@ -303,29 +284,18 @@ class ListPages:
             centavos_in,
             _("“%(text)s” is not an amount. Write it like 1.234,56.", text=amount_text),
         )
+        batch = typed.get("batch")
         where = Filter(
             since=times.bounds(since)[0] if since else None,
             until=times.bounds(until)[1] if until else None,
             amount_centavos=amount,
             payer=typed.get("payer") or None,
             tax_id_key=self._tax_id_key,
+            # no batch has the number 0
+            batch_id=invoices.batch_id_of(self._database, batch) or 0 if batch else None,
+            who=typed.get("who") or None,
         )
-        return Asked(typed, where, tuple(wrong), choices)
-
-    def _render(self, request: Request, name: str, asked: Asked, **values: Any) -> Response:
-        return self._context.render(request, name, 400 if asked.wrong else 200, asked=asked, **values)
-
-    def _csv(
-        self, request: Request, name: str, asked: Asked, kind: type[Any], items: Iterator[Any]
-    ) -> Response:
-        if asked.wrong:
-            raise HTTPException(400, " ".join(asked.wrong))
-        day = self._context.times(request).today()
-        return StreamingResponse(
-            csv_lines(kind, items),
-            media_type="text/csv; charset=utf-8",
-            headers={"Content-Disposition": f'attachment; filename="repasse-{name}-{day}.csv"'},
-        )
+        return Asked(typed, where, tuple(wrong), each.chosen_by, choice)
 
 
 def after_in(request: Request) -> str | None:
@@ -339,10 +309,3 @@ def read_page(read: Callable[[], Page[Value]]) -> Page[Value]:
         return read()
     except ValueError as error:
         raise HTTPException(400, str(error)) from None
-
-
-def _choice(request: Request, name: str, known: Sequence[str]) -> str | None:
-    value = request.query_params.get(name) or None
-    if value is not None and value not in known:
-        raise HTTPException(400, f"{name} must be one of {', '.join(known)}")
-    return value

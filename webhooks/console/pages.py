@@ -6,7 +6,7 @@ A list continues from an opaque cursor in the address, never from a number of ro
 """
 
 import re
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -59,13 +59,7 @@ class Pages:
             "/system": self._system,
             "/runbook": self._runbook,
         }
-        return [Route(f"{HOME}{path}", self._endpoint(page)) for path, page in pages.items()]
-
-    def _endpoint(self, page: Callable[[Request], Response]) -> Callable[[Request], Awaitable[Response]]:
-        async def endpoint(request: Request) -> Response:
-            return await self._context.answer(request, page)
-
-        return endpoint
+        return [Route(f"{HOME}{path}", self._context.page(page)) for path, page in pages.items()]
 
     def _overview(self, request: Request) -> Response:
         times, language = self._context.times(request), self._context.language(request)

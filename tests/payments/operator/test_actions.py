@@ -295,8 +295,8 @@ def test_an_abandoned_transfer_stays_dead_and_is_closed(books: Books) -> None:
     assert_refused(lambda: abandon(books), "abandoned by ana", books)
     statement = books.statement
     assert (statement.dead_centavos, statement.abandoned, statement.abandoned_centavos) == (48_662, 1, 48_662)
-    assert list_transfers(books.database, "dead", None).items == []
-    [line] = list_transfers(books.database, "abandoned", None).items
+    assert list_transfers(books.database, None, state="dead").items == []
+    [line] = list_transfers(books.database, None, state="abandoned").items
     assert (line.state, line.shown_state) == ("dead", "abandoned")
     [credit] = list_credits(books.database, None).items
     assert credit.transfer_state == "abandoned"

@@ -90,9 +90,9 @@ def test_pages_follow_each_other_without_gap_or_repeat(books: Books) -> None:
             books.pass_time(1)
     for walk in (
         lambda after: list_credits(books.database, after, limit=2),
-        lambda after: list_events(books.database, None, after, limit=2),
-        lambda after: list_transfers(books.database, "pending", after, limit=2),
-        lambda after: list_transfers(books.database, None, after, limit=2),
+        lambda after: list_events(books.database, after, limit=2),
+        lambda after: list_transfers(books.database, after, state="pending", limit=2),
+        lambda after: list_transfers(books.database, after, limit=2),
     ):
         seen = list(_all(walk))
         assert len(seen) == len({repr(line) for line in seen}) == 7
@@ -128,7 +128,7 @@ def test_transfers_are_listed_by_state(books: Books, state: str | None) -> None:
     books.credit()
     books.credit("7")
     books.claim_all(limit=1)
-    found = list_transfers(books.database, state, None).items
+    found = list_transfers(books.database, None, state=state).items
     expected = {None: 2, "pending": 1, "sending": 1}
     assert len(found) == expected.get(state, 0)
 
@@ -136,7 +136,7 @@ def test_transfers_are_listed_by_state(books: Books, state: str | None) -> None:
 def test_an_unknown_state_is_refused(database: Database) -> None:
     """The refusal names those that there are."""
     with pytest.raises(ValueError, match="'lost' is no state of a transfer: put one of pending"):
-        list_transfers(database, "lost", None)
+        list_transfers(database, None, state="lost")
 
 
 @pytest.mark.parametrize(
@@ -156,7 +156,7 @@ def test_a_cursor_of_another_list_is_refused(books: Books) -> None:
     cursor = list_credits(books.database, None, limit=1).next
     assert cursor is not None
     with pytest.raises(ValueError, match="is not one that this list gave"):
-        list_events(books.database, None, cursor)
+        list_events(books.database, cursor)
 
 
 @given(st.text())

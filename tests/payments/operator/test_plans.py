@@ -126,11 +126,11 @@ def _live(books: Books) -> None:
 def _read(books: Books) -> None:
     database = books.database
     for state in (None, *TransferState):
-        lists.list_transfers(database, state, None)
+        lists.list_transfers(database, None, state=state)
     cursor = lists.list_credits(database, None, limit=1).next
     assert cursor is not None
     lists.list_credits(database, cursor, Filter(amount_centavos=48_712, since=books.now))
-    lists.list_events(database, "unreadable", None)
+    lists.list_events(database, None, outcome="unreadable")
     lists.list_attentions(database, None, open_only=False)
     for wanted in (INVOICE, "12", f"credit-{INVOICE}-r2", "A", f"credited-{INVOICE}", "odd"):
         search.search(database, wanted)

@@ -9,6 +9,7 @@ from sqlalchemy import text
 from payments.invoice import Payer
 from payments.ledger import batches
 from payments.operator.audit import read_audit
+from payments.operator.filters import Filter
 from payments.operator.statement import (
     list_unaccounted,
     read_oldest_unforwarded,
@@ -246,7 +247,7 @@ def test_a_period_takes_its_first_moment_and_not_its_last(books: Books) -> None:
     assert read_period(books.database, later, None).credits == 1
     assert read_period(books.database, None, NOW).credits == 0
     assert read_period(books.database, None, None).credits == 2
-    assert [line.invoice_id for line in read_audit(books.database, NOW, later)] == ["1"]
+    assert [line.invoice_id for line in read_audit(books.database, Filter(NOW, later))] == ["1"]
 
 
 def test_an_empty_period_balances(books: Books) -> None:

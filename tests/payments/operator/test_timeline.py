@@ -126,7 +126,7 @@ def test_no_timeline_shows_a_whole_tax_id(books: Books) -> None:
     for said in (
         found,
         batch,
-        list_transfers(books.database, None, None),
+        list_transfers(books.database, None),
         list_attentions(books.database, None, open_only=True),
     ):
         assert "529.982.247-25" not in repr(said)

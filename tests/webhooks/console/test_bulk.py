@@ -64,7 +64,7 @@ def client(outage: Books, settings: Callable[..., Settings]) -> TestClient:
 
 def states(database: Database) -> list[str]:
     """The state of each transfer, in the order of IDS."""
-    lines = list_transfers(database, None, None).items
+    lines = list_transfers(database, None).items
     return [line.shown_state for line in sorted(lines, key=lambda line: line.external_id)]
 
 
