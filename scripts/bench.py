@@ -137,7 +137,7 @@ def _each(folder: Path, arguments: argparse.Namespace, targets: list[whole.Targe
             series[target.name] = [(run.rate, run.seen.answered.p95) for run in runs]
     yield "\n" + "\n".join(results)
     if arguments.graph and series:
-        title = "Answer to a credit, 95 of 100, while all is forwarded and settled"
+        title = "Answer time (p95) while every credit is forwarded and settled"
         yield f"wrote {', '.join(map(str, graph.write(arguments.graph, title, series, whole.ANSWER_P95_MS)))}"
 
 

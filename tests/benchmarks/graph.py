@@ -10,8 +10,8 @@ Point = tuple[float, float]  # offered credits a second, milliseconds
 _WIDTH, _HEIGHT = 760, 400
 _LEFT, _RIGHT, _TOP, _BOTTOM = 70, 20, 54, 56
 _THEMES = {
-    "": ("#1f2328", "#59636e", "#d1d9e0", ("#0969da", "#bc4c00", "#1a7f37", "#8250df")),
-    "-dark": ("#f0f6fc", "#9198a1", "#3d444d", ("#4493f8", "#db6d28", "#3fb950", "#ab7df8")),
+    "": ("#1f2328", "#59636e", "#d1d9e0", ("#0969da", "#bc4c00", "#1a7f37", "#8250df", "#bf3989")),
+    "-dark": ("#f0f6fc", "#9198a1", "#3d444d", ("#4493f8", "#db6d28", "#3fb950", "#ab7df8", "#db61a2")),
 }
 
 
