@@ -7,8 +7,8 @@ from xml.sax.saxutils import escape
 
 Point = tuple[float, float]  # offered credits a second, milliseconds
 
-_WIDTH, _HEIGHT = 760, 400
-_LEFT, _RIGHT, _TOP, _BOTTOM = 70, 20, 54, 56
+_WIDTH, _HEIGHT = 760, 420
+_LEFT, _RIGHT, _TOP, _BOTTOM = 70, 20, 74, 56
 _THEMES = {
     "": ("#1f2328", "#59636e", "#d1d9e0", ("#0969da", "#bc4c00", "#1a7f37", "#8250df", "#bf3989")),
     "-dark": ("#f0f6fc", "#9198a1", "#3d444d", ("#4493f8", "#db6d28", "#3fb950", "#ab7df8", "#db61a2")),
@@ -59,9 +59,10 @@ def _svg(
         parts += [
             f'<circle cx="{x(rate):.1f}" cy="{y(ms):.1f}" r="3.5" fill="{color}"/>' for rate, ms in each
         ]
-        left = _LEFT + number * 240
-        parts.append(f'<circle cx="{left + 5}" cy="38" r="5" fill="{color}"/>')
-        parts.append(f'<text x="{left + 16}" y="42" fill="{ink}">{escape(name)}</text>')
+        row, column = divmod(number, 3)
+        left, middle = _LEFT + column * 225, 38 + row * 18
+        parts.append(f'<circle cx="{left + 5}" cy="{middle}" r="5" fill="{color}"/>')
+        parts.append(f'<text x="{left + 16}" y="{middle + 4}" fill="{ink}">{escape(name)}</text>')
     return "\n".join([*parts, "</svg>", ""])
 
 
