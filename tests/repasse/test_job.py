@@ -32,12 +32,6 @@ from tests.running import ROOT, plain_environment
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
-@pytest.fixture
-def repasse(call_repasse: Command) -> Command:
-    """The command in this process: what starts it as a process is stated in test_help and test_streams."""
-    return call_repasse
-
-
 def credit(database: Database, policy: ForwardingPolicy, *amounts: int) -> None:
     """Credits that wait to be forwarded."""
     bodies = [invoice_event(f"5{number:015d}", amount=each, fee=10) for number, each in enumerate(amounts)]
