@@ -83,6 +83,7 @@ WRONG: list[tuple[dict[str, str | None], list[str]]] = [
     # A folder that exists and takes no file, for root too.
     ({"DATABASE_URL": "sqlite:////proc/repasse.db"}, ["DATABASE_URL", "/proc"]),
     ({"OPERATOR_TOKEN": "hunter2"}, ["OPERATOR_TOKEN", "16"]),
+    ({"ALERT_URLS": "smoke-signal://hunter2"}, ["ALERT_URLS holds a URL that Apprise cannot read: put "]),
     ({"BANK_TIMEOUT_SECONDS": "60"}, ["BANK_TIMEOUT_SECONDS", "TRANSFER_LEASE_SECONDS"]),
 ]
 
@@ -144,7 +145,6 @@ def test_a_file_that_is_not_our_database_is_refused(refuse: Refuse, tmp_path: Pa
     assert "letter.txt" in refuse("web", DATABASE_URL=f"sqlite:///{letter}")
 
 
-@pytest.mark.process
 @pytest.mark.parametrize(
     ("command", "project_id", "code", "setting"),
     [
@@ -153,7 +153,7 @@ def test_a_file_that_is_not_our_database_is_refused(refuse: Refuse, tmp_path: Pa
     ],
 )
 def test_a_bank_that_refuses_us_is_quoted_with_what_to_do(
-    runner: Runner,
+    call: Callable[..., Any],
     emulator: EmulatedBank,
     set_up: SetUp,
     database_url: str,
@@ -166,7 +166,7 @@ def test_a_bank_that_refuses_us_is_quoted_with_what_to_do(
     environment = set_up(
         STARKBANK_PROJECT_ID=project_id, STARKBANK_API_URL=emulator.url, DATABASE_URL=database_url
     )
-    ended = runner.run("-m", "repasse", "job", command, environment=environment)
+    ended = call("repasse.__main__", "job", command, environment=environment)
     said = ended.stdout + ended.stderr
     assert ended.returncode == 1, said
     assert code in said

@@ -19,7 +19,7 @@ pytestmark = [
 ]
 
 # As a shell would start it.
-REDIRECTIONS = (">&-", ">/dev/full", "2>&-", ">&- 2>&-", ">/dev/full 2>/dev/full", "<&- >&- 2>&-")
+REDIRECTIONS = (">&-", "2>&-", ">/dev/full 2>/dev/full", "<&- >&- 2>&-")
 
 
 @pytest.fixture
@@ -38,12 +38,15 @@ def shell(redirection: str, words: str) -> list[str]:
     return ["sh", "-c", f"exec {sys.executable} {words} {redirection}"]
 
 
-@pytest.mark.parametrize("redirection", [">&-", ">/dev/full", ">&- 2>&-", ">/dev/full 2>/dev/full"])
 @pytest.mark.parametrize(
-    "command", ["job statement", "job statement --json", "job audit", "db verify", "--help"]
+    ("command", "redirection"),
+    [
+        *(("job statement", each) for each in (">&-", ">/dev/full", ">&- 2>&-", ">/dev/full 2>/dev/full")),
+        *((each, ">/dev/full") for each in ("job statement --json", "job audit", "db verify", "--help")),
+    ],
 )
 def test_a_command_whose_output_is_lost_ends_with_1(
-    redirection: str, command: str, environment: dict[str, str], tmp_path: Path
+    command: str, redirection: str, environment: dict[str, str], tmp_path: Path
 ) -> None:
     """With one line on standard error, where that can be written."""
     words = shell(redirection, f"-m repasse {command}")
@@ -60,17 +63,16 @@ def test_a_refusal_keeps_its_status_where_no_one_can_read_it(
     environment: dict[str, str], tmp_path: Path
 ) -> None:
     """Wrong arguments, wrong settings, and a process that cannot start."""
-    for words, wrong in (
-        ("-m repasse job pay", {}),
-        ("-m repasse job statement", {"DATABASE_URL": "nonsense"}),
-        ("-m worker", {"DATABASE_URL": "nonsense"}),
-        ("-m webhooks", {"DATABASE_URL": "nonsense"}),
+    wrong = {**environment, "DATABASE_URL": "nonsense"}
+    for words, settings, redirection in (
+        ("-m repasse job pay", environment, "2>&-"),
+        ("-m repasse job statement", wrong, "2>/dev/full"),
+        ("-m worker", wrong, "2>&-"),
+        ("-m worker", wrong, "2>/dev/full"),
+        ("-m webhooks", wrong, "2>&-"),
     ):
-        for redirection in ("2>&-", "2>/dev/full"):
-            ended = subprocess.run(
-                shell(redirection, words), cwd=tmp_path, env={**environment, **wrong}, check=False
-            )
-            assert ended.returncode == 2, (words, redirection)
+        ended = subprocess.run(shell(redirection, words), cwd=tmp_path, env=settings, check=False)
+        assert ended.returncode == 2, (words, redirection)
 
 
 @pytest.mark.parametrize("redirection", REDIRECTIONS)

@@ -2,7 +2,7 @@
 
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -13,16 +13,8 @@ from apscheduler.executors.pool import ThreadPoolExecutor
 import worker.schedule
 from payments.ledger.batches import IssuingWindow
 from tests.emulated import EmulatorProcess
-from tests.running import Runner, Running, plain_environment, the_one_line, wait_until
+from tests.running import Runner, Running, plain_environment, wait_until
 from worker.schedule import Schedule
-
-
-@pytest.fixture
-def runner(tmp_path: Path) -> Iterator[Runner]:
-    """Starts processes in a folder of their own."""
-    made = Runner(tmp_path)
-    yield made
-    made.kill_all()
 
 
 @pytest.fixture
@@ -37,30 +29,13 @@ def environment(bank: EmulatorProcess, tmp_path: Path) -> dict[str, str]:
     return plain_environment(**bank.environment) | {"DATABASE_URL": f"sqlite:///{tmp_path / 'repasse.db'}"}
 
 
-@pytest.mark.process
-@pytest.mark.parametrize(
-    ("argument", "status", "says"), [("--help", 0, "usage: python -m worker"), ("--once", 2, "--once")]
-)
-def test_help_and_wrong_arguments_start_no_worker(
-    runner: Runner, argument: str, status: int, says: str
-) -> None:
+def test_help_and_wrong_arguments_start_no_worker(call: Callable[..., Any], tmp_path: Path) -> None:
     """It has no options, and says so without reading a setting."""
-    ended = runner.run("-m", "worker", argument, environment=plain_environment())
-    assert ended.returncode == status
-    assert says in ended.stdout + ended.stderr
-    assert not list(runner.folder.iterdir())
-
-
-@pytest.mark.process
-def test_alert_urls_that_cannot_be_read_end_it_with_one_line(
-    runner: Runner, environment: dict[str, str]
-) -> None:
-    """Alerts that would never be sent are found out at the start, and the URL is not printed."""
-    line = the_one_line(
-        runner.run("-m", "worker", environment=environment | {"ALERT_URLS": "smoke-signal://hunter2"})
-    )
-    assert line.startswith("repasse: ALERT_URLS holds a URL that Apprise cannot read: put ")
-    assert "hunter2" not in line
+    for argument, status, says in (("--help", 0, "usage: python -m worker"), ("--once", 2, "--once")):
+        ended = call("worker.__main__", argument, environment={})
+        assert ended.returncode == status
+        assert says in ended.stdout + ended.stderr
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.process

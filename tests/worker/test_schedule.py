@@ -158,22 +158,27 @@ def assert_no_invoice_twice(worker: Worker) -> None:
 
 
 def test_a_day_has_eight_firings_three_hours_apart_and_none_at_its_end(worker: Worker) -> None:
-    """At 0, 3, ... 21 hours; twenty-four hours is where the window ends, not where a ninth begins."""
+    """At 0, 3, ... 21 hours; at 24 the window ends and no ninth begins, but the worker goes on reconciling."""
     worker.run(until_hours=30)
     assert worker.slots_fired() == [(f"slot-{slot}", 3.0 * (slot - 1)) for slot in range(1, 9)]
     assert worker.batches() == ON_TIME
     assert_no_invoice_twice(worker)
     assert 64 <= worker.emulator.statement()["invoice_count"] <= 96
-
-
-def test_after_the_window_the_worker_goes_on_reconciling(worker: Worker) -> None:
-    """Only issuing ends."""
-    worker.run(until_hours=30)
+    # only issuing ends
     assert worker.jobs_left == {"unfinished", "reconciliation"}
     assert ("reconciliation", 28.0) in [(name, round(hours, 6)) for name, hours in worker.fired]
 
 
-@pytest.mark.parametrize("stops", [[1.0], [2.999, 3.0, 3.001], [0.0, 0.5, 7.0, 21.0, 23.9], [3.0, 6.0, 9.0]])
+@pytest.mark.parametrize(
+    "stops",
+    [
+        [1.0],
+        [2.999, 3.0, 3.001],
+        [0.0, 0.5, 7.0, 21.0, 23.9],
+        [3.0, 6.0, 9.0],
+        [minute / 60 for minute in (0.2, 0.4, 0.6, 0.8)],  # a supervisor that restarts it in a loop
+    ],
+)
 def test_restarts_neither_repeat_nor_lose_a_slot(worker: Worker, stops: list[float]) -> None:
     """Whenever it is stopped and started again, exactly at a slot too, the same window goes on."""
     for hours in [*stops, 30.0]:
@@ -216,14 +221,6 @@ def test_a_worker_that_starts_after_its_window_makes_up_for_all_that_is_missing(
         *((slot, "issued", True) for slot in range(2, 9)),
     ]
     assert_no_invoice_twice(worker)
-
-
-def test_four_restarts_in_a_minute_cost_no_batch(worker: Worker) -> None:
-    """A supervisor that restarts it in a loop burns nothing."""
-    for minute in (0.2, 0.4, 0.6, 0.8):
-        worker.run(until_hours=minute / 60)
-    worker.run(until_hours=30)
-    assert worker.batches() == ON_TIME
 
 
 def test_a_batch_that_could_not_be_finished_is_finished_between_slots(worker: Worker) -> None:
