@@ -24,19 +24,23 @@ class Labels:
     def __init__(self, language: Language) -> None:
         self.transfer_states = _transfer_states(language)
         self.outcomes = _outcomes(language)
-        self.slot_states = _slot_states(language)
         self.batch_states = _batch_states(language)
         self.invoice_states = _invoice_states(language)
         # What became of an invoice: its state, or that of its transfer once it was credited.
         self.became = {**self.invoice_states, **self.transfer_states}
+        self.dispositions = _dispositions(language)
+        # Where a credit's money is: the state of its transfer, or why it has none, or that the bank took it back.
+        pgettext, _ = language.pgettext, language.gettext
         self.credit_states = {
             **{
                 name: self.transfer_states[name]
                 for name in ("pending", "sending", "sent", "settled", "dead", "abandoned")
             },
-            **_credit_states(language),
+            "reversed": Label(
+                pgettext("credit", "reversed"), "wait", _("the bank took some or all of it back")
+            ),
+            **{name: self.dispositions[name] for name in ("nothing_to_forward", "not_ours")},
         }
-        self.dispositions = _dispositions(language)
         self.attentions = _attentions(language)
         self.actions = _actions(language)
         self.id_kinds = _id_kinds(language)
@@ -125,9 +129,11 @@ def _outcomes(language: Language) -> dict[str, Label]:
     }
 
 
-def _slot_states(language: Language) -> dict[str, Label]:
+def _batch_states(language: Language) -> dict[str, Label]:
+    """Of batches, and of the slots that have none yet."""
     pgettext = language.pgettext
     return {
+        "requested": Label(pgettext("batch", "requested"), "wait"),
         "planned": Label(pgettext("batch", "planned"), "wait"),
         "issuing": Label(pgettext("batch", "issuing"), "wait"),
         "issued": Label(pgettext("batch", "issued"), "good"),
@@ -136,17 +142,6 @@ def _slot_states(language: Language) -> dict[str, Label]:
         "skipped": Label(pgettext("batch", "skipped"), "bad"),
         "next": Label(pgettext("batch", "next"), "next"),
         "coming": Label(pgettext("batch", "scheduled"), "calm"),
-    }
-
-
-def _batch_states(language: Language) -> dict[str, Label]:
-    pgettext = language.pgettext
-    return {
-        "requested": Label(pgettext("batch", "requested"), "wait"),
-        "planned": Label(pgettext("batch", "planned"), "wait"),
-        "issuing": Label(pgettext("batch", "issuing"), "wait"),
-        "issued": Label(pgettext("batch", "issued"), "good"),
-        "skipped": Label(pgettext("batch", "skipped"), "bad"),
     }
 
 
@@ -160,22 +155,6 @@ def _invoice_states(language: Language) -> dict[str, Label]:
         "canceled": Label(pgettext("invoice", "canceled"), "calm", _("canceled at the bank, not paid")),
         "paid": Label(pgettext("invoice", "paid"), "wait", _("paid; the bank has not credited it yet")),
         "credited": Label(pgettext("invoice", "credited"), "good", _("its money has arrived")),
-    }
-
-
-def _credit_states(language: Language) -> dict[str, Label]:
-    """Of credits without a live transfer, or of which the bank took some back."""
-    _, pgettext = language.gettext, language.pgettext
-    return {
-        "reversed": Label(pgettext("credit", "reversed"), "wait", _("the bank took some or all of it back")),
-        "nothing_to_forward": Label(
-            _("nothing to forward"), "calm", _("the fee was as much as the credit, or more")
-        ),
-        "not_ours": Label(
-            _("not to be forwarded"),
-            "calm",
-            _("a credit that is not forwarded, by the setting FORWARD_CREDITS"),
-        ),
     }
 
 

@@ -108,7 +108,7 @@ def labelled_slots(slots: Sequence[Slot], language: Language) -> list[tuple[Slot
         else slot.state
         for slot in slots
     }
-    return [(slot, label(labels_of(language).slot_states, names[slot.slot])) for slot in slots]
+    return [(slot, label(labels_of(language).batch_states, names[slot.slot])) for slot in slots]
 
 
 def charts_of(overview: Overview, span: Span, times: Times, language: Language) -> dict[str, Chart]:
