@@ -35,8 +35,7 @@ def retry(external_id: str, who: str, reason: str) -> int:
     from payments.operator.actions import retry_transfer
 
     opened = open_to_act(who, reason)
-    policy = opened.settings.forwarding_policy
-    return _say(retry_transfer(opened.database, external_id, opened.by, policy, opened.clock()))
+    return _say(retry_transfer(opened.database, external_id, opened.by, opened.policy, opened.clock()))
 
 
 @command(
@@ -49,8 +48,7 @@ def abandon(external_id: str, who: str, reason: str) -> int:
     from payments.operator.actions import abandon_transfer
 
     opened = open_to_act(who, reason)
-    policy = opened.settings.forwarding_policy
-    return _say(abandon_transfer(opened.database, external_id, opened.by, policy, opened.clock()))
+    return _say(abandon_transfer(opened.database, external_id, opened.by, opened.policy, opened.clock()))
 
 
 @command(
@@ -63,8 +61,7 @@ def recover(invoice_id: str, who: str, reason: str) -> int:
     from payments.operator.recovery import recover_credit
 
     opened = open_to_act(who, reason)
-    policy = opened.settings.forwarding_policy
-    return _say(recover_credit(opened.database, invoice_id, opened.by, policy, opened.clock()))
+    return _say(recover_credit(opened.database, invoice_id, opened.by, opened.policy, opened.clock()))
 
 
 @command(
@@ -94,11 +91,10 @@ def replay(event: str | None, since: datetime | None, who: str, reason: str) -> 
     if (event is None) == (since is None):
         raise click.UsageError(_("name one event, or give --since"))
     opened = open_to_act(who, reason)
-    policy = opened.settings.forwarding_policy
     if since is None:
-        done, _receipt = replay_event(opened.database, str(event), opened.by, policy, opened.clock())
+        done, _receipt = replay_event(opened.database, str(event), opened.by, opened.policy, opened.clock())
         return _say(done)
-    done, receipts = replay_since(opened.database, since, opened.by, policy, opened.clock())
+    done, receipts = replay_since(opened.database, since, opened.by, opened.policy, opened.clock())
     return _say(done, receipts)
 
 

@@ -10,7 +10,7 @@ from payments.money import format_brl
 from repasse.group import DONE, command
 from repasse.language import _
 from repasse.opening import open_to_read, read_tax_id_key
-from repasse.options import Amount, paged, period
+from repasse.options import Amount, Paging, paged, period
 from repasse.output import Column, Times, table, to_json
 
 if TYPE_CHECKING:
@@ -21,31 +21,29 @@ INVOICE_STATES = ("planned", "open", "overdue", "expired", "canceled", "paid", "
 STATES = ("pending", "sending", "sent", "settled", "failed", "dead", "stopped", "abandoned")
 
 
+# A column, and what of a line stands in it.
+_Columns = Sequence[tuple[Column, Callable[[Any], object]]]
+
+
 @command(_("List what needs attention."), "repasse job attention", "repasse job attention --all --limit 200")
 @click.option("--all", "is_all", is_flag=True, help=_("Resolved items too."))
 @paged
-def attention(is_all: bool, limit: int, after: str | None, as_json: bool) -> int:
+def attention(is_all: bool, paging: Paging) -> int:
     from payments.operator.lists import list_attentions
 
     database, times = open_to_read(), Times()
+    resolved: _Columns = [(Column(_("resolved")), lambda line: times.moment(line.resolved_at))]
     return _list(
+        paging,
         lambda cursor, number: list_attentions(database, cursor, number, open_only=not is_all),
-        limit,
-        after,
-        as_json,
-        (
-            *(
-                Column(_("number"), "number"),
-                Column(_("kind")),
-                Column(_("subject")),
-                Column(_("detail"), "text"),
-            ),
-            *(Column(_("raised")), *([Column(_("resolved"))] if is_all else [])),
-        ),
-        lambda line: (
-            *(line.id, line.kind, line.subject, line.detail, times.moment(line.raised_at)),
-            *((times.moment(line.resolved_at),) if is_all else ()),
-        ),
+        [
+            (Column(_("number"), "number"), lambda line: line.id),
+            (Column(_("kind")), lambda line: line.kind),
+            (Column(_("subject")), lambda line: line.subject),
+            (Column(_("detail"), "text"), lambda line: line.detail),
+            (Column(_("raised")), lambda line: times.moment(line.raised_at)),
+            *(resolved if is_all else []),
+        ],
         _("nothing needs attention"),
     )
 
@@ -57,25 +55,24 @@ def attention(is_all: bool, limit: int, after: str | None, as_json: bool) -> int
 )
 @click.option("--state", type=click.Choice(STATES), help=_("Only those in this state."))
 @paged
-def transfers(state: str | None, limit: int, after: str | None, as_json: bool) -> int:
+def transfers(state: str | None, paging: Paging) -> int:
     from payments.operator.lists import list_transfers
 
     database, times = open_to_read(), Times()
     return _list(
+        paging,
         lambda cursor, number: list_transfers(database, cursor, state=state, limit=number),
-        limit,
-        after,
-        as_json,
-        (
-            *(Column(_("external id")), Column(_("amount"), "number"), Column(_("state"), "state")),
-            *(Column(_("reason"), "text"), Column(_("created")), Column(_("attempts"), "number")),
-            *(Column(_("due")), Column(_("settled")), Column(_("bank id"))),
-        ),
-        lambda line: (
-            *(line.external_id, format_brl(line.amount_centavos), line.shown_state, line.reason),
-            *(times.moment(line.created_at), line.attempt, times.moment(line.due_at)),
-            *(times.moment(line.settled_at), line.bank_transfer_id),
-        ),
+        [
+            (Column(_("external id")), lambda line: line.external_id),
+            (Column(_("amount"), "number"), lambda line: format_brl(line.amount_centavos)),
+            (Column(_("state"), "state"), lambda line: line.shown_state),
+            (Column(_("reason"), "text"), lambda line: line.reason),
+            (Column(_("created")), lambda line: times.moment(line.created_at)),
+            (Column(_("attempts"), "number"), lambda line: line.attempt),
+            (Column(_("due")), lambda line: times.moment(line.due_at)),
+            (Column(_("settled")), lambda line: times.moment(line.settled_at)),
+            (Column(_("bank id")), lambda line: line.bank_transfer_id),
+        ],
         _("no transfers"),
     )
 
@@ -88,42 +85,26 @@ def transfers(state: str | None, limit: int, after: str | None, as_json: bool) -
 @click.option("--amount", type=Amount(), help=_("Gross or net, like 1.234,56."))
 @period
 @paged
-def credits(
-    amount: int | None,
-    since: datetime | None,
-    until: datetime | None,
-    limit: int,
-    after: str | None,
-    as_json: bool,
-) -> int:
+def credits(amount: int | None, since: datetime | None, until: datetime | None, paging: Paging) -> int:
     from payments.operator.filters import Filter
     from payments.operator.lists import list_credits
 
     database, times = open_to_read(), Times()
+    where = Filter(since, until, amount)
     return _list(
-        lambda cursor, number: list_credits(database, cursor, Filter(since, until, amount), limit=number),
-        limit,
-        after,
-        as_json,
-        (
-            *(
-                Column(_("invoice")),
-                Column(_("net"), "number"),
-                Column(_("state"), "state"),
-                Column(_("recorded")),
-            ),
-            *(Column(_("gross"), "number"), Column(_("fee"), "number"), Column(_("transfer"))),
-            *(Column(_("to claim back"), "number"), Column(_("recovered"), "number")),
-        ),
-        lambda line: (
-            *(line.invoice_id, format_brl(line.net_centavos), line.transfer_state or line.disposition),
-            *(times.moment(line.recorded_at), format_brl(line.gross_centavos), format_brl(line.fee_centavos)),
-            line.external_id,
-            *(
-                format_brl(each) if each else None
-                for each in (line.claim_back_centavos, line.recovered_centavos)
-            ),
-        ),
+        paging,
+        lambda cursor, number: list_credits(database, cursor, where, limit=number),
+        [
+            (Column(_("invoice")), lambda line: line.invoice_id),
+            (Column(_("net"), "number"), lambda line: format_brl(line.net_centavos)),
+            (Column(_("state"), "state"), lambda line: line.transfer_state or line.disposition),
+            (Column(_("recorded")), lambda line: times.moment(line.recorded_at)),
+            (Column(_("gross"), "number"), lambda line: format_brl(line.gross_centavos)),
+            (Column(_("fee"), "number"), lambda line: format_brl(line.fee_centavos)),
+            (Column(_("transfer")), lambda line: line.external_id),
+            (Column(_("to claim back"), "number"), lambda line: _if_any(line.claim_back_centavos)),
+            (Column(_("recovered"), "number"), lambda line: _if_any(line.recovered_centavos)),
+        ],
         _("no credits"),
     )
 
@@ -144,9 +125,7 @@ def invoices(
     payer: str | None,
     since: datetime | None,
     until: datetime | None,
-    limit: int,
-    after: str | None,
-    as_json: bool,
+    paging: Paging,
 ) -> int:
     from payments.operator.filters import Filter
     from payments.operator.invoices import list_invoices
@@ -154,77 +133,70 @@ def invoices(
     database, times = open_to_read(), Times()
     where = Filter(since, until, amount, payer, read_tax_id_key())
     return _list(
+        paging,
         lambda cursor, number: list_invoices(database, cursor, where, state, limit=number),
-        limit,
-        after,
-        as_json,
-        (
-            *(
-                Column(_("invoice")),
-                Column(_("amount"), "number"),
-                Column(_("state"), "state"),
-                Column(_("payer"), "text"),
-            ),
-            *(
-                Column(_("recorded")),
-                Column(_("due")),
-                Column(_("paid")),
-                Column(_("tax id")),
-                Column(_("tag")),
-            ),
-        ),
-        lambda line: (
-            *(line.key, format_brl(line.amount_centavos), line.became, line.payer_name),
-            *(times.moment(line.recorded_at), times.moment(line.due_at), times.moment(line.paid_at)),
-            *(line.payer_tax_id, line.tag),
-        ),
+        [
+            (Column(_("invoice")), lambda line: line.key),
+            (Column(_("amount"), "number"), lambda line: format_brl(line.amount_centavos)),
+            (Column(_("state"), "state"), lambda line: line.became),
+            (Column(_("payer"), "text"), lambda line: line.payer_name),
+            (Column(_("recorded")), lambda line: times.moment(line.recorded_at)),
+            (Column(_("due")), lambda line: times.moment(line.due_at)),
+            (Column(_("paid")), lambda line: times.moment(line.paid_at)),
+            (Column(_("tax id")), lambda line: line.payer_tax_id),
+            (Column(_("tag")), lambda line: line.tag),
+        ],
         _("no invoices"),
     )
 
 
 @command(_("List what operators did, newest first."), "repasse job actions --limit 200")
 @paged
-def actions(limit: int, after: str | None, as_json: bool) -> int:
+def actions(paging: Paging) -> int:
     from payments.operator.lists import list_actions
 
     database, times = open_to_read(), Times()
     return _list(
+        paging,
         lambda cursor, number: list_actions(database, cursor, limit=number),
-        limit,
-        after,
-        as_json,
-        (
-            *(Column(_("at")), Column(_("who"), "text"), Column(_("action")), Column(_("target"), "text")),
-            *(Column(_("reason"), "text"), Column(_("result"), "text")),
-        ),
-        lambda line: (times.moment(line.at), line.who, line.kind, line.subject, line.reason, line.result),
+        [
+            (Column(_("at")), lambda line: times.moment(line.at)),
+            (Column(_("who"), "text"), lambda line: line.who),
+            (Column(_("action")), lambda line: line.kind),
+            (Column(_("target"), "text"), lambda line: line.subject),
+            (Column(_("reason"), "text"), lambda line: line.reason),
+            (Column(_("result"), "text"), lambda line: line.result),
+        ],
         _("no actions yet"),
     )
 
 
+def _if_any(centavos: int) -> str | None:
+    return format_brl(centavos) if centavos else None
+
+
 def _list(
+    paging: Paging,
     read: Callable[[str | None, int], "Page[Any]"],
-    limit: int,
-    after: str | None,
-    as_json: bool,
-    columns: Sequence[Column],
-    row: Callable[[Any], Sequence[object]],
+    columns: _Columns,
     empty: str,
 ) -> int:
     items: list[Any] = []
-    while len(items) < limit:
+    after = paging.after
+    while len(items) < paging.limit:
         try:
-            page = read(after, limit - len(items))
+            page = read(after, paging.limit - len(items))
         except ValueError as error:  # a cursor that no list gave
             raise click.BadParameter(str(error), param_hint="--after") from None
         items += page.items
         after = page.next
         if after is None:
             break
-    if as_json:
+    if paging.as_json:
         click.echo(to_json({"items": items, "next": after}))
         return DONE
-    click.echo("\n".join(table(columns, map(row, items))) if items else empty)
+    rows = [[of(line) for _column, of in columns] for line in items]
+    click.echo("\n".join(table([column for column, _of in columns], rows)) if items else empty)
     if after is not None:
         click.echo(_("more: --after %(cursor)s", cursor=after))
     return DONE

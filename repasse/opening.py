@@ -11,6 +11,7 @@ import click
 if TYPE_CHECKING:
     from payments.bank.client import Bank
     from payments.operator.actions import Operator
+    from payments.policy import ForwardingPolicy
     from payments.settings import Settings
     from payments.storage.database import Database
 
@@ -23,6 +24,11 @@ class Opened:
     database: "Database"
     by: "Operator"
     clock: Callable[[], datetime]
+
+    @property
+    def policy(self) -> "ForwardingPolicy":
+        """What is forwarded, and to whom."""
+        return self.settings.forwarding_policy
 
 
 def open_to_read() -> "Database":

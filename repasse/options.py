@@ -4,7 +4,9 @@ import getpass
 import os
 import re
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import MAXYEAR, MINYEAR, UTC, datetime
+from functools import wraps
 from typing import Any, TypeVar
 
 import click
@@ -92,36 +94,44 @@ class Amount(click.ParamType[int]):
 json_option = click.option("--json", "as_json", is_flag=True, help=_("As one JSON object."))
 
 
-def paged(function: _Function) -> _Function:
-    """Add what every list has: how many lines, from where, and --json."""
-    for option in (
-        click.option("--after", metavar="CURSOR", help=_("Continue where the last list ended.")),
-        click.option(
-            "--limit", type=WholeNumber(1, 100_000), default=LINES, show_default=True, help=_("At most N lines."),
-            metavar="N",
-        ),
-        json_option,
-    ):  # fmt: skip
-        function = option(function)
-    return function
+@dataclass(frozen=True, slots=True)
+class Paging:
+    """How many lines of a list are asked for, after which, and whether as JSON."""
+
+    limit: int
+    after: str | None
+    as_json: bool
+
+
+def paged(function: Callable[..., int]) -> Callable[..., int]:
+    """Add what every list has: how many lines, from where, and --json; the function takes them as ``paging``."""
+
+    @json_option
+    @click.option(
+        "--limit",
+        type=WholeNumber(1, 100_000),
+        default=LINES,
+        show_default=True,
+        help=_("At most N lines."),
+        metavar="N",
+    )
+    @click.option("--after", metavar="CURSOR", help=_("Continue where the last list ended."))
+    @wraps(function)
+    def with_paging(*, limit: int, after: str | None, as_json: bool, **given: Any) -> int:
+        return function(paging=Paging(limit, after, as_json), **given)
+
+    return with_paging
 
 
 def period(function: _Function) -> _Function:
     """Add --from and --to, checked against each other."""
-    for option in (
-        click.option(
-            "--to", "until", type=Moment(), callback=_not_before_from, help=_("Recorded before then.")
-        ),
-        click.option(
-            "--from",
-            "since",
-            type=Moment(),
-            is_eager=True,
-            help=_("Recorded then or later, like 02/03/2026."),
-        ),
-    ):
-        function = option(function)
-    return function
+    until = click.option(
+        "--to", "until", type=Moment(), callback=_not_before_from, help=_("Recorded before then.")
+    )
+    since = click.option(
+        "--from", "since", type=Moment(), is_eager=True, help=_("Recorded then or later, like 02/03/2026.")
+    )
+    return since(until(function))
 
 
 def _not_before_from(
