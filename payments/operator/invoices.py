@@ -201,66 +201,48 @@ def explain(found: InvoicePage, language: Language, when: Callable[[datetime | N
 
 
 def _where_it_is(found: InvoicePage, language: Language, when: Callable[[datetime | None], str]) -> str:
-    _ = language.gettext
-    invoice = found.invoice
-    issued = when(invoice.issued_at or found.reported_at)
-    match invoice.state:
-        case InvoiceState.PLANNED:
-            return _("Planned at %(time)s, not issued yet.", time=when(invoice.recorded_at))
-        case InvoiceState.OPEN:
-            return _("Issued at %(time)s, not paid yet.", time=issued)
-        case InvoiceState.OVERDUE:
-            return _(
-                "Issued at %(time)s, due at %(due)s, and not paid.", time=issued, due=when(invoice.due_at)
-            )
-        case InvoiceState.EXPIRED:
-            return _("Issued at %(time)s, never paid; it can no longer be paid.", time=issued)
-        case InvoiceState.CANCELED:
-            return _("Canceled at %(time)s, not paid.", time=when(found.reported_at))
-        case InvoiceState.PAID:
-            return _("Paid at %(time)s, no credit yet.", time=when(invoice.paid_at or found.reported_at))
-    return _of_credit(found, language, when)
-
-
-def _of_credit(found: InvoicePage, language: Language, when: Callable[[datetime | None], str]) -> str:
-    _ = language.gettext
-    credit, transfer = found.credit, found.transfer
-    if credit is None:  # its row is written with the invoice's, in one transaction
-        return _("Credited.")
-    at = when(credit.recorded_at)
+    """In one sentence: by the invoice's state; once it was credited, by that of its transfer, or why it has none."""
+    _ = language.translations.gettext  # the values come later
+    invoice, credit, transfer = found.invoice, found.credit, found.transfer
+    about_to_be_forwarded = _("Credited at %(time)s; %(net)s are about to be forwarded.")
+    reversed_before = _("Credited at %(time)s, and reversed before it was sent.")
+    sentences = {
+        "planned": _("Planned at %(time)s, not issued yet."),
+        "open": _("Issued at %(time)s, not paid yet."),
+        "overdue": _("Issued at %(time)s, due at %(due)s, and not paid."),
+        "expired": _("Issued at %(time)s, never paid; it can no longer be paid."),
+        "canceled": _("Canceled at %(time)s, not paid."),
+        "paid": _("Paid at %(time)s, no credit yet."),
+        "credited": _("Credited."),
+        # of a credit without a transfer
+        "forward": reversed_before,
+        "not_ours": _("Credited at %(time)s, and not to be forwarded (FORWARD_CREDITS)."),
+        "nothing_to_forward": _("Credited at %(time)s; the fee left nothing to forward."),
+        # of its transfer
+        "pending": about_to_be_forwarded,
+        "sending": about_to_be_forwarded,
+        "sent": _("Credited at %(time)s; the transfer of %(net)s was accepted at %(sent)s, not settled yet."),
+        "settled": _("Credited at %(time)s; %(net)s settled at %(settled)s."),
+        "failed": reversed_before,
+        "stopped": reversed_before,
+        "dead": _("Credited at %(time)s; the transfer of %(net)s is blocked: manual action required."),
+        "abandoned": _("Credited at %(time)s; the transfer of %(net)s was abandoned."),
+    }
+    if credit is None:
+        time = {
+            "planned": invoice.recorded_at,
+            "canceled": found.reported_at,
+            "paid": invoice.paid_at or found.reported_at,
+        }.get(invoice.state, invoice.issued_at or found.reported_at)
+        return sentences[invoice.state] % {"time": when(time), "due": when(invoice.due_at)}
     if transfer is None:
-        if credit.disposition == "not_ours":
-            return _("Credited at %(time)s, and not to be forwarded (FORWARD_CREDITS).", time=at)
-        if credit.disposition == "nothing_to_forward":
-            return _("Credited at %(time)s; the fee left nothing to forward.", time=at)
-        return _("Credited at %(time)s, and reversed before it was sent.", time=at)
-    net = format_brl(transfer.amount_centavos)
-    match transfer.shown_state:
-        case "pending" | "sending":
-            return _("Credited at %(time)s; %(net)s are about to be forwarded.", time=at, net=net)
-        case "sent":
-            return _(
-                "Credited at %(time)s; the transfer of %(net)s was accepted at %(sent)s, not settled yet.",
-                time=at,
-                net=net,
-                sent=when(transfer.sent_at),
-            )
-        case "settled":
-            return _(
-                "Credited at %(time)s; %(net)s settled at %(settled)s.",
-                time=at,
-                net=net,
-                settled=when(transfer.settled_at),
-            )
-        case "dead":
-            return _(
-                "Credited at %(time)s; the transfer of %(net)s is blocked: manual action required.",
-                time=at,
-                net=net,
-            )
-        case "abandoned":
-            return _("Credited at %(time)s; the transfer of %(net)s was abandoned.", time=at, net=net)
-    return _("Credited at %(time)s, and reversed before it was sent.", time=at)
+        return sentences[credit.disposition] % {"time": when(credit.recorded_at)}
+    return sentences[transfer.shown_state] % {
+        "time": when(credit.recorded_at),
+        "net": format_brl(transfer.amount_centavos),
+        "sent": when(transfer.sent_at),
+        "settled": when(transfer.settled_at),
+    }
 
 
 # --- below: its parts ---
