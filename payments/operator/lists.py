@@ -319,12 +319,18 @@ def list_events(
 def count_events(database: Database, where: Filter = NO_FILTER) -> dict[str, int]:
     """How many events came, by outcome."""
     with database.reading() as connection:
-        rows = connection.execute(
-            select(inbox_events.c.outcome, func.count().label("number"))
-            .where(*where.is_within(inbox_events.c.received_at))
-            .group_by(inbox_events.c.outcome)
-        )
-        return {row.outcome: row.number for row in rows}
+        return count_events_within(connection, where)
+
+
+def count_events_within(connection: Connection, where: Filter) -> dict[str, int]:
+    """The same, as a transaction sees it."""
+    rows = connection.execute(
+        select(inbox_events.c.outcome, func.count().label("number"))
+        .where(*where.is_within(inbox_events.c.received_at))
+        .group_by(inbox_events.c.outcome)
+        .order_by(inbox_events.c.outcome)
+    )
+    return {row.outcome: row.number for row in rows}
 
 
 def list_batches(database: Database, after: str | None, limit: int = 50) -> Page[BatchLine]:

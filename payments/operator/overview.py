@@ -25,16 +25,15 @@ from sqlalchemy import (
 from payments.language import Language
 from payments.ledger.balance import in_state
 from payments.ledger.pauses import Pausable, Pause
-from payments.operator.filters import Totals
+from payments.operator.filters import Filter, Totals
 from payments.operator.health import Headline, Health, headline_of, health_within
-from payments.operator.lists import AttentionLine, most_urgent, read_totals
+from payments.operator.lists import AttentionLine, count_events_within, most_urgent, read_totals
 from payments.operator.processes import SEEN_WITHIN
 from payments.storage.database import Database
 from payments.storage.migrate import NEWEST_REVISION
 from payments.storage.schema import (
     Instant,
     credits,
-    inbox_events,
     processes,
     reconciliations,
     transfers,
@@ -97,14 +96,14 @@ def read_overview(database: Database, now: datetime, since: datetime, span: time
     shift = max(span, timedelta(days=1))
     before = (since - shift, min(now, since + span) - shift)
     is_settled = in_state(TransferState.SETTLED)
-    net = credits.c.gross_centavos - credits.c.fee_centavos
+    gross, fee = credits.c.gross_centavos, credits.c.fee_centavos
     with database.reading() as connection:
         return Overview(
             health=health_within(connection, now),
-            credited_of_ours=_read_credited(connection, credits.c.is_of_ours),
-            credited_of_others=_read_credited(connection, ~credits.c.is_of_ours),
+            credited_of_ours=read_totals(connection, gross, fee, [credits.c.is_of_ours]),
+            credited_of_others=read_totals(connection, gross, fee, [~credits.c.is_of_ours]),
             attentions=most_urgent(connection, ATTENTIONS_SHOWN),
-            credited=_read_bars(connection, credits.c.recorded_at, net, [], since, span, bars),
+            credited=_read_bars(connection, credits.c.recorded_at, gross - fee, [], since, span, bars),
             settled=_read_bars(
                 connection,
                 transfers.c.settled_at,
@@ -114,11 +113,11 @@ def read_overview(database: Database, now: datetime, since: datetime, span: time
                 span,
                 bars,
             ),
-            credited_before=_read_total(connection, credits.c.recorded_at, net, [], *before),
+            credited_before=_read_total(connection, credits.c.recorded_at, gross, fee, [], *before),
             settled_before=_read_total(
-                connection, transfers.c.settled_at, transfers.c.amount_centavos, is_settled, *before
+                connection, transfers.c.settled_at, transfers.c.amount_centavos, None, is_settled, *before
             ),
-            events_by_outcome=_read_outcomes(connection, since),
+            events_by_outcome=count_events_within(connection, Filter(since)),
             settled_within=_read_settled_within(connection, since),
         )
 
@@ -153,10 +152,6 @@ def read_system(database: Database, now: datetime, language: Language) -> System
 # --- below: its parts ---
 
 
-def _read_credited(connection: Connection, is_of_these: ColumnElement[bool]) -> Totals:
-    return read_totals(connection, credits.c.gross_centavos, credits.c.fee_centavos, [is_of_these])
-
-
 def _read_bars(
     connection: Connection,
     at: Column[datetime],
@@ -188,27 +183,14 @@ def _read_bars(
 def _read_total(
     connection: Connection,
     at: Column[datetime],
-    centavos: ColumnElement[int],
+    centavos: Column[int],
+    fee: Column[int] | None,
     conditions: Sequence[Any],
     since: datetime,
     until: datetime,
 ) -> Bar:
-    row = connection.execute(
-        select(func.count(at).label("number"), func.sum(centavos).label("centavos")).where(
-            at >= since, at < until, *conditions
-        )
-    ).one()
-    return Bar(since, row.number, int(row.centavos or 0))
-
-
-def _read_outcomes(connection: Connection, since: datetime) -> dict[str, int]:
-    rows = connection.execute(
-        select(inbox_events.c.outcome, func.count().label("number"))
-        .where(inbox_events.c.received_at >= since)
-        .group_by(inbox_events.c.outcome)
-        .order_by(inbox_events.c.outcome)
-    )
-    return {row.outcome: row.number for row in rows}
+    totals = read_totals(connection, centavos, fee, [at >= since, at < until, *conditions])
+    return Bar(since, totals.number, totals.net_centavos)
 
 
 def _read_settled_within(connection: Connection, since: datetime) -> list[tuple[float, int]]:
