@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Select, delete, func, select, update
+from sqlalchemy import delete, func, select, update
 
 from payments.errors import LedgerUnusable
 from payments.storage.database import Database, insert_new
@@ -96,14 +96,6 @@ def record_stopped(database: Database, process: Process, now: datetime) -> None:
         )
 
 
-def list_alive(connection: Connection, now: datetime) -> list[str]:
-    """Each process that is alive, in words: its kind, pid and host, and when it was last seen."""
-    return [
-        f"{row.kind} {row.pid} on {row.host} (seen {max(0, int((now - row.seen_at).total_seconds()))} s ago)"
-        for row in connection.execute(_alive(now))
-    ]
-
-
 def refuse_other_hosts(database: Database, host: str, now: datetime) -> None:
     """Refuse a SQLite file that a process on another machine uses. Call it when a process starts.
 
@@ -112,18 +104,18 @@ def refuse_other_hosts(database: Database, host: str, now: datetime) -> None:
     if database.is_postgresql:
         return
     with database.reading() as connection:
-        other = connection.execute(_alive(now).where(processes.c.host != host[:128]).limit(1)).one_or_none()
+        other = connection.execute(
+            select(processes)
+            .where(
+                processes.c.stopped_at.is_(None),
+                processes.c.seen_at > now - ALIVE_WITHIN,
+                processes.c.host != host[:128],
+            )
+            .limit(1)
+        ).one_or_none()
     if other is not None:
         raise LedgerUnusable(
             f"DATABASE_URL: {database.name} is in use by {other.kind} {other.pid} on the machine {other.host}, and "
             f"this is {host}: one SQLite file serves one machine; put postgresql+psycopg://... on both, or stop that "
             f"one and wait {int(ALIVE_WITHIN.total_seconds())} s"
         )
-
-
-def _alive(now: datetime) -> Select[Any]:
-    return (
-        select(processes)
-        .where(processes.c.stopped_at.is_(None), processes.c.seen_at > now - ALIVE_WITHIN)
-        .order_by(processes.c.kind, processes.c.id)
-    )

@@ -10,7 +10,8 @@ from payments.language import language_of
 from payments.ledger import alerts, batches
 from payments.ledger.clock_steps import follow_clock
 from payments.ledger.reconciliations import last_complete_reconciliation, record_reconciliation
-from payments.operator.processes import Process, list_alive, record_alive
+from payments.operator.health import read_health
+from payments.operator.processes import Process, record_alive
 from payments.operator.wording import note_text
 from payments.storage.schema import attentions
 from tests.payments.conftest import Books
@@ -87,8 +88,7 @@ def test_the_dead_do_not_seem_alive_nor_an_old_reconciliation_new(books: Books) 
     set_clock(books, -7_200)
     assert last_complete_reconciliation(books.database) == books.now
     books.pass_time(60)
-    with books.database.reading() as connection:
-        assert list_alive(connection, books.now) == []
+    assert read_health(books.database, books.now).processes_by_kind["web"] == 0
 
 
 @pytest.mark.parametrize(

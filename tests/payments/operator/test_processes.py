@@ -7,10 +7,10 @@ import pytest
 from sqlalchemy import select
 
 from payments.errors import LedgerUnusable
+from payments.operator.health import read_health
 from payments.operator.processes import (
     KEPT_FOR,
     Process,
-    list_alive,
     record_alive,
     record_stopped,
     refuse_other_hosts,
@@ -40,16 +40,13 @@ def test_the_first_heartbeat_is_the_start(database: Database) -> None:
     assert (row.bank_verdict, row.bank_called_at) == ("unclear", NOW)
 
 
-def test_a_process_is_alive_until_it_ends_or_is_silent_for_a_minute(database: Database) -> None:
-    """Each is named with its host and when it was last seen."""
+def test_a_clean_end_is_recorded(database: Database) -> None:
+    """From then on it does not count as alive, however lately it was seen."""
     record_alive(database, WEB, NOW)
-    with database.reading() as connection:
-        assert list_alive(connection, LATER) == ["web 17 on caixa-2 (seen 20 s ago)"]
-        assert list_alive(connection, NOW + timedelta(seconds=60)) == []
     record_stopped(database, WEB, LATER)
     assert rows(database)["p"].stopped_at == LATER
-    with database.reading() as connection:
-        assert list_alive(connection, LATER) == []
+    assert read_health(database, LATER).processes_by_kind["web"] == 0
+    refuse_other_hosts(database, "caixa-1", LATER)
 
 
 def test_rows_of_a_week_ago_are_removed_at_the_next_start(database: Database) -> None:
