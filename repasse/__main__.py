@@ -96,21 +96,21 @@ def main(arguments: list[str] | None = None) -> int:
             error.show()
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):
-        return _fail("interrupted; run it again", LEFT)
+        return _fail(_("interrupted; run it again"), LEFT)
     except ActionRefused as error:
-        return _fail(f"refused: {_words_of(error)}", LEFT)
+        return _fail(_("refused: %(why)s", why=_words_of(error)), LEFT)
     except LedgerUnavailable as error:
-        return _fail(f"{error}; try again", LEFT)
+        return _fail(_("%(problem)s; try again", problem=error), LEFT)
     except BankError as error:
-        remedy = error.remedy if isinstance(error, Rejected) else "try again"
-        return _fail(f"the bank's answer: {error}; {remedy}", LEFT)
+        remedy = error.remedy if isinstance(error, Rejected) else _("try again")
+        return _fail(_("the bank's answer: %(answer)s; %(remedy)s", answer=error, remedy=remedy), LEFT)
     except RepasseError as error:
         return _fail(str(error), WRONG)
     except OSError as error:
         if error.filename is not None:
             raise
         # No file of ours: the output. What the command did is done.
-        return _fail(f"the output cannot be written: {error.strerror}", LEFT)
+        return _fail(_("the output cannot be written: %(why)s", why=error.strerror), LEFT)
     return status
 
 

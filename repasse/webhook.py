@@ -35,9 +35,10 @@ def register(url: str) -> int:
     _check(url, settings)
     url = normal_url(url)
     if not urlsplit(url).path.endswith(PATH):
-        click.echo(
-            f"repasse: warning: {url} does not end with {PATH}, where the web process listens", err=True
+        warning = _(
+            "warning: %(url)s does not end with %(path)s, where the web process listens", url=url, path=PATH
         )
+        click.echo(f"repasse: {warning}", err=True)
     click.echo(_register(url, settings))
     return DONE
 
@@ -56,9 +57,19 @@ def _register(url: str, settings: "Settings") -> str:
     subscribed = {subscription for webhook in same for subscription in webhook.subscriptions}
     missing = [subscription for subscription in SUBSCRIPTIONS if subscription not in subscribed]
     if not missing:
-        return f"already registered: {same[0].url} ({', '.join(sorted(subscribed))}), webhook {same[0].id}"
+        return _(
+            "already registered: %(url)s (%(subscriptions)s), webhook %(id)s",
+            url=same[0].url,
+            subscriptions=", ".join(sorted(subscribed)),
+            id=same[0].id,
+        )
     created = bank.create_webhook(url, missing)
-    return f"registered: {url} ({', '.join(missing)}), webhook {created.id}"
+    return _(
+        "registered: %(url)s (%(subscriptions)s), webhook %(id)s",
+        url=url,
+        subscriptions=", ".join(missing),
+        id=created.id,
+    )
 
 
 def normal_url(url: str) -> str:
