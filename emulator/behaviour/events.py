@@ -145,13 +145,13 @@ class Events:
 
     def _schedule(self, at: datetime, event_id: str, webhook_id: str) -> None:
         subject = self._subject(event_id)
-        if self._faults.loses_event(subject):
+        if self._faults.strikes("lose_event", subject):
             return
         delay_seconds = self._faults.reorder_delay_seconds(subject)
         self._plan(at + timedelta(seconds=delay_seconds), event_id, webhook_id, 0)
         for _ in range(self._faults.duplicate_count(subject)):
             self._plan(at, event_id, webhook_id, None)
-        if self._faults.forges(subject):
+        if self._faults.strikes("forge_signature", subject):
             self._plan(at, event_id, webhook_id, None, forged=True)
 
     def _plan(
@@ -181,7 +181,7 @@ class Events:
         if row is None or webhook is None:
             return
         delivery = Delivery(row, webhook_id, webhook["url"], attempt, forged)
-        if not forged and self._faults.drops_delivery(self._subject(event_id)):
+        if not forged and self._faults.strikes("drop_delivery", self._subject(event_id)):
             self.record(delivery, at, BAD_CONNECTION, "HTTP POST request could not connect")
             return
         self.posts += 1

@@ -156,6 +156,11 @@ class Subject:
     amounts_centavos: tuple[int, ...] = ()
     ids: tuple[str, ...] = ()
 
+    @classmethod
+    def of(cls, words: str, row: dict[str, Any]) -> Subject:
+        """An invoice or a transfer, by the amount that was asked for: one that was paid by another keeps its magic."""
+        return cls(words, (row.get("nominalAmount", row["amount"]),), (row["id"],))
+
 
 @dataclass
 class Fault:
@@ -285,9 +290,13 @@ class Faults:
         """Whether a fault for requests has a rule on amount, so that bodies are worth reading for it."""
         return any(fault.name in REQUEST_FAULTS and fault.has_amount_rule for fault in self._active)
 
-    def for_request(self, subject: Subject | str) -> Fault | None:
+    def for_request(self, subject: Subject) -> Fault | None:
         """The first fault that strikes a request such as `POST transfer`, if any."""
         return self._strike(REQUEST_FAULTS, subject)
+
+    def strikes(self, name: str, subject: Subject) -> bool:
+        """Whether this fault strikes a delivery, a transfer or a payment now."""
+        return self._strike((name,), subject) is not None
 
     def duplicate_count(self, subject: Subject) -> int:
         """How many extra copies of a delivery are sent."""
@@ -299,54 +308,31 @@ class Faults:
         fault = self._strike(("reorder",), subject)
         return 0.0 if fault is None else self._random.uniform(0, float(fault.options.get("seconds", 60)))
 
-    def forges(self, subject: Subject) -> bool:
-        """Whether a forged copy goes out as well."""
-        return self._strike(("forge_signature",), subject) is not None
-
-    def drops_delivery(self, subject: Subject) -> bool:
-        """Whether a delivery is lost on the way."""
-        return self._strike(("drop_delivery",), subject) is not None
-
-    def loses_event(self, subject: Subject) -> bool:
-        """Whether an event is never posted at all."""
-        return self._strike(("lose_event",), subject) is not None
-
     def refuses_transfer(self, transfer: dict[str, Any]) -> str | None:
         """Why this transfer fails late, if it does."""
-        fault = self._strike(("blocked_destination",), _about("transfer", transfer))
+        fault = self._strike(("blocked_destination",), Subject.of("transfer", transfer))
         return None if fault is None else str(fault.options.get("reason", "Destination account blocked"))
 
     def transfer_delay_seconds(self, transfer: dict[str, Any]) -> float:
         """How much later than usual this transfer arrives."""
-        fault = self._strike(("slow_transfer",), _about("transfer", transfer))
+        fault = self._strike(("slow_transfer",), Subject.of("transfer", transfer))
         return 0.0 if fault is None else float(fault.options.get("seconds", 3600))
-
-    def keeps_payer_away(self, invoice: dict[str, Any]) -> bool:
-        """Whether the payer of this invoice does not pay."""
-        return self._strike(("never_paid",), _about("invoice", invoice)) is not None
 
     def underpayment_centavos(self, invoice: dict[str, Any]) -> int | None:
         """What the payer pays instead of the amount; None for all of it."""
-        fault = self._strike(("underpaid",), _about("invoice", invoice))
+        fault = self._strike(("underpaid",), Subject.of("invoice", invoice))
         return (
             None
             if fault is None
             else max(1, invoice["amount"] * int(fault.options.get("percent", 50)) // 100)
         )
 
-    def credits_first(self, invoice: dict[str, Any]) -> bool:
-        """Whether the event of this invoice's credit is sent before that of its payment."""
-        return self._strike(("credited_first",), _about("invoice", invoice)) is not None
-
     def take_back_seconds(self, invoice: dict[str, Any]) -> float | None:
         """After how long a credited invoice is reversed; None for never."""
-        fault = self._strike(("taken_back",), _about("invoice", invoice))
+        fault = self._strike(("taken_back",), Subject.of("invoice", invoice))
         return None if fault is None else float(fault.options.get("seconds", 60))
 
-    def _strike(self, names: Iterable[str], subject: Subject | str) -> Fault | None:
-        if not self._active:
-            return None
-        subject = Subject(subject) if isinstance(subject, str) else subject
+    def _strike(self, names: Iterable[str], subject: Subject) -> Fault | None:
         for fault in self._active:
             if fault.name in names and fault.matches(subject) and self._chance(fault):
                 return fault
@@ -360,11 +346,6 @@ class Faults:
         if fault.times is not None and fault.struck >= fault.times:
             self._active.remove(fault)
         return True
-
-
-def _about(words: str, row: dict[str, Any]) -> Subject:
-    # The amount that was asked for: an invoice that was paid by another amount keeps its magic.
-    return Subject(words, (row.get("nominalAmount", row["amount"]),), (row["id"],))
 
 
 def _check_options(given: dict[str, Any]) -> None:

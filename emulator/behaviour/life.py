@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from emulator.behaviour.events import Events
-from emulator.behaviour.faults import Faults
+from emulator.behaviour.faults import Faults, Subject
 from emulator.books import checks
 from emulator.books.deposits import Deposits
 from emulator.books.invoices import Invoices, expires_at
@@ -70,7 +70,8 @@ class Life:
         """Plan what follows from a log: its event, and the next change of its entity."""
         row: Row = log[subscription]
         log_type: str = log["type"]
-        if subscription == "invoice" and log_type == "paid" and self._faults.credits_first(row):
+        is_paid = subscription == "invoice" and log_type == "paid"
+        if is_paid and self._faults.strikes("credited_first", Subject.of("invoice", row)):
             self._credited_first.add(row["id"])
         delay_seconds = self._event_delay_seconds(subscription, log)
         self._events.plan(subscription, log, now + timedelta(seconds=delay_seconds))
@@ -153,7 +154,9 @@ class Life:
     def _pay(self, at: datetime, invoice_id: str) -> None:
         # Observed: overdue invoices were never paid by the sandbox (0 of 14).
         row = self._invoices.get(invoice_id)
-        if not self._preset.paying or row["status"] != "created" or self._faults.keeps_payer_away(row):
+        if not self._preset.paying or row["status"] != "created":
+            return
+        if self._faults.strikes("never_paid", Subject.of("invoice", row)):
             return
         self._invoices.pay(invoice_id, at, self._faults.underpayment_centavos(row))
 

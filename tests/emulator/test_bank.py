@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from emulator.behaviour.faults import Subject
 from emulator.books.accounts import CUSTOMER, OutOfBalance
 from emulator.management.statement import statement
 from tests.emulator.conftest import INVOICE
@@ -46,7 +47,7 @@ def test_an_unrelated_call_in_between_does_not_change_the_chances_of_an_invoice(
         if disturbed:
             day.bank.invoices.rows.page(limit=1)
             day.bank.faults.add({"name": "error_500", "rate": 0.5})
-            day.bank.faults.for_request("GET invoice")
+            day.bank.faults.for_request(Subject("GET invoice"))
         invoices = day.bank.create_invoices([INVOICE] * 20, day.now)
         day.run(hours=1)
         plans.append([day.log_types("invoice", invoice["id"]) for invoice in invoices])

@@ -57,8 +57,8 @@ def test_a_fault_can_be_meant_for_one_id_alone() -> None:
     """`only` limits a fault to one entity."""
     faults = Faults(1)
     faults.add({"name": "drop_delivery", "only": "42"})
-    assert not faults.drops_delivery(Subject("invoice paid", (), ("41", "9")))
-    assert faults.drops_delivery(Subject("invoice paid", (), ("7", "42")))
+    assert not faults.strikes("drop_delivery", Subject("invoice paid", (), ("41", "9")))
+    assert faults.strikes("drop_delivery", Subject("invoice paid", (), ("7", "42")))
 
 
 @pytest.mark.parametrize(

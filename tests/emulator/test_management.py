@@ -14,6 +14,7 @@ from emulator.behaviour.faults import (
     REQUEST_FAULTS,
     TRANSFER_FAULTS,
     Faults,
+    Subject,
 )
 from tests.emulator.conftest import INVOICE, TAGGED_TRANSFER
 
@@ -184,7 +185,7 @@ def test_a_rate_is_seeded_and_every_fault_is_of_one_kind() -> None:
     def run(seed: int) -> list[bool]:
         faults = Faults(seed)
         faults.add({"name": "error_500", "rate": 0.5, "route": "GET *"})
-        return [faults.for_request("GET invoice") is not None for _ in range(50)]
+        return [faults.for_request(Subject("GET invoice")) is not None for _ in range(50)]
 
     assert run(1) == run(1) != run(2)
     assert 10 < sum(run(1)) < 40
