@@ -11,10 +11,12 @@ import math
 import random
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 from emulator.behaviour.events import Events
 from emulator.behaviour.faults import Faults, Subject
 from emulator.books import checks
+from emulator.books.book import ReversibleBook
 from emulator.books.deposits import Deposits
 from emulator.books.invoices import Invoices, expires_at
 from emulator.books.preset import Preset, Range
@@ -59,12 +61,12 @@ class Life:
         agenda.teach("invoice.credit", self._credit)
         agenda.teach("invoice.overdue", self._overdue)
         agenda.teach("invoice.expire", self._expire)
-        agenda.teach("invoice.reversal", self._reversal)
+        agenda.teach("invoice.reversal", partial(self._step_reversal, invoices))
         agenda.teach("invoice.take_back", self._take_back)
         agenda.teach("transfer.process", self._process)
         agenda.teach("transfer.settle", self._settle)
         agenda.teach("deposit.credit", self._credit_deposit)
-        agenda.teach("deposit.reversal", self._reverse_deposit)
+        agenda.teach("deposit.reversal", partial(self._step_reversal, deposits))
 
     def react(self, subscription: str, log: Row, now: datetime) -> None:
         """Plan what follows from a log: its event, and the next change of its entity."""
@@ -169,11 +171,11 @@ class Life:
     def _expire(self, at: datetime, invoice_id: str) -> None:
         self._invoices.expire(invoice_id, at)
 
-    def _reversal(self, at: datetime, invoice_id: str, step: str) -> None:
-        following = self._invoices.step_reversal(invoice_id, step, at)
+    def _step_reversal(self, book: ReversibleBook, at: datetime, row_id: str, step: str) -> None:
+        following = book.step_reversal(row_id, step, at)
         if following is not None:
             later = at + timedelta(seconds=self._preset.reversal_step_seconds)
-            self._agenda.push(later, "invoice.reversal", invoice_id, following)
+            self._agenda.push(later, f"{book.kind}.reversal", row_id, following)
 
     def _take_back(self, at: datetime, invoice_id: str) -> None:
         row = self._invoices.get(invoice_id)
@@ -182,12 +184,6 @@ class Life:
 
     def _credit_deposit(self, at: datetime, deposit_id: str) -> None:
         self._deposits.credit(deposit_id, at)
-
-    def _reverse_deposit(self, at: datetime, deposit_id: str, step: str) -> None:
-        following = self._deposits.step_reversal(deposit_id, step, at)
-        if following is not None:
-            later = at + timedelta(seconds=self._preset.reversal_step_seconds)
-            self._agenda.push(later, "deposit.reversal", deposit_id, following)
 
     def _process(self, at: datetime, transfer_id: str) -> None:
         row = self._transfers.get(transfer_id)
