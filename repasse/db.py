@@ -4,8 +4,6 @@ None of it talks to the bank or needs its settings. Exit status: 0 done, 1 try a
 2 wrong arguments or settings, or refused; nothing is changed then.
 """
 
-import getpass
-import os
 import socket
 import time
 from pathlib import Path
@@ -17,6 +15,7 @@ from payments.money import format_brl
 from repasse.group import DONE, LEFT, Group, command
 from repasse.language import _
 from repasse.opening import now, open_named
+from repasse.options import login_name
 
 if TYPE_CHECKING:
     from payments.storage.database import Database
@@ -185,8 +184,4 @@ def _operator(name: str) -> "Operator":
     from payments.operator.actions import WHO_LENGTH_MAX
     from payments.upkeep.copying import Operator
 
-    try:
-        user = getpass.getuser()
-    except (KeyError, OSError):  # a container's user may have no name
-        user = str(os.getuid())
-    return Operator(f"{user}@{socket.gethostname()}"[:WHO_LENGTH_MAX], f"repasse db {name}")
+    return Operator(f"{login_name()}@{socket.gethostname()}"[:WHO_LENGTH_MAX], f"repasse db {name}")

@@ -153,7 +153,7 @@ def operator(reason: str | None = None) -> Callable[[_Function], _Function]:
         why = click.option("--reason", help=_("Why; saved in the audit log, 3 to 500 characters."), **given)
         who = click.option(
             "--who",
-            default=_login_name,
+            default=login_name,
             help=_(
                 "Who acts: a name as typed, which the audit log marks as such; your login name if not given."
             ),
@@ -163,7 +163,8 @@ def operator(reason: str | None = None) -> Callable[[_Function], _Function]:
     return add
 
 
-def _login_name() -> str:
+def login_name() -> str:
+    """The name of the user who runs the command."""
     try:
         return getpass.getuser()
     except (KeyError, OSError):  # a container's user may have no name
