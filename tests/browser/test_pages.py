@@ -44,7 +44,7 @@ def pages(database: Database) -> list[str]:
     batch = list_batches(database, None).items[0].id
     unreadable = list_events(database, None, outcome="unreadable").items[0].event_id
     return [
-        *("", "?span=hour", "?span=week", "/transfers", "/transfers?state=dead", "/transfers?state=pending"),
+        *("", "?span=week", "/transfers", "/transfers?state=dead"),
         *("/credits", "/credits?amount=x", f"/credits/{credit}", f"/credits/{INVOICE}"),
         *(
             "/inbox",

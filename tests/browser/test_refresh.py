@@ -22,7 +22,7 @@ INVOICE = "5000000000000001"
 def test_a_refresh_does_not_disturb_the_operator(
     web: WebProcess, emulator: EmulatedBank, visit: Callable[..., Visitor]
 ) -> None:
-    """A credit comes in while the operator types, reads an open event, or has selected text."""
+    """A credit comes in while the operator types, reads an open event, copies an id, or has selected text."""
 
     def deliver(invoice_id: str) -> None:
         body = invoice_event(invoice_id)
@@ -30,7 +30,7 @@ def test_a_refresh_does_not_disturb_the_operator(
 
     emulator.ask("POST", "deposits", amount=1_000_000)  # what transfers are paid from
     emulator.advance(600)
-    ana = visit(web.url)
+    ana = visit(web.url, permissions=["clipboard-read", "clipboard-write"])
     ana.sign_in()
     ana.open("/credits")
     page = ana.page
@@ -44,6 +44,9 @@ def test_a_refresh_does_not_disturb_the_operator(
     expect(amount).to_have_value("1.234,56")
 
     ana.open(f"/credits/{INVOICE}")
+    page.get_by_role("button", name="Copy the invoice's id").click()
+    expect(page.locator("button.copy.done")).to_be_visible()
+    assert page.evaluate("navigator.clipboard.readText()") == INVOICE
     event = page.locator("details.event").first
     event.locator("summary").click()
     expect(event).to_have_attribute("open", "")
@@ -66,47 +69,22 @@ def test_a_refresh_does_not_disturb_the_operator(
 def test_a_page_whose_connection_is_lost_says_so_and_no_longer_that_all_is_well(
     web: WebProcess, database: Database, visit: Callable[..., Visitor]
 ) -> None:
-    """The web process ends while the page is open; every page says as of when it is."""
+    """An open page does not keep the web process from ending immediately; every page says as of when it is."""
     ana = visit(web.url)
     page = ana.page
     page.clock.install()
-    ana.sign_in()
+    with page.expect_request("**/console/changes"):
+        ana.sign_in()
     expect(page.get_by_role("heading", level=1)).to_have_text("All is quiet")
     expect(page.locator("#as-of")).to_contain_text("As of ")
     expect(page.locator("#lost")).to_be_hidden()
-    web.running.stop()
+    assert web.running.stop() == 0
+    assert '"event":"web.stopped"' in web.running.said
+    assert "Cancel" not in web.running.said
     page.clock.fast_forward(15_000)  # when the page reloads itself
     expect(page.get_by_role("alert")).to_contain_text("Connection lost", timeout=PATIENCE)
     expect(page.get_by_role("heading", level=1)).to_have_text("State unknown")
     expect(page.locator(".headline.good")).to_have_count(0)
     ana.assert_accessible()
     page.goto("about:blank")
-    ana.wrong.clear()  # the page asked in vain for a while
-
-
-def test_an_id_is_copied_by_a_button(
-    web: WebProcess, emulator: EmulatedBank, visit: Callable[..., Visitor]
-) -> None:
-    """For the search, the web bank, or a colleague."""
-    body = invoice_event(INVOICE)
-    web.deliver(body, emulator.sign(body))
-    ana = visit(web.url, permissions=["clipboard-read", "clipboard-write"])
-    ana.sign_in()
-    ana.open(f"/credits/{INVOICE}")
-    ana.page.get_by_role("button", name="Copy the invoice's id").click()
-    expect(ana.page.locator("button.copy.done")).to_be_visible()
-    assert ana.page.evaluate("navigator.clipboard.readText()") == INVOICE
-
-
-def test_open_pages_do_not_keep_the_process_from_ending(
-    web: WebProcess, visit: Callable[..., Visitor]
-) -> None:
-    """A page that listens for changes is disconnected: SIGTERM ends the process immediately, not after a timeout."""
-    ana = visit(web.url)
-    with ana.page.expect_request("**/console/changes"):
-        ana.sign_in()
-    assert web.running.stop() == 0
-    assert '"event":"web.stopped"' in web.running.said
-    assert "Cancel" not in web.running.said
-    ana.page.goto("about:blank")
     ana.wrong.clear()  # the page asked in vain for a while
