@@ -73,7 +73,7 @@ def quick_day(seconds: float, bank_timeout_seconds: float) -> dict[str, str]:
     Durations of the day shrink with it. What guards against a slow machine stays in real seconds, only shorter.
     """
     return {
-        "INVOICE_WINDOW_SECONDS": f"{seconds:.3f}",
+        "INVOICE_WINDOW_SECONDS": f"{seconds:.6f}",  # 16.000 would be refused: it may mean 16,000
         "INVOICE_INTERVAL_SECONDS": f"{seconds / 8:.6f}",
         "RECONCILE_INTERVAL_SECONDS": "1.5",
         "BANK_TIMEOUT_SECONDS": f"{bank_timeout_seconds:g}",
