@@ -134,7 +134,8 @@ def _each(folder: Path, arguments: argparse.Namespace, targets: list[whole.Targe
         held = f"{best.rate:>8,.0f} /s held for {best.seen.seconds:.0f} s" if best.is_held else "none held"
         results.append(f"{target.name:<44}{held}")
         if target.forwards:
-            series[target.name] = [(run.rate, run.seen.answered.p95) for run in runs]
+            # of a rate that was tried twice, the longer run, which came later
+            series[target.name] = list({run.rate: run.seen.answered.p95 for run in runs}.items())
     yield "\n" + "\n".join(results)
     if arguments.graph and series:
         title = "Answer time (p95) while every credit is forwarded and settled"

@@ -117,7 +117,6 @@ def create_served_app() -> Starlette:
         app = create_app()
         # A full collection looks at every object there is, and nothing is answered for the 50 to 150 ms that it takes.
         # So those that stay for good are left out. (docs/performance.md says what it brings.)
-        gc.collect()
         gc.freeze()
         return app
     except RepasseError as error:  # the database went away since main() looked
