@@ -170,11 +170,14 @@ def test_every_page_says_the_same_without_javascript_and_on_a_phone(
 
 
 def test_every_picture_that_is_shown_exists_and_every_one_is_shown() -> None:
-    """They are made by these tests (REPASSE_SCREENSHOTS=1), so a page that changed is a picture to make again."""
-    pages = [ROOT / "README.md", ROOT / "README.pt-BR.md", ROOT / "docs" / "console.md"]
+    """They are made by these tests (REPASSE_SCREENSHOTS=1), so a page that changed is a picture to make again.
+
+    The graph is made by the bench.
+    """
+    names = ("README.md", "README.pt-BR.md", "docs/console.md", "docs/performance.md")
     shown = {
         Path(path).name
-        for page in pages
-        for path in re.findall(r"\(([^()]*pictures/[^()]+)\)", page.read_text())
+        for name in names
+        for path in re.findall(r"[(\"]([^()\"]*pictures/[^()\"]+)[)\"]", (ROOT / name).read_text())
     }
     assert shown == {file.name for file in PICTURES.iterdir() if file.suffix != ".json"}
