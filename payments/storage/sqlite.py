@@ -81,9 +81,8 @@ def _prepare(busy_seconds: float, connection: sqlite3.Connection, _record: objec
     cursor.execute(f"PRAGMA wal_autocheckpoint = {_WAL_PAGES}")
     cursor.execute("PRAGMA temp_store = MEMORY")  # the journal of a statement of many rows would be a file
     cursor.execute("PRAGMA foreign_keys = ON")
-    cursor.execute(
-        f"PRAGMA busy_timeout = {int(busy_seconds * 1000)}"
-    )  # until here it is that of connect_args
+    # Last, because what is above may meet another process that has the lock; until here it is that of connect_args.
+    cursor.execute(f"PRAGMA busy_timeout = {int(busy_seconds * 1000)}")
     cursor.close()
 
 
