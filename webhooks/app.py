@@ -26,7 +26,6 @@ from payments.ledger.inbox import Arrival, Outcome, Receipt
 from payments.ledger.transfers import next_due_at
 from payments.note import Note
 from payments.observability.alerts import open_alerts
-from payments.observability.bank_calls import BankCalls
 from payments.observability.heartbeat import Heartbeat, guarded
 from payments.observability.logging import configure_logging
 from payments.observability.metrics import Metrics, metrics_page
@@ -68,14 +67,13 @@ class Web:
         # Connections of their own: writers on one Database take turns, and no event is to wait for these.
         self.aside = open_database(address)
         self.clock = open_clock(self.database, _utc_now)
-        self.calls = BankCalls(self.metrics.count_bank_call)
         self.bank = open_bank(
             environment=settings.starkbank_environment,
             project_id=settings.starkbank_project_id,
             private_key_pem=settings.private_key_pem,
             api_url=settings.starkbank_api_url,
             timeout_seconds=settings.bank_timeout_seconds,
-            on_call=self.calls.note,
+            on_call=self.metrics.count_bank_call,
         )
         self.keys = BankKeys(self.bank.public_keys, time.monotonic)
         self.forwarder = Forwarder(self.settle, partial(next_due_at, self.database), self.clock)
@@ -90,7 +88,7 @@ class Web:
             self.process,
             self.clock,
             self.key_age_seconds,
-            self.calls.last,
+            self.bank.last_call,
             watches=[StepWatch(self.clock)],
             follow=self.follow_clock,
         )

@@ -15,7 +15,7 @@ from payments.bank.client import open_bank
 from payments.errors import RepasseError
 from payments.ledger.clock_steps import follow_clock
 from payments.observability.alerts import open_alerts
-from payments.observability.bank_calls import BankCalls, BankWatch
+from payments.observability.bank_watch import BankWatch
 from payments.observability.heartbeat import Heartbeat
 from payments.observability.logging import configure_logging
 from payments.observability.streams import complain, open_standard_streams
@@ -47,14 +47,13 @@ class Worker:
         self.process = Process(secrets.token_hex(8), "worker", socket.gethostname(), os.getpid(), VERSION)
         refuse_other_hosts(self.database, self.process.host, clock())
         count_call, count_alert, page = _open_metrics(settings, self.database, clock)
-        calls = BankCalls(count_call)
         self.bank = open_bank(
             environment=settings.starkbank_environment,
             project_id=settings.starkbank_project_id,
             private_key_pem=settings.private_key_pem,
             api_url=settings.starkbank_api_url,
             timeout_seconds=settings.bank_timeout_seconds,
-            on_call=calls.note,
+            on_call=count_call,
         )
         window = open_or_continue(self.database, settings, clock)
         schedule = Schedule(
@@ -73,9 +72,14 @@ class Worker:
         # The scheduler goes by this machine's clock, and what is stored by the database's.
         watches = [StepWatch(utc_now), *([StepWatch(clock)] if self.database.is_postgresql else [])]
         heartbeat = Heartbeat(
-            self.database, self.process, clock, last_bank_call=calls.last, watches=watches, follow=follow
+            self.database,
+            self.process,
+            clock,
+            last_bank_call=self.bank.last_call,
+            watches=watches,
+            follow=follow,
         )
-        watch = BankWatch(calls, self.bank.balance_centavos, heartbeat.beat)
+        watch = BankWatch(self.bank, heartbeat.beat)
         alerts = open_alerts(settings, self.database, clock, count_alert)
         # Started in this order, and stopped in the opposite one.
         parts: tuple[Part | None, ...] = (heartbeat, watch, alerts, page, schedule)

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 import msgspec
 import starkbank
 
-from payments.bank.transport import OddAnswer, OnCall, Transport
+from payments.bank.transport import LastCall, OddAnswer, OnCall, Transport
 from payments.errors import BankError, SettingsError, Unclear
 from payments.event import TransferJson
 from payments.invoice import BankInvoice, InvoiceOrder
@@ -104,6 +104,10 @@ class Bank:
     def close(self) -> None:
         """Close the idle connections."""
         self._transport.close()
+
+    def last_call(self) -> LastCall | None:
+        """The last call that was made, whatever it asked; None before the first one."""
+        return self._transport.last_call()
 
     def create_invoices(self, orders: Sequence[InvoiceOrder]) -> list[BankInvoice]:
         """Create up to 100 invoices in one call, all or nothing; return them in the order of ``orders``.

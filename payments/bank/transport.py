@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from enum import StrEnum
 from time import monotonic
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 from urllib.parse import urlsplit
 
 import certifi
@@ -50,6 +50,13 @@ class Verdict(StrEnum):
     UNCLEAR = "unclear"  # anything else: it may have been done
 
 
+class LastCall(NamedTuple):
+    """The last call that was made: its verdict, and how long ago it ended."""
+
+    verdict: str
+    age_seconds: float
+
+
 class OddAnswer(Exception):
     """A 200 that does not say what was asked for; ``Transport.call`` makes it Unclear."""
 
@@ -67,6 +74,7 @@ class Transport:
         self.timeout_seconds = timeout_seconds
         self._base_url = None if api_url is None else _base_of(api_url)
         self._on_call = on_call
+        self._last: tuple[Verdict, float] | None = None  # with the moment, on the monotonic clock
         is_plain = self._base_url is not None and self._base_url.startswith("http:")
         self._connections = Connections(
             None if is_plain else ssl.create_default_context(cafile=certifi.where())
@@ -79,6 +87,13 @@ class Transport:
     def deadline(self) -> float:
         """Return when a call that begins now must be over, on the monotonic clock."""
         return monotonic() + self.timeout_seconds
+
+    def last_call(self) -> LastCall | None:
+        """The last call of any thread; None before the first one."""
+        if self._last is None:
+            return None
+        verdict, ended_at = self._last
+        return LastCall(verdict.value, monotonic() - ended_at)
 
     def call(self, ask: Callable[[], Answer], deadline: float | None = None) -> Answer:
         """Run ``ask``, which makes one request through the SDK and reads its answer; return what it returns.
@@ -101,8 +116,10 @@ class Transport:
             raise
         finally:
             _call.reset(token)
-            if self._on_call is not None and call.method:
-                self._on_call(call.method, call.resource, verdict.value, monotonic() - started_at)
+            if call.method:
+                self._last = verdict, monotonic()
+                if self._on_call is not None:
+                    self._on_call(call.method, call.resource, verdict.value, monotonic() - started_at)
 
     def answer(self, call: "_Call", url: str, body: bytes, headers: Mapping[str, str]) -> HttpAnswer:
         """Stand in for one function of ``requests``: return the bank's 200, or note why there is none."""
