@@ -11,7 +11,7 @@ from typing import Annotated, Any, NamedTuple
 import msgspec
 
 from payments.credit import Credit, Reversal
-from payments.invoice import STATE_OF_STATUS, InvoiceReport, InvoiceState, end_to_end_id
+from payments.invoice import STATE_OF_STATUS, BankInvoice, InvoiceReport, InvoiceState, end_to_end_id
 from payments.transfer import BankReport, BankTransfer
 
 Fact = Credit | Reversal | BankReport
@@ -109,7 +109,7 @@ class _LogJson(msgspec.Struct, rename="camel"):
     transfer: _Identified | None = None
 
 
-class _InvoiceJson(msgspec.Struct):
+class _CreditedInvoiceJson(msgspec.Struct):
     id: _InvoiceId
     amount: _Centavos
     fee: _Centavos
@@ -119,7 +119,7 @@ class _InvoiceJson(msgspec.Struct):
 class _InvoiceLogJson(msgspec.Struct):
     id: _Id
     created: datetime
-    invoice: _InvoiceJson
+    invoice: _CreditedInvoiceJson
 
 
 class _ReportedInvoiceJson(msgspec.Struct, rename="camel"):
@@ -138,6 +138,30 @@ class _ReportedInvoiceJson(msgspec.Struct, rename="camel"):
 class _ReportedInvoiceLogJson(msgspec.Struct):
     created: datetime
     invoice: _ReportedInvoiceJson
+
+
+class InvoiceJson(msgspec.Struct):
+    """An invoice as the bank writes it in lists and answers; of it, what we look at."""
+
+    id: _Id
+    amount: _Centavos
+    status: str
+    tags: list[str] | None = None
+    created: datetime | None = None
+    due: Any = None  # for people only, as the link: of an unexpected type it counts as missing
+    link: Any = None
+
+    def as_bank_invoice(self) -> BankInvoice:
+        """The same in our own terms."""
+        return BankInvoice(
+            id=self.id,
+            status=self.status,
+            amount_centavos=self.amount,
+            tags=tuple(self.tags or ()),
+            created_at=None if self.created is None else _utc(self.created),
+            due_at=_moment(self.due),
+            link=_text(self.link),
+        )
 
 
 class TransferJson(msgspec.Struct, rename="camel"):

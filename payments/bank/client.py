@@ -7,8 +7,7 @@ global user, so any number of banks may be open in one process, each shared by a
 
 import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, timedelta
 from functools import partial
 from typing import Any, TypeVar
 
@@ -17,7 +16,7 @@ import starkbank
 
 from payments.bank.transport import LastCall, OddAnswer, OnCall, Transport
 from payments.errors import BankError, SettingsError, Unclear
-from payments.event import TransferJson
+from payments.event import InvoiceJson, TransferJson
 from payments.invoice import BankInvoice, InvoiceOrder
 from payments.transfer import BankTransfer, TransferOrder
 
@@ -43,13 +42,12 @@ PUBLIC_KEYS_MAX = 3
 AFTER_SLACK = timedelta(days=2)
 
 
-@dataclass(frozen=True, slots=True)
-class BankWebhook:
+class BankWebhook(msgspec.Struct, frozen=True):
     """An address that the bank delivers events to, and of which resources."""
 
     id: str
     url: str
-    subscriptions: tuple[str, ...]
+    subscriptions: tuple[str, ...] = ()
 
 
 def open_bank(
@@ -121,17 +119,18 @@ class Bank:
         if not orders:
             return []
         wanted = [
-            starkbank.Invoice(
-                amount=order.amount_centavos,
-                name=order.payer.name,
-                tax_id=order.payer.tax_id,
-                tags=list(order.tags),
-            )
+            {
+                "amount": order.amount_centavos,
+                "name": order.payer.name,
+                "taxId": order.payer.tax_id,
+                "tags": list(order.tags),
+            }
             for order in orders
         ]
 
         def ask() -> list[BankInvoice]:
-            created = [_read_invoice(each) for each in starkbank.invoice.create(wanted, user=self._project)]
+            answer = self._post("invoice", {"invoices": wanted})
+            created = [each.as_bank_invoice() for each in _decode_invoices.decode(answer).invoices]
             _require_count(created, orders)
             return [_only_invoice_for(order, created) for order in orders]
 
@@ -139,11 +138,8 @@ class Bank:
 
     def find_invoices(self, tag: str) -> list[BankInvoice]:
         """Return every invoice that carries ``tag``, newest first."""
-        found = self._every(
-            lambda cursor: starkbank.invoice.page(
-                cursor=cursor, limit=ENTITIES_PER_CALL_MAX, tags=[_one_tag(tag)], user=self._project
-            ),
-            _read_invoice,
+        found = self._tagged(
+            "invoice", "invoices", tag, lambda raw: _decode_invoice.decode(raw).as_bank_invoice()
         )
         return list({invoice.id: invoice for invoice in found if tag in invoice.tags}.values())
 
@@ -173,9 +169,8 @@ class Bank:
         ]
 
         def ask() -> dict[str, BankTransfer]:
-            # Through the SDK's generic request: one shape reads transfers here and in events.
-            answer = starkbank.request.post(path="transfer", body={"transfers": wanted}, user=self._project)
-            sent = [each.as_bank_transfer() for each in _decode_transfers.decode(answer.content).transfers]
+            answer = self._post("transfer", {"transfers": wanted})
+            sent = [each.as_bank_transfer() for each in _decode_transfers.decode(answer).transfers]
             _require_count(sent, orders)
             by_external_id = {transfer.external_id: transfer for transfer in sent}
             for order in orders:
@@ -190,18 +185,16 @@ class Bank:
 
     def find_transfers(self, tag: str) -> list[BankTransfer]:
         """Return every transfer that carries ``tag``, newest first."""
-        # Its caller holds leases that outlast one timeout, so all pages together keep one deadline.
-        raw = self._raw_every(
-            "transfer", "transfers", {"tags": [_one_tag(tag)]}, PAGES_PER_TAG_MAX, self._transport.deadline()
+        found = self._tagged(
+            "transfer", "transfers", tag, lambda raw: _decode_transfer.decode(raw).as_bank_transfer()
         )
-        found = (_decode_transfer.decode(each).as_bank_transfer() for each in raw)
         return list({transfer.id: transfer for transfer in found if tag in transfer.tags}.values())
 
     def transfer_logs(self, transfer_ids: Sequence[str]) -> Iterator[bytes]:
         """Yield each log of these transfers as raw JSON, for ``read_log``. Calls as it is read."""
         for start in range(0, len(transfer_ids), ENTITIES_PER_CALL_MAX):
             asked = list(transfer_ids[start : start + ENTITIES_PER_CALL_MAX])
-            for raw in self._raw_every("transfer/log", "logs", {"transferIds": asked}, PAGES_OF_LOGS_MAX):
+            for raw in self._every("transfer/log", "logs", {"transferIds": asked}, bytes, PAGES_OF_LOGS_MAX):
                 # One that cannot be read is handed on, to be reported; a stranger's is not ours.
                 if _transfer_id_in(raw) in (None, *asked):
                     yield raw
@@ -213,7 +206,7 @@ class Bank:
         """
         since = (after - AFTER_SLACK).strftime("%Y-%m-%d")
         query = {"types": list(types), "after": since}
-        yield from self._raw_every("invoice/log", "logs", query, PAGES_OF_LOGS_MAX)
+        yield from self._every("invoice/log", "logs", query, bytes, PAGES_OF_LOGS_MAX)
 
     def undelivered_events(self) -> Iterator[bytes]:
         """Yield each event that no endpoint has taken yet as raw ``{"event": ...}``, for ``read_event``.
@@ -225,7 +218,7 @@ class Bank:
         events: list[bytes] = []
         failure: BankError | None = None
         try:
-            pages = self._raw_every("event", "events", {"isDelivered": False}, PAGES_OF_EVENTS_MAX)
+            pages = self._every("event", "events", {"isDelivered": False}, bytes, PAGES_OF_EVENTS_MAX)
             events.extend(raw for raw in pages if not _is_delivered(raw))
         except BankError as error:
             failure = error
@@ -239,8 +232,6 @@ class Bank:
         path = f"event/{_require_id(event_id)}"
 
         def ask() -> None:
-            # Not event.update: that parses the whole event, and an unknown kind in it would look like a
-            # failure.
             answer = starkbank.request.patch(path=path, body={"isDelivered": True}, user=self._project)
             event = _decode_marked.decode(answer.content).event
             if event.id != event_id or not event.isDelivered:
@@ -252,77 +243,70 @@ class Bank:
         """Return the keys (PEM) that the bank signs webhooks with, newest first, three at most."""
 
         def ask() -> list[str]:
-            # Not through the SDK's own path, which has two slashes (/v2//public-key).
-            answer = starkbank.request.get(
-                path="public-key", query={"limit": PUBLIC_KEYS_MAX}, user=self._project
-            )
-            return [key.content for key in _decode_keys.decode(answer.content).publicKeys[:PUBLIC_KEYS_MAX]]
+            # Not by the SDK's own function, whose path has two slashes (/v2//public-key).
+            answer = self._get("public-key", {"limit": PUBLIC_KEYS_MAX})
+            return [key.content for key in _decode_keys.decode(answer).publicKeys[:PUBLIC_KEYS_MAX]]
 
         return self._transport.call(ask)
 
     def balance_centavos(self) -> int:
         """Return what is in the account now, in centavos."""
         return self._transport.call(
-            lambda: _whole(starkbank.balance.get(user=self._project).amount, "balance")
+            lambda: _decode_balances.decode(self._get("balance", {})).balances[0].amount
         )
 
     def list_webhooks(self) -> list[BankWebhook]:
         """Return every webhook of the workspace, other programs' too."""
-        found = self._every(
-            lambda cursor: starkbank.webhook.page(
-                cursor=cursor, limit=ENTITIES_PER_CALL_MAX, user=self._project
-            ),
-            _read_webhook,
-        )
-        return list(found)
+        return list(self._every("webhook", "webhooks", {}, _decode_webhook.decode, PAGES_PER_TAG_MAX))
 
     def create_webhook(self, url: str, subscriptions: Sequence[str]) -> BankWebhook:
         """Subscribe ``url``. The bank may accept the same one twice: list before."""
 
         def ask() -> BankWebhook:
-            created = _read_webhook(
-                starkbank.webhook.create(url=url, subscriptions=list(subscriptions), user=self._project)
-            )
+            answer = self._post("webhook", {"url": url, "subscriptions": list(subscriptions)})
+            created = _decode_created_webhook.decode(answer).webhook
             if created.url != url:
                 raise OddAnswer("the webhook that was created has another URL")
             return created
 
         return self._transport.call(ask)
 
+    # All goes through the SDK's generic requests: its objects drop fields that they do not know, which an audit needs,
+    # and one shape reads an invoice or a transfer in an answer, a list, a log and an event. It signs and sends; it
+    # raises nothing by itself here, and its query writes lists with commas and booleans as False, which the bank takes
+    # (facts sheet 3.3).
+
+    def _get(self, path: str, query: dict[str, Any]) -> bytes:
+        answer: bytes = starkbank.request.get(path=path, query=query, user=self._project).content
+        return answer
+
+    def _post(self, path: str, body: dict[str, Any]) -> bytes:
+        answer: bytes = starkbank.request.post(path=path, body=body, user=self._project).content
+        return answer
+
+    def _tagged(self, path: str, key: str, tag: str, read: Callable[[bytes], Entity]) -> Iterator[Entity]:
+        # Its caller holds leases that outlast one timeout, so all pages together keep one deadline.
+        return self._every(
+            path, key, {"tags": [_one_tag(tag)]}, read, PAGES_PER_TAG_MAX, self._transport.deadline()
+        )
+
     def _every(
-        self, page: Callable[[str | None], tuple[list[Any], Any]], read: Callable[[Any], Entity]
-    ) -> Iterator[Entity]:
-        def ask(cursor: str | None) -> tuple[list[Entity], str | None]:
-            entities, following = page(cursor)
-            return [read(entity) for entity in entities], _optional_text(following)
-
-        # Its callers hold leases that outlast one timeout, so all pages together keep one deadline.
-        yield from self._pages(ask, PAGES_PER_TAG_MAX, self._transport.deadline())
-
-    def _raw_every(
-        self, path: str, key: str, query: dict[str, Any], pages_max: int, deadline: float | None = None
-    ) -> Iterator[bytes]:
-        def ask(cursor: str | None) -> tuple[list[bytes], str | None]:
-            # The SDK's objects drop fields that they do not know; for audit we keep all. It raises nothing
-            # by itself here, and its query writes lists with commas and booleans as False, which the bank
-            # takes (3.3).
-            answer = starkbank.request.get(
-                path=path,
-                query={**query, "limit": ENTITIES_PER_CALL_MAX, "cursor": cursor},
-                user=self._project,
-            )
-            envelope = _decode_envelope.decode(answer.content)
-            following = msgspec.json.decode(envelope.get("cursor", b"null"), type=str | None)
-            return [bytes(raw) for raw in _decode_list.decode(envelope[key])], following
-
-        yield from self._pages(ask, pages_max, deadline)
-
-    def _pages(
         self,
-        ask: Callable[[str | None], tuple[list[Entity], str | None]],
+        path: str,
+        key: str,
+        query: dict[str, Any],
+        read: Callable[[bytes], Entity],
         pages_max: int,
         deadline: float | None = None,
     ) -> Iterator[Entity]:
+        """Each element of a list, read; one that cannot be read makes its page an answer that cannot."""
+
+        def ask(cursor: str | None) -> tuple[list[Entity], str | None]:
+            answer = self._get(path, {**query, "limit": ENTITIES_PER_CALL_MAX, "cursor": cursor})
+            envelope = _decode_envelope.decode(answer)
+            following = msgspec.json.decode(envelope.get("cursor", b"null"), type=str | None)
+            return [read(bytes(raw)) for raw in _decode_list.decode(envelope[key])], following
+
         cursor: str | None = None
         for _ in range(pages_max):
             entities, following = self._transport.call(partial(ask, cursor), deadline)
@@ -354,57 +338,7 @@ class _Project(starkbank.Project):  # type: ignore[misc]
         return repr(self)
 
 
-# --- reading the SDK's objects; an odd one raises, and the transport makes that Unclear ---
-
-
-def _read_invoice(invoice: Any) -> BankInvoice:
-    return BankInvoice(
-        id=_text(invoice.id, "invoice id"),
-        status=_text(invoice.status, "invoice status"),
-        amount_centavos=_whole(invoice.amount, "invoice amount"),
-        tags=_texts(invoice.tags, "invoice tags"),
-        created_at=_utc(invoice.created),
-        # For people only: of another type it counts as missing.
-        due_at=_utc(invoice.due) if isinstance(invoice.due, datetime) else None,
-        link=invoice.link if isinstance(invoice.link, str) else None,
-    )
-
-
-def _read_webhook(webhook: Any) -> BankWebhook:
-    return BankWebhook(
-        id=_text(webhook.id, "webhook id"),
-        url=_text(webhook.url, "webhook url"),
-        subscriptions=_texts(webhook.subscriptions, "webhook subscriptions"),
-    )
-
-
-def _text(value: object, what: str) -> str:
-    if not isinstance(value, str) or not value:
-        raise OddAnswer(f"the answer's {what} is not a text")
-    return value
-
-
-def _optional_text(value: object) -> str | None:
-    return None if value is None or value == "" else _text(value, "optional text")
-
-
-def _texts(value: object, what: str) -> tuple[str, ...]:
-    if value is None:
-        return ()
-    if not isinstance(value, list):
-        raise OddAnswer(f"the answer's {what} are not a list")
-    return tuple(_text(each, what) for each in value)
-
-
-def _whole(value: object, what: str) -> int:
-    if type(value) is not int:
-        raise OddAnswer(f"the answer's {what} is not a whole number of centavos")
-    return value
-
-
-def _utc(moment: datetime | None) -> datetime | None:
-    # Read: starkcore 0.8.0 utils/checks.py returns naive datetimes, which mean UTC.
-    return None if moment is None else moment.replace(tzinfo=UTC)
+# --- what an answer must say ---
 
 
 def _require_count(answered: Sequence[object], orders: Sequence[object]) -> None:
@@ -462,6 +396,27 @@ class _TransfersJson(msgspec.Struct):
     transfers: list[TransferJson]
 
 
+class _InvoicesJson(msgspec.Struct):
+    invoices: list[InvoiceJson]
+
+
+class _BalanceJson(msgspec.Struct):
+    amount: int
+
+
+class _BalancesJson(msgspec.Struct):
+    balances: list[_BalanceJson]
+
+
+class _CreatedWebhookJson(msgspec.Struct):
+    webhook: BankWebhook
+
+
+_decode_invoice = msgspec.json.Decoder(InvoiceJson)
+_decode_invoices = msgspec.json.Decoder(_InvoicesJson)
+_decode_balances = msgspec.json.Decoder(_BalancesJson)
+_decode_webhook = msgspec.json.Decoder(BankWebhook)
+_decode_created_webhook = msgspec.json.Decoder(_CreatedWebhookJson)
 _decode_transfer = msgspec.json.Decoder(TransferJson)
 _decode_transfers = msgspec.json.Decoder(_TransfersJson)
 _decode_envelope = msgspec.json.Decoder(dict[str, msgspec.Raw])

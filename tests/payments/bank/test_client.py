@@ -279,7 +279,7 @@ def test_a_200_that_does_not_match_the_order_is_unclear(
 def test_a_200_without_length_that_is_cut_is_unclear(server: ScriptedServer, bank: Bank) -> None:
     """Nothing but the JSON itself shows the cut."""
     server.script = [raw(b'HTTP/1.1 200 OK\r\n\r\n{"invoices": [')]
-    with pytest.raises(Unclear, match="JSONDecodeError"):
+    with pytest.raises(Unclear, match="truncated"):
         bank.create_invoices(INVOICE_ORDERS)
 
 
@@ -407,6 +407,25 @@ def test_a_look_up_that_breaks_on_a_later_page_finds_nothing(server: ScriptedSer
     server.script = [reply(page), reply({}, status=503)]
     with pytest.raises(Unclear, match="status 503"):
         bank.find_transfers("credit-101")
+
+
+def test_a_look_up_with_one_that_cannot_be_read_is_unclear(server: ScriptedServer, bank: Bank) -> None:
+    """It may be the one that we look for."""
+    server.script = [
+        reply(
+            {
+                "transfers": [
+                    transfer_json(TRANSFER_ORDERS[0], 1),
+                    transfer_json(TRANSFER_ORDERS[1], 2, amount=None),
+                ]
+            }
+        ),
+        reply({"invoices": [invoice_json(INVOICE_ORDERS[0], 1, amount="1000")]}),
+    ]
+    with pytest.raises(Unclear, match="GET /v2/transfer: the answer could not be read"):
+        bank.find_transfers("credit-101")
+    with pytest.raises(Unclear, match="GET /v2/invoice: the answer could not be read"):
+        bank.find_invoices("batch-7")
 
 
 @pytest.mark.parametrize(
