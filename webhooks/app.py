@@ -77,8 +77,7 @@ class Web:
         )
         self.keys = BankKeys(self.bank.public_keys, time.monotonic)
         self.forwarder = Forwarder(self.settle, partial(next_due_at, self.database), self.clock)
-        # PostgreSQL works on one group while another is prepared; SQLite has one writer.
-        self.intake = Intake(self.accept, 2 if self.database.is_postgresql else 1)
+        self.intake = Intake(self.accept)
         self.receiver = Receiver(self.keys, self.intake, self.metrics, _receiving_max())
         self.draining = Draining(settings.drain_seconds)
         self.process = Process(secrets.token_hex(8), "web", socket.gethostname(), os.getpid(), VERSION)

@@ -31,17 +31,14 @@ Delivery = TypeVar("Delivery")
 
 
 class Intake(Generic[Delivery]):
-    """Stores deliveries through ``accept``, a blocking function, in threads: at most ``commits_at_once`` together."""
+    """Stores deliveries through ``accept``, a blocking function, in a thread: one group at a time."""
 
-    def __init__(
-        self, accept: Callable[[Sequence[Delivery]], list[Receipt]], commits_at_once: int = 1
-    ) -> None:
+    def __init__(self, accept: Callable[[Sequence[Delivery]], list[Receipt]]) -> None:
         self._accept = accept
-        self._commits_at_once = commits_at_once
-        # Threads of its own: no other work in a thread may keep a commit waiting.
-        self._threads = ThreadPoolExecutor(commits_at_once, "intake")
+        # A thread of its own: no other work in a thread may keep a commit waiting.
+        self._thread = ThreadPoolExecutor(1, "intake")
         self._waiting: deque[tuple[Delivery, asyncio.Future[Receipt]]] = deque()
-        self._committers: set[asyncio.Task[None]] = set()
+        self._committing: asyncio.Task[None] | None = None
 
     async def put(self, delivery: Delivery) -> Receipt:
         """Store a delivery and its consequences; returns once that is durable.
@@ -53,10 +50,8 @@ class Intake(Generic[Delivery]):
             raise LedgerUnavailable(f"{WAITING_MAX} events are waiting for the database")
         stored: asyncio.Future[Receipt] = asyncio.get_running_loop().create_future()
         self._waiting.append((delivery, stored))
-        if len(self._committers) < self._commits_at_once:
-            committer = asyncio.create_task(self._commit_groups())
-            self._committers.add(committer)
-            committer.add_done_callback(self._committers.discard)
+        if self._committing is None or self._committing.done():
+            self._committing = asyncio.create_task(self._commit_groups())
         try:
             async with asyncio.timeout(COMMIT_SECONDS):
                 return await stored
@@ -65,8 +60,9 @@ class Intake(Generic[Delivery]):
 
     async def close(self) -> None:
         """Finish what is waiting."""
-        await asyncio.gather(*self._committers)
-        self._threads.shutdown()
+        if self._committing is not None:
+            await self._committing
+        self._thread.shutdown()
 
     async def _commit_groups(self) -> None:
         while self._waiting:
@@ -76,7 +72,7 @@ class Intake(Generic[Delivery]):
     async def _commit(self, group: Sequence[tuple[Delivery, asyncio.Future[Receipt]]]) -> None:
         try:
             receipts = await asyncio.get_running_loop().run_in_executor(
-                self._threads, self._accept, [delivery for delivery, _ in group]
+                self._thread, self._accept, [delivery for delivery, _ in group]
             )
         except Exception as error:
             if len(group) > 1 and not isinstance(error, LedgerUnavailable):

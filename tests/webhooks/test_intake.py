@@ -223,26 +223,3 @@ def test_closing_stores_what_is_waiting(books: Books) -> None:
     assert [event_id for commit in books.commits for event_id in commit] == list(
         islice((f"6{number:015d}" for number in range(9)), 5)
     )
-
-
-def test_with_two_commits_at_once_a_second_group_is_stored_while_the_first_waits() -> None:
-    """As on PostgreSQL; each is told when its own commit is done."""
-    first_is_slow = threading.Event()
-
-    def accept(arrivals: Sequence[Arrival]) -> list[Receipt]:
-        ids = [each.event.event_id for each in arrivals]
-        if f"6{1:015d}" in ids:
-            assert first_is_slow.wait(20)
-        return [Receipt(event_id, Outcome.CREDIT, None) for event_id in ids]
-
-    async def main() -> None:
-        made = Intake(accept, commits_at_once=2)
-        slow = asyncio.create_task(made.put(arrival(1)))
-        await asyncio.sleep(0)
-        await asyncio.wait_for(made.put(arrival(2)), 20)
-        assert not slow.done()
-        first_is_slow.set()
-        assert (await slow).event_id == f"6{1:015d}"
-        await made.close()
-
-    asyncio.run(main())
