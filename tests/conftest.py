@@ -142,9 +142,8 @@ def own_server() -> Iterator[Server]:
 @pytest.fixture
 def postgresql_url(postgresql: Databases) -> Iterator[str]:
     """The address of empty books of this test's own on PostgreSQL."""
-    address = postgresql.create()
-    yield address
-    postgresql.drop(address)
+    with postgresql.lend() as address:
+        yield address
 
 
 @pytest.fixture

@@ -4,6 +4,8 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import psycopg
@@ -20,16 +22,59 @@ input()
 """
 
 
-def test_every_test_has_books_of_its_own(postgresql: Databases) -> None:
-    """Copies of one migrated template."""
-    first, second = postgresql.create(), postgresql.create()
-    with connection_to(first) as one, connection_to(second) as other:
-        one.execute("INSERT INTO issuing_windows VALUES (1, 't', now(), 5, 8)")
-        assert other.execute("SELECT count(*) FROM issuing_windows").fetchone() == (0,)
-    for each in (first, second):
-        postgresql.drop(each)
-        with pytest.raises(psycopg.OperationalError, match="does not exist"), connection_to(each):
-            pass
+INSERT = (
+    "INSERT INTO actions (at, who, kind, subject, reason, result, is_proved) "
+    "VALUES (now(), 'ana', 'pause', 'issuing', 'why', 'done', true)"
+)
+
+
+@pytest.fixture(scope="module")
+def databases(postgresql: Databases) -> Iterator[Databases]:
+    """Databases that are lent to no other test."""
+    made = Databases(postgresql.address)
+    yield made
+    made.close()
+
+
+def test_a_database_that_was_given_back_is_as_good_as_a_new_one(databases: Databases) -> None:
+    """Without rows, and with ids from one."""
+    lent = []
+    for _ in range(2):
+        with databases.lend() as address, connection_to(address) as connection:
+            connection.execute(INSERT)
+            assert connection.execute("SELECT id FROM actions").fetchall() == [(1,)]
+            lent.append(address)
+    assert lent[0] == lent[1]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "CREATE INDEX another ON actions (who)",
+        "ALTER TABLE actions ALTER COLUMN who DROP NOT NULL",
+        "CREATE FUNCTION another() RETURNS int LANGUAGE sql AS 'SELECT 1'",
+        "ALTER TABLE actions DROP CONSTRAINT an_action_has_its_reason",
+        "UPDATE alembic_version SET version_num = 'v0'",
+        "DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET jit = on', current_database()); END $$",
+    ],
+)
+def test_a_database_that_a_test_changed_is_not_lent_again(databases: Databases, change: str) -> None:
+    """In anything but its rows: the next test gets another."""
+    with databases.lend() as first, connection_to(first) as connection:
+        connection.execute(change)
+    with databases.lend() as second:
+        assert second != first
+    with pytest.raises(psycopg.OperationalError, match="does not exist"), connection_to(first):
+        pass
+
+
+def test_a_database_that_a_test_still_uses_is_not_lent_again(databases: Databases) -> None:
+    """A thread that was left behind must not act on the books of the next test."""
+    with ExitStack() as left_behind:
+        with databases.lend() as first:
+            left_behind.enter_context(connection_to(first))
+        with databases.lend() as second:
+            assert second != first
 
 
 @pytest.mark.skipif("TEST_DATABASE_URL" in os.environ, reason="no server of our own is started")
