@@ -17,7 +17,6 @@ from emulator.books import checks
 from emulator.books.fields import Fields, only_true
 from emulator.books.formats import Ids, time_text
 from emulator.books.preset import Preset
-from emulator.books.refusal import Refusal
 from emulator.books.table import Row, Table
 from emulator.clock import Agenda
 
@@ -80,7 +79,7 @@ class Events:
         self.deliver = deliver
         self.webhooks = Table("webhook")
         self.rows = Table("event")
-        self.attempts = Table("event-attempt", indexes=("eventId", "webhookId"))
+        self.attempts = Table("event/attempt", indexes=("eventId", "webhookId"))
         # Kept apart, so that listing undelivered events does not scan the delivered ones.
         self.undelivered: dict[str, None] = {}
         self._recipients: dict[str, list[str]] = {}
@@ -98,18 +97,6 @@ class Events:
         row = {"id": self._ids.entity(), **checks.body(body, "webhook", checks.WEBHOOK)}
         self.webhooks.add(row, now)
         return row
-
-    def webhook(self, webhook_id: str) -> Row:
-        """The webhook, or the bank's refusal of an unknown id."""
-        row = self.webhooks.get(webhook_id)
-        if row is None:
-            raise Refusal.of("invalidWebhookId", f"No webhook has the id {webhook_id}")
-        return row
-
-    def unregister(self, webhook_id: str) -> Row:
-        """Remove a webhook; nothing more is sent to it."""
-        self.webhook(webhook_id)
-        return self.webhooks.remove(webhook_id)
 
     # --- events -------------------------------------------------------------------------------------------
 
@@ -216,26 +203,18 @@ class Events:
         row["isDelivered"] = True
         self.undelivered.pop(row["id"], None)
 
-    def event(self, event_id: str) -> Row:
-        """The event, or the bank's refusal of an unknown id."""
-        row = self.rows.get(event_id)
-        if row is None:
-            # Inferred from the codes of other resources.
-            raise Refusal.of("invalidEvent", f"No event has the id {event_id}")
-        return row
-
     def patch(self, event_id: str, changes: Any) -> Row:
         """Mark an event delivered."""
-        row = self.event(event_id)
+        row = self.rows.find(event_id)
         checks.body(changes, "event", CHANGES)
         self._set_delivered(row)
         return row
 
     def delete(self, event_id: str) -> Row:
         """Delete an event; its planned deliveries are not made."""
-        self.event(event_id)
+        row = self.rows.remove(event_id)
         self.undelivered.pop(event_id, None)
-        return self.rows.remove(event_id)
+        return row
 
     def redeliver(
         self,
@@ -247,17 +226,9 @@ class Events:
         delay_seconds: float = 0.0,
     ) -> int:
         """Send an event again, without retries, to each of its webhooks; returns how many deliveries that makes."""
-        self.event(event_id)
+        self.rows.find(event_id)
         recipients = [each for each in self._recipients[event_id] if each in self.webhooks]
         for webhook_id in recipients * count:
             at = now + timedelta(seconds=delay_seconds)
             self._plan(at, event_id, webhook_id, None, forged=forged)
         return len(recipients) * count
-
-    def attempt(self, attempt_id: str) -> Row:
-        """The attempt, or the bank's refusal of an unknown id."""
-        row = self.attempts.get(attempt_id)
-        if row is None:
-            # Guess by analogy.
-            raise Refusal.of("invalidEventAttempt", f"No attempt has the id {attempt_id}")
-        return row

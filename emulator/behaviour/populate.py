@@ -92,7 +92,7 @@ class _Past:
 
     def end(self) -> None:
         """Replace the webhook of the past by webhooks that receive nothing."""
-        self._bank.events.unregister(self._webhook_id)
+        self._bank.events.webhooks.remove(self._webhook_id)
         for number in range(1, LISTED_COUNT + 1):
             url = f"https://populated.invalid/webhook-{number}"
             self._bank.register_webhook(url, QUIET_SUBSCRIPTIONS, self._now)

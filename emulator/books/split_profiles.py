@@ -49,10 +49,3 @@ class SplitProfiles:
             self.rows.add(existing, now)
         existing.update(checked[0], updated=time_text(now))
         return [existing]
-
-    def get(self, profile_id: str) -> Row:
-        """The profile, or the refusal of an unknown id."""
-        row = self.rows.get(profile_id)
-        if row is None:
-            raise Refusal.of("invalidSplitProfile", f"No split profile has the id {profile_id[:100]}")
-        return row

@@ -94,17 +94,9 @@ class Workspaces:
             "created": time_text(now),
         }
 
-    def get(self, workspace_id: str) -> Row:
-        """The workspace, or the refusal of an unknown id."""
-        row = self.rows.get(workspace_id)
-        if row is None:
-            # Guess by analogy with the codes of other resources.
-            raise Refusal.of("invalidWorkspace", f"No workspace has the id {workspace_id[:100]}")
-        return row
-
     def patch(self, workspace_id: str, changes: Any, now: datetime) -> Row:
         """Rename, restrict, picture or block a workspace."""
-        row = self.get(workspace_id)
+        row = self.rows.find(workspace_id)
         clean = checks.body(changes, "workspace", CHANGES)
         if "username" in clean:
             self._refuse_taken(clean["username"], workspace_id)

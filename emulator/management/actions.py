@@ -133,13 +133,13 @@ def announce(bank: Bank, entity_id: str, now: datetime) -> int:
 
 def drop(bank: Bank, event_id: str, now: datetime) -> int:
     """Drop the deliveries of an event that are still planned; returns how many."""
-    bank.events.event(event_id)
+    bank.events.rows.find(event_id)
     return len(bank.agenda.take(lambda name, args: name == "event.deliver" and args[0] == event_id))
 
 
 def delay(bank: Bank, event_id: str, now: datetime, seconds: float) -> int:
     """Hold back the planned deliveries of an event until `seconds` from now; returns how many."""
-    bank.events.event(event_id)
+    bank.events.rows.find(event_id)
     taken = bank.agenda.take(lambda name, args: name == "event.deliver" and args[0] == event_id)
     for name, args in taken:
         bank.agenda.push(now + timedelta(seconds=seconds), name, *args)
@@ -150,7 +150,7 @@ def delivery(
     bank: Bank, event_id: str, webhook_id: str | None = None, url: str | None = None, *, forged: bool = False
 ) -> Delivery:
     """One extra post of an event, to a webhook (by default the newest that wants it) or to any URL."""
-    event = bank.events.event(event_id)
+    event = bank.events.rows.find(event_id)
     if url is not None:
         return Delivery(event, "", url, None, forged)
     if webhook_id is None:
@@ -158,7 +158,7 @@ def delivery(
         if not wanting:
             raise Refusal.of("invalidWebhookId", f"No webhook is subscribed to {event['subscription']}")
         webhook_id = wanting[-1]["id"]
-    webhook = bank.events.webhook(webhook_id)
+    webhook = bank.events.webhooks.find(webhook_id)
     return Delivery(event, webhook_id, webhook["url"], None, forged)
 
 

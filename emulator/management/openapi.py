@@ -35,13 +35,12 @@ _HEADERS = {
     ),
 }
 _SIGNED: list[dict[str, list[str]]] = [{name: [] for name in _HEADERS}]
-_PDF_PATH = "invoice/{uuid}.pdf"
 
 
 def document(calls: Iterable[Call], *, origin: str = "/") -> dict[str, Any]:
     """The whole document; `calls` are those of the management API."""
     paths: dict[str, dict[str, Any]] = {}
-    for (method, path), operation in {**routes.ROUTES, ("GET", _PDF_PATH): routes.PUBLIC_PDF}.items():
+    for (method, path), operation in routes.ROUTES.items():
         paths.setdefault(f"/v2/{path}", {})[method.lower()] = _operation(method, path, operation)
     for call in calls:
         paths.setdefault(f"/emulator/{call.path}", {})[call.method.lower()] = _call(call)
@@ -66,7 +65,6 @@ def _operation(method: str, path: str, operation: routes.Operation) -> dict[str,
     language = {
         "in": "header", "name": "Accept-Language", "description": words, "schema": {"enum": ["en-US", "pt-BR"]},
     }  # fmt: skip
-    is_public = routes.is_public(method, tuple(path.split("/")))
     return {
         "operationId": _id(method, f"v2/{path}"),
         "tags": [path.split("/")[0]],
@@ -77,7 +75,7 @@ def _operation(method: str, path: str, operation: routes.Operation) -> dict[str,
             "200": _answer(operation.media_type, operation.answer),
             "400": _refusal("The bank's refusal."),
         },
-        "security": [{}, *_SIGNED] if is_public else _SIGNED,
+        "security": [{}, *_SIGNED] if operation.is_public else _SIGNED,
     }
 
 

@@ -398,7 +398,7 @@ class ManagementApi:
         return {"webhook": self._bank.events.register(body, self._clock.now())}
 
     def _remove_webhook(self, request: Request, body: Body) -> Body:
-        return {"webhook": self._bank.events.unregister(_id_of(self._bank.events.webhooks, request))}
+        return {"webhook": self._bank.events.webhooks.remove(_id_of(self._bank.events.webhooks, request))}
 
     def _redeliver(self, request: Request, body: Body) -> Body:
         planned = self._bank.events.redeliver(

@@ -116,7 +116,7 @@ def _tried(state: Any) -> datetime:
         bank = Bank(seed=int(state["books"][""]["seed"]), opened_at=now)
         _restore(bank, state["books"])
         for event_id, webhook_id, _, _ in state["open_deliveries"]:
-            bank.events.event(event_id)
+            bank.events.rows.find(event_id)
             if not isinstance(webhook_id, str):
                 raise BadState("a delivery goes nowhere")
         for at, name, _ in bank.agenda.entries():

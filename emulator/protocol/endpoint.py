@@ -23,7 +23,7 @@ from emulator.behaviour.faults import Fault, Subject
 from emulator.books.formats import time_text
 from emulator.books.refusal import Refusal
 from emulator.clock import Clock
-from emulator.protocol import routes
+from emulator.protocol import filters, routes
 from emulator.protocol.credentials import Credentials
 from emulator.protocol.documents import Document
 from emulator.protocol.history import MOST_BODY_BYTES as MOST_KEPT_BYTES
@@ -114,45 +114,42 @@ class ProtocolEndpoint:
 
     def _answer(self, request: Request, segments: tuple[str, ...], body: bytes, entry: Entry) -> Response:
         now = self._clock.now()
+        found = routes.find(request.method, segments)
         try:
-            if not segments:
-                raise routes.NoSuchRoute(f"{request.method} {request.url.path}")
             self._bank.step(now)
-            wait_seconds = self._admit(request, segments, body, entry)
-            if wait_seconds:
-                return _throttled(wait_seconds)
+            if segments:
+                wait_seconds = self._admit(
+                    request, body, entry, is_public=found is not None and found[0].is_public
+                )
+                if wait_seconds:
+                    return _throttled(wait_seconds)
+            if found is None:
+                # Guess: the facts do not say what an unknown path gets.
+                words = f"There is no route {request.method} {request.url.path}"
+                return _json(Refusal.of("routeNotFound", words).to_json(), 404)
+            operation, row_id = found
             query = dict(parse_qsl(request.url.query, keep_blank_values=True))
+            given = filters.read(query, operation.parameters)
             caller = request.headers.get("access-id", "") if entry["project"] else ""
-            call = Call(
-                request.method,
-                segments,
-                query,
-                body,
-                now,
-                self._clock.client_now(),
-                self._credentials,
-                caller,
-            )
-            found = routes.answer(self._bank, call)
-            if isinstance(found, Document):
-                return Response(found.content, media_type=found.media_type)
-            return _json(found)
+            client_now = self._clock.client_now()
+            call = Call(row_id, given, body, now, client_now, self._credentials, caller)
+            answer = operation.do(self._bank, call)
+            if isinstance(answer, Document):
+                return Response(answer.content, media_type=answer.media_type)
+            return _json(filters.trim(answer, given.get("fields")))
         except Refusal as refusal:
             entry["errors"] = [code for code, _ in refusal.errors]
             return _json(in_language(request.headers, refusal.to_json()), 400)
-        except routes.NoSuchRoute as missing:
-            # Guess: the facts do not say what an unknown path gets.
-            return _json(Refusal.of("routeNotFound", f"There is no route {missing}").to_json(), 404)
         except Exception:
             log.exception("%s %s failed inside the emulator", request.method, request.url.path)
             return _json(
                 Refusal.of("internalServerError", "The emulator failed; its log says why").to_json(), 500
             )
 
-    def _admit(self, request: Request, segments: tuple[str, ...], body: bytes, entry: Entry) -> int:
+    def _admit(self, request: Request, body: bytes, entry: Entry, *, is_public: bool) -> int:
         """Authenticate the caller; returns how many seconds it has to wait under its limit, 0 for none."""
         # SDKs sign public calls as well, but these are also answered to a caller without headers.
-        if routes.is_public(request.method, segments) and "access-id" not in request.headers:
+        if is_public and "access-id" not in request.headers:
             return 0
         if len(body) > MOST_BODY_BYTES:
             raise Refusal.of("invalidJson", f"The body is longer than {MOST_BODY_BYTES} bytes")

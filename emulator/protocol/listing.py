@@ -2,48 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
 from emulator.behaviour.bank import Bank
-from emulator.books.table import Row, Table
+from emulator.books.table import Row, Table, unknown_id_code
 from emulator.protocol import filters
 from emulator.protocol.filters import Parameters
 from emulator.protocol.request import Answer, Call
-
-# Whether a row is in the answer to this call; None for every row.
-Filter = Callable[[Bank, Call], Callable[[Row], bool] | None]
 
 
 @dataclass(frozen=True)
 class Listing:
     """One list call of /v2, as a table of what it can be asked for; called as a handler."""
 
+    path: str
     table: Callable[[Bank], Table]
     # The key of the rows in the answer.
     plural: str
-    # The refusal's code for a status or type that does not exist.
-    code: str = ""
     statuses: tuple[str, ...] = ()
     log_types: tuple[str, ...] = ()
     sorts: tuple[str, ...] = ()
     # Query names and the index that each asks: {"transferIds": "transferId"}.
     indexes: Mapping[str, str] = field(default_factory=dict)
     has_ids: bool = True
-    # Parameters of this list alone, and the rows that they leave.
+    # Parameters of this list alone, each named as the key of a row that has to have its value, or one of its values.
     others: Parameters = field(default_factory=dict)
-    keep: Filter | None = None
+    # The only ids that a call may or need look at; None for all.
+    only: Callable[[Bank, Call], Collection[str] | None] = lambda bank, call: None
 
     @cached_property
     def parameters(self) -> Parameters:
         """Everything that this list can be asked for."""
+        code = unknown_id_code(self.path)
         known = {"status": self.statuses, "types": self.log_types}
         return {
             **filters.PAGE,
             **({"ids": filters.words("ids")} if self.has_ids else {}),
-            **{name: filters.words(name, values, self.code) for name, values in known.items() if values},
+            **{name: filters.words(name, values, code) for name, values in known.items() if values},
             **({"sort": filters.words("sort", self.sorts, "invalidSort")} if self.sorts else {}),
             **{name: filters.words(name) for name in self.indexes},
             **self.others,
@@ -52,14 +50,15 @@ class Listing:
     def __call__(self, bank: Bank, call: Call) -> Answer:
         """One page and the cursor of the next."""
         given = call.given
+        ids, only = given.get("ids"), self.only(bank, call)
         rows, cursor = self.table(bank).page(
             limit=given["limit"] or 100,
             cursor=given["cursor"],
             after=given["after"],
             before=given["before"],
-            ids=given.get("ids"),
+            ids=ids if only is None else only if ids is None else [each for each in ids if each in only],
             within=self._within(given),
-            keep=self._keep(bank, call),
+            keep=self._keep(given),
             sort=(given.get("sort") or ["-created"])[0],
         )
         return {self.plural: rows, "cursor": cursor}
@@ -73,9 +72,10 @@ class Listing:
             chosen["tags"] = [value.lower() for value in chosen["tags"]]
         return chosen
 
-    def _keep(self, bank: Bank, call: Call) -> Callable[[Row], bool] | None:
-        statuses = call.given.get("status")
-        other = None if self.keep is None else self.keep(bank, call)
-        if statuses is None:
-            return other
-        return lambda row: row["status"] in statuses and (other is None or other(row))
+    def _keep(self, given: Mapping[str, Any]) -> Callable[[Row], bool] | None:
+        """Whether a row has what was asked of its keys; None when nothing was."""
+        asked = {name: given[name] for name in ("status", *self.others) if given.get(name) is not None}
+        if not asked:
+            return None
+        wanted = {name: value if isinstance(value, list) else [value] for name, value in asked.items()}
+        return lambda row: all(row[name] in values for name, values in wanted.items())

@@ -1,9 +1,9 @@
-"""One call of /v2: its method, path, query and body, read as the bank reads them."""
+"""One call of /v2 as its handler gets it: its id, query and body, read as the bank reads them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -13,7 +13,6 @@ from emulator.books import checks
 from emulator.books.fields import ANYTHING
 from emulator.books.refusal import Refusal
 from emulator.protocol.credentials import Credentials
-from emulator.protocol.filters import Query
 
 Answer = dict[str, Any]
 
@@ -22,24 +21,17 @@ Answer = dict[str, Any]
 class Call:
     """One request to /v2, already authenticated.
 
-    `client_now` is the caller's idea of the time, `caller` its Access-Id (empty when the call needs none), `given` the
-    parameters of its query, read.
+    `id` is the one in its path (empty when there is none), `given` the parameters of its query, read, `client_now` the
+    caller's idea of the time, `caller` its Access-Id (empty when the call needs none).
     """
 
-    method: str
-    segments: tuple[str, ...]
-    query: Query
+    id: str
+    given: Mapping[str, Any]
     body: bytes
     now: datetime
     client_now: datetime
     credentials: Credentials
-    caller: str = ""
-    given: Mapping[str, Any] = field(default_factory=dict)
-
-    @property
-    def id(self) -> str:
-        """The id in the path: the second segment of `invoice/1/payment`, the third of `invoice/log/1`."""
-        return self.segments[2] if self.segments[1] in ("log", "attempt") else self.segments[1]
+    caller: str
 
     @property
     def is_from_organization(self) -> bool:

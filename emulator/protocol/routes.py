@@ -1,11 +1,12 @@
 """The calls of /v2: which call does what, and the envelopes around the answers.
 
-A call comes in as method, path, query and bytes and goes out as a JSON-able dict, a `Document` or a `Refusal`;
-sockets, signatures and faults are the business of `endpoint`. It keeps no state and decides no rule of the bank.
+A call comes in as its id, query and bytes and goes out as a JSON-able dict, a `Document` or a `Refusal`; sockets,
+signatures and faults are the business of `endpoint`. It keeps no state and decides no rule of the bank.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -49,10 +50,8 @@ class Operation:
     parameters: Parameters = field(default_factory=dict)
     body: Schema | None = None
     media_type: str = "application/json"
-
-
-class NoSuchRoute(Exception):
-    """A path or method that /v2 does not have."""
+    # Whether it is answered without a signature.
+    is_public: bool = False
 
 
 def segments_of(path: str) -> tuple[str, ...]:
@@ -70,41 +69,13 @@ def subject_of(method: str, segments: tuple[str, ...]) -> str:
     return f"{method} {resource}"
 
 
-def is_public(method: str, segments: tuple[str, ...]) -> bool:
-    """Whether a call needs no signature: the bank's public key, and the PDF that payers are sent a link to."""
-    # Documented: the link in an invoice's `pdf` is public. Differs: the public key is public here too.
-    return method == "GET" and (segments == ("public-key",) or _is_public_pdf(segments))
-
-
-def answer(bank: Bank, call: Call) -> Answer | Document:
-    """Do what the call asks; raises `Refusal` for a 400 and `NoSuchRoute`."""
-    operation = _operation(call.method, call.segments)
-    if operation is None:
-        raise NoSuchRoute(f"{call.method} /v2/{'/'.join(call.segments)}")
-    given = filters.read(call.query, operation.parameters)
-    found = operation.do(bank, replace(call, given=given))
-    return found if isinstance(found, Document) else filters.trim(found, given.get("fields"))
-
-
-_LITERALS = ("log", "attempt", "payment", "pdf", "qrcode")
-
-
-def _operation(method: str, segments: tuple[str, ...]) -> Operation | None:
-    if method == "GET" and _is_public_pdf(segments):
-        return PUBLIC_PDF
-    if segments[0] == "dict-key" and len(segments) > 1:
-        # Read: the SDKs put a CNPJ into the path as it is, with its slash.
-        segments = ("dict-key", "/".join(segments[1:]))
-    # `log` and `attempt` are literals and win over {id}, wherever they stand; so do the names of files.
-    pattern = tuple(
-        part if place == 0 or part in _LITERALS[: 2 if place == 1 else 5] else "{id}"
-        for place, part in enumerate(segments)
-    )
-    return ROUTES.get((method, "/".join(pattern)))
-
-
-def _is_public_pdf(segments: tuple[str, ...]) -> bool:
-    return len(segments) == 2 and segments[0] == "invoice" and segments[1].endswith(".pdf")
+def find(method: str, segments: tuple[str, ...]) -> tuple[Operation, str] | None:
+    """The operation and the id in the path; None when /v2 has no such call."""
+    path = "/".join(segments)
+    for asked, pattern, operation in _PATTERNS:
+        if asked == method and (found := pattern.fullmatch(path)) is not None:
+            return operation, "".join(found.groups())
+    return None
 
 
 # --- what most resources share ----------------------------------------------------------------------------
@@ -118,14 +89,6 @@ def _one(entity: str, key: str, find: Callable[[Bank, Call], Row]) -> Operation:
         {key: entities.reference(entity)},
         filters.FIELDS,
     )
-
-
-def _found(table: Table, row_id: str, what: str, code: str) -> Row:
-    """The row of a table, or the refusal of an unknown id."""
-    row = table.get(row_id)
-    if row is None:
-        raise Refusal.of(code, f"No {what} has the id {row_id[:100]}")
-    return row
 
 
 def _written(
@@ -145,12 +108,8 @@ def _written(
     )
 
 
-def _list(listing: Listing, entity: str) -> Operation:
+def _list(plural: str, entity: str, find: Handler, parameters: Parameters) -> Operation:
     """A call for a list of rows, newest first."""
-    return _short_list(listing.plural, entity, listing, listing.parameters)
-
-
-def _short_list(plural: str, entity: str, find: Handler, parameters: Parameters) -> Operation:
     answer: dict[str, Schema] = {
         plural: {"type": "array", "items": entities.reference(entity)},
         "cursor": {"type": ["string", "null"]},
@@ -166,12 +125,24 @@ def _batch(plural: str, fields: Fields, at_most: int = checks.MOST_ELEMENTS) -> 
     }  # fmt: skip
 
 
-def _pdf(words: str, make: Callable[[Bank, Call], Document]) -> Operation:
-    return Operation(words, make, media_type="application/pdf")
+def _pdf(words: str, make: Callable[[Bank, Call], Document], *, is_public: bool = False) -> Operation:
+    return Operation(words, make, media_type="application/pdf", is_public=is_public)
 
 
-def _log(book: Book, log_id: str) -> Row:
-    return _found(book.logs, log_id, "log", f"invalid{book.kind.capitalize()}Log")
+Routes = dict[tuple[str, str], Operation]
+
+
+def _table_routes(
+    path: str, entity: str, plural: str, table: Callable[[Bank], Table], **listing: Any
+) -> Routes:
+    """The two calls that read a table: its rows, and one row."""
+    rows = Listing(path, table, plural, **listing)
+    return {
+        ("GET", path): _list(plural, entity, rows, rows.parameters),
+        ("GET", f"{path}/{{id}}"): _one(
+            entity, plural.removesuffix("s"), lambda bank, call: table(bank).find(call.id)
+        ),
+    }
 
 
 def _book_routes(
@@ -180,40 +151,31 @@ def _book_routes(
     statuses: tuple[str, ...],
     log_types: tuple[str, ...],
     **listing: Any,
-) -> dict[tuple[str, str], Operation]:
+) -> Routes:
     """The four calls that read a book: its rows, one row, its logs, one log."""
-    entity = kind.capitalize()
-    rows = Listing(
-        lambda bank: book(bank).rows,
-        f"{kind}s",
-        f"invalid{entity}",
-        statuses,
-        indexes={"tags": "tags", "transactionIds": "transactionIds"},
-        **listing,
-    )
-    logs = Listing(
-        lambda bank: book(bank).logs,
-        "logs",
-        f"invalid{entity}Log",
-        log_types=log_types,
-        indexes={f"{kind}Ids": f"{kind}Id"},
-        has_ids=False,
-    )
     return {
-        ("GET", kind): _list(rows, entity),
-        ("GET", f"{kind}/{{id}}"): _one(entity, kind, lambda bank, call: book(bank).get(call.id)),
-        ("GET", f"{kind}/log"): _list(logs, f"{entity}Log"),
-        ("GET", f"{kind}/log/{{id}}"): _one(
-            f"{entity}Log", "log", lambda bank, call: _log(book(bank), call.id)
+        **_table_routes(
+            kind,
+            kind.capitalize(),
+            f"{kind}s",
+            lambda bank: book(bank).rows,
+            statuses=statuses,
+            indexes={"tags": "tags", "transactionIds": "transactionIds"},
+            **listing,
+        ),
+        **_table_routes(
+            f"{kind}/log",
+            f"{kind.capitalize()}Log",
+            "logs",
+            lambda bank: book(bank).logs,
+            log_types=log_types,
+            indexes={f"{kind}Ids": f"{kind}Id"},
+            has_ids=False,
         ),
     }
 
 
-# --- files ------------------------------------------------------------------------------------------------
-
-
-def _get_public_pdf(bank: Bank, call: Call) -> Document:
-    return invoice_pdf(bank.invoices.by_uuid(call.segments[1].removesuffix(".pdf")))
+# --- calls of their own -----------------------------------------------------------------------------------
 
 
 def _get_qr_code(bank: Bank, call: Call) -> Document:
@@ -233,53 +195,6 @@ def _get_transfer_pdf(bank: Bank, call: Call) -> Document:
     return transfer_pdf(row)
 
 
-PUBLIC_PDF = _pdf("The PDF that a payer is sent a link to; it needs no signature.", _get_public_pdf)
-
-
-# --- filters of single lists ------------------------------------------------------------------------------
-
-
-def _with_tax_id(bank: Bank, call: Call) -> Callable[[Row], bool] | None:
-    tax_id = call.given["taxId"]
-    return None if tax_id is None else lambda row: row["taxId"] == tax_id
-
-
-def _delivered_or_not(bank: Bank, call: Call) -> Callable[[Row], bool] | None:
-    wanted = call.given["isDelivered"]
-    return None if wanted is None else lambda row: row["isDelivered"] is wanted
-
-
-def _get_events(bank: Bank, call: Call) -> Answer:
-    if call.given["isDelivered"] is False:
-        # Only these few are looked at: the daily question must not scan all that was delivered.
-        call = replace(call, given={**call.given, "ids": list(bank.events.undelivered)})
-    return _EVENTS(bank, call)
-
-
-_EVENTS = Listing(
-    lambda bank: bank.events.rows,
-    "events",
-    has_ids=False,
-    others={"isDelivered": filters.flag("isDelivered")},
-    keep=_delivered_or_not,
-)
-
-
-def _of_types(bank: Bank, call: Call) -> Callable[[Row], bool] | None:
-    types = call.given["type"]
-    return None if types is None else lambda row: row["type"] in types
-
-
-def _own_workspaces(bank: Bank, call: Call) -> Callable[[Row], bool]:
-    name = call.given["username"]
-    # Documented: those that the credentials have access to; a project has one.
-    own = None if call.is_from_organization else bank.workspace_id
-    return lambda row: (not name or row["username"] == name) and own in (None, row["id"])
-
-
-# --- calls of their own -----------------------------------------------------------------------------------
-
-
 def _create_workspace(bank: Bank, call: Call) -> Row:
     # Documented: only an organization can. Guess: the code.
     if not call.is_from_organization:
@@ -293,7 +208,7 @@ def _get_institutions(bank: Bank, call: Call) -> Answer:
     return {"institutions": found[: given["limit"]], "cursor": None}
 
 
-ROUTES: dict[tuple[str, str], Operation] = {
+ROUTES: Routes = {
     **_book_routes("invoice", lambda bank: bank.invoices, invoices.STATUSES, invoices.LOG_TYPES),
     ("POST", "invoice"): _written(
         "Invoice created",
@@ -309,6 +224,12 @@ ROUTES: dict[tuple[str, str], Operation] = {
         lambda bank, call: bank.invoices.patch(call.id, call.json(), call.now, call.client_now),
         object_schema(checks.INVOICE_CHANGES),
     ),
+    # Documented: the link in an invoice's `pdf` is public.
+    ("GET", "invoice/{uuid}.pdf"): _pdf(
+        "The PDF that a payer is sent a link to; it needs no signature.",
+        lambda bank, call: invoice_pdf(bank.invoices.by_uuid(call.id)),
+        is_public=True,
+    ),
     ("GET", "invoice/{id}/payment"): _one(
         "Payment", "payment", lambda bank, call: bank.invoices.payment(call.id)
     ),
@@ -319,7 +240,7 @@ ROUTES: dict[tuple[str, str], Operation] = {
         "The PDF of an invoice.", lambda bank, call: invoice_pdf(bank.invoices.get(call.id))
     ),
     ("GET", "invoice/log/{id}/pdf"): _pdf(
-        "The PDF of a reversal.", lambda bank, call: reversal_pdf(_log(bank.invoices, call.id), "invoice")
+        "The PDF of a reversal.", lambda bank, call: reversal_pdf(bank.invoices.logs.find(call.id), "invoice")
     ),
     **_book_routes(
         "transfer",
@@ -328,7 +249,6 @@ ROUTES: dict[tuple[str, str], Operation] = {
         transfers.LOG_TYPES,
         sorts=transfers.SORTS,
         others={"taxId": Parameter(checks.tax_id, checks.TAX_ID.schema)},
-        keep=_with_tax_id,
     ),
     ("POST", "transfer"): _written(
         "Transfer(s) created",
@@ -355,7 +275,7 @@ ROUTES: dict[tuple[str, str], Operation] = {
         object_schema(deposits.CHANGES),
     ),
     ("GET", "deposit/log/{id}/pdf"): _pdf(
-        "The PDF of a reversal.", lambda bank, call: reversal_pdf(_log(bank.deposits, call.id), "deposit")
+        "The PDF of a reversal.", lambda bank, call: reversal_pdf(bank.deposits.logs.find(call.id), "deposit")
     ),
     ("POST", "webhook"): _written(
         "Webhook created",
@@ -364,15 +284,20 @@ ROUTES: dict[tuple[str, str], Operation] = {
         lambda bank, call: bank.events.register(call.json(), call.now),
         object_schema(checks.WEBHOOK),
     ),
-    ("GET", "webhook"): _list(
-        Listing(lambda bank: bank.events.webhooks, "webhooks", has_ids=False), "Webhook"
-    ),
-    ("GET", "webhook/{id}"): _one("Webhook", "webhook", lambda bank, call: bank.events.webhook(call.id)),
+    **_table_routes("webhook", "Webhook", "webhooks", lambda bank: bank.events.webhooks, has_ids=False),
     ("DELETE", "webhook/{id}"): _written(
-        "Webhook deleted", "Webhook", "webhook", lambda bank, call: bank.events.unregister(call.id)
+        "Webhook deleted", "Webhook", "webhook", lambda bank, call: bank.events.webhooks.remove(call.id)
     ),
-    ("GET", "event"): _short_list("events", "Event", _get_events, _EVENTS.parameters),
-    ("GET", "event/{id}"): _one("Event", "event", lambda bank, call: bank.events.event(call.id)),
+    **_table_routes(
+        "event",
+        "Event",
+        "events",
+        lambda bank: bank.events.rows,
+        has_ids=False,
+        others={"isDelivered": filters.flag("isDelivered")},
+        # The daily question must not scan all that was delivered.
+        only=lambda bank, call: bank.events.undelivered if call.given["isDelivered"] is False else None,
+    ),
     ("PATCH", "event/{id}"): _written(
         "Event updated",
         "Event",
@@ -383,63 +308,44 @@ ROUTES: dict[tuple[str, str], Operation] = {
     ("DELETE", "event/{id}"): _written(
         "Event deleted", "Event", "event", lambda bank, call: bank.events.delete(call.id)
     ),
-    ("GET", "event/attempt"): _list(
-        Listing(
-            lambda bank: bank.events.attempts,
-            "attempts",
-            indexes={"eventIds": "eventId", "webhookIds": "webhookId"},
-            has_ids=False,
-        ),
+    **_table_routes(
+        "event/attempt",
         "Attempt",
+        "attempts",
+        lambda bank: bank.events.attempts,
+        indexes={"eventIds": "eventId", "webhookIds": "webhookId"},
+        has_ids=False,
     ),
-    ("GET", "event/attempt/{id}"): _one(
-        "Attempt", "attempt", lambda bank, call: bank.events.attempt(call.id)
-    ),
-    ("GET", "balance"): _short_list(
+    ("GET", "balance"): _list(
         "balances", "Balance", lambda bank, call: {"balances": [bank.accounts.balance], "cursor": None}, {}
     ),
-    ("GET", "transaction"): _list(
-        Listing(
-            lambda bank: bank.accounts.transactions,
-            "transactions",
-            indexes={"tags": "tags", "externalIds": "externalId"},
-        ),
-        "Transaction",
-    ),
-    # Guess by analogy: the code.
-    ("GET", "transaction/{id}"): _one(
-        "Transaction",
+    **_table_routes(
         "transaction",
-        lambda bank, call: _found(bank.accounts.transactions, call.id, "transaction", "invalidTransaction"),
+        "Transaction",
+        "transactions",
+        lambda bank: bank.accounts.transactions,
+        indexes={"tags": "tags", "externalIds": "externalId"},
     ),
-    ("GET", "dict-key"): _list(
-        Listing(
-            lambda bank: bank.dict_keys.rows,
-            "keys",
-            "invalidDictKey",
-            dict_keys.STATUSES,
-            others={"type": filters.words("type", dict_keys.TYPES, "invalidDictKey")},
-            keep=_of_types,
-        ),
+    **_table_routes(
+        "dict-key",
         "DictKey",
+        "keys",
+        lambda bank: bank.dict_keys.rows,
+        statuses=dict_keys.STATUSES,
+        others={"type": filters.words("type", dict_keys.TYPES, "invalidDictKey")},
     ),
-    ("GET", "dict-key/{id}"): _one(
-        "DictKey", "key", lambda bank, call: bank.dict_keys.get("/".join(call.segments[1:]))
-    ),
+    ("GET", "dict-key/{id}"): _one("DictKey", "key", lambda bank, call: bank.dict_keys.get(call.id)),
     ("POST", "workspace"): _written(
         "Workspace created", "Workspace", "workspace", _create_workspace, object_schema(workspaces.WORKSPACE)
     ),
-    ("GET", "workspace"): _list(
-        Listing(
-            lambda bank: bank.workspaces.rows,
-            "workspaces",
-            others={"username": filters.text("Only the one of this name.")},
-            keep=_own_workspaces,
-        ),
+    **_table_routes(
+        "workspace",
         "Workspace",
-    ),
-    ("GET", "workspace/{id}"): _one(
-        "Workspace", "workspace", lambda bank, call: bank.workspaces.get(call.id)
+        "workspaces",
+        lambda bank: bank.workspaces.rows,
+        others={"username": filters.text("Only the one of this name.")},
+        # Documented: those that the credentials have access to; a project has one.
+        only=lambda bank, call: None if call.is_from_organization else [bank.workspace_id],
     ),
     ("PATCH", "workspace/{id}"): _written(
         "Workspace updated",
@@ -455,20 +361,15 @@ ROUTES: dict[tuple[str, str], Operation] = {
         lambda bank, call: bank.split_profiles.put(call.elements("profiles"), call.now),
         _batch("profiles", split_profiles.PROFILE, 1),
     ),
-    ("GET", "split-profile"): _list(
-        Listing(
-            lambda bank: bank.split_profiles.rows,
-            "profiles",
-            "invalidSplitProfile",
-            split_profiles.STATUSES,
-            indexes={"tags": "tags"},
-        ),
+    **_table_routes(
+        "split-profile",
         "SplitProfile",
+        "profiles",
+        lambda bank: bank.split_profiles.rows,
+        statuses=split_profiles.STATUSES,
+        indexes={"tags": "tags"},
     ),
-    ("GET", "split-profile/{id}"): _one(
-        "SplitProfile", "profile", lambda bank, call: bank.split_profiles.get(call.id)
-    ),
-    ("GET", "institution"): _short_list(
+    ("GET", "institution"): _list(
         "institutions",
         "Institution",
         _get_institutions,
@@ -479,13 +380,30 @@ ROUTES: dict[tuple[str, str], Operation] = {
             "strCodes": filters.words("strCodes"),
         },
     ),
-    ("GET", "public-key"): _short_list(
-        "publicKeys",
-        "PublicKey",
-        lambda bank, call: {
-            "publicKeys": call.credentials.public_keys()[: call.given["limit"]],
-            "cursor": None,
-        },
-        {"limit": filters.LIMIT},
+    # Differs: at the bank this call is signed.
+    ("GET", "public-key"): replace(
+        _list(
+            "publicKeys",
+            "PublicKey",
+            lambda bank, call: {
+                "publicKeys": call.credentials.public_keys()[: call.given["limit"]],
+                "cursor": None,
+            },
+            {"limit": filters.LIMIT},
+        ),
+        is_public=True,
     ),
 }
+
+
+def _pattern(path: str) -> re.Pattern[str]:
+    # Read: the SDKs put a CNPJ into the path of a Pix key as it is, with its slash.
+    row_id = "(.+)" if path.startswith("dict-key/") else "([^/]+)"
+    return re.compile(re.sub(r"\{\w+\}", row_id, path.replace(".", r"\.")), re.DOTALL)
+
+
+# In a path, a literal wins over an id in its place.
+_PATTERNS = [
+    (method, _pattern(path), ROUTES[method, path])
+    for method, path in sorted(ROUTES, key=lambda route: [part.endswith("}") for part in route[1].split("/")])
+]

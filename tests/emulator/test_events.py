@@ -20,7 +20,7 @@ def test_a_delivered_body_is_one_sorted_ascii_line_without_is_delivered(day: Any
     event = json.loads(body)["event"]
     assert set(event) == {"created", "id", "log", "subscription", "workspaceId"}
     assert event["log"]["invoice"]["name"] == "José Conceição"
-    assert day.bank.events.event(event["id"])["isDelivered"] is True
+    assert day.bank.events.rows.find(event["id"])["isDelivered"] is True
 
 
 def test_without_a_matching_webhook_there_is_no_event(make_day: Any) -> None:
@@ -116,7 +116,7 @@ def test_a_removed_webhook_or_event_gets_no_more_deliveries(make_day: Any) -> No
     day.bank.events.delete(day.deliveries[0].event_id)
     day.run(minutes=10)
     assert len(day.deliveries) == 3
-    day.bank.events.unregister(webhook["id"])
+    day.bank.events.webhooks.remove(webhook["id"])
     day.run(days=1)
     assert len(day.deliveries) == 3
 

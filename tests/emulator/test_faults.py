@@ -136,7 +136,7 @@ def test_a_lost_webhook_is_seen_only_in_the_list_of_undelivered_events(day: Any)
     day.invoice()
     day.run(days=1)
     assert "credited" not in [event["log"]["type"] for event in day.bodies()]
-    (lost,) = (day.bank.events.event(each) for each in day.bank.events.undelivered)
+    (lost,) = (day.bank.events.rows.find(each) for each in day.bank.events.undelivered)
     assert lost["log"]["type"] == "credited"
 
 

@@ -103,7 +103,7 @@ class SimulatedBank:
         return self._call(
             "undelivered events",
             lambda: [
-                msgspec.json.encode({"event": self._bank.events.event(event_id)})
+                msgspec.json.encode({"event": self._bank.events.rows.find(event_id)})
                 for event_id in self._bank.events.undelivered
             ],
         )
