@@ -40,6 +40,10 @@ class Field:
         """The same field with a value to try it with."""
         return replace(self, schema={**self.schema, "examples": [example]})
 
+    def described(self, words: str) -> Field:
+        """The same field with what it means, for people."""
+        return replace(self, schema={**self.schema, "description": words})
+
     def defaulting(self, default: Any) -> Field:
         """The same field with what is meant when it is left out."""
         return replace(self, default=default)

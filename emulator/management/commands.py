@@ -26,7 +26,7 @@ from emulator.command_line import (
     setting,
     whole,
 )
-from emulator.management import command_output
+from emulator.management.actions import ACTIONS, Action
 from emulator.management.listen import listen
 from emulator.management.remote import NoEmulator, Refused, Remote, find
 from emulator.management.sentences import sentence
@@ -34,7 +34,6 @@ from emulator.management.sentences import sentence
 DONE, REFUSED, WRONG = 0, 1, 2
 
 Act = Callable[[Remote, argparse.Namespace], dict[str, Any]]
-Show = Callable[[dict[str, Any]], str]
 # The names and options of one `add_argument`; its destination is the name of the field in the call.
 Argument = tuple[tuple[str, ...], dict[str, Any]]
 
@@ -55,7 +54,7 @@ def main(arguments: list[str]) -> int:
     except (NoEmulator, OSError) as error:
         print(f"emulator: {error}", file=sys.stderr)
         return WRONG
-    shown = json.dumps(answer, indent=2, ensure_ascii=False) if options.json else options.show(answer)
+    shown = json.dumps(answer, indent=2, ensure_ascii=False) if options.json else sentence(answer)
     try:
         print(shown, flush=True)
     except BrokenPipeError:
@@ -67,7 +66,7 @@ def main(arguments: list[str]) -> int:
 def _parser() -> Parser:
     parser = Parser(prog=PROGRAM, allow_abbrev=False)
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    for name, (words, arguments, act, show) in _COMMANDS.items():
+    for name, (words, arguments, act) in _COMMANDS.items():
         command = commands.add_parser(name, help=words, description=f"{words[0].upper()}{words[1:]}.")
         for names, given in arguments:
             command.add_argument(*names, **given)
@@ -76,7 +75,7 @@ def _parser() -> Parser:
         )
         command.add_argument("--data", type=Path, default=DEFAULT_DATA, help="its data folder")
         command.add_argument("--json", action="store_true", help="print the whole answer")
-        command.set_defaults(act=act, show=show)
+        command.set_defaults(act=act)
     return parser
 
 
@@ -91,9 +90,6 @@ def _centavos(words: str, **options: Any) -> Argument:
     return _argument("--amount", type=whole, metavar="CENTAVOS", help=words, **options)
 
 
-_INVOICE = _argument("id", metavar="INVOICE", help="id of an invoice, or `last` for the newest")
-_TRANSFER = _argument("id", metavar="TRANSFER", help="id of a transfer, or `last` for the newest")
-_EVENT = _argument("id", metavar="EVENT", help="id of an event, or `last` for the newest")
 _FORGED = _argument("--forged", action="store_true", help="signed with a wrong key")
 _FILE = _argument("file", type=Path, metavar="FILE")
 _FAULT = [
@@ -144,7 +140,7 @@ _PROJECT = [
 
 def _body(options: argparse.Namespace) -> dict[str, Any]:
     """What was given of a command's own arguments, but the id, which belongs to the path."""
-    common = ("id", "new_key", "emulator", "data", "json", "act", "show")
+    common = ("id", "new_key", "emulator", "data", "json", "act")
     return {name: value for name, value in vars(options).items() if name not in common and value is not None}
 
 
@@ -216,93 +212,95 @@ def _load(remote: Remote, options: argparse.Namespace) -> dict[str, Any]:
     return {"loaded": str(options.file), **remote.call("PUT", "state", found)}
 
 
-_COMMANDS: dict[str, tuple[str, list[Argument], Act, Show]] = {
-    "pay": (
-        "a payer pays an invoice", [_INVOICE, _centavos("what is paid instead of what is asked")],
-        _post("invoices/{id}/pay"), sentence,
-    ),
-    "underpay": (
-        "a payer pays less than is asked", [_INVOICE, _centavos("what is paid (default: half)")],
-        _post("invoices/{id}/underpay"), sentence,
-    ),
-    "credit": ("an invoice's money arrives now", [_INVOICE], _post("invoices/{id}/credit"), sentence),
-    "overdue": ("an invoice's due date passes", [_INVOICE], _post("invoices/{id}/overdue"), sentence),
-    "expire": ("an invoice expires", [_INVOICE], _post("invoices/{id}/expire"), sentence),
-    "reverse": (
-        "a payer gets money back", [_INVOICE, _centavos("what remains of it (default 0: all goes back)", default=0)],
-        _post("invoices/{id}/reverse"), sentence,
-    ),
+Command = tuple[str, list[Argument], Act]
+
+
+def _row(kind: str) -> Argument:
+    return _argument("id", metavar=kind.upper(), help=f"id of the {kind}, or `last` for the newest")
+
+
+# The option for each field of an action.
+_OPTIONS: dict[str, tuple[str, dict[str, Any]]] = {
+    "amount": ("--amount", {"type": whole, "metavar": "CENTAVOS"}),
+    "reason": ("--reason", {}),
+    "count": ("--count", {"type": whole}),
+    "seconds": ("--after", {"type": duration, "metavar": "TIME", "dest": "seconds"}),
+    "forged": ("--forged", {"action": "store_true"}),
+}
+
+
+def _action_command(action: Action) -> Command:
+    """The command that does something to one row."""
+    arguments = [_row(action.kind)]
+    for name, (option, given) in _OPTIONS.items():
+        if name in action.fields:
+            arguments.append(
+                _argument(option, **given, help=_lowered(action.fields[name].schema.get("description", "")))
+            )
+    return _lowered(action.words), arguments, _post(f"{action.kind}s/{{id}}/{action.name}")
+
+
+def _lowered(words: str) -> str:
+    return words[:1].lower() + words[1:].removesuffix(".")
+
+
+_COMMANDS: dict[str, Command] = {
+    **{action.name: _action_command(action) for action in ACTIONS},
     "cancel": (
-        "cancel an invoice or a created transfer", [_argument("id", metavar="ID", help="invoice or transfer")],
-        _cancel, sentence,
+        "cancel an invoice or a created transfer", [_argument("id", metavar="ID", help="invoice or transfer")], _cancel,
     ),
-    "settle": ("a transfer arrives now", [_TRANSFER], _post("transfers/{id}/settle"), sentence),
-    "fail": (
-        "a transfer fails", [_TRANSFER, _argument("--reason", default="Failed by hand", help="what its log says")],
-        _post("transfers/{id}/fail"), sentence,
+    "delay": (
+        "hold back what is planned of an event",
+        [_row("event"), _argument("seconds", type=duration, metavar="TIME", help="90, 15m, 2h")],
+        _post("events/{id}/delay"),
+    ),
+    "send": (
+        "post an event to one address and see the answer",
+        [_row("event"), _argument("--to", metavar="URL", dest="url",
+                                  help="any address (default: the newest webhook that wants it)"),
+         _FORGED],
+        _post("events/{id}/send"),
     ),
     "deposit": (
         "a payer sends money without an invoice",
-        [_centavos("how much (default 10000)", default=10_000),
-         _argument("--name", default="Sample Payer", help="who sends it")],
-        _post("deposits"), sentence,
+        [_centavos("how much (default 10000)", default=10_000), _argument("--name", help="who sends it")],
+        _post("deposits"),
     ),
     "trigger": (
         "a whole story, such as invoice.credited",
         [_argument("name", metavar="STORY", help="such as invoice.credited, transfer.failed, deposit.credited"),
-         _centavos("default 10000", default=10_000)],
-        _post("trigger"), command_output.story,
+         _centavos("default 10000")],
+        _post("trigger"),
     ),
     "listen": (
         "post each event to an address, and print it with the answer",
         [_argument("--forward", type=address, required=True, metavar="URL", help="where your app takes webhooks"),
          _argument("--events", default="invoice,transfer,deposit", metavar="NAMES", dest="subscriptions",
                    help="which (default invoice,transfer,deposit)")],
-        listen, command_output.listened,
+        listen,
     ),
-    "fault": ("switch a misbehaviour on", _FAULT, _post("faults"), sentence),
-    "faults": ("which misbehaviours are on, and which there are", [], _get("faults"), command_output.faults),
+    "fault": ("switch a misbehaviour on", _FAULT, _post("faults")),
+    "faults": ("which misbehaviours are on, and which there are", [], _get("faults")),
     "clear": (
         "switch misbehaviours off",
-        [_argument("name", nargs="?", metavar="NAME", help="a fault's name or number (default: all)")],
-        _clear, sentence,
+        [_argument("name", nargs="?", metavar="NAME", help="a fault's name or number (default: all)")], _clear,
     ),
-    "clock": ("show, speed up, pause, step or jump the clock", _CLOCK, _change_clock, sentence),
-    "statement": ("where every centavo is", [], _get("statement"), command_output.statement),
-    "requests": ("which requests the bank received", _HISTORY, _history("requests"), command_output.requests),
-    "deliveries": ("which events it posted to webhooks", _HISTORY, _history("deliveries"), command_output.deliveries),
-    "redeliver": (
-        "post an event again to all webhooks",
-        [_EVENT, _argument("--count", type=whole, default=1, help="how many copies (default 1)"),
-         _argument("--after", type=duration, default=0, metavar="TIME", dest="seconds", help="emulated time to wait"),
-         _FORGED],
-        _post("events/{id}/redeliver"), sentence,
-    ),
-    "send": (
-        "post an event to one address and see the answer",
-        [_EVENT, _argument("--to", metavar="URL", dest="url",
-                           help="any address (default: the newest webhook that wants it)"),
-         _FORGED],
-        _post("events/{id}/send"), sentence,
-    ),
-    "drop": ("never make the posts of an event that are planned", [_EVENT], _post("events/{id}/drop"), sentence),
-    "delay": (
-        "hold back an event", [_EVENT, _argument("seconds", type=duration, metavar="TIME", help="90, 15m, 2h")],
-        _post("events/{id}/delay"), sentence,
-    ),
+    "clock": ("show, speed up, pause, step or jump the clock", _CLOCK, _change_clock),
+    "statement": ("where every centavo is", [], _get("statement")),
+    "requests": ("which requests the bank received", _HISTORY, _history("requests")),
+    "deliveries": ("which events it posted to webhooks", _HISTORY, _history("deliveries")),
     "settings": (
         "show or change how the bank behaves",
         [_argument("changes", nargs="*", type=setting, metavar="NAME=VALUE",
                    help="such as paid_share=0.5 or pay_delay_seconds=1:5")],
-        _change_settings, command_output.settings,
+        _change_settings,
     ),
     "preset": (
-        "change all settings: sandbox, instant, hostile", [_argument("name", metavar="NAME")],
-        _post("preset"), command_output.settings,
+        "change all settings: sandbox, instant, hostile", [_argument("name", metavar="NAME")], _post("preset"),
     ),
-    "projects": ("who may call, from where and how often", [], _get("projects"), command_output.projects),
-    "project": ("make or change a project", _PROJECT, _change_project, command_output.project),
-    "rotate": ("the bank signs with a new key", [], _post("key/rotate"), sentence),
-    "save": ("write the whole state to a file", [_FILE], _save, lambda answer: f"saved to {answer['saved']}"),
-    "load": ("return to a saved state", [_FILE], _load, lambda answer: f"loaded; {sentence(answer)}"),
+    "projects": ("who may call, from where and how often", [], _get("projects")),
+    "project": ("make or change a project", _PROJECT, _change_project),
+    "rotate": ("the bank signs with a new key", [], _post("key/rotate")),
+    "save": ("write the whole state to a file", [_FILE], _save),
+    "load": ("return to a saved state", [_FILE], _load),
 }  # fmt: skip

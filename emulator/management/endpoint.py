@@ -9,8 +9,10 @@ from __future__ import annotations
 import inspect
 import logging
 import re
+from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
@@ -22,7 +24,7 @@ from emulator.behaviour.bank import Bank
 from emulator.books.fields import Fields, Schema, complete, object_schema, read
 from emulator.books.refusal import Refusal
 from emulator.clock import Clock
-from emulator.management.sentences import Notes, sentence
+from emulator.management.sentences import sentence
 
 # Room for a saved state with some ten thousand invoices.
 MOST_BODY_BYTES = 200_000_000
@@ -67,52 +69,50 @@ class NotReady(Exception):
     """Why the bank is not ready; the answer is 503 with this text."""
 
 
-class Endpoints:
-    """Makes Starlette endpoints of handlers."""
+@dataclass(frozen=True)
+class Note:
+    """One thing that was done by a form, or refused."""
 
-    def __init__(self, bank: Bank, clock: Clock, notes: Notes) -> None:
-        self._bank = bank
-        self._clock = clock
-        self._notes = notes
+    at: datetime
+    words: str
+    is_good: bool
 
-    def endpoint(self, call: Call) -> Endpoint:
-        """The endpoint of one call, whose handler may be a coroutine."""
 
-        async def endpoint(request: Request) -> Response:
-            is_form = False
-            status, back = 200, ""
-            try:
-                refuse_other_sites(request)
-                raw = await request.body()
-                is_form = _is_form(request, raw)
-                body = _form(raw, call.body) if is_form else _body(raw)
-                back = str(body.pop("back", "")) if is_form else ""
-                self._bank.step(self._clock.now())
-                answer = call.handler(request, call.read(body))
-                if inspect.isawaitable(answer):
-                    answer = await answer
-                # Entries that this made due now is done now, so that the next call sees it.
-                self._bank.step(self._clock.now())
-            except Refusal as refusal:
-                status, answer = 400, refusal.to_json()
-            except OtherSite as refused:
-                return json_answer(Refusal.of("forbidden", str(refused)).to_json(), 403)
-            except NotReady as reason:
-                return json_answer({"status": str(reason)}, 503)
-            except (ValueError, RecursionError) as error:
-                status, answer = 400, Refusal.of("invalidRequest", str(error)).to_json()
-            except Exception:
-                log.exception("%s %s failed inside the emulator", request.method, request.url.path)
-                status, answer = (
-                    500,
-                    Refusal.of("internalServerError", "See the emulator's log").to_json(),
-                )
-            if not is_form:
-                return json_answer(answer, status)
-            self._notes.add(self._clock.now(), sentence(answer), is_good=status == 200)
-            return RedirectResponse(_place(back), 303)
+def endpoint_of(call: Call, bank: Bank, clock: Clock, notes: deque[Note]) -> Endpoint:
+    """The endpoint of one call, whose handler may be a coroutine; what a form did is noted, newest first."""
 
-        return endpoint
+    async def endpoint(request: Request) -> Response:
+        is_form = False
+        status, back = 200, ""
+        try:
+            refuse_other_sites(request)
+            raw = await request.body()
+            is_form = _is_form(request, raw)
+            body = _form(raw, call.body) if is_form else _body(raw)
+            back = str(body.pop("back", "")) if is_form else ""
+            bank.step(clock.now())
+            answer = call.handler(request, call.read(body))
+            if inspect.isawaitable(answer):
+                answer = await answer
+            # Entries that this made due now is done now, so that the next call sees it.
+            bank.step(clock.now())
+        except OtherSite as refused:
+            return json_answer(refused.to_json(), 403)
+        except Refusal as refusal:
+            status, answer = 400, refusal.to_json()
+        except NotReady as reason:
+            return json_answer({"status": str(reason)}, 503)
+        except (ValueError, RecursionError) as error:
+            status, answer = 400, Refusal.of("invalidRequest", str(error)).to_json()
+        except Exception:
+            log.exception("%s %s failed inside the emulator", request.method, request.url.path)
+            status, answer = 500, Refusal.of("internalServerError", "See the emulator's log").to_json()
+        if not is_form:
+            return json_answer(answer, status)
+        notes.appendleft(Note(clock.now(), sentence(answer), status == 200))
+        return RedirectResponse(_place(back), 303)
+
+    return endpoint
 
 
 def _place(back: str) -> str:
@@ -122,7 +122,7 @@ def _place(back: str) -> str:
     return f"/emulator/#{back if re.fullmatch(r'[a-z]{1,20}', back) else ''}"
 
 
-class OtherSite(Exception):
+class OtherSite(Refusal):
     """A browser sends this for a page of another site."""
 
 
@@ -130,9 +130,9 @@ def refuse_other_sites(request: Request) -> None:
     """Refuse a request that another site made a browser send; programs send no Origin."""
     origin = request.headers.get("origin")
     if origin is not None and urlsplit(origin).netloc != request.headers.get("host"):
-        raise OtherSite(f"the management API does not answer pages of {origin[:200]}")
+        raise OtherSite.of("forbidden", f"the management API does not answer pages of {origin[:200]}")
     if request.method != "GET" and request.headers.get("sec-fetch-site") in ("cross-site", "same-site"):
-        raise OtherSite("the management API does not answer pages of other sites")
+        raise OtherSite.of("forbidden", "the management API does not answer pages of other sites")
 
 
 def _is_form(request: Request, raw: bytes) -> bool:

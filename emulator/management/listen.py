@@ -9,8 +9,8 @@ import signal
 import time
 from typing import Any
 
-from emulator.management import command_output
 from emulator.management.remote import NoEmulator, Refused, Remote
+from emulator.management.sentences import posted
 
 # Soon enough for a person who watches.
 POLL_SECONDS = 0.2
@@ -31,7 +31,7 @@ def listen(remote: Remote, options: argparse.Namespace) -> dict[str, Any]:
             for entry in remote.call("GET", "deliveries", query=query)["deliveries"]:
                 # Counted first: Ctrl-C may come as soon as the line is there.
                 number, count = entry["number"], count + 1
-                print(json.dumps(entry) if options.json else command_output.delivery(entry), flush=True)
+                print(json.dumps(entry) if options.json else posted(entry), flush=True)
             time.sleep(POLL_SECONDS)
     except KeyboardInterrupt:
         return {"webhook": webhook, "posts": count}

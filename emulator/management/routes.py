@@ -6,11 +6,11 @@ rules of its own; the bank decides, and `endpoint` reads requests and writes ans
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Mapping
-from typing import Annotated, Any
+from typing import Any
 from urllib.parse import quote
 
-from msgspec import Meta
 from starlette.requests import Request
 from starlette.routing import Route
 
@@ -19,38 +19,31 @@ from emulator.behaviour.faults import FAULT_SCHEMA, FAULTS, PACKS, SCENARIOS
 from emulator.books import preset
 from emulator.books.checks import WEBHOOK
 from emulator.books.deposits import DEPOSIT
-from emulator.books.fields import Fields, Schema, flag, object_schema, one_of, pattern, text, typed, whole
+from emulator.books.fields import Schema, object_schema, one_of, pattern, text, typed, whole
 from emulator.books.formats import time_text
 from emulator.books.table import Table
 from emulator.clock import Clock
-from emulator.management import actions, state
-from emulator.management.endpoint import Body, Call, Endpoints, Handler, NotReady
+from emulator.management import state
+from emulator.management.actions import ACTIONS, FORGED, WRONG, Action, delivery_of, table_of
+from emulator.management.endpoint import Body, Call, Handler, Note, NotReady, endpoint_of
 from emulator.management.openapi import document
-from emulator.management.sentences import Notes
 from emulator.management.statement import statement, transfers_by_status
 from emulator.management.timing import CLOCK, change_clock, show_clock
 from emulator.management.triggers import DEFAULT_CENTAVOS, TRIGGERS, trigger
 from emulator.protocol.credentials import PROJECT, PROJECT_KEY, Credentials, Project
-from emulator.protocol.deliveries import Deliveries
+from emulator.protocol.deliveries import Deliveries, headers_of
 from emulator.protocol.entities import reference
 from emulator.protocol.history import Entry, History, shown
-from emulator.protocol.repeats import repeat_delivery, repeat_request
+from emulator.protocol.repeats import repeat
 
 REQUEST_FILTERS = ("method", "path", "status", "fault", "project")
 DELIVERY_FILTERS = (
     "event", "subscription", "type", "entity", "webhook", "url", "status", "code", "forged", "attempt",
 )  # fmt: skip
-# As many copies of an event as a receiver can be asked to take together.
-COPIES_MAX = 1_000
 # How many planned entries GET agenda shows.
 AGENDA_MAX = 1_000
 
-# So that sums of dates stay inside a calendar.
-YEAR_SECONDS = 31_622_400
-
-# The code of every refusal of an argument here.
-_WRONG = "invalidRequest"
-_URL = pattern(r"https?://[^\s#@]+", _WRONG, "url must be an http or https address", 2_000)
+_URL = pattern(r"https?://[^\s#@]+", WRONG, "url must be an http or https address", 2_000)
 _STATUS: Mapping[str, Schema] = {"status": {"type": "string"}}
 _HEALTH: Mapping[str, Schema] = {
     **_STATUS, "emulated_now": {"type": "string"}, "project_id": {"type": "string"}, "seed": {"type": "integer"},
@@ -113,15 +106,19 @@ class ManagementApi:
         self._clock = clock
         self._requests = requests
         self._deliveries = deliveries
-        self.notes = Notes()
+        # What forms did, newest first: as many as a person looks back at.
+        self.notes: deque[Note] = deque(maxlen=5)
         # Set by the application: whether the bank is being stepped.
         self.is_alive: Callable[[], bool] = lambda: False
 
     def routes(self) -> list[Route]:
         """All routes, for the application."""
-        endpoints = Endpoints(self._bank, self._clock, self.notes)
         return [
-            Route(f"/emulator/{call.path}", endpoints.endpoint(call), methods=[call.method])
+            Route(
+                f"/emulator/{call.path}",
+                endpoint_of(call, self._bank, self._clock, self.notes),
+                methods=[call.method],
+            )
             for call in self.calls()
         ]
 
@@ -129,7 +126,7 @@ class ManagementApi:
         """Every call of the management API."""
         return [
             *self._general_calls(),
-            *self._money_calls(),
+            *map(self._action_call, ACTIONS),
             *self._fault_calls(),
             *self._event_calls(),
             *self._caller_calls(),
@@ -157,7 +154,8 @@ class ManagementApi:
             ), query={"details": {"type": "boolean", "default": True}}),
             Call("GET", "clock", "What time it is at the bank, and how fast it passes.",
                  lambda request, body: self._shown_clock(), _CLOCK),
-            *_both("clock", "Change the speed of the clock, pause it, or jump ahead.", self._change_clock, _CLOCK,
+            *_both("clock", "Change the speed of the clock, pause it, or jump ahead.",
+                   lambda request, body: {"clock": change_clock(self._clock, self._bank, body)}, _CLOCK,
                    fields=CLOCK),
             Call("GET", "openapi.json", "This description.", lambda request, body: document(self.calls()),
                  _named("openapi", "info", "servers", "paths", "components")),
@@ -165,9 +163,19 @@ class ManagementApi:
             *_both("settings", "Change how the bank behaves: all of these or none.", self._change_settings, settings,
                    schema=preset.SETTINGS_SCHEMA),
             Call("POST", "preset", "Change all settings to those of a preset.", self._change_preset, settings,
-                 {"name": one_of(tuple(preset.PRESETS), "name", _WRONG).needed}),
+                 {"name": one_of(tuple(preset.PRESETS), "name", WRONG).needed}),
             Call("POST", "stop-paying", "No further invoice is paid.",
                  lambda request, body: self._change_settings(request, {"paying": False}), settings),
+            Call("POST", "deposits", "A payer sends money without an invoice.",
+                 lambda request, body: {"deposit": self._bank.deposits.receive(body, self._clock.now())},
+                 {"deposit": reference("Deposit")}, schema=object_schema(DEPOSIT)),
+            Call("POST", "trigger", "A whole story, such as `invoice.credited`.",
+                 lambda request, body: trigger(self._bank, body["name"], self._clock.now(), body["amount"]),
+                 _STORY, {
+                     "name": one_of(TRIGGERS, "name", WRONG).needed,
+                     "amount": whole(WRONG, "amount must be a whole number of centavos, at least 1", 1, 10**14)
+                     .defaulting(DEFAULT_CENTAVOS),
+                 }),
             Call("GET", "state", "The whole bank as JSON.", self._save, _STATE),
             Call("PUT", "state", "Return to a saved state.", self._load, _CLOCK, schema={
                 "type": "object", "properties": _STATE, "required": list(_STATE),
@@ -229,10 +237,6 @@ class ManagementApi:
     def _shown_clock(self) -> Body:
         return {"clock": show_clock(self._clock, self._bank)}
 
-    def _change_clock(self, request: Request, body: Body) -> Body:
-        change_clock(self._clock, self._bank, body)
-        return self._shown_clock()
-
     def _shown_settings(self) -> Body:
         return {"settings": self._bank.preset.to_json()}
 
@@ -257,77 +261,27 @@ class ManagementApi:
         self._deliveries.abandon()
         return self._shown_clock()
 
-    # --- invoices, transfers, deposits --------------------------------------------------------------------
-
-    def _money_calls(self) -> list[Call]:
-        def invoice(act: str, words: str, do: Callable[..., Any], fields: Fields | None = None) -> Call:
-            return self._act(f"invoices/{{id}}/{act}", words, "invoice", self._bank.invoices.rows, do, fields)
-
-        def transfer(act: str, words: str, do: Callable[..., Any], fields: Fields | None = None) -> Call:
-            return self._act(
-                f"transfers/{{id}}/{act}", words, "transfer", self._bank.transfers.rows, do, fields
-            )
-
-        reason = text("reason", _WRONG, 2_000, empty=True).defaulting("Failed by the management API")
-        return [
-            invoice("pay", "A payer pays what is asked, or `amount`.", actions.pay, _amount(1)),
-            invoice("underpay", "A payer pays half, or a lower `amount`.", actions.underpay, _amount(1)),
-            invoice("credit", "The money arrives now.", actions.credit),
-            invoice("overdue", "The due date passes.", actions.overdue),
-            invoice("expire", "The due date and the expiration pass.", actions.expire),
-            invoice("cancel", "As its owner could.", actions.cancel_invoice),
-            Call("POST", "invoices/{id}/reverse", "The payer gets the money back, except what remains.", self._reverse,
-                 {"invoice": reference("Invoice"), "reversed_centavos": {"type": "integer"}}, _amount(0)),
-            transfer("settle", "It is judged and arrives now.", actions.settle),
-            transfer("fail", "It ends; money that was taken comes back.", actions.fail, {"reason": reason}),
-            transfer("cancel", "As its owner could: only before it is processed.", actions.cancel_transfer),
-            Call("POST", "deposits", "A payer sends money without an invoice.", self._deposit,
-                 {"deposit": reference("Deposit")}, schema=object_schema(DEPOSIT)),
-            Call("POST", "trigger", "A whole story, such as `invoice.credited`.", self._trigger,
-                 _STORY, {
-                     "name": one_of(TRIGGERS, "name", _WRONG).needed,
-                     "amount": whole(_WRONG, "amount must be a whole number of centavos, at least 1", 1, 10**14)
-                     .defaulting(DEFAULT_CENTAVOS),
-                 }),
-        ]  # fmt: skip
-
-    def _act(
-        self,
-        path: str,
-        words: str,
-        key: str,
-        table: Table,
-        act: Callable[..., Any],
-        fields: Fields | None = None,
-    ) -> Call:
-        """A call that does something to the row in the path, with the arguments in its body."""
+    def _action_call(self, action: Action) -> Call:
+        """The call that does something to the row in its path."""
 
         def handler(request: Request, body: Body) -> Body:
-            if "amount" in body:
-                body = {"centavos": _one_amount(body)}
-            arguments = {name: value for name, value in body.items() if value is not None}
-            return {key: act(self._bank, _id_of(table, request), self._clock.now(), **arguments)}
+            row_id = _id_of(table_of(self._bank, action.kind), request)
+            return action.perform(self._bank, row_id, self._clock.now(), body)
 
-        shown = reference(key.capitalize()) if table.name == key else {"type": "integer"}
-        return Call("POST", path, words, handler, {key: shown}, fields or {})
-
-    def _reverse(self, request: Request, body: Body) -> Body:
-        invoice_id = _id_of(self._bank.invoices.rows, request)
-        row = actions.reverse(self._bank, invoice_id, self._clock.now(), _one_amount(body) or 0)
-        return {"invoice": row, "reversed_centavos": actions.reversed_centavos(self._bank, row)}
-
-    def _deposit(self, request: Request, body: Body) -> Body:
-        return {"deposit": self._bank.deposits.receive(body, self._clock.now())}
-
-    def _trigger(self, request: Request, body: Body) -> Body:
-        return trigger(self._bank, body["name"], self._clock.now(), body["amount"])
+        answer: dict[str, Schema] = {action.key or action.kind: {"type": "integer"}}
+        if not action.key:
+            answer = {action.kind: reference(action.kind.capitalize())}
+        if action.name == "reverse":
+            answer["reversed_centavos"] = {"type": "integer"}
+        path = f"{action.kind}s/{{id}}/{action.name}"
+        return Call("POST", path, action.words, handler, answer, action.fields)
 
     # --- faults -------------------------------------------------------------------------------------------
 
     def _fault_calls(self) -> list[Call]:
         which = {
-            "name": text("name", _WRONG, 100),
-            "id": typed(int | str, _WRONG, "id must be the number of a fault"),
+            "name": text("name", WRONG, 100),
+            "id": typed(int | str, WRONG, "id must be the number of a fault"),
         }
         asked = {name: {"type": "string"} for name in which}
         return [
@@ -367,26 +321,15 @@ class ManagementApi:
     # --- webhooks, events, deliveries ---------------------------------------------------------------------
 
     def _event_calls(self) -> list[Call]:
-        events = self._bank.events.rows
-        seconds = typed(
-            Annotated[float, Meta(ge=0, le=YEAR_SECONDS)], _WRONG, "seconds must be from 0 to a year"
-        )
-        forged = flag(_WRONG, "forged must be true or false").defaulting(False)  # noqa: FBT003 - the default of any kind of field
-        copies = whole(_WRONG, f"count must be a whole number from 1 to {COPIES_MAX}", 1, COPIES_MAX)
+        webhooks = self._bank.events.webhooks
         return [
             Call("POST", "webhooks", "Register a webhook.", self._add_webhook, {"webhook": reference("Webhook")},
                  schema=object_schema(WEBHOOK)),
-            Call("DELETE", "webhooks/{id}", "Remove a webhook.", self._remove_webhook,
+            Call("DELETE", "webhooks/{id}", "Remove a webhook.",
+                 lambda request, body: {"webhook": webhooks.remove(_id_of(webhooks, request))},
                  {"webhook": reference("Webhook")}),
-            Call("POST", "events/{id}/redeliver", "Post an event again to all its webhooks.", self._redeliver,
-                 _named("deliveries"),
-                 {"count": copies.defaulting(1), "forged": forged, "seconds": seconds.defaulting(0.0)}),
             Call("POST", "events/{id}/send", "Post an event to one address now, and show the answer.", self._send,
-                 _named("delivery"), {"webhook": text("webhook", _WRONG, 100), "url": _URL, "forged": forged}),
-            self._act("events/{id}/delay", "Hold back what is planned of an event.", "delayed", events, actions.delay,
-                      {"seconds": seconds.defaulting(3600.0)}),
-            self._act("events/{id}/drop", "Never make the posts of an event that are planned.", "dropped", events,
-                      actions.drop),
+                 _named("delivery"), {"webhook": text("webhook", WRONG, 100), "url": _URL, "forged": FORGED}),
             *_history_calls("deliveries", "delivery", self._deliveries.history, DELIVERY_FILTERS),
             Call("POST", "deliveries/{number}/repeat", "Post the same bytes again, to its URL or another.",
                  self._repeat_delivery, {"repeat": _REPEAT}, {"url": _URL}),
@@ -397,44 +340,38 @@ class ManagementApi:
             body = {**body, "subscriptions": body["subscriptions"].replace(" ", "").split(",")}
         return {"webhook": self._bank.events.register(body, self._clock.now())}
 
-    def _remove_webhook(self, request: Request, body: Body) -> Body:
-        return {"webhook": self._bank.events.webhooks.remove(_id_of(self._bank.events.webhooks, request))}
-
-    def _redeliver(self, request: Request, body: Body) -> Body:
-        planned = self._bank.events.redeliver(
-            _id_of(self._bank.events.rows, request),
-            self._clock.now(),
-            count=body["count"],
-            forged=body["forged"],
-            delay_seconds=body["seconds"],
-        )
-        return {"deliveries": planned}
-
     async def _send(self, request: Request, body: Body) -> Body:
         event_id = _id_of(self._bank.events.rows, request)
-        delivery = actions.delivery(self._bank, event_id, body["webhook"], body["url"], forged=body["forged"])
+        delivery = delivery_of(self._bank, event_id, body["webhook"], body["url"], forged=body["forged"])
         return {"delivery": shown(await self._deliveries.send(delivery))}
 
     async def _repeat_delivery(self, request: Request, body: Body) -> Body:
         entry = _entry_of(self._deliveries.history, request)
-        return {"repeat": await repeat_delivery(entry, body["url"] or entry["url"], self._now())}
+        at, headers = time_text(self._clock.now()), headers_of(entry["signature"])
+        return {"repeat": await repeat(entry, "POST", body["url"] or entry["url"], headers, at)}
 
     # --- keys, projects, requests -------------------------------------------------------------------------
 
     def _caller_calls(self) -> list[Call]:
+        callers = self._credentials
         project, body = {"project": _PROJECT}, object_schema(PROJECT)
         limit = {"type": ["integer", "null"], "minimum": 0, "maximum": 10**9}
         body = {**body, "properties": {**body["properties"], "requests_per_minute": limit}}
         return [
-            Call("POST", "key/rotate", "The bank signs with a new key.", self._rotate,
+            Call("POST", "key/rotate", "The bank signs with a new key.",
+                 lambda request, body: {"public_key": callers.rotate(self._clock.now())},
                  {"public_key": reference("PublicKey")}),
-            Call("GET", "projects", "Who may call, from where and how often.", self._projects,
+            Call("GET", "projects", "Who may call, from where and how often.",
+                 lambda request, body: {"projects": [project.to_json() for project in callers.projects()]},
                  {"projects": {"type": "array", "items": _PROJECT}}),
-            Call("POST", "projects", "Make a project, with a key of its own or the given one.", self._add_project,
-                 project, schema=body),
+            Call("POST", "projects", "Make a project, with a key of its own or the given one.",
+                 lambda request, body: _with_key(*callers.add_project(body)), project, schema=body),
             Call("PATCH", "projects/{id}", "Change the name, the addresses or the limit of a project.",
-                 self._change_project, project, schema=body),
-            Call("POST", "projects/{id}/key", "Give a project a new key.", self._replace_key, project,
+                 lambda request, body: {
+                     "project": callers.change_project(request.path_params["id"], body).to_json()
+                 }, project, schema=body),
+            Call("POST", "projects/{id}/key", "Give a project a new key.",
+                 lambda request, body: _with_key(*callers.replace_key(request.path_params["id"], body)), project,
                  schema=object_schema(PROJECT_KEY)),
             *_history_calls("requests", "request", self._requests, REQUEST_FILTERS),
             Call("POST", "requests/{number}/repeat", "Send the same request again, to this emulator or another URL.",
@@ -443,41 +380,11 @@ class ManagementApi:
 
     async def _repeat_request(self, request: Request, body: Body) -> Body:
         entry = _entry_of(self._requests, request)
-        return {"repeat": await repeat_request(entry, body["url"] or own_url(request, entry), self._now())}
-
-    def _now(self) -> str:
-        return time_text(self._clock.now())
-
-    def _rotate(self, request: Request, body: Body) -> Body:
-        return {"public_key": self._credentials.rotate(self._clock.now())}
-
-    def _projects(self, request: Request, body: Body) -> Body:
-        return {"projects": [project.to_json() for project in self._credentials.projects()]}
-
-    def _add_project(self, request: Request, body: Body) -> Body:
-        return _with_key(*self._credentials.add_project(body))
-
-    def _change_project(self, request: Request, body: Body) -> Body:
-        return {"project": self._credentials.change_project(request.path_params["id"], body).to_json()}
-
-    def _replace_key(self, request: Request, body: Body) -> Body:
-        return _with_key(*self._credentials.replace_key(request.path_params["id"], body))
+        url, at = body["url"] or own_url(request, entry), time_text(self._clock.now())
+        return {"repeat": await repeat(entry, entry["method"], url, entry["headers"], at)}
 
 
-# --- reading bodies and paths -----------------------------------------------------------------------------
-
-
-def _amount(at_least: int) -> Fields:
-    """An amount in centavos under either of two names."""
-    field = whole(_WRONG, f"amount must be a whole number of centavos, at least {at_least}", at_least, 10**14)
-    return {"amount": field, "amount_centavos": field}
-
-
-def _one_amount(given: Body) -> int | None:
-    amounts = [each for each in given.values() if each is not None]
-    if len(amounts) > 1:
-        raise ValueError("amount and amount_centavos are the same; give one of them")
-    return amounts[0] if amounts else None
+# --- reading paths ------------------------------------------------------------------------------------
 
 
 def own_url(request: Request, entry: Entry) -> str:
@@ -501,11 +408,10 @@ def _id_of(table: Table, request: Request) -> str:
     given: str = request.path_params["id"]
     if given != "last":
         return given
-    rows = actions.newest(table, 1)
+    rows, _ = table.page(limit=1)
     if not rows:
         raise ValueError(f"there is no {table.name} yet")
-    newest: str = rows[0]["id"]
-    return newest
+    return str(rows[0]["id"])
 
 
 # --- answers ----------------------------------------------------------------------------------------------

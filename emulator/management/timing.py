@@ -44,8 +44,11 @@ CLOCK: Fields = {
 }  # fmt: skip
 
 
-def change_clock(clock: Clock, bank: Bank, given: dict[str, Any]) -> None:
-    """`speed`, `paused`, and one of `advance` (seconds), `to` (a time) and `steps` (things that are due)."""
+def change_clock(clock: Clock, bank: Bank, given: dict[str, Any]) -> dict[str, Any]:
+    """`speed`, `paused`, and one of `advance` (seconds), `to` (a time) and `steps` (things that are due).
+
+    Returns the clock as it is shown then.
+    """
     if sum(given[name] is not None for name in ("advance", "to", "steps")) > 1:
         raise ValueError("only one of advance, to and steps can be given")
     target = _target(clock, given)
@@ -58,6 +61,7 @@ def change_clock(clock: Clock, bank: Bank, given: dict[str, Any]) -> None:
         _jump(clock, bank, max(next_at, clock.now()))
     if target is not None:
         _jump(clock, bank, target)
+    return show_clock(clock, bank)
 
 
 def _target(clock: Clock, given: dict[str, Any]) -> datetime | None:

@@ -6,14 +6,30 @@ chances do not affect the steps, only the deliveries.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
 from emulator.behaviour.bank import Bank
 from emulator.books.refusal import Refusal
 from emulator.books.table import Row
-from emulator.management import actions
+from emulator.management.actions import ACTIONS, do_now
+
+# Each story, and the actions that lead there after its entity is made.
+STORIES: dict[str, tuple[str, ...]] = {
+    "invoice.created": (),
+    "invoice.paid": ("pay",),
+    "invoice.underpaid": ("underpay",),
+    "invoice.credited": ("credit",),
+    "invoice.overdue": ("overdue",),
+    "invoice.expired": ("expire",),
+    "invoice.canceled": ("cancel",),
+    "invoice.reversed": ("credit", "reverse"),
+    "transfer.created": (),
+    "transfer.success": ("settle",),
+    "transfer.failed": ("fail",),
+    "deposit.credited": (),
+}
+TRIGGERS = tuple(STORIES)
 
 # A payer and a receiver with valid check digits; the receiver is the bank itself.
 _PAYER = {"name": "Trigger Payer", "taxId": "012.345.678-90", "tags": ["trigger"]}
@@ -27,72 +43,55 @@ _RECEIVER = {
     "tags": ["trigger"],
 }
 DEFAULT_CENTAVOS = 10_000
-
-_INVOICE_STEPS: dict[str, tuple[Callable[..., Any], ...]] = {
-    "created": (),
-    "paid": (actions.pay,),
-    "underpaid": (actions.underpay,),
-    "credited": (actions.credit,),
-    "overdue": (actions.overdue,),
-    "expired": (actions.expire,),
-    "canceled": (actions.cancel_invoice,),
-    "reversed": (actions.credit, actions.reverse, actions.finish_reversal),
-}
-_TRANSFER_STEPS = ("created", "success", "failed")
-_DEPOSIT_STEPS = ("credited",)
-
-TRIGGERS = (
-    *(f"invoice.{step}" for step in _INVOICE_STEPS),
-    *(f"transfer.{step}" for step in _TRANSFER_STEPS),
-    *(f"deposit.{step}" for step in _DEPOSIT_STEPS),
-)
+_ACTIONS = {(action.kind, action.name): action for action in ACTIONS}
 
 
 def trigger(bank: Bank, name: str, now: datetime, amount_centavos: int = DEFAULT_CENTAVOS) -> dict[str, Any]:
     """Play a story; returns the entity under its kind, and how many deliveries were made."""
-    kind, _, step = name.partition(".")
-    if name not in TRIGGERS:
-        raise ValueError(f"unknown trigger {name}; known are {', '.join(TRIGGERS)}")
+    kind = name.partition(".")[0]
     posts = bank.events.posts
-    if kind == "invoice":
-        row = _invoice(bank, step, now, amount_centavos)
-    elif kind == "transfer":
-        row = _transfer(bank, step, now, amount_centavos)
-    else:
-        row = _deposit(bank, now, amount_centavos)
-    actions.announce(bank, row["id"], now)
-    bank.step(now)
-    answer = {"story": name, kind: row, "deliveries": bank.events.posts - posts}
-    if name == "invoice.reversed":
-        answer["reversed_centavos"] = actions.reversed_centavos(bank, row)
-    return answer
-
-
-def _invoice(bank: Bank, step: str, now: datetime, amount_centavos: int) -> Row:
-    (row,) = bank.invoices.create([{**_PAYER, "amount": amount_centavos}], now)
-    for act in _INVOICE_STEPS[step]:
-        act(bank, row["id"], now)
-    return row
-
-
-def _transfer(bank: Bank, step: str, now: datetime, amount_centavos: int) -> Row:
-    if step == "success" and bank.accounts.customer_centavos < amount_centavos:
+    balance_centavos = bank.accounts.customer_centavos
+    if name == "transfer.success" and balance_centavos < amount_centavos:
         raise Refusal.of(
             "invalidBalance",
-            f"the balance is {bank.accounts.customer_centavos} centavos and a transfer of {amount_centavos} would "
-            "fail; trigger invoice.credited first",
+            f"the balance is {balance_centavos} centavos and a transfer of {amount_centavos} would fail; trigger "
+            "invoice.credited first",
         )
+    row = _create(bank, kind, now, amount_centavos)
+    answer = {kind: row}
+    for step in STORIES[name]:
+        answer = _ACTIONS[kind, step].perform(bank, row["id"], now, {})
+    # What would take its time is done now, and what it has to say is said now.
+    do_now(bank, "deposit.credit", row["id"], now)
+    while do_now(bank, "invoice.reversal", row["id"], now):
+        pass
+    _announce(bank, row["id"], now)
+    bank.step(now)
+    return {"story": name, **answer, "deliveries": bank.events.posts - posts}
+
+
+def _create(bank: Bank, kind: str, now: datetime, amount_centavos: int) -> Row:
+    if kind == "deposit":
+        return bank.deposits.receive({"amount": amount_centavos}, now)
+    if kind == "invoice":
+        (row,) = bank.invoices.create([{**_PAYER, "amount": amount_centavos}], now)
+        return row
     external_id = f"trigger-{len(bank.transfers.rows) + 1}"
-    element = {**_RECEIVER, "amount": amount_centavos, "externalId": external_id}
-    (row,) = bank.transfers.create([element], now)
-    if step == "success":
-        actions.settle(bank, row["id"], now)
-    elif step == "failed":
-        actions.fail(bank, row["id"], now, "Failed by a trigger")
+    (row,) = bank.transfers.create([{**_RECEIVER, "amount": amount_centavos, "externalId": external_id}], now)
     return row
 
 
-def _deposit(bank: Bank, now: datetime, amount_centavos: int) -> Row:
-    row = bank.deposits.receive({"amount": amount_centavos}, now)
-    actions.credit_deposit(bank, row["id"], now)
-    return row
+def _announce(bank: Bank, entity_id: str, now: datetime) -> None:
+    """Send now the planned events of an invoice, a transfer or a deposit, oldest first."""
+    # A log's place in its book says which came first; several may bear the same instant.
+    taken = bank.agenda.take(
+        lambda name, args: name == "event.emit" and args[1].get(args[0], {}).get("id") == entity_id
+    )
+    books: list[Any] = [bank.invoices, bank.transfers, bank.deposits]
+    order = {
+        log["id"]: place
+        for book in books
+        for place, log in enumerate(book.logs.having(f"{book.kind}Id", entity_id))
+    }
+    for name, args in sorted(taken, key=lambda each: order.get(each[1][1]["id"], 0)):
+        bank.agenda.push(now, name, *args)

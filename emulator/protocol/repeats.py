@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 import httptools
 
-from emulator.protocol.deliveries import TIMEOUT_SECONDS, headers_of
+from emulator.protocol.deliveries import TIMEOUT_SECONDS
 from emulator.protocol.history import MOST_BODY_BYTES, Entry
 from emulator.protocol.http_client import Answer, Connection, head, origin_of
 
@@ -22,38 +22,22 @@ from emulator.protocol.http_client import Answer, Connection, head, origin_of
 MOST_REPEATS = 5
 
 
-async def repeat_request(entry: Entry, url: str, at: str) -> dict[str, Any]:
-    """Send a request that the emulator received; returns the repeat. ValueError when it was not kept whole."""
-    return await _repeat(entry, entry["method"], url, entry["headers"], at)
-
-
-async def repeat_delivery(entry: Entry, url: str, at: str) -> dict[str, Any]:
-    """Post what a webhook was sent; returns the repeat. ValueError when it was not kept whole."""
-    return await _repeat(entry, "POST", url, headers_of(entry["signature"]), at)
-
-
-async def _repeat(entry: Entry, method: str, url: str, headers: Mapping[str, str], at: str) -> dict[str, Any]:
+async def repeat(entry: Entry, method: str, url: str, headers: Mapping[str, str], at: str) -> dict[str, Any]:
+    """Send the body of an entry once more; returns the repeat. ValueError when it was not kept whole."""
     body: bytes = entry["body"]
     if len(body) >= MOST_BODY_BYTES:
         raise ValueError(f"the body is longer than {MOST_BODY_BYTES} bytes and was not kept whole")
     made: dict[str, Any] = {"number": entry["number"], "at": at, "method": method, "url": url}
+    made |= {"status": None, "message": "", "answer": ""}
     started_seconds = time.perf_counter()
     try:
         async with asyncio.timeout(TIMEOUT_SECONDS):
             answer = await _send(method, url, headers, body)
-        made |= {
-            "status": answer.status,
-            "message": "",
-            "answer": answer.body.decode("utf-8", "replace"),
-        }
+        made |= {"status": answer.status, "answer": answer.body.decode("utf-8", "replace")}
     except TimeoutError:
-        made |= {"status": None, "message": f"no answer within {TIMEOUT_SECONDS:g} s", "answer": ""}
+        made["message"] = f"no answer within {TIMEOUT_SECONDS:g} s"
     except (OSError, ValueError, httptools.HttpParserError, asyncio.IncompleteReadError) as error:
-        made |= {
-            "status": None,
-            "message": f"could not connect: {str(error) or type(error).__name__}",
-            "answer": "",
-        }
+        made["message"] = f"could not connect: {str(error) or type(error).__name__}"
     made["ms"] = round((time.perf_counter() - started_seconds) * 1000, 3)
     entry["repeats"].append(made)
     del entry["repeats"][:-MOST_REPEATS]

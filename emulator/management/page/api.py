@@ -59,11 +59,9 @@ class Signing:
             refuse_other_sites(request)
             body = await request.body()
             signature = self._credentials.sign_call(body)
-        except OtherSite as refused:
-            await json_answer(Refusal.of("forbidden", str(refused)).to_json(), 403)(scope, receive, send)
-            return
         except Refusal as refusal:
-            await json_answer(refusal.to_json(), 400)(scope, receive, send)
+            status = 403 if isinstance(refusal, OtherSite) else 400
+            await json_answer(refusal.to_json(), status)(scope, receive, send)
             return
         names = {name.encode() for name in signature}
         headers = [header for header in scope["headers"] if header[0] not in names]

@@ -7,6 +7,7 @@ browser load nothing from elsewhere, and the few lines of JavaScript only fetch 
 from __future__ import annotations
 
 import json
+from collections import deque
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -23,12 +24,13 @@ from emulator.behaviour.faults import FAULTS, PACKS, SCENARIOS
 from emulator.books.formats import time_text
 from emulator.books.table import Row
 from emulator.clock import Clock
-from emulator.management.actions import newest, reversed_centavos
+from emulator.management.actions import reversed_centavos
+from emulator.management.endpoint import Note
 from emulator.management.page import charts
 from emulator.management.page.bodies import difference, pretty, readable
 from emulator.management.page.headers import HEADERS
 from emulator.management.routes import own_url
-from emulator.management.sentences import Notes, fault_rules, money
+from emulator.management.sentences import fault_rules, money
 from emulator.management.triggers import TRIGGERS
 from emulator.protocol.deliveries import Deliveries
 from emulator.protocol.history import Entry, History
@@ -52,7 +54,7 @@ class Page:
     """The pages of one bank."""
 
     def __init__(
-        self, bank: Bank, clock: Clock, requests: History, deliveries: Deliveries, notes: Notes
+        self, bank: Bank, clock: Clock, requests: History, deliveries: Deliveries, notes: deque[Note]
     ) -> None:
         self._bank = bank
         self._clock = clock
@@ -205,7 +207,7 @@ def _templates() -> jinja2.Environment:
         moment=lambda text: f"{datetime.fromisoformat(text).astimezone(UTC):%d/%m %H:%M:%S}",
         time_text=time_text,
         fault_rules=fault_rules,
-        newest=lambda table: newest(table, ROWS),
+        newest=lambda table: table.page(limit=ROWS)[0],
         short=_short,
         json=_json,
         fact=_fact,
