@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
-from typing import NamedTuple, get_args
+from typing import NamedTuple
 
 import structlog
 from starlette.exceptions import HTTPException
@@ -20,14 +20,14 @@ from starlette.routing import Route
 from payments.errors import ActionRefused, LedgerUnavailable
 from payments.language import N_
 from payments.ledger.inbox import Outcome
-from payments.ledger.pauses import Pausable, paused
+from payments.ledger.pauses import paused
 from payments.note import Note, note
 from payments.operator import actions
-from payments.operator.actions import Action, Operator
+from payments.operator.actions import Operator
+from payments.operator.health import SWITCHES
 from payments.operator.labels import ACTIONS, label, labels_of
 from payments.operator.lists import TransferLine
-from payments.operator.recovery import recover_credit
-from payments.operator.replay import replay_event
+from payments.operator.perform import perform
 from payments.operator.timeline import read_credit
 from payments.operator.wording import note_text, sentence
 from payments.policy import ForwardingPolicy
@@ -39,15 +39,13 @@ log = structlog.get_logger()
 # How long a browser waits for a reconciliation, which continues by itself afterwards.
 PATIENCE_SECONDS = 20.0
 
-SWITCHES: dict[str, Pausable] = {switch: switch for switch in get_args(Pausable)}
-
 # A replay that ends with one of these changed nothing for the better.
 _NEEDS_ATTENTION = frozenset({Outcome.UNREADABLE, Outcome.SECOND_CREDIT})
 
 # The subjects that these actions take; every other takes an id.
 _SUBJECTS: dict[str, tuple[str, ...]] = {
-    "pause": tuple(SWITCHES),
-    "resume": tuple(SWITCHES),
+    "pause": SWITCHES,
+    "resume": SWITCHES,
     "reconcile": ("now",),
     "forward": ("now",),
     "issue": ("now",),
@@ -159,45 +157,29 @@ class ActionPages:
         return next((each for each in transfers if each.external_id == external_id), None)
 
     def _do(self, kind: str, subject: str, who: str, reason: str, *, is_proved: bool) -> Result:
-        by, now, database, tone = Operator(who, reason, is_proved), self._clock(), self._database, "good"
-        match kind:
-            case "retry":
-                action = actions.retry_transfer(database, subject, by, self._policy, now)
-            case "abandon":
-                action = actions.abandon_transfer(database, subject, by, self._policy, now)
-            case "recover":
-                action = recover_credit(database, subject, by, self._policy, now)
-            case "resolve":
-                number = int(subject) if subject.isascii() and subject.isdigit() else 0
-                action = actions.close_attention(database, number, by, now)
-            case "replay":
-                action, receipt = replay_event(database, subject, by, self._policy, now)
-                tone = "bad" if receipt.outcome in _NEEDS_ATTENTION else "good"
-            case "pause":
-                action = actions.pause(database, SWITCHES[subject], by, now)
-            case "resume":
-                action = actions.resume(database, SWITCHES[subject], by, now)
-            case "issue":
-                action = self._request_batch(by, now)
-            case _:
-                return self._run(kind, by, now)
+        by, now = Operator(who, reason, is_proved), self._clock()
+        if kind in self._busy:
+            return self._run(kind, by, now)
+        target = self._new_batch_tag() if kind == "issue" else subject
+        action = perform(self._database, kind, target, by, self._policy, now)
         if kind in ("retry", "replay", "resume"):
             self._work.wake_forwarder()
-        code = action.result.code
         log.info(
             "console.action_done",
             kind=kind,
             subject=subject,
             who=by.who,
             has_own_token=is_proved,
-            result=code,
+            result=action.result.code,
         )
-        return Result(action.result, tone)
+        values = action.result.values
+        needs_attention = kind == "replay" and values.get("now", values.get("outcome")) in _NEEDS_ATTENTION
+        return Result(action.result, "bad" if needs_attention else "good")
 
-    def _request_batch(self, by: Operator, now: datetime) -> Action:
+    def _new_batch_tag(self) -> str:
         if self._work.new_batch_tag is None:
             raise ActionRefused(note("only_with_an_emulator"))
-        return actions.request_batch(self._database, self._work.new_batch_tag(), by, now)
+        return self._work.new_batch_tag()
 
     def _run(self, kind: str, by: Operator, now: datetime) -> Result:
         if kind == "forward" and "forwarding" in paused(self._database):

@@ -20,10 +20,10 @@ from starlette.routing import Route
 from payments.errors import ActionRefused, LedgerUnavailable
 from payments.language import N_
 from payments.note import Note, read_note
-from payments.operator import actions
 from payments.operator.actions import Operator
 from payments.operator.labels import STATE_ACTIONS, Label, label, labels_of
 from payments.operator.lists import TransferLine, list_transfers
+from payments.operator.perform import perform
 from payments.operator.wording import note_text
 from payments.policy import ForwardingPolicy
 from payments.storage.database import Database
@@ -166,11 +166,10 @@ def do_all(
 
     The one in hand then may have been done, if only the answer to its commit was lost. To ask again is harmless.
     """
-    act = {"retry": actions.retry_transfer, "abandon": actions.abandon_transfer}[kind]
     outcomes: list[Outcome] = []
     for external_id in external_ids:
         try:
-            result = act(database, external_id, by, policy, clock()).result
+            result = perform(database, kind, external_id, by, policy, clock()).result
             outcomes.append(Outcome(external_id, is_done=True, result=result))
         except ActionRefused as refusal:
             outcomes.append(Outcome(external_id, is_done=False, result=read_note(str(refusal))))
