@@ -1,6 +1,6 @@
 """``repasse``: start the processes, and serve the operator.
 
-A command imports only what it needs: reading takes a third of a second, nearly all of it SQLAlchemy and pydantic.
+The parts that talk to the bank, log or copy a database are imported by the commands that need them.
 """
 
 import sys
@@ -10,6 +10,8 @@ import click
 
 from payments.errors import ActionRefused, BankError, LedgerUnavailable, Rejected, RepasseError
 from payments.observability.streams import complain, open_standard_streams
+from payments.operator.wording import note_text
+from payments.storage.migrate import main as bring_up_to_date
 from payments.version import VERSION
 from repasse.db import db
 from repasse.group import LEFT, WRONG, Group, command
@@ -48,9 +50,7 @@ def worker() -> int:
     "repasse migrate",
 )
 def migrate() -> int:
-    from payments.storage.migrate import main
-
-    return main()
+    return bring_up_to_date()
 
 
 @command(
@@ -98,7 +98,7 @@ def main(arguments: list[str] | None = None) -> int:
     except (click.Abort, KeyboardInterrupt):
         return _fail(_("interrupted; run it again"), LEFT)
     except ActionRefused as error:
-        return _fail(_("refused: %(why)s", why=_words_of(error)), LEFT)
+        return _fail(_("refused: %(why)s", why=note_text(str(error), language)), LEFT)
     except LedgerUnavailable as error:
         return _fail(_("%(problem)s; try again", problem=error), LEFT)
     except BankError as error:
@@ -112,12 +112,6 @@ def main(arguments: list[str] | None = None) -> int:
         # No file of ours: the output. What the command did is done.
         return _fail(_("the output cannot be written: %(why)s", why=error.strerror), LEFT)
     return status
-
-
-def _words_of(error: ActionRefused) -> str:
-    from payments.operator.wording import note_text
-
-    return note_text(str(error), language)
 
 
 def _fail(text: str, status: int) -> int:

@@ -1,24 +1,18 @@
 """What an operator does, each recorded with who, when and why; see payments/operator/actions.py."""
 
-from collections.abc import Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING
 
 import click
 
+from payments.operator.actions import Action
+from payments.operator.health import SWITCHES
+from payments.operator.perform import perform
+from payments.operator.replay import replay_since
 from repasse.group import DONE, command
 from repasse.language import _
 from repasse.opening import open_to_act
 from repasse.options import Moment, WholeNumber, operator
 from repasse.output import plain
-
-if TYPE_CHECKING:
-    from payments.ledger.inbox import Receipt
-    from payments.ledger.pauses import Pausable
-    from payments.operator.actions import Action
-
-# As in ledger/pauses.py, which takes a tenth of a second to import; a test compares.
-SWITCHES = ("forwarding", "issuing")
 
 # A transfer is named by its external_id.
 _external_id = click.argument("external_id")
@@ -32,10 +26,7 @@ _switch = click.argument("switch", type=click.Choice(SWITCHES))
 @_external_id
 @operator()
 def retry(external_id: str, who: str, reason: str) -> int:
-    from payments.operator.actions import retry_transfer
-
-    opened = open_to_act(who, reason)
-    return _say(retry_transfer(opened.database, external_id, opened.by, opened.policy, opened.clock()))
+    return _act("retry", external_id, who, reason)
 
 
 @command(
@@ -45,10 +36,7 @@ def retry(external_id: str, who: str, reason: str) -> int:
 @_external_id
 @operator()
 def abandon(external_id: str, who: str, reason: str) -> int:
-    from payments.operator.actions import abandon_transfer
-
-    opened = open_to_act(who, reason)
-    return _say(abandon_transfer(opened.database, external_id, opened.by, opened.policy, opened.clock()))
+    return _act("abandon", external_id, who, reason)
 
 
 @command(
@@ -58,10 +46,7 @@ def abandon(external_id: str, who: str, reason: str) -> int:
 @click.argument("invoice_id")
 @operator()
 def recover(invoice_id: str, who: str, reason: str) -> int:
-    from payments.operator.recovery import recover_credit
-
-    opened = open_to_act(who, reason)
-    return _say(recover_credit(opened.database, invoice_id, opened.by, opened.policy, opened.clock()))
+    return _act("recover", invoice_id, who, reason)
 
 
 @command(
@@ -71,10 +56,7 @@ def recover(invoice_id: str, who: str, reason: str) -> int:
 @click.argument("number", type=WholeNumber(min=1))
 @operator()
 def resolve(number: int, who: str, reason: str) -> int:
-    from payments.operator.actions import close_attention
-
-    opened = open_to_act(who, reason)
-    return _say(close_attention(opened.database, number, opened.by, opened.clock()))
+    return _act("resolve", str(number), who, reason)
 
 
 @command(
@@ -86,16 +68,15 @@ def resolve(number: int, who: str, reason: str) -> int:
 @click.option("--since", type=Moment(), help=_("Every event received since then."))
 @operator()
 def replay(event: str | None, since: datetime | None, who: str, reason: str) -> int:
-    from payments.operator.replay import replay_event, replay_since
-
     if (event is None) == (since is None):
         raise click.UsageError(_("name one event, or give --since"))
-    opened = open_to_act(who, reason)
     if since is None:
-        done, _receipt = replay_event(opened.database, str(event), opened.by, opened.policy, opened.clock())
-        return _say(done)
-    done, receipts = replay_since(opened.database, since, opened.by, opened.policy, opened.clock())
-    return _say(done, receipts)
+        return _act("replay", str(event), who, reason)
+    opened, by = open_to_act(who, reason)
+    done, receipts = replay_since(opened.database, since, by, opened.policy, opened.clock())
+    for receipt in receipts:
+        click.echo(f"{plain(receipt.event_id)}: {receipt.outcome} {plain(receipt.subject or '')}".rstrip())
+    return _say(done)
 
 
 @command(
@@ -104,25 +85,22 @@ def replay(event: str | None, since: datetime | None, who: str, reason: str) -> 
 )
 @_switch
 @operator()
-def pause(switch: "Pausable", who: str, reason: str) -> int:
-    from payments.operator import actions
-
-    opened = open_to_act(who, reason)
-    return _say(actions.pause(opened.database, switch, opened.by, opened.clock()))
+def pause(switch: str, who: str, reason: str) -> int:
+    return _act("pause", switch, who, reason)
 
 
 @command(_("Resume what was paused."), 'repasse job resume forwarding --reason "the account is open"')
 @_switch
 @operator()
-def resume(switch: "Pausable", who: str, reason: str) -> int:
-    from payments.operator import actions
-
-    opened = open_to_act(who, reason)
-    return _say(actions.resume(opened.database, switch, opened.by, opened.clock()))
+def resume(switch: str, who: str, reason: str) -> int:
+    return _act("resume", switch, who, reason)
 
 
-def _say(done: "Action", receipts: "Sequence[Receipt]" = ()) -> int:
-    for receipt in receipts:
-        click.echo(f"{plain(receipt.event_id)}: {receipt.outcome} {plain(receipt.subject or '')}".rstrip())
+def _act(kind: str, subject: str, who: str, reason: str) -> int:
+    opened, by = open_to_act(who, reason)
+    return _say(perform(opened.database, kind, subject, by, opened.policy, opened.clock()))
+
+
+def _say(done: Action) -> int:
     click.echo(f"{done.kind} {plain(done.subject)}: {plain(done.result)}")
     return DONE

@@ -7,19 +7,23 @@ None of it talks to the bank or needs its settings. Exit status: 0 done, 1 try a
 import socket
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
+from payments.errors import LedgerUnavailable, LedgerUnusable
 from payments.money import format_brl
+from payments.operator.actions import WHO_LENGTH_MAX
+from payments.operator.processes import ALIVE_WITHIN
+from payments.operator.statement import read_statement
+from payments.storage.database import Database, open_database
+from payments.upkeep import backup as backups
+from payments.upkeep import copying
+from payments.upkeep.copying import Operator, copy_database, refuse_unknown_revision
+from payments.upkeep.verify import verify as find_faults
 from repasse.group import DONE, LEFT, Group, command
 from repasse.language import _
-from repasse.opening import now, open_named
+from repasse.opening import now, open_named, read_settings
 from repasse.options import login_name
-
-if TYPE_CHECKING:
-    from payments.storage.database import Database
-    from payments.upkeep.copying import Operator
 
 # A line of progress no more often than this.
 _PROGRESS_SECONDS = 2.0
@@ -35,12 +39,6 @@ _file = click.argument("file", type=click.Path(path_type=Path))
 )
 @click.option("--to", "to", required=True, metavar="URL", help=_("As in DATABASE_URL; the password too."))
 def copy(to: str) -> int:
-    from payments.errors import LedgerUnavailable, LedgerUnusable
-    from payments.operator.processes import ALIVE_WITHIN
-    from payments.operator.statement import read_statement
-    from payments.storage.database import open_database
-    from payments.upkeep.copying import copy_database
-
     database = _open()
     try:
         target = open_database(to, is_unhurried=True)
@@ -84,8 +82,6 @@ def copy(to: str) -> int:
     "repasse db reopen",
 )
 def reopen() -> int:
-    from payments.upkeep import copying
-
     database = _open()
     copying.reopen(database, _operator("reopen"), now())
     click.echo(
@@ -100,9 +96,7 @@ def reopen() -> int:
 @command(_("Write a SQLite database to a file, while everything runs."), "repasse db backup 2026-03-02.db")
 @_file
 def backup(file: Path) -> int:
-    from payments.upkeep.backup import back_up
-
-    back_up(_open(), file)
+    backups.back_up(_open(), file)
     click.echo(_("backed up: %(file)s, %(size)s, sound", file=file, size=_size(file.stat().st_size)))
     return DONE
 
@@ -113,10 +107,8 @@ def backup(file: Path) -> int:
 )
 @_file
 def restore(file: Path) -> int:
-    from payments.upkeep import backup
-
     database = _open(must_exist=False)
-    backup.restore(file, database)
+    backups.restore(file, database)
     click.echo(_("restored: %(database)s", database=database.name))
     click.echo(_("Before you start the processes: repasse job reconcile, until it finds nothing new."))
     click.echo(_("What happened after the backup is known to the bank; see docs/deploy.md, Restore."))
@@ -125,9 +117,6 @@ def restore(file: Path) -> int:
 
 @command(_("Check every rule. Status 1 when something is wrong."), "repasse db verify")
 def verify() -> int:
-    from payments.upkeep.copying import refuse_unknown_revision
-    from payments.upkeep.verify import verify as find_faults
-
     database = _open()
     refuse_unknown_revision(database)
     findings = find_faults(database, _Progress().show)
@@ -158,10 +147,8 @@ db = Group(
 )
 
 
-def _open(*, must_exist: bool = True) -> "Database":
-    from payments.settings import load_settings
-
-    return open_named(load_settings(needs_bank=False), must_exist=must_exist)
+def _open(*, must_exist: bool = True) -> Database:
+    return open_named(read_settings(), must_exist=must_exist)
 
 
 class _Progress:
@@ -180,8 +167,5 @@ def _size(number: int) -> str:
     return f"{number / 2**20:.1f} MiB" if number >= 2**20 else f"{number / 2**10:.1f} KiB"
 
 
-def _operator(name: str) -> "Operator":
-    from payments.operator.actions import WHO_LENGTH_MAX
-    from payments.upkeep.copying import Operator
-
+def _operator(name: str) -> Operator:
     return Operator(f"{login_name()}@{socket.gethostname()}"[:WHO_LENGTH_MAX], f"repasse db {name}")

@@ -2,24 +2,27 @@
 
 from collections.abc import Callable, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
+from payments.invoice import InvoiceState
 from payments.money import format_brl
+from payments.operator.filters import Filter
+from payments.operator.invoices import list_invoices
+from payments.operator.lists import (
+    SHOWN_STATES,
+    Page,
+    list_actions,
+    list_attentions,
+    list_credits,
+    list_transfers,
+)
 from repasse.group import DONE, command
 from repasse.language import _
-from repasse.opening import open_to_read, read_tax_id_key
+from repasse.opening import open_to_read
 from repasse.options import Amount, Paging, paged, period
-from repasse.output import Column, Times, table, to_json
-
-if TYPE_CHECKING:
-    from payments.operator.lists import Page
-
-# As in transfer.py, which takes a tenth of a second to import; a test compares.
-INVOICE_STATES = ("planned", "open", "overdue", "expired", "canceled", "paid", "credited")
-STATES = ("pending", "sending", "sent", "settled", "failed", "dead", "stopped", "abandoned")
-
+from repasse.output import Column, table, to_json
 
 # A column, and what of a line stands in it.
 _Columns = Sequence[tuple[Column, Callable[[Any], object]]]
@@ -29,13 +32,12 @@ _Columns = Sequence[tuple[Column, Callable[[Any], object]]]
 @click.option("--all", "is_all", is_flag=True, help=_("Resolved items too."))
 @paged
 def attention(is_all: bool, paging: Paging) -> int:
-    from payments.operator.lists import list_attentions
-
-    database, times = open_to_read(), Times()
+    opened = open_to_read()
+    times = opened.times
     resolved: _Columns = [(Column(_("resolved")), lambda line: times.moment(line.resolved_at))]
     return _list(
         paging,
-        lambda cursor, number: list_attentions(database, cursor, number, open_only=not is_all),
+        lambda cursor, number: list_attentions(opened.database, cursor, number, open_only=not is_all),
         [
             (Column(_("number"), "number"), lambda line: line.id),
             (Column(_("kind")), lambda line: line.kind),
@@ -53,15 +55,16 @@ def attention(is_all: bool, paging: Paging) -> int:
     "repasse job transfers --state dead",
     "repasse job transfers --json | jq '.items[].external_id'",
 )
-@click.option("--state", type=click.Choice(STATES), help=_("Only those in this state."))
+@click.option(
+    "--state", type=click.Choice(tuple(map(str, SHOWN_STATES))), help=_("Only those in this state.")
+)
 @paged
 def transfers(state: str | None, paging: Paging) -> int:
-    from payments.operator.lists import list_transfers
-
-    database, times = open_to_read(), Times()
+    opened = open_to_read()
+    times = opened.times
     return _list(
         paging,
-        lambda cursor, number: list_transfers(database, cursor, state=state, limit=number),
+        lambda cursor, number: list_transfers(opened.database, cursor, state=state, limit=number),
         [
             (Column(_("external id")), lambda line: line.external_id),
             (Column(_("amount"), "number"), lambda line: format_brl(line.amount_centavos)),
@@ -86,14 +89,12 @@ def transfers(state: str | None, paging: Paging) -> int:
 @period
 @paged
 def credits(amount: int | None, since: datetime | None, until: datetime | None, paging: Paging) -> int:
-    from payments.operator.filters import Filter
-    from payments.operator.lists import list_credits
-
-    database, times = open_to_read(), Times()
+    opened = open_to_read()
+    times = opened.times
     where = Filter(since, until, amount)
     return _list(
         paging,
-        lambda cursor, number: list_credits(database, cursor, where, limit=number),
+        lambda cursor, number: list_credits(opened.database, cursor, where, limit=number),
         [
             (Column(_("invoice")), lambda line: line.invoice_id),
             (Column(_("net"), "number"), lambda line: format_brl(line.net_centavos)),
@@ -114,7 +115,9 @@ def credits(amount: int | None, since: datetime | None, until: datetime | None, 
     "repasse job invoices --state paid",
     "repasse job invoices --payer 'ana souza' --amount 1.234,56",
 )
-@click.option("--state", type=click.Choice(INVOICE_STATES), help=_("Only those in this state."))
+@click.option(
+    "--state", type=click.Choice(tuple(map(str, InvoiceState))), help=_("Only those in this state.")
+)
 @click.option("--amount", type=Amount(), help=_("Like 1.234,56."))
 @click.option("--payer", help=_("A part of the name, or a whole CPF or CNPJ."))
 @period
@@ -127,14 +130,12 @@ def invoices(
     until: datetime | None,
     paging: Paging,
 ) -> int:
-    from payments.operator.filters import Filter
-    from payments.operator.invoices import list_invoices
-
-    database, times = open_to_read(), Times()
-    where = Filter(since, until, amount, payer, read_tax_id_key())
+    opened = open_to_read()
+    times = opened.times
+    where = Filter(since, until, amount, payer, opened.settings.tax_id_search_key)
     return _list(
         paging,
-        lambda cursor, number: list_invoices(database, cursor, where, state, limit=number),
+        lambda cursor, number: list_invoices(opened.database, cursor, where, state, limit=number),
         [
             (Column(_("invoice")), lambda line: line.key),
             (Column(_("amount"), "number"), lambda line: format_brl(line.amount_centavos)),
@@ -153,12 +154,11 @@ def invoices(
 @command(_("List what operators did, newest first."), "repasse job actions --limit 200")
 @paged
 def actions(paging: Paging) -> int:
-    from payments.operator.lists import list_actions
-
-    database, times = open_to_read(), Times()
+    opened = open_to_read()
+    times = opened.times
     return _list(
         paging,
-        lambda cursor, number: list_actions(database, cursor, limit=number),
+        lambda cursor, number: list_actions(opened.database, cursor, limit=number),
         [
             (Column(_("at")), lambda line: times.moment(line.at)),
             (Column(_("who"), "text"), lambda line: line.who),
@@ -177,7 +177,7 @@ def _if_any(centavos: int) -> str | None:
 
 def _list(
     paging: Paging,
-    read: Callable[[str | None, int], "Page[Any]"],
+    read: Callable[[str | None, int], Page[Any]],
     columns: _Columns,
     empty: str,
 ) -> int:

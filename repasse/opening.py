@@ -1,71 +1,81 @@
-"""Opens what a command works with: settings, database, operator. Only the job's own work creates a database."""
+"""Opens what a command works with: settings, database, operator. Only the job's own work creates a database.
+
+Settings and the bank are imported when they are needed: help and completion do without these parts of a second.
+"""
 
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import click
 
+from payments.errors import ActionRefused
+from payments.operator.actions import Operator
+from payments.operator.times import zone_of
+from payments.operator.wording import note_text
+from payments.policy import ForwardingPolicy
+from payments.storage.clock import open_clock
+from payments.storage.database import Database, open_database
+from payments.storage.migrate import migrate, refuse_unready
+from repasse.language import language
+from repasse.output import Times
+
 if TYPE_CHECKING:
     from payments.bank.client import Bank
-    from payments.operator.actions import Operator
-    from payments.policy import ForwardingPolicy
     from payments.settings import Settings
-    from payments.storage.database import Database
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Opened:
-    """What an operator's command works with. ``clock`` is corrected by the database's, as in the processes."""
+    """What a command works with."""
 
     settings: "Settings"
-    database: "Database"
-    by: "Operator"
-    clock: Callable[[], datetime]
+    database: Database
 
     @property
-    def policy(self) -> "ForwardingPolicy":
+    def policy(self) -> ForwardingPolicy:
         """What is forwarded, and to whom."""
         return self.settings.forwarding_policy
 
+    @property
+    def times(self) -> Times:
+        """How times are written here."""
+        return Times(zone_of(self.settings.time_zone))
 
-def open_to_read() -> "Database":
+    @cached_property
+    def clock(self) -> Callable[[], datetime]:
+        """The time, corrected by the database's, as in the processes."""
+        return open_clock(self.database, now)
+
+
+def open_to_read() -> Opened:
     """The database, which must be there. Raises RepasseError."""
-    from payments.settings import load_settings
-    from payments.storage.migrate import refuse_unready
-
-    database = open_named(load_settings(needs_bank=False), must_exist=True)
+    settings = read_settings()
+    database = open_named(settings, must_exist=True)
     refuse_unready(database)
-    return database
+    return Opened(settings, database)
 
 
-def open_to_act(who: str, reason: str) -> Opened:
+def open_to_act(who: str, reason: str) -> tuple[Opened, Operator]:
     """The database, which must be there, for a recorded action. Raises RepasseError."""
-    from payments.settings import load_settings
-
     by = _operator(who, reason)
-    database = open_to_read()
-    return _opened(load_settings(needs_bank=False), database, by)
+    return open_to_read(), by
 
 
-def open_to_work(who: str, reason: str) -> Opened:
+def open_to_work(who: str, reason: str) -> tuple[Opened, Operator]:
     """The settings for the bank too, and the database, which is made or migrated if need be. Raises RepasseError."""
-    from payments.settings import load_settings
-    from payments.storage.migrate import migrate
-
     by = _operator(who, reason)
-    settings = load_settings()
+    settings = read_settings(needs_bank=True)
     database = open_named(settings)
     migrate(database)
-    return _opened(settings, database, by)
+    return Opened(settings, database), by
 
 
-def open_named(settings: "Settings", *, must_exist: bool = False) -> "Database":
+def open_named(settings: "Settings", *, must_exist: bool = False) -> Database:
     """The database that the settings name, closed when the command ends."""
-    from payments.storage.database import open_database
-
     address = settings.database_url.get_secret_value()
     database = open_database(address, is_unhurried=True, must_exist=must_exist)
     click.get_current_context().call_on_close(database.close)
@@ -87,19 +97,16 @@ def open_bank(settings: "Settings") -> "Bank":
     return bank
 
 
+def read_settings(*, needs_bank: bool = False) -> "Settings":
+    """The settings, checked; of the bank's only where they are needed. Raises SettingsError."""
+    from payments.settings import load_settings
+
+    return load_settings(needs_bank=needs_bank)
+
+
 def read_zone() -> tzinfo:
-    """The zone in which people write and read times here. Raises SettingsError."""
-    from payments.operator.times import zone_of
-    from payments.settings import load_settings
-
-    return zone_of(load_settings(needs_bank=False).time_zone)
-
-
-def read_tax_id_key() -> bytes:
-    """What payers' tax ids are hashed with; empty without TAX_ID_KEY and the bank's key. Raises SettingsError."""
-    from payments.settings import load_settings
-
-    return load_settings(needs_bank=False).tax_id_search_key
+    """The zone in which people write times here. Raises SettingsError."""
+    return zone_of(read_settings().time_zone)
 
 
 def now() -> datetime:
@@ -107,19 +114,8 @@ def now() -> datetime:
     return datetime.fromtimestamp(time.time(), UTC)
 
 
-def _operator(who: str, reason: str) -> "Operator":
-    from payments.errors import ActionRefused
-    from payments.operator.actions import Operator
-    from payments.operator.wording import note_text
-    from repasse.language import language
-
+def _operator(who: str, reason: str) -> Operator:
     try:
         return Operator(who, reason)
     except ActionRefused as error:  # no name or reason that could be recorded
         raise click.UsageError(note_text(str(error), language)) from None
-
-
-def _opened(settings: "Settings", database: "Database", by: "Operator") -> Opened:
-    from payments.storage.clock import open_clock
-
-    return Opened(settings, database, by, open_clock(database, now))

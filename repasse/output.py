@@ -10,7 +10,7 @@ import shutil
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields, is_dataclass
-from datetime import datetime
+from datetime import datetime, tzinfo
 from typing import Any, Literal
 
 import click
@@ -18,7 +18,6 @@ import click
 from payments.note import Note
 from payments.operator.wording import note_text
 from repasse.language import _, language
-from repasse.opening import read_zone
 
 # Free text is cut to fit, but not to less than this: two or three words.
 _TEXT_WIDTH_MIN = 16
@@ -43,8 +42,8 @@ class Column:
 class Times:
     """Writes times for people, in the zone of the setting TIME_ZONE."""
 
-    def __init__(self) -> None:
-        self._zone = read_zone()
+    def __init__(self, zone: tzinfo) -> None:
+        self._zone = zone
 
     def moment(self, at: datetime | None) -> str:
         """Day and time; a dash for None."""

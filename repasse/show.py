@@ -1,21 +1,27 @@
 """Everything about one invoice, credit, event or batch."""
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from payments.money import format_brl
+from payments.operator.invoices import InvoicePage, explain, read_invoice
+from payments.operator.search import Found, search
+from payments.operator.timeline import (
+    BatchInvoices,
+    CreditTimeline,
+    StoredEvent,
+    read_batch,
+    read_credit,
+    read_stored_event,
+)
+from payments.operator.wording import account_text
 from repasse.group import DONE, LEFT, command
 from repasse.language import _, language
-from repasse.opening import open_to_read, read_tax_id_key
+from repasse.opening import open_to_read
 from repasse.options import json_option
 from repasse.output import Column, Times, plain, styled, table, to_json
-
-if TYPE_CHECKING:
-    from payments.operator.invoices import InvoicePage
-    from payments.operator.search import Found
-    from payments.operator.timeline import BatchInvoices, CreditTimeline, StoredEvent
 
 
 @command(
@@ -29,12 +35,9 @@ if TYPE_CHECKING:
 @click.argument("id")
 @json_option
 def show(id: str, as_json: bool) -> int:
-    from payments.operator import timeline
-    from payments.operator.invoices import read_invoice
-    from payments.operator.search import search
-
-    database, times = open_to_read(), Times()
-    found = search(database, id, read_tax_id_key())
+    opened = open_to_read()
+    database = opened.database
+    found = search(database, id, opened.settings.tax_id_search_key)
     if not found:
         click.echo(f"repasse: {_('nothing has the id %(id)s', id=repr(plain(id)[:100]))}", err=True)
         return LEFT
@@ -45,17 +48,17 @@ def show(id: str, as_json: bool) -> int:
     write: Callable[[Any, Times], list[str]]
     match kind:
         case "credit":
-            details, write = timeline.read_credit(database, id_), _write_credit
+            details, write = read_credit(database, id_), _write_credit
         case "invoice":
             details, write = read_invoice(database, id_), _write_invoice
         case "batch":
-            details, write = timeline.read_batch(database, int(id_)), _write_batch
+            details, write = read_batch(database, int(id_)), _write_batch
         case _:
-            details, write = timeline.read_stored_event(database, id_), _write_event
+            details, write = read_stored_event(database, id_), _write_event
     if as_json:
         click.echo(to_json({"kind": kind, "details": details, "others": others}))
         return DONE
-    click.echo("\n".join(write(details, times)))
+    click.echo("\n".join(write(details, opened.times)))
     for hit in others:
         about = [
             hit.name,
@@ -68,14 +71,12 @@ def show(id: str, as_json: bool) -> int:
     return DONE
 
 
-def _page(hit: "Found") -> tuple[str, str]:
+def _page(hit: Found) -> tuple[str, str]:
     """A transfer is part of its credit's timeline."""
     return ("credit" if hit.kind == "transfer" else hit.kind, hit.id)
 
 
-def _write_credit(found: "CreditTimeline", times: Times) -> list[str]:
-    from payments.operator.wording import account_text
-
+def _write_credit(found: CreditTimeline, times: Times) -> list[str]:
     credit = found.credit
     lines = [
         _fact(
@@ -121,9 +122,7 @@ def _write_credit(found: "CreditTimeline", times: Times) -> list[str]:
     return lines
 
 
-def _write_invoice(found: "InvoicePage", times: Times) -> list[str]:
-    from payments.operator.invoices import explain
-
+def _write_invoice(found: InvoicePage, times: Times) -> list[str]:
     invoice = found.invoice
     return [
         _fact(
@@ -155,7 +154,7 @@ def _write_invoice(found: "InvoicePage", times: Times) -> list[str]:
     ]
 
 
-def _write_event(event: "StoredEvent", times: Times) -> list[str]:
+def _write_event(event: StoredEvent, times: Times) -> list[str]:
     line = event.line
     about = f"{plain(line.subscription)} {plain(line.log_type)} {plain(line.subject or '')}".rstrip()
     return [
@@ -177,7 +176,7 @@ def _write_event(event: "StoredEvent", times: Times) -> list[str]:
     ]
 
 
-def _write_batch(found: "BatchInvoices", times: Times) -> list[str]:
+def _write_batch(found: BatchInvoices, times: Times) -> list[str]:
     batch = found.batch
     slot = _("by hand") if batch.slot is None else _("slot %(number)d", number=batch.slot + 1)
     return [

@@ -3,21 +3,29 @@
 import csv
 import sys
 from datetime import datetime
-from typing import TYPE_CHECKING
 
 import click
 
 from payments.money import format_brl
 from payments.note import clock_step
+from payments.operator.audit import AuditLine, read_audit
+from payments.operator.csv_file import csv_lines
+from payments.operator.filters import Filter
+from payments.operator.overview import read_system
+from payments.operator.statement import (
+    PeriodStatement,
+    Statement,
+    list_unaccounted,
+    read_period,
+    read_statement,
+    recount_statement,
+)
 from payments.operator.wording import note_text
 from repasse.group import DONE, LEFT, command
 from repasse.language import _, language
 from repasse.opening import now, open_to_read
 from repasse.options import json_option, period
-from repasse.output import Column, Times, plain, styled, table, to_json
-
-if TYPE_CHECKING:
-    from payments.operator.statement import PeriodStatement, Statement
+from repasse.output import Column, plain, styled, table, to_json
 
 
 @command(
@@ -36,13 +44,12 @@ if TYPE_CHECKING:
 def statement(
     as_json: bool, as_csv: bool, recount: bool, since: datetime | None, until: datetime | None
 ) -> int:
-    from payments.operator.statement import list_unaccounted, read_period, read_statement, recount_statement
-
     if as_json and as_csv:
         raise click.UsageError(_("--json and --csv are two forms: choose one"))
     if recount and (since or until):
         raise click.UsageError(_("--recount is of everything: leave --from and --to out"))
-    database, times = open_to_read(), Times()
+    opened = open_to_read()
+    database, times = opened.database, opened.times
     read: Statement | PeriodStatement
     if since or until:
         period = read = read_period(database, since, until)
@@ -82,9 +89,7 @@ def statement(
     return DONE if read.balanced or not recount else LEFT
 
 
-def _money_lines(read: "Statement | PeriodStatement") -> list[str]:
-    from payments.operator.statement import Statement
-
+def _money_lines(read: Statement | PeriodStatement) -> list[str]:
     states = ", ".join(f"{count} {state}" for state, count in read.transfers.items() if count) or _("none")
     return [
         _("transfers: %(states)s", states=states),
@@ -96,10 +101,8 @@ def _money_lines(read: "Statement | PeriodStatement") -> list[str]:
     ]
 
 
-def _sums(read: "Statement | PeriodStatement") -> list[tuple[str, str, int]]:
+def _sums(read: Statement | PeriodStatement) -> list[tuple[str, str, int]]:
     """The name for people, the name for programs, and the centavos."""
-    from payments.operator.statement import Statement
-
     return [
         (_("credited, gross"), "gross", read.gross_centavos),
         ("  " + _("fees"), "fee", -read.fee_centavos),
@@ -122,7 +125,7 @@ def _sums(read: "Statement | PeriodStatement") -> list[tuple[str, str, int]]:
     ]
 
 
-def _write_statement_csv(read: "Statement | PeriodStatement") -> None:
+def _write_statement_csv(read: Statement | PeriodStatement) -> None:
     write = csv.writer(sys.stdout, lineterminator="\n").writerow
     write(("name", "count", "centavos"))
     for _name, name, centavos in _sums(read):
@@ -135,10 +138,9 @@ def _write_statement_csv(read: "Statement | PeriodStatement") -> None:
 @command(_("Show processes, reconciliations, and what is paused."), "repasse job system")
 @json_option
 def system(as_json: bool) -> int:
-    from payments.operator.overview import read_system
-
-    database, times = open_to_read(), Times()
-    read = read_system(database, now(), language)
+    opened = open_to_read()
+    times = opened.times
+    read = read_system(opened.database, now(), language)
     if as_json:
         click.echo(to_json(read))
         return DONE
@@ -185,10 +187,6 @@ def system(as_json: bool) -> int:
 )
 @period
 def audit(since: datetime | None, until: datetime | None) -> int:
-    from payments.operator.audit import AuditLine, read_audit
-    from payments.operator.csv_file import csv_lines
-    from payments.operator.filters import Filter
-
-    database = open_to_read()
-    sys.stdout.writelines(csv_lines(AuditLine, read_audit(database, Filter(since, until))))
+    found = read_audit(open_to_read().database, Filter(since, until))
+    sys.stdout.writelines(csv_lines(AuditLine, found))
     return DONE

@@ -12,7 +12,7 @@ import click
 from payments.errors import SettingsError
 from repasse.group import DONE, Group, command
 from repasse.language import _
-from repasse.opening import open_bank
+from repasse.opening import open_bank, read_settings
 
 if TYPE_CHECKING:
     from payments.settings import Settings
@@ -29,9 +29,7 @@ SUBSCRIPTIONS = ("invoice", "transfer")
 )
 @click.argument("url")
 def register(url: str) -> int:
-    from payments.settings import load_settings
-
-    settings = load_settings()
+    settings = read_settings(needs_bank=True)
     _check(url, settings)
     url = normal_url(url)
     if not urlsplit(url).path.endswith(PATH):

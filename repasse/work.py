@@ -10,7 +10,13 @@ from typing import TYPE_CHECKING
 
 import click
 
+from payments.errors import ActionRefused
+from payments.ledger.pauses import Pausable, paused
 from payments.note import note
+from payments.operator.actions import record_action
+from payments.operator.statement import read_statement
+from payments.operator.wording import sentence
+from payments.storage.database import Database
 from repasse.group import DONE, LEFT, command
 from repasse.language import _, language
 from repasse.opening import open_bank, open_to_work
@@ -18,12 +24,10 @@ from repasse.options import operator
 
 if TYPE_CHECKING:
     from payments.bank.client import Bank
-    from payments.ledger.pauses import Pausable
     from payments.settings import Settings
-    from payments.storage.database import Database
 
 Clock = Callable[[], datetime]
-_Work = Callable[["Database", "Bank", "Settings", Clock], tuple[int, str]]
+_Work = Callable[[Database, "Bank", "Settings", Clock], tuple[int, str]]
 
 _recorded = operator("started by hand")
 
@@ -49,10 +53,8 @@ def reconcile(who: str, reason: str) -> int:
 def _do(name: str, run: _Work, who: str, reason: str) -> int:
     """Do one piece of work and record it. Raises BankError when the bank does not answer or refuses us."""
     from payments.observability.logging import configure_logging
-    from payments.operator.actions import record_action
-    from payments.operator.wording import sentence
 
-    opened = open_to_work(who, reason)
+    opened, by = open_to_work(who, reason)
     settings = opened.settings
     # The commands print the result; the log is for what went wrong.
     configure_logging(
@@ -62,12 +64,12 @@ def _do(name: str, run: _Work, who: str, reason: str) -> int:
     # Before anything is planned or claimed: the bank may refuse our key, project or address.
     bank.balance_centavos()
     status, done = run(opened.database, bank, settings, opened.clock)
-    record_action(opened.database, name, "by hand", done, opened.by, opened.clock())
+    record_action(opened.database, name, "by hand", done, by, opened.clock())
     click.echo(sentence(done, language))  # last, since it fails where no one reads
     return status
 
 
-def _issue(database: "Database", bank: "Bank", settings: "Settings", clock: Clock) -> tuple[int, str]:
+def _issue(database: Database, bank: "Bank", settings: "Settings", clock: Clock) -> tuple[int, str]:
     from worker.issuing import issue_waiting, plan_by_hand
     from worker.schedule import rules_from
 
@@ -86,8 +88,7 @@ def _issue(database: "Database", bank: "Bank", settings: "Settings", clock: Cloc
     return DONE, note("issued", invoices=counts.invoices, batches=counts.issued)
 
 
-def _forward(database: "Database", bank: "Bank", settings: "Settings", clock: Clock) -> tuple[int, str]:
-    from payments.operator.statement import read_statement
+def _forward(database: Database, bank: "Bank", settings: "Settings", clock: Clock) -> tuple[int, str]:
     from payments.settlement import settle_once
 
     _refuse_if_paused(database, "forwarding")
@@ -105,7 +106,7 @@ def _forward(database: "Database", bank: "Bank", settings: "Settings", clock: Cl
     return LEFT if left else DONE, note("sent_some", sent=sent, found=found, left=left)
 
 
-def _reconcile(database: "Database", bank: "Bank", settings: "Settings", clock: Clock) -> tuple[int, str]:
+def _reconcile(database: Database, bank: "Bank", settings: "Settings", clock: Clock) -> tuple[int, str]:
     from payments.reconciliation import reconcile_once
 
     counts = reconcile_once(database, bank, settings.forwarding_policy, clock)
@@ -114,10 +115,7 @@ def _reconcile(database: "Database", bank: "Bank", settings: "Settings", clock: 
     return DONE, note("reconciled", found=counts.found) if counts.found else note("reconciled_nothing")
 
 
-def _refuse_if_paused(database: "Database", switch: "Pausable") -> None:
-    from payments.errors import ActionRefused
-    from payments.ledger.pauses import paused
-
+def _refuse_if_paused(database: Database, switch: Pausable) -> None:
     pause = paused(database).get(switch)
     if pause is not None:
         raise ActionRefused(

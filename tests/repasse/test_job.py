@@ -7,23 +7,18 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
-from typing import get_args
 
 import pytest
 
 from payments.bank.client import Bank
 from payments.event import read_event
-from payments.invoice import BankInvoice, InvoiceState, Payer
+from payments.invoice import BankInvoice, Payer
 from payments.ledger import batches, inbox, transfers
-from payments.ledger.pauses import Pausable
 from payments.ledger.reconciliations import record_reconciliation
-from payments.operator.lists import SHOWN_STATES
 from payments.operator.processes import Process, record_alive
 from payments.policy import ForwardingPolicy
 from payments.storage.database import Database
 from payments.storage.migrate import NEWEST_REVISION
-from repasse.actions import SWITCHES
-from repasse.lists import INVOICE_STATES, STATES
 from tests.emulated import EmulatedBank
 from tests.events import invoice_event
 from tests.payments.builders import NOW
@@ -416,13 +411,6 @@ def test_a_reason_that_is_too_short_is_refused(offline: Command, dead: str) -> N
     assert "the reason must have 3 to 500 characters" in ended.stderr
 
 
-def test_the_choices_of_the_command_line_are_those_of_the_program() -> None:
-    """Written out there, since importing them takes a tenth of a second."""
-    assert set(STATES) == set(SHOWN_STATES)
-    assert set(INVOICE_STATES) == set(InvoiceState)
-    assert set(SWITCHES) == set(get_args(Pausable))
-
-
 def test_what_only_reads_imports_neither_the_bank_nor_the_logs(database_url: str) -> None:
     """Half a second is what an operator waits without noticing."""
     code = (
@@ -439,5 +427,5 @@ def test_what_only_reads_imports_neither_the_bank_nor_the_logs(database_url: str
         check=True,
     )
     imported = ended.stdout.splitlines()[-1]
-    for name in ("starkbank", "structlog", "prometheus_client", "alembic", "msgspec", "requests"):
+    for name in ("starkbank", "structlog", "prometheus_client", "alembic", "requests"):
         assert f"'{name}'" not in imported
