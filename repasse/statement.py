@@ -15,10 +15,12 @@ from payments.operator.overview import read_system
 from payments.operator.statement import (
     PeriodStatement,
     Statement,
+    StatementLine,
     list_unaccounted,
     read_period,
     read_statement,
     recount_statement,
+    statement_lines,
 )
 from payments.operator.wording import note_text
 from repasse.group import DONE, LEFT, command
@@ -93,7 +95,10 @@ def _money_lines(read: Statement | PeriodStatement) -> list[str]:
     states = ", ".join(f"{count} {state}" for state, count in read.transfers.items() if count) or _("none")
     return [
         _("transfers: %(states)s", states=states),
-        *(f"{name:<30}{format_brl(centavos):>18}" for name, _key, centavos in _sums(read)),
+        *(
+            f"{'  ' * (line.is_part or line.name == 'fee') + line.text:<34}{format_brl(line.centavos):>18}"
+            for line in _lines(read)
+        ),
         *([_("needs attention: %(number)d", number=read.attention)] if isinstance(read, Statement) else []),
         _("balanced")
         if read.balanced
@@ -101,35 +106,21 @@ def _money_lines(read: Statement | PeriodStatement) -> list[str]:
     ]
 
 
-def _sums(read: Statement | PeriodStatement) -> list[tuple[str, str, int]]:
-    """The name for people, the name for programs, and the centavos."""
-    return [
-        (_("credited, gross"), "gross", read.gross_centavos),
-        ("  " + _("fees"), "fee", -read.fee_centavos),
-        (_("credited, net"), "net", read.net_centavos),
-        ("  " + _("settled"), "settled", read.settled_centavos),
-        ("  " + _("in flight"), "in_flight", read.in_flight_centavos),
-        ("  " + _("waiting"), "waiting", read.unforwarded_centavos - read.dead_centavos),
-        ("  " + _("blocked (needs action)"), "dead", read.dead_centavos - read.abandoned_centavos),
-        ("  " + _("abandoned"), "abandoned", read.abandoned_centavos),
-        ("  " + _("reversed before sending"), "reversed", read.reversed_centavos),
-        ("  " + _("not to be forwarded"), "not_forwarded", read.not_forwarded_centavos),
-        *(
-            [
-                (_("to claim back"), "claim_back", read.claim_back_centavos),
-                (_("recovered"), "recovered", read.recovered_centavos),
-            ]
-            if isinstance(read, Statement)
-            else []
-        ),
-    ]
+def _lines(read: Statement | PeriodStatement) -> list[StatementLine]:
+    lines = statement_lines(read, language)
+    if isinstance(read, Statement):
+        lines += [
+            StatementLine("claim_back", _("to claim back"), read.claim_back_centavos, is_part=False),
+            StatementLine("recovered", _("recovered"), read.recovered_centavos, is_part=False),
+        ]
+    return lines
 
 
 def _write_statement_csv(read: Statement | PeriodStatement) -> None:
     write = csv.writer(sys.stdout, lineterminator="\n").writerow
     write(("name", "count", "centavos"))
-    for _name, name, centavos in _sums(read):
-        write((name, read.credits if name in ("gross", "fee", "net") else "", centavos))
+    for line in _lines(read):
+        write((line.name, read.credits if line.name in ("gross", "fee", "net") else "", line.centavos))
     for state, count in read.transfers.items():
         write((f"transfers.{state}", count, ""))
     write(("balanced", int(read.balanced), ""))

@@ -1,11 +1,12 @@
 """The statement: where every centavo is, as of one moment, or of the credits of a period. Reads only."""
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, func, literal_column, select
 
+from payments.language import Language
 from payments.ledger.attention import count_open
 from payments.ledger.balance import (
     Balance,
@@ -61,7 +62,6 @@ class Statement(Balance):
             },
             "invoices": self.invoices,
             **_to_json(self),
-            **_abandoned_json(self),
             "claim_back_centavos": self.claim_back_centavos,
             "recovered_centavos": self.recovered_centavos,
             "attention": self.attention,
@@ -84,7 +84,6 @@ class PeriodStatement(Balance):
             "from": None if self.since is None else self.since.isoformat(),
             "to": None if self.until is None else self.until.isoformat(),
             **_to_json(self),
-            **_abandoned_json(self),
             "balanced": self.balanced,
         }
 
@@ -112,7 +111,7 @@ def statement_within(connection: Connection) -> Statement:
     issued, skipped = (batches[state].number if state in batches else 0 for state in ("issued", "skipped"))
     abandoned, abandoned_centavos = _abandoned(connection)
     return Statement(
-        **_fields(read_balance(connection)),
+        **asdict(read_balance(connection)),
         abandoned=abandoned,
         abandoned_centavos=abandoned_centavos,
         batches_planned=sum(row.number for row in batches.values()),
@@ -146,7 +145,7 @@ def read_period(database: Database, since: datetime | None, until: datetime | No
         balance = read_balance_of(connection, since, until)
         abandoned, abandoned_centavos = _abandoned(connection, since, until)
     return PeriodStatement(
-        **_fields(balance),
+        **asdict(balance),
         abandoned=abandoned,
         abandoned_centavos=abandoned_centavos,
         since=since,
@@ -154,14 +153,8 @@ def read_period(database: Database, since: datetime | None, until: datetime | No
     )
 
 
-def read_oldest_unforwarded(database: Database) -> datetime | None:
-    """When the oldest credit was recorded whose transfer the bank has not accepted; None when there is none."""
-    with database.reading() as connection:
-        return oldest_unforwarded(connection)
-
-
 def oldest_unforwarded(connection: Connection) -> datetime | None:
-    """The same, as a transaction sees it."""
+    """When the oldest credit was recorded whose transfer the bank has not accepted; None when there is none."""
     moments = [
         connection.execute(
             select(func.min(credits.c.recorded_at))
@@ -173,33 +166,58 @@ def oldest_unforwarded(connection: Connection) -> datetime | None:
     return min((moment for moment in moments if moment is not None), default=None)
 
 
+# --- line by line ---
+
+
+class StatementLine(NamedTuple):
+    """One line: ``name`` is for programs, ``text`` for people. Parts are where the net is, and make it up."""
+
+    name: str
+    text: str
+    centavos: int
+    is_part: bool = True
+
+
+def statement_lines(statement: Statement | PeriodStatement, language: Language) -> list[StatementLine]:
+    """What came in, less fees, and every part of it."""
+    _, pgettext = language.gettext, language.pgettext
+    blocked = statement.dead_centavos - statement.abandoned_centavos
+    waiting = statement.unforwarded_centavos - statement.dead_centavos
+    return [
+        StatementLine("gross", _("credited, gross"), statement.gross_centavos, is_part=False),
+        StatementLine("fee", _("the bank's fees"), -statement.fee_centavos, is_part=False),
+        StatementLine("net", _("credited, net"), statement.net_centavos, is_part=False),
+        StatementLine("settled", _("settled at the destination"), statement.settled_centavos),
+        StatementLine("in_flight", _("in flight"), statement.in_flight_centavos),
+        StatementLine("waiting", _("queued"), waiting),
+        StatementLine("dead", _("blocked (needs action)"), blocked),
+        StatementLine("abandoned", pgettext("money", "abandoned"), statement.abandoned_centavos),
+        StatementLine("reversed", _("reversed before it was sent"), statement.reversed_centavos),
+        StatementLine("not_forwarded", _("not to be forwarded"), statement.not_forwarded_centavos),
+    ]
+
+
 # --- below: its parts ---
 
 
-def _fields(balance: Balance) -> dict[str, Any]:
-    return {field.name: getattr(balance, field.name) for field in fields(Balance)}
-
-
-def _abandoned_json(statement: Statement | PeriodStatement) -> dict[str, int]:
-    return {"abandoned": statement.abandoned, "abandoned_centavos": statement.abandoned_centavos}
-
-
-def _to_json(balance: Balance) -> dict[str, Any]:
+def _to_json(statement: Statement | PeriodStatement) -> dict[str, Any]:
     """The part that every statement has; ``balanced`` is printed last."""
     return {
         "credits": {
-            "count": balance.credits,
-            "gross_centavos": balance.gross_centavos,
-            "fee_centavos": balance.fee_centavos,
-            "net_centavos": balance.net_centavos,
+            "count": statement.credits,
+            "gross_centavos": statement.gross_centavos,
+            "fee_centavos": statement.fee_centavos,
+            "net_centavos": statement.net_centavos,
         },
-        "transfers": balance.transfers,
-        "settled_centavos": balance.settled_centavos,
-        "in_flight_centavos": balance.in_flight_centavos,
-        "unforwarded_centavos": balance.unforwarded_centavos,
-        "dead_centavos": balance.dead_centavos,
-        "reversed_centavos": balance.reversed_centavos,
-        "not_forwarded_centavos": balance.not_forwarded_centavos,
+        "transfers": statement.transfers,
+        "settled_centavos": statement.settled_centavos,
+        "in_flight_centavos": statement.in_flight_centavos,
+        "unforwarded_centavos": statement.unforwarded_centavos,
+        "dead_centavos": statement.dead_centavos,
+        "reversed_centavos": statement.reversed_centavos,
+        "not_forwarded_centavos": statement.not_forwarded_centavos,
+        "abandoned": statement.abandoned,
+        "abandoned_centavos": statement.abandoned_centavos,
     }
 
 

@@ -34,7 +34,7 @@ from payments.operator.lists import (
 from payments.operator.overview import read_overview
 from payments.operator.revision import read_mark
 from payments.operator.search import search
-from payments.operator.statement import read_oldest_unforwarded, read_period, read_statement
+from payments.operator.statement import read_period, read_statement
 from payments.operator.timeline import read_credit
 from payments.storage.database import Database, open_database
 from payments.storage.migrate import migrate
@@ -93,7 +93,6 @@ def measure(database: Database) -> dict[str, list[float]]:
             database, now, now - timedelta(days=7), timedelta(days=7), 56
         ),
         "health": lambda: read_health(database, now),
-        "oldest unforwarded": lambda: read_oldest_unforwarded(database),
         "statement of a month": lambda: read_period(database, now - timedelta(days=30), now),
         "change marker": lambda: read_mark(database),
         "list of credits": lambda: list_credits(database, None),

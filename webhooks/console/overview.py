@@ -10,7 +10,7 @@ from payments.ledger.batches import IssuingWindow, Slot, SlotState
 from payments.money import format_brl
 from payments.operator.labels import Label, label, labels_of
 from payments.operator.overview import Overview
-from payments.operator.statement import Statement
+from payments.operator.statement import Statement, statement_lines
 from payments.operator.times import duration
 from webhooks.console.charts import Bar, Chart
 from webhooks.console.times import Times
@@ -63,7 +63,7 @@ def span_title(span: Span, language: Language) -> str:
     }[span.name]
 
 
-class StatementLine(NamedTuple):
+class BalanceLine(NamedTuple):
     """One line of the statement; ``tone`` marks what is wrong, ``is_sum`` a sum of the lines above it."""
 
     text: str
@@ -72,29 +72,22 @@ class StatementLine(NamedTuple):
     is_sum: bool = False
 
 
-def statement_lines(statement: Statement, language: Language) -> list[StatementLine]:
-    """Where every centavo of the credited money is; the last line must be zero."""
-    _, pgettext = language.gettext, language.pgettext
-    abandoned = statement.abandoned_centavos
-    waiting = statement.unforwarded_centavos - statement.dead_centavos
-    blocked = statement.dead_centavos - abandoned
-    parts = [
-        StatementLine(_("settled at the destination"), -statement.settled_centavos, "good"),
-        StatementLine(_("in flight"), -statement.in_flight_centavos),
-        StatementLine(_("queued"), -waiting),
-        StatementLine(_("blocked (needs action)"), -blocked, "bad" if blocked else "calm"),
-        *([StatementLine(pgettext("money", "abandoned"), -abandoned)] if statement.abandoned else []),
-        StatementLine(_("reversed before it was sent"), -statement.reversed_centavos),
-        StatementLine(_("not to be forwarded"), -statement.not_forwarded_centavos),
-    ]
-    left = statement.net_centavos + sum(line.centavos for line in parts)
-    return [
-        StatementLine(_("credited, gross"), statement.gross_centavos),
-        StatementLine(_("the bank's fees"), -statement.fee_centavos),
-        StatementLine(_("credited, net"), statement.net_centavos, is_sum=True),
-        *parts,
-        StatementLine(_("unaccounted for"), left, "good" if left == 0 else "bad", is_sum=True),
-    ]
+def balance_lines(statement: Statement, language: Language) -> list[BalanceLine]:
+    """Each part is taken off the net until nothing is left: the last line must be zero."""
+    _ = language.gettext
+    tones = {
+        "settled": "good",
+        "dead": "bad" if statement.dead_centavos > statement.abandoned_centavos else "calm",
+    }
+    lines, left = [], statement.net_centavos
+    for line in statement_lines(statement, language):
+        if line.name == "abandoned" and not statement.abandoned:
+            continue
+        if line.is_part:
+            left -= line.centavos
+        centavos = -line.centavos if line.is_part else line.centavos
+        lines.append(BalanceLine(line.text, centavos, tones.get(line.name, "calm"), line.name == "net"))
+    return [*lines, BalanceLine(_("unaccounted for"), left, "bad" if left else "good", is_sum=True)]
 
 
 def labelled_slots(slots: Sequence[Slot], language: Language) -> list[tuple[Slot, Label]]:

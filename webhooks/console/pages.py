@@ -22,7 +22,7 @@ from payments.operator.overview import read_overview, read_system
 from payments.operator.timeline import read_batch, read_credit, read_stored_event
 from webhooks.console.context import Context
 from webhooks.console.lists import after_in, read_page
-from webhooks.console.overview import charts_of, labelled_slots, span_title, spans_of, statement_lines
+from webhooks.console.overview import balance_lines, charts_of, labelled_slots, span_title, spans_of
 from webhooks.console.rendering import as_json, readable_body
 from webhooks.console.runbook import runbook
 from webhooks.console.urls import HOME
@@ -72,7 +72,7 @@ class Pages:
             "overview",
             overview=overview,
             headline=headline_of(overview.health, language),
-            lines=statement_lines(overview.health.statement, language),
+            lines=balance_lines(overview.health.statement, language),
             slots=labelled_slots(overview.health.slots, language),
             charts=charts_of(overview, span, times, language),
             spans=[(each, span_title(each, language)) for each in spans.values()],

@@ -1,7 +1,7 @@
 """Where every centavo is, in every state that money can be in."""
 
 import json
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 from sqlalchemy import text
@@ -10,9 +10,9 @@ from payments.invoice import Payer
 from payments.ledger import batches
 from payments.operator.audit import read_audit
 from payments.operator.filters import Filter
+from payments.operator.health import read_health
 from payments.operator.statement import (
     list_unaccounted,
-    read_oldest_unforwarded,
     read_period,
     read_statement,
     recount_statement,
@@ -174,26 +174,31 @@ def test_batches_are_counted_by_what_became_of_them(database: Database) -> None:
     assert not statement.is_finished
 
 
+def oldest_unforwarded_at(books: Books) -> datetime | None:
+    """When the oldest credit was recorded that the bank has not accepted a transfer of."""
+    return read_health(books.database, books.now).oldest_unforwarded_at
+
+
 def test_the_oldest_unforwarded_credit_is_the_one_recorded_first(books: Books) -> None:
     """Until the bank accepts its transfer."""
-    assert read_oldest_unforwarded(books.database) is None
+    assert oldest_unforwarded_at(books) is None
     books.credit("1")
     books.pass_time(30)
     books.credit("2")
-    assert read_oldest_unforwarded(books.database) == NOW
+    assert oldest_unforwarded_at(books) == NOW
     for claim in books.claim_all(limit=1):
         books.accept(claim, at_bank("A1", invoice_id="1"))
-    assert read_oldest_unforwarded(books.database) == NOW + timedelta(seconds=30)
+    assert oldest_unforwarded_at(books) == NOW + timedelta(seconds=30)
     for claim in books.claim_all():
         books.accept(claim, at_bank("A2", invoice_id="2"))
-    assert read_oldest_unforwarded(books.database) is None
+    assert oldest_unforwarded_at(books) is None
 
 
 def test_the_age_of_a_credit_survives_its_reissue(books: Books) -> None:
     """The money has waited since it was credited, not since its transfer failed."""
     bring(books, "failed")
     books.pass_time(1000)
-    assert read_oldest_unforwarded(books.database) == NOW
+    assert oldest_unforwarded_at(books) == NOW
     assert books.states_of(INVOICE) == ["failed", "pending"]
 
 

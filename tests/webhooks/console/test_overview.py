@@ -13,7 +13,7 @@ from payments.operator.overview import Overview, read_overview
 from payments.operator.statement import Statement
 from payments.storage.database import Database
 from webhooks.console.charts import Bar, Chart, bar_of
-from webhooks.console.overview import SPANS, charts_of, labelled_slots, spans_of, statement_lines
+from webhooks.console.overview import SPANS, balance_lines, charts_of, labelled_slots, spans_of
 from webhooks.console.times import Times
 
 ENGLISH = language_of("en")
@@ -48,14 +48,14 @@ def test_the_statement_takes_each_part_off_until_nothing_is_left(quiet: Overview
         reversed_centavos=90,
         not_forwarded_centavos=60,
     )
-    lines = statement_lines(statement, ENGLISH)
+    lines = balance_lines(statement, ENGLISH)
     assert [line.centavos for line in lines] == [1_000, -50, 950, -500, -100, -50, -120, -30, -90, -60, 0]
     assert lines[-1].tone == "good"
 
 
 def test_a_statement_that_does_not_add_up_shows_what_is_left(quiet: Overview) -> None:
     """In red, to the centavo."""
-    last = statement_lines(a_statement(quiet, net_centavos=1), ENGLISH)[-1]
+    last = balance_lines(a_statement(quiet, net_centavos=1), ENGLISH)[-1]
     assert (last.text, last.centavos, last.tone) == ("unaccounted for", 1, "bad")
 
 
