@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import pairwise
 from typing import Any
 
 from sqlalchemy import (
@@ -41,7 +42,7 @@ from payments.storage.schema import (
 from payments.transfer import TransferState
 
 # How many open attentions the first page shows; their number is in the statement.
-ATTENTIONS_SHOWN = 20
+ATTENTIONS_SHOWN = 5
 
 # How many reconciliations the system page shows.
 RECONCILIATIONS_SHOWN = 10
@@ -51,30 +52,21 @@ SETTLED_WITHIN_SECONDS = (1.0, 5.0, 15.0, 60.0, 300.0, 1800.0, 7200.0, 43200.0, 
 
 
 @dataclass(frozen=True, slots=True)
-class Bar:
-    """How many of something, and how many centavos, fell into the part of a chart that begins at ``at``."""
-
-    at: datetime
-    number: int
-    centavos: int
-
-
-@dataclass(frozen=True, slots=True)
 class Overview:
     """Everything that the first page shows. Charts, outcomes and settled_within cover the span that was asked for.
 
-    ``credited_before`` and ``settled_before`` are what the same part of the day before came to, up to the same moment;
-    of a span of several days, what the span before came to.
+    ``credited`` and ``settled`` have the totals of each bar, which begin at ``bars_at``. ``credited_before`` is what
+    the same part of the day before came to, up to the same moment; of a span of several days, the span before.
     """
 
     health: Health
     credited_of_ours: Totals  # all time; of invoices that carry our tag
     credited_of_others: Totals
-    attentions: Sequence[AttentionLine]  # open ones, at most 20, most urgent first
-    credited: Sequence[Bar]  # net
-    settled: Sequence[Bar]
-    credited_before: Bar
-    settled_before: Bar
+    attentions: Sequence[AttentionLine]  # open ones, at most 5, most urgent first
+    bars_at: Sequence[datetime]
+    credited: Sequence[Totals]
+    settled: Sequence[Totals]
+    credited_before: Totals
     events_by_outcome: dict[str, int]
     # (seconds, how many transfers took at most that long and longer than the bound before); the last is infinite
     settled_within: Sequence[tuple[float, int]]
@@ -94,8 +86,11 @@ class System:
 def read_overview(database: Database, now: datetime, since: datetime, span: timedelta, bars: int) -> Overview:
     """Read the first page on one snapshot; charts cover ``span`` from ``since`` on in ``bars`` bars."""
     shift = max(span, timedelta(days=1))
-    before = (since - shift, min(now, since + span) - shift)
-    is_settled = in_state(TransferState.SETTLED)
+    before = Filter(since - shift, min(now, since + span) - shift)
+    bars_at = [since + place * span / bars for place in range(bars)]
+    # The last bar is open for a day: the clock of another machine may be ahead.
+    bounds = [*bars_at, since + span + timedelta(days=1)]
+    credited_at, settled_at = credits.c.recorded_at, transfers.c.settled_at
     gross, fee = credits.c.gross_centavos, credits.c.fee_centavos
     with database.reading() as connection:
         return Overview(
@@ -103,20 +98,16 @@ def read_overview(database: Database, now: datetime, since: datetime, span: time
             credited_of_ours=read_totals(connection, gross, fee, [credits.c.is_of_ours]),
             credited_of_others=read_totals(connection, gross, fee, [~credits.c.is_of_ours]),
             attentions=most_urgent(connection, ATTENTIONS_SHOWN),
-            credited=_read_bars(connection, credits.c.recorded_at, gross - fee, [], since, span, bars),
+            bars_at=bars_at,
+            credited=_read_bars(connection, credited_at, bounds, gross, fee),
             settled=_read_bars(
                 connection,
-                transfers.c.settled_at,
+                settled_at,
+                bounds,
                 transfers.c.amount_centavos,
-                is_settled,
-                since,
-                span,
-                bars,
+                conditions=in_state(TransferState.SETTLED),
             ),
-            credited_before=_read_total(connection, credits.c.recorded_at, gross, fee, [], *before),
-            settled_before=_read_total(
-                connection, transfers.c.settled_at, transfers.c.amount_centavos, None, is_settled, *before
-            ),
+            credited_before=read_totals(connection, gross, fee, before.is_within(credited_at)),
             events_by_outcome=count_events_within(connection, Filter(since)),
             settled_within=_read_settled_within(connection, since),
         )
@@ -155,42 +146,26 @@ def read_system(database: Database, now: datetime, language: Language) -> System
 def _read_bars(
     connection: Connection,
     at: Column[datetime],
-    centavos: ColumnElement[int],
-    conditions: Sequence[Any],
-    since: datetime,
-    span: timedelta,
-    bars: int,
-) -> list[Bar]:
-    """Count and add up by bar: each bar is a range of the index over ``at``."""
-    begin_at = [since + place * span / bars for place in range(bars)]
-    # The last bar is open for a day: the clock of another machine may be ahead.
-    end_at = [*begin_at[1:], since + span + timedelta(days=1)]
+    bounds: Sequence[datetime],
+    amount: Column[int],
+    fee: Column[int] | None = None,
+    conditions: Sequence[Any] = (),
+) -> list[Totals]:
+    """The totals between each bound and the next: each bar is a range of the index over ``at``."""
     ranges = (
         values(column("place", Integer), column("begins_at", Instant), column("ends_at", Instant))
-        .data([(place, begin_at[place], end_at[place]) for place in range(bars)])
+        .data([(place, *each) for place, each in enumerate(pairwise(bounds))])
         .cte("ranges")
     )
     is_within = and_(at >= ranges.c.begins_at, at < ranges.c.ends_at, *conditions)
+    sums = [func.coalesce(func.sum(each), 0) for each in (amount, fee) if each is not None]
     rows = connection.execute(
-        select(ranges.c.place, func.count(at).label("number"), func.sum(centavos).label("centavos"))
+        select(ranges.c.place, func.count(at), *sums)
         .select_from(ranges.outerjoin(at.table, is_within))
         .group_by(ranges.c.place)
         .order_by(ranges.c.place)
     )
-    return [Bar(begin_at[row.place], row.number, int(row.centavos or 0)) for row in rows]
-
-
-def _read_total(
-    connection: Connection,
-    at: Column[datetime],
-    centavos: Column[int],
-    fee: Column[int] | None,
-    conditions: Sequence[Any],
-    since: datetime,
-    until: datetime,
-) -> Bar:
-    totals = read_totals(connection, centavos, fee, [at >= since, at < until, *conditions])
-    return Bar(since, totals.number, totals.net_centavos)
+    return [Totals(*map(int, totals)) for _place, *totals in rows]
 
 
 def _read_settled_within(connection: Connection, since: datetime) -> list[tuple[float, int]]:

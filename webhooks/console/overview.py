@@ -124,17 +124,17 @@ def _activity(overview: Overview, span: Span, times: Times, language: Language) 
         pgettext("transfers", "settled"): overview.settled,
     }
     bars = []
-    for each in zip(*series.values(), strict=True):
-        at = place(each[0].at)
-        hints = tuple(
-            f"{at} · {name}: {bar.number}, {format_brl(bar.centavos)}"
-            for name, bar in zip(series, each, strict=True)
-        )
-        cells = tuple(f"{bar.number} ({format_brl(bar.centavos)})" for bar in each)
-        bars.append(Bar(at, tuple(bar.number for bar in each), hints, cells))
+    for at, *totals in zip(overview.bars_at, *series.values(), strict=True):
+        texts = [(each.number, format_brl(each.net_centavos)) for each in totals]
+        hints = [
+            f"{place(at)} · {name}: {number}, {amount}"
+            for name, (number, amount) in zip(series, texts, strict=True)
+        ]
+        cells = [f"{number} ({amount})" for number, amount in texts]
+        bars.append(Bar(place(at), tuple(each.number for each in totals), tuple(hints), tuple(cells)))
     [credited, settled] = [
-        (sum(bar.number for bar in each), format_brl(sum(bar.centavos for bar in each)))
-        for each in series.values()
+        (sum(each.number for each in totals), format_brl(sum(each.net_centavos for each in totals)))
+        for totals in series.values()
     ]
     summary = _(
         "In the %(span)s: %(credited)s credited (%(credited_amount)s), %(settled)s settled (%(settled_amount)s).",
@@ -155,11 +155,11 @@ def _activity(overview: Overview, span: Span, times: Times, language: Language) 
 def _trend(overview: Overview, span: Span, language: Language) -> str:
     """How the money that was credited compares with the day before, or the week before."""
     _ = language.gettext
-    now, before = sum(bar.centavos for bar in overview.credited), overview.credited_before
-    if not before.centavos:
+    now, before = sum(each.net_centavos for each in overview.credited), overview.credited_before
+    if not before.net_centavos:
         return ""
-    percent = f"{round(100 * (now - before.centavos) / before.centavos):+d}%".replace("-", "−")
-    values = {"percent": percent, "number": before.number, "amount": format_brl(before.centavos)}
+    percent = f"{round(100 * (now - before.net_centavos) / before.net_centavos):+d}%".replace("-", "−")
+    values = {"percent": percent, "number": before.number, "amount": format_brl(before.net_centavos)}
     if span.length <= timedelta(days=1):
         return _(
             "That is %(percent)s against the same time the day before (%(number)s credited, %(amount)s).",

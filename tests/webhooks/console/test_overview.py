@@ -8,7 +8,7 @@ import pytest
 
 from payments.language import language_of
 from payments.ledger.batches import IssuingWindow, Slot, SlotState
-from payments.operator.overview import Bar as Count
+from payments.operator.filters import Totals
 from payments.operator.overview import Overview, read_overview
 from payments.operator.statement import Statement
 from payments.storage.database import Database
@@ -61,15 +61,15 @@ def test_a_statement_that_does_not_add_up_shows_what_is_left(quiet: Overview) ->
 
 def test_the_charts_say_in_a_sentence_what_they_draw(quiet: Overview) -> None:
     """For an operator who does not see them."""
-    bars = [NOW - timedelta(hours=1), NOW]
     overview = replace(
         quiet,
-        credited=[Count(bars[0], 3, 30_000), Count(bars[1], 1, 5_000)],
-        settled=[Count(bars[0], 2, 20_000), Count(bars[1], 0, 0)],
+        bars_at=[NOW - timedelta(hours=1), NOW],
+        credited=[Totals(3, 30_100, 100), Totals(1, 5_000)],
+        settled=[Totals(2, 20_000), Totals(0, 0)],
         settled_within=[(1.0, 1), (5.0, 1), (float("inf"), 0)],
         events_by_outcome={"credit": 4, "unheard_of": 9},
     )
-    overview = replace(overview, credited_before=Count(NOW, 5, 70_000))
+    overview = replace(overview, credited_before=Totals(5, 70_000))
     charts = charts_of(overview, DAY, Times(NOW, ENGLISH, "UTC"), ENGLISH)
     flow = "In the last 24 hours: 4 credited (R$ 350,00), 2 settled (R$ 200,00)."
     flow += " That is −50% against the same time the day before (5 credited, R$ 700,00)."
