@@ -18,7 +18,7 @@ from payments.operator.statement import read_statement
 from payments.storage.database import Database, open_database
 from payments.upkeep import backup as backups
 from payments.upkeep import copying
-from payments.upkeep.copying import Operator, copy_database, refuse_unknown_revision
+from payments.upkeep.copying import copy_database, refuse_unknown_revision
 from payments.upkeep.verify import verify as find_faults
 from repasse.group import DONE, LEFT, Group, command
 from repasse.language import _
@@ -42,7 +42,7 @@ def copy(to: str) -> int:
     database = _open()
     try:
         target = open_database(to, is_unhurried=True)
-        rows = copy_database(database, target, _operator("copy"), now(), ALIVE_WITHIN, _Progress().show)
+        rows = copy_database(database, target, _who(), now(), ALIVE_WITHIN, _Progress().show)
         statement = read_statement(target)
     except (LedgerUnusable, LedgerUnavailable) as error:
         # The messages name the setting; here the address came as an argument.
@@ -83,7 +83,7 @@ def copy(to: str) -> int:
 )
 def reopen() -> int:
     database = _open()
-    copying.reopen(database, _operator("reopen"), now())
+    copying.reopen(database, _who(), now())
     click.echo(
         _(
             "%(database)s is open again. Make sure that no process uses the database it was moved to.",
@@ -167,5 +167,5 @@ def _size(number: int) -> str:
     return f"{number / 2**20:.1f} MiB" if number >= 2**20 else f"{number / 2**10:.1f} KiB"
 
 
-def _operator(name: str) -> Operator:
-    return Operator(f"{login_name()}@{socket.gethostname()}"[:WHO_LENGTH_MAX], f"repasse db {name}")
+def _who() -> str:
+    return f"{login_name()}@{socket.gethostname()}"[:WHO_LENGTH_MAX]

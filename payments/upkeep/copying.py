@@ -8,7 +8,6 @@ before the first row is copied, and every process refuses to start on it.
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import NamedTuple
@@ -43,18 +42,10 @@ _ADDRESS_LENGTH_MAX = 200
 Progress = Callable[[str], None]
 
 
-@dataclass(frozen=True, slots=True)
-class Operator:
-    """Who copies or reopens, and why; written into the actions."""
-
-    who: str
-    reason: str
-
-
 def copy_database(
     source: Database,
     target: Database,
-    by: Operator,
+    who: str,
     now: datetime,
     alive_within: timedelta,
     progress: Progress,
@@ -79,22 +70,22 @@ def copy_database(
             return None
         raise BooksRefused(f"{target.name} is not empty: books are moved to an empty database; name another")
     if home is None:
-        _close(source, target, by, now, alive_within)
+        _close(source, target, who, now, alive_within)
     try:
         return _copy(source, target, progress)
     except (RepasseError, KeyboardInterrupt):
         if _is_surely_empty(target):
-            reopen(source, Operator(by.who, "the copy failed"), now)
+            reopen(source, who, now, "the copy failed")
         raise
 
 
-def reopen(database: Database, by: Operator, now: datetime) -> None:
+def reopen(database: Database, who: str, now: datetime, reason: str = "repasse db reopen") -> None:
     """Open a database again that was closed by copy_database, when the copy is given up. One transaction."""
     _read_home(database)
     with database.transaction() as connection:
         if not connection.execute(delete(relocations)).rowcount:
             raise BooksRefused(f"the books in {database.name} are not closed; there is nothing to do")
-        _write_action(connection, "reopen_books", database, "these books are open", by, now)
+        _write_action(connection, "reopen_books", database, "these books are open", who, reason, now)
 
 
 def refuse_unknown_revision(database: Database) -> None:
@@ -155,7 +146,7 @@ def _is_surely_empty(target: Database) -> bool:
         return False
 
 
-def _close(source: Database, target: Database, by: Operator, now: datetime, alive_within: timedelta) -> None:
+def _close(source: Database, target: Database, who: str, now: datetime, alive_within: timedelta) -> None:
     with source.transaction() as connection:
         alive = [
             f"{row.kind} {row.pid} on {row.host} (seen {max(0, int((now - row.seen_at).total_seconds()))} s ago)"
@@ -172,7 +163,7 @@ def _close(source: Database, target: Database, by: Operator, now: datetime, aliv
             )
         address = target.name[:_ADDRESS_LENGTH_MAX]
         connection.execute(insert(relocations).values(id=1, moved_to=address, moved_at=now))
-        _write_action(connection, _MOVE, target, "these books are closed", by, now)
+        _write_action(connection, _MOVE, target, "these books are closed", who, "repasse db copy", now)
 
 
 def _subject(database: Database) -> str:
@@ -180,14 +171,20 @@ def _subject(database: Database) -> str:
 
 
 def _write_action(
-    connection: Connection, kind: str, database: Database, result: str, by: Operator, now: datetime
+    connection: Connection,
+    kind: str,
+    database: Database,
+    result: str,
+    who: str,
+    reason: str,
+    now: datetime,
 ) -> None:
     connection.execute(
         insert(actions).values(
             at=now,
-            who=by.who,
+            who=who,
             is_proved=False,  # a name on a command line
-            reason=by.reason,
+            reason=reason,
             kind=kind,
             subject=_subject(database),
             result=result,

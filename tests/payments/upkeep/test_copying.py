@@ -15,14 +15,14 @@ from payments.storage import sqlite
 from payments.storage.database import Database, open_database
 from payments.storage.migrate import migrate, revision_of
 from payments.storage.schema import actions, attentions, metadata
-from payments.upkeep.copying import Operator, Progress, copy_database, digest_of, is_empty, reopen
+from payments.upkeep.copying import Progress, copy_database, digest_of, is_empty, reopen
 from payments.upkeep.verify import verify
 from tests.payments.builders import NOW, a_policy
 from tests.payments.conftest import Books
 from tests.payments.full_books import WEB, content, fill
 
 OpenEmpty = Callable[[str], Database]
-BY = Operator("ana@caixa", "a larger machine")
+WHO = "ana@caixa"
 KINDS = ("sqlite", "postgresql")
 
 
@@ -68,7 +68,7 @@ def copied(
     source: Database, target: Database, progress: Progress = silent, now: datetime = NOW
 ) -> dict[str, int] | None:
     """Copy; the rows of each table."""
-    return copy_database(source, target, BY, now, ALIVE_WITHIN, progress)
+    return copy_database(source, target, WHO, now, ALIVE_WITHIN, progress)
 
 
 def assert_same(target: Database, source: Database) -> None:
@@ -299,9 +299,9 @@ def test_equal_rows_are_counted_and_not_cancelled_out() -> None:
 def test_a_database_is_opened_again_by_a_command_of_its_own(source: Database, open_empty: OpenEmpty) -> None:
     """Only a closed one; the action is recorded."""
     with pytest.raises(BooksRefused, match="are not closed"):
-        reopen(source, BY, NOW)
+        reopen(source, WHO, NOW)
     copied(source, open_empty("sqlite"))
-    reopen(source, Operator("ana", "the new machine burnt"), NOW)
+    reopen(source, "ana", NOW)
     assert not migrate(source)
     with source.reading() as connection:
         kinds = list(connection.execute(select(actions.c.kind).order_by(actions.c.id)).scalars())
