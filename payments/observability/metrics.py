@@ -150,12 +150,12 @@ class DatabaseCollector:
             health = read_health(self._database, now)
             reconciliations = read_reconciliations(self._database)
         except LedgerUnavailable:
-            yield _gauge("repasse_database_up", "1 when the database could be read, else 0.", 0)
+            yield GaugeMetricFamily("repasse_database_up", "1 when the database could be read, else 0.", 0)
             return
-        yield _gauge("repasse_database_up", "1 when the database could be read, else 0.", 1)
+        yield GaugeMetricFamily("repasse_database_up", "1 when the database could be read, else 0.", 1)
         yield from _money(health.statement)
         oldest = health.oldest_unforwarded_at
-        yield _gauge(
+        yield GaugeMetricFamily(
             "repasse_oldest_unforwarded_credit_seconds",
             "Age of the oldest credit that has not been forwarded; 0 when there is none.",
             0.0 if oldest is None else max(0.0, (now - oldest).total_seconds()),
@@ -167,7 +167,7 @@ class DatabaseCollector:
             "result",
             {"complete": reconciliations.complete, "incomplete": reconciliations.incomplete},
         )
-        yield _counter(
+        yield CounterMetricFamily(
             "repasse_reconciliation_findings",
             "Facts that reconciliation found and no event had reported.",
             reconciliations.found,
@@ -175,14 +175,6 @@ class DatabaseCollector:
 
 
 # --- below: one family after the other ---
-
-
-def _gauge(name: str, meaning: str, value: float) -> Metric:
-    return GaugeMetricFamily(name, meaning, value)
-
-
-def _counter(name: str, meaning: str, value: float) -> Metric:
-    return CounterMetricFamily(name, meaning, value)
 
 
 def _gauges(name: str, meaning: str, label: str, values: Mapping[str, float]) -> Metric:
@@ -200,14 +192,18 @@ def _counters(name: str, meaning: str, label: str, values: Mapping[str, float]) 
 
 
 def _money(statement: Statement) -> Iterator[Metric]:
-    yield _counter("repasse_credits", "Credits.", statement.credits)
-    yield _counter(
+    yield CounterMetricFamily("repasse_credits", "Credits.", statement.credits)
+    yield CounterMetricFamily(
         "repasse_credits_gross_centavos", "What was credited, in centavos.", statement.gross_centavos
     )
-    yield _counter("repasse_credits_fee_centavos", "What the bank kept, in centavos.", statement.fee_centavos)
-    yield _counter("repasse_credits_net_centavos", "Gross less fee, in centavos.", statement.net_centavos)
-    yield _counter("repasse_invoices", "Invoices known to be at the bank.", statement.invoices)
-    yield _gauge(
+    yield CounterMetricFamily(
+        "repasse_credits_fee_centavos", "What the bank kept, in centavos.", statement.fee_centavos
+    )
+    yield CounterMetricFamily(
+        "repasse_credits_net_centavos", "Gross less fee, in centavos.", statement.net_centavos
+    )
+    yield CounterMetricFamily("repasse_invoices", "Invoices known to be at the bank.", statement.invoices)
+    yield GaugeMetricFamily(
         "repasse_withheld_centavos",
         "Part of the net that was reversed before it was sent.",
         statement.reversed_centavos,
@@ -219,17 +215,17 @@ def _money(statement: Statement) -> Iterator[Metric]:
         "state",
         statement.transfers_centavos,
     )
-    yield _gauge(
+    yield GaugeMetricFamily(
         "repasse_money_at_risk_centavos",
         "Credited money that is not settled yet.",
         statement.unforwarded_centavos + statement.in_flight_centavos,
     )
-    yield _gauge(
+    yield GaugeMetricFamily(
         "repasse_claim_back_centavos",
         "What was forwarded of credits that were reversed afterwards.",
         statement.claim_back_centavos,
     )
-    yield _gauge(
+    yield GaugeMetricFamily(
         "repasse_books_balanced",
         "1 when every centavo of the credits is accounted for once, else 0.",
         statement.balanced,
@@ -238,9 +234,11 @@ def _money(statement: Statement) -> Iterator[Metric]:
 
 def _health(health: Health) -> Iterator[Metric]:
     yield _gauges("repasse_slots", "Slots of the issuing window, by state.", "state", health.slots_by_state)
-    yield _gauge("repasse_slots_late", "Slots that were issued late or are overdue now.", health.slots_late)
+    yield GaugeMetricFamily(
+        "repasse_slots_late", "Slots that were issued late or are overdue now.", health.slots_late
+    )
     if health.reconciliation_age_seconds is not None:
-        yield _gauge(
+        yield GaugeMetricFamily(
             "repasse_reconciliation_age_seconds",
             "Since the last complete run began, or since the window opened; absent before the first worker.",
             health.reconciliation_age_seconds,
@@ -250,19 +248,19 @@ def _health(health: Health) -> Iterator[Metric]:
         "repasse_processes", "Processes that were alive a minute ago.", "kind", health.processes_by_kind
     )
     if health.bank_key_age_seconds is not None:
-        yield _gauge(
+        yield GaugeMetricFamily(
             "repasse_bank_key_age_seconds",
             "Since the bank's key was fetched, in the web process where that is longest ago.",
             health.bank_key_age_seconds,
         )
-    yield _gauge(
+    yield GaugeMetricFamily(
         "repasse_bank_keys_missing",
         "Living web processes that have no key of the bank and answer 503 to every event.",
         health.bank_keys_missing,
     )
     is_paused = {str(switch): float(switch in health.pauses) for switch in SWITCHES}
     yield _gauges("repasse_paused", "1 when an operator has paused it, else 0.", "switch", is_paused)
-    yield _gauge(
+    yield GaugeMetricFamily(
         "repasse_notifications_undelivered",
         "Open attentions whose alert was tried and not taken.",
         health.alerts_undelivered,

@@ -58,7 +58,7 @@ class Health:
     # since the last run in which every question was answered, or since the window was opened
     reconciliation_age_seconds: float | None
     reconciliation_failure: str | None  # of the last run; None when the bank answered every question
-    bank_unanswered: Sequence["UnansweredCall"]  # the last calls of processes that are alive, newest first
+    bank_unanswered: "UnansweredCall | None"  # the newest of the last calls of processes that are alive
     clock_step: ClockStep | None  # the last one that a process that is alive noticed, for an hour
     transfers_unanswered: int  # pending or sending ones that were tried without a conclusive answer
     unanswered_reason: str | None  # why, of one that was tried last
@@ -130,11 +130,14 @@ def health_within(connection: Connection, now: datetime) -> Health:
         slots_late=sum(slot.is_late for slot in slots),
         reconciliation_age_seconds=_age(_last_reconciliation(connection, slots), now),
         reconciliation_failure=_last_failure(connection),
-        bank_unanswered=[
-            UnansweredCall(row.kind, row.bank_verdict, row.bank_called_at)
-            for row in alive
-            if row.bank_verdict in UNANSWERED and row.bank_called_at > now - BANK_CALL_COUNTS
-        ],
+        bank_unanswered=next(
+            (
+                UnansweredCall(row.kind, row.bank_verdict, row.bank_called_at)
+                for row in alive
+                if row.bank_verdict in UNANSWERED and row.bank_called_at > now - BANK_CALL_COUNTS
+            ),
+            None,
+        ),
         clock_step=max(
             (
                 ClockStep(row.clock_step_seconds, row.clock_stepped_at)
@@ -251,8 +254,7 @@ def _pauses(health: Health, language: Language) -> Iterator[Finding]:
 
 def _bank_trouble(health: Health, language: Language) -> Iterator[Finding]:
     _, ngettext = language.gettext, language.ngettext
-    if health.bank_unanswered:
-        last = health.bank_unanswered[0]
+    if last := health.bank_unanswered:
         reasons = {
             "not_sent": _("there was no connection"),
             "throttled": _("the bank asked us to wait (429)"),

@@ -155,16 +155,10 @@ def batch_id_of(database: Database, text: str) -> int | None:
 def invoice_lines(connection: Connection, rows: Sequence[Any]) -> list[InvoiceLine]:
     """Lines from rows of invoices, each with what became of it."""
     bank_ids = [row.bank_invoice_id for row in rows if row.state == InvoiceState.CREDITED]
-    numbers = (
-        {
-            row.invoice_id: row.number
-            for row in connection.execute(
-                select(credits.c.invoice_id, credits.c.number).where(credits.c.invoice_id.in_(bank_ids))
-            )
-        }
-        if bank_ids
-        else {}
-    )
+    numbers = {}
+    if bank_ids:
+        found = select(credits.c.invoice_id, credits.c.number).where(credits.c.invoice_id.in_(bank_ids))
+        numbers = {row.invoice_id: row.number for row in connection.execute(found)}
     current = current_transfers(connection, list(numbers.values()))
     lines = []
     for row in rows:
@@ -182,12 +176,11 @@ def explain(found: InvoicePage, language: Language, when: Callable[[datetime | N
     invoice = found.invoice
     sentences = [_where_it_is(found, language, when)]
     if invoice.state in (InvoiceState.OPEN, InvoiceState.OVERDUE, InvoiceState.PAID):
-        if found.reconciled_at is None:
-            sentences.append(_("Reconciliation has not asked the bank yet."))
-        else:
-            sentences.append(
-                _("Reconciliation last asked the bank at %(time)s.", time=when(found.reconciled_at))
-            )
+        sentences.append(
+            _("Reconciliation has not asked the bank yet.")
+            if found.reconciled_at is None
+            else _("Reconciliation last asked the bank at %(time)s.", time=when(found.reconciled_at))
+        )
     if invoice.batch_id is None:
         sentences.append(_("This invoice was issued by another system."))
         if ISSUED_TAG in found.tags:

@@ -282,24 +282,17 @@ def _transfer_entry(row: Any) -> TimelineEntry:
     )
 
 
-# The tone of each fact of a transfer's history. Those that an action's entry shows are left out.
-_TONES = {
-    "claimed": "neutral",
+# How an attempt ended, and its tone; then its beginning needs no line of its own. The other facts are neutral.
+_ENDS = {
     "sent": "waiting",
     "found": "waiting",
     "unclear": "waiting",
     "released": "waiting",
     "failed": "bad",
-    "settled": "good",
     "dead": "bad",
-    "stopped": "neutral",
-    "lowered": "neutral",
+    "settled": "good",
 }
 _SHOWN_BY_ACTIONS = frozenset({"retried", "abandoned", "expedited"})
-
-
-# These say how an attempt ended, which needs no line that it began.
-_ENDS = frozenset({"sent", "found", "unclear", "released", "failed", "dead", "settled"})
 
 
 def _read_history(connection: Connection, lineage: Sequence[Any]) -> list[Any]:
@@ -325,7 +318,7 @@ def _attempt_entries(history: Sequence[Any], lineage: Sequence[Any]) -> Iterator
             title=Note(f"fact_{row.fact}", {"attempt": row.attempt}),
             detail=masked_note(row.detail),
             ids={"external_id": external_ids[row.transfer_id]},
-            tone=_TONES.get(row.fact, "neutral"),
+            tone=_ENDS.get(row.fact, "neutral"),
             is_folded=row.fact == "claimed" and last_end.get(row.transfer_id, 0) > row.id,
         )
 
@@ -333,14 +326,12 @@ def _attempt_entries(history: Sequence[Any], lineage: Sequence[Any]) -> Iterator
 def _report_entry(row: Any, lineage: Sequence[Any], history: Sequence[Any]) -> TimelineEntry:
     """What the bank last said of one of its transfers; folded where the history of ours says it."""
     ours = next((each.id for each in lineage if each.bank_transfer_id == row.bank_transfer_id), None)
-    says_it = (
-        {"settled"}
-        if row.status == BankStatus.SUCCESS
-        else {"failed"}
-        if row.status in LOST_STATUSES
-        else {"sent", "found"}
-    )
-    tone = "good" if row.status == BankStatus.SUCCESS else "bad" if row.status in LOST_STATUSES else "waiting"
+    if row.status == BankStatus.SUCCESS:
+        tone, said_by = "good", {"settled"}
+    elif row.status in LOST_STATUSES:
+        tone, said_by = "bad", {"failed"}
+    else:
+        tone, said_by = "waiting", {"sent", "found"}
     errors = [mask_tax_ids(each) for each in json.loads(row.errors or "[]")]
     return TimelineEntry(
         at=row.seen_at,
@@ -349,7 +340,7 @@ def _report_entry(row: Any, lineage: Sequence[Any], history: Sequence[Any]) -> T
         detail=Note("bank_says", {"words": errors}) if errors else None,
         ids={"bank_transfer": row.bank_transfer_id, "external_id": row.external_id},
         tone=tone,
-        is_folded=any(each.transfer_id == ours and each.fact in says_it for each in history),
+        is_folded=any(each.transfer_id == ours and each.fact in said_by for each in history),
     )
 
 

@@ -32,8 +32,6 @@ from webhooks.console.rendering import STATIC_FOLDER
 from webhooks.console.sign_in import SignIn
 from webhooks.console.urls import CHANGES, HOME, STATIC
 
-_TITLES = {403: "Not allowed", 404: "Not found"}
-
 # Open pages reload so often even when nothing was recorded: that a process is silent, or a credit waits, shows by time
 # alone.
 RELOAD_SECONDS = 10

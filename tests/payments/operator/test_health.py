@@ -105,22 +105,20 @@ def test_a_failed_reconciliation_is_known_until_one_is_answered(database: Databa
 def test_a_call_that_the_bank_did_not_answer_is_known_for_a_minute_while_its_process_lives(
     database: Database,
 ) -> None:
-    """Newest first; an answer replaces it, a refusal is an answer, and a web process may make no other for hours."""
+    """The newest; an answer replaces it, a refusal is an answer, and a web process may make no other for hours."""
     web, worker = a_process("web"), a_process("worker")
 
-    def unanswered(minutes: float) -> list[tuple[str, str]]:
-        return [
-            (each.kind, each.verdict)
-            for each in read_health(database, NOW + minutes * MINUTE).bank_unanswered
-        ]
+    def unanswered(minutes: float) -> tuple[str, str] | None:
+        last = read_health(database, NOW + minutes * MINUTE).bank_unanswered
+        return (last.kind, last.verdict) if last else None
 
     record_alive(database, web, NOW, None, ("not_sent", NOW))
     record_alive(database, worker, NOW, None, ("unclear", NOW + MINUTE / 4))
-    assert unanswered(0.25) == [("worker", "unclear"), ("web", "not_sent")]
+    assert unanswered(0.25) == ("worker", "unclear")
     record_alive(database, worker, NOW + MINUTE, None, ("rejected", NOW + MINUTE))
-    assert unanswered(0.3) == [("web", "not_sent")]
+    assert unanswered(0.3) == ("web", "not_sent")
     record_alive(database, web, NOW + MINUTE)
-    assert unanswered(1) == []
+    assert unanswered(1) is None
 
 
 def test_a_clock_that_was_set_is_known_for_an_hour_while_its_process_lives(database: Database) -> None:
@@ -199,7 +197,7 @@ PAUSED = Pause(NOW - timedelta(hours=2), "ana", "the bank asked for it")
             "2 transfers wait for another attempt",
         ),
         (
-            {"bank_unanswered": [UnansweredCall("worker", "unclear", NOW)], "reconciliation_failure": "503"},
+            {"bank_unanswered": UnansweredCall("worker", "unclear", NOW), "reconciliation_failure": "503"},
             "wait",
             "The bank does not answer",
         ),
