@@ -60,6 +60,11 @@ def _parse() -> argparse.Namespace:
     parser.add_argument(
         "--graph", type=Path, metavar="FILE", help="of whole: write FILE.svg and FILE-dark.svg"
     )
+    parser.add_argument(
+        "--credits",
+        type=lambda text: int(_number(1_000, 10_000_000)(text)),
+        help="in the database: of growth (default 1,000,000) and pages (default 100,000)",
+    )
     parser.add_argument("--minutes", type=_number(0.1, 10_000), default=20.0, help="of soak (default 20)")
     parser.add_argument("--checkout", type=Path, default=ROOT, help="whose web process (default: this one)")
     arguments = parser.parse_args()
@@ -143,13 +148,13 @@ def _each(folder: Path, arguments: argparse.Namespace, targets: list[whole.Targe
 
 
 def _growth(folder: Path, arguments: argparse.Namespace) -> Iterator[str]:
-    credits = 100_000 if arguments.quick else 1_000_000
+    credits = arguments.credits or (100_000 if arguments.quick else 1_000_000)
     workers = max(arguments.workers)
     return growth.measure(folder, arguments.checkout, credits, workers, arguments.seconds, _say)
 
 
 def _pages(folder: Path, arguments: argparse.Namespace) -> Iterator[str]:
-    credits = 10_000 if arguments.quick else 100_000
+    credits = arguments.credits or (10_000 if arguments.quick else 100_000)
     return pages.measure(folder, arguments.checkout, arguments.database, credits, _say)
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from payments.storage.database import open_database
 from payments.storage.migrate import migrate
-from tests.benchmarks import reads
+from tests.benchmarks import history
 from tests.benchmarks.stand import DIRECT, OPERATOR_TOKEN, CannotMeasure, Stand
 from tests.postgresql import Server
 
@@ -51,7 +51,7 @@ def measure(
             say(f"pages: making {credits:,} credits")
             database = open_database(url, is_unhurried=True)
             migrate(database)
-            reads.fill(database, credits, datetime.now(UTC))
+            history.fill(database, credits, datetime.now(UTC))
             database.close()
             room = folder / f"pages-{name}"
             room.mkdir()

@@ -102,7 +102,7 @@ def ours(
     return Target(
         f"{name}, {workers} web process{'es' * (workers > 1)}",
         lambda stand: stand.start_web(database_url(stand.folder), workers),
-        1_000.0 if forwards else 3_000.0,
+        450.0 if forwards else 3_000.0,
         database_url,
         forwards,
         server_pid,
