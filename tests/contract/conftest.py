@@ -1,7 +1,6 @@
 """Our settlement, reconciliation and issuing against the emulator, through the real SDK, on one virtual clock."""
 
 import sqlite3
-from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -114,9 +113,3 @@ class Stage:
 def stage(emulator: EmulatedBank, bank: Bank, database: Database, policy: ForwardingPolicy) -> Stage:
     """A stage with nothing on it."""
     return Stage(emulator, bank, database, policy)
-
-
-@pytest.fixture
-def hasty(connect: Callable[..., Bank]) -> Bank:
-    """The same bank for a caller who waits half a second only, for answers that never come."""
-    return connect(timeout_seconds=0.5)

@@ -68,27 +68,11 @@ def test_credits_are_found_in_the_logs_when_no_event_was_ever_made(stage: Stage)
     ids = stage.pay_invoices(10_000, 20_000, 30_000)
     counts = stage.reconcile()
     assert (counts.events, counts.invoice_logs) == (0, 3)
-    assert [invoice_id for (invoice_id,) in stage.rows("SELECT invoice_id FROM credits")] == sorted(
-        ids, key=[found for (found,) in stage.rows("SELECT invoice_id FROM credits")].index
-    )
+    assert {invoice_id for (invoice_id,) in stage.rows("SELECT invoice_id FROM credits")} == set(ids)
+    assert stage.reconcile().found == 0, "what is known is not recorded again"
     stage.settle()
     stage.finish()
     assert stage.emulator.statement()["exact"]
-
-
-def test_running_it_again_finds_nothing(stage: Stage) -> None:
-    """What is known is not recorded again, however often the bank tells it."""
-    stage.credit(10_000)
-    assert [stage.reconcile().found for _ in range(3)] == [0, 0, 0]
-    assert stage.rows("SELECT count(*) FROM inbox_events") == [(1,)]
-
-
-def test_more_than_a_page_is_found_whole(stage: Stage) -> None:
-    """The bank gives a hundred at a time."""
-    stage.pay_invoices(*range(1_000, 1_090))
-    stage.pay_invoices(*range(2_000, 2_090))
-    assert stage.reconcile().invoice_logs == 180
-    assert stage.books.credits == 180
 
 
 def test_a_reversal_is_found_in_the_logs(stage: Stage) -> None:
@@ -109,16 +93,6 @@ def test_the_outcome_of_a_transfer_in_flight_is_found(stage: Stage) -> None:
     stage.advance(stage.policy.lease_seconds)
     assert stage.reconcile().outcomes == 1
     assert stage.books.settled_centavos == 10_000
-
-
-def test_a_failure_in_flight_is_found_and_replaced(stage: Stage) -> None:
-    """The failed event never came: the lineage goes on with its next generation."""
-    (invoice_id,) = stage.credit(10_000)
-    stage.emulator.fault("blocked_destination", times=1)
-    stage.settle()
-    stage.advance(SOON_SECONDS + stage.policy.lease_seconds)
-    assert stage.reconcile().outcomes == 1
-    assert stage.states() == [(f"credit-{invoice_id}", "failed"), (f"credit-{invoice_id}-r2", "pending")]
 
 
 def test_more_transfers_in_flight_than_one_question_takes_are_all_found(stage: Stage) -> None:

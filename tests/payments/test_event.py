@@ -290,16 +290,3 @@ def test_one_search_for_the_invoice_finds_every_line(
 ) -> None:
     """By its id, or by our external_id, which holds it."""
     assert read_log(subscription, json.dumps(log).encode()).followed_by == carried
-
-
-_ODD = st.sampled_from(
-    [
-        *(None, 0, 5, -1, 1.5, True, "", "x", "7", "2026-03-02T15:10:49+00:00", "0001-01-01T00:00:00+23:59"),
-        *([], ["a"], {}, {"id": "8"}, {"id": 8}, "credited", "invoice", "transfer", 10**15, 10**15 + 1),
-    ]
-)
-_PLACES = (
-    *(("event", name) for name in ("id", "subscription", "log", "workspaceId")),
-    *(("event", "log", name) for name in ("id", "type", "created", "errors", "invoice", "transfer")),
-    *(("event", "log", "invoice", name) for name in ("id", "amount", "fee", "tags", "status")),
-)

@@ -4,7 +4,6 @@ import signal
 from collections.abc import Callable
 
 import pytest
-import requests
 
 from tests.day import Day
 from tests.process import logs
@@ -69,31 +68,3 @@ def test_a_day_without_a_web_process_ends_exact_once_it_comes(build_day: Callabl
     day.start("web-1")
     day.assert_ends_exact()
     assert day.stop() == [0, 0]
-
-
-def test_the_worker_ends_cleanly_as_soon_as_it_has_started(build_day: Callable[..., Day]) -> None:
-    """A signal is never lost, and the call that is under way is finished and recorded first."""
-    day = build_day()
-    for _ in range(2):
-        day.start("worker-1")
-        day.wait_for_start("worker-1")
-        assert day.stop("worker-1") == [0]
-        assert "Traceback" not in day.said()
-    ours = day.statement()
-    assert ours is not None
-    assert ours.invoices == day.bank.statement()["invoice_count"]
-
-
-def test_a_web_process_refuses_what_it_must_over_real_sockets(build_day: Callable[..., Day]) -> None:
-    """Unsigned, unauthorised or endless requests get their status, and SIGTERM then ends the process with 0."""
-    day = build_day(workers=0, settings={"OPERATOR_TOKEN": "a-token-of-thirty-two-characters"})
-    day.start()
-    day.wait_for_start()
-    url = day.url()
-    wait_until(lambda: requests.get(f"{url}/health/ready", timeout=20).status_code == 200, "it is ready")
-    assert requests.post(f"{url}/webhooks/starkbank", data=b"{}", timeout=20).status_code == 401
-    assert requests.get(f"{url}/metrics", timeout=20).status_code == 401
-    endless = (b"x" * 65_536 for _ in range(17))
-    assert requests.post(f"{url}/webhooks/starkbank", data=endless, timeout=20).status_code == 413
-    assert day.stop() == [0]
-    assert '"event":"web.stopped"' in day.said()

@@ -238,14 +238,6 @@ def test_an_accepted_credit_is_forwarded_at_once(web: WebApp, emulator: Emulated
     assert sent["account_number"] == "6341320293482496"
 
 
-def test_a_repeated_event_is_answered_200_and_makes_no_second_transfer(web: WebApp) -> None:
-    """The bank delivers again whenever it did not hear our answer."""
-    body = invoice_event()
-    assert web.deliver(body).json()["outcome"] == "credit"
-    assert web.deliver(body).json()["outcome"] == "repeated"
-    assert web.count("inbox_events") == web.count("credits") == web.count("transfers") == 1
-
-
 def test_the_same_event_five_times_at_once_makes_one_transfer(web: WebApp, emulator: EmulatedBank) -> None:
     """All five are answered 200, one of them found it new, and the bank has one transfer."""
     body = invoice_event()
@@ -256,15 +248,6 @@ def test_the_same_event_five_times_at_once_makes_one_transfer(web: WebApp, emula
     assert outcomes == ["credit", *["repeated"] * 4]
     web.wait_for_sent()
     assert emulator.statement()["transfer_count"] == 1
-
-
-def test_the_same_log_in_two_events_makes_one_transfer(web: WebApp) -> None:
-    """Two webhooks on one address: other event ids, the same credit; nothing for a person to see."""
-    assert web.deliver(invoice_event(event_id="61")).json()["outcome"] == "credit"
-    assert web.deliver(invoice_event(event_id="62")).json()["outcome"] == "known_credit"
-    assert web.count("inbox_events") == 2
-    assert web.count("transfers") == 1
-    assert web.attention() == []
 
 
 NO_EVENTS = (
@@ -316,26 +299,6 @@ def test_an_ignored_event_is_stored_and_answered_200(web: WebApp) -> None:
         assert web.last_event() == ("ignored", body)
     assert web.count("credits") == 0
     assert web.attention() == []
-
-
-def test_a_credit_whose_fee_leaves_nothing_is_recorded_and_not_forwarded(web: WebApp) -> None:
-    """Net zero or below: a person is told, and there is no transfer."""
-    for number, fee in enumerate((20_000, 20_001)):
-        body = invoice_event(f"500000000000000{number}", amount=20_000, fee=fee)
-        assert web.deliver(body).json()["outcome"] == "nothing_to_forward"
-    assert web.rows("SELECT net_centavos FROM credits ORDER BY net_centavos") == [(-1,), (0,)]
-    assert web.count("transfers") == 0
-    assert web.attention() == ["nothing_to_forward"] * 2
-
-
-def test_a_second_credit_of_one_invoice_is_stored_and_left_to_a_person(web: WebApp) -> None:
-    """One automatic lineage per invoice, whatever the bank says later."""
-    web.deliver(invoice_event(amount=20_000))
-    log = json.loads(invoice_event(amount=30_000))["event"]["log"] | {"id": "7999999999999999"}
-    assert web.deliver(event("62", "invoice", log)).json()["outcome"] == "second_credit"
-    assert web.rows("SELECT gross_centavos FROM credits") == [(20_000,)]
-    assert web.count("transfers") == 1
-    assert web.attention() == ["second_credit"]
 
 
 # --- storage that fails ---

@@ -2,9 +2,7 @@
 
 import shutil
 import sqlite3
-import threading
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import replace
 from datetime import timedelta
@@ -254,16 +252,6 @@ def test_after_an_unclear_call_that_was_not_done_it_is_created_then(desk: Desk, 
     assert_issued_once(desk)
 
 
-def test_answers_lost_again_and_again_leave_one_batch(desk: Desk) -> None:
-    """While every answer is dropped, each try looks first."""
-    desk.emulator.fault("drop_answer", "POST invoice")
-    for _ in range(5):
-        desk.issue()
-        desk.emulator.advance(LEASE)
-    assert_issued_once(desk)
-    assert desk.batches() == [(1, "issued", False)]
-
-
 @pytest.mark.parametrize("fault", ["error_500", "drop_answer", "wrong_body", "throttle_429"])
 def test_while_the_look_up_fails_nothing_is_created(desk: Desk, fault: str) -> None:
     """A missing answer proves nothing."""
@@ -387,55 +375,7 @@ def test_no_call_creates_that_could_outlive_its_lease(desk: Desk, claimed_before
     assert_issued_once(desk)
 
 
-def test_who_overslept_cannot_release_what_another_holds(desk: Desk) -> None:
-    """The record is fenced by the attempt: the second claim stays, and its batch is created once."""
-    plan_by_hand(desk.database, desk.rules, "fence", desk.emulator.clock.now())
-    first = batches.claim_batch(desk.database, LEASE, desk.emulator.clock.now())
-    desk.emulator.advance(LEASE)
-    second = batches.claim_batch(desk.database, LEASE, desk.emulator.clock.now())
-    assert first is not None
-    assert second is not None
-    now = desk.emulator.clock.now()
-    batches.release_batch(desk.database, first, "overslept", now, refused=False, now=now)
-    assert batches.claim_batch(desk.database, LEASE, now) is None
-    desk.emulator.advance(LEASE)
-    assert issue_waiting(desk.database, desk.bank, desk.rules, desk.emulator.clock.now).issued == 1
-    assert_issued_once(desk)
-
-
 # --- two workers ---
-
-
-@pytest.fixture
-def another(desk: Desk, database_url: str) -> Iterator[Desk]:
-    """A second worker on the same books, with other chances."""
-    opened = open_database(database_url)
-    yield Desk(opened, desk.bank, desk.rules, desk.emulator)
-    opened.close()
-
-
-def test_two_workers_share_one_window(desk: Desk, another: Desk) -> None:
-    """Whoever comes second continues the first one's."""
-    assert another.window == desk.window
-
-
-def test_two_workers_at_once_make_each_slot_once(desk: Desk, another: Desk) -> None:
-    """Both find eight slots due at the same moment; unique slots and claims decide."""
-    desk.emulator.advance(24 * HOUR)
-    together = threading.Barrier(2)
-
-    def work(one: Desk) -> Issuing:
-        together.wait(20)
-        return one.issue()
-
-    with ThreadPoolExecutor(2) as pool:
-        counts = list(pool.map(work, (desk, another)))
-    assert sum(each.planned for each in counts) == 8
-    desk.emulator.advance(LEASE)
-    desk.issue()
-    assert [state for _, state, _ in desk.batches()] == ["issued"] * 8
-    assert len(desk.emulator.requests("POST", "invoice")) == 8
-    assert_issued_once(desk)
 
 
 def test_books_restored_from_an_older_copy_find_what_was_issued_since(

@@ -198,19 +198,6 @@ def test_a_worker_that_was_down_over_slots_issues_them_late_once(worker: Worker)
     assert_no_invoice_twice(worker)
 
 
-def test_a_worker_that_was_down_over_slots_skips_them_when_told_so(
-    worker: Worker, settings: Callable[..., Settings]
-) -> None:
-    """LATE_SLOTS=skip: six batches, and two that say why not."""
-    worker.settings = settings(late_slots="skip")
-    worker.run(until_hours=7)
-    worker.be_down(6.5 * HOUR)
-    worker.run(until_hours=30)
-    skipped = [(4, "skipped", True, 13.5), (5, "skipped", True, 13.5)]
-    assert worker.batches() == ON_TIME[:3] + skipped + ON_TIME[5:]
-    assert_no_invoice_twice(worker)
-
-
 def test_a_worker_that_starts_after_its_window_makes_up_for_all_that_is_missing(worker: Worker) -> None:
     """Down for two days: late, but none lost."""
     worker.run(until_hours=1)

@@ -23,11 +23,11 @@ from cryptography.hazmat.primitives.serialization import (
 from payments.bank import client
 from payments.bank.client import Bank, BankWebhook, open_bank
 from payments.credit import Credit
-from payments.errors import NotSent, Rejected, SettingsError, Unclear
+from payments.errors import NotSent, SettingsError, Unclear
 from payments.event import read_event, read_log
 from payments.invoice import BankInvoice, InvoiceOrder, Payer, order_invoices
 from payments.transfer import TransferOrder, difference
-from tests.payments.bank.scripted_server import Arrived, ScriptedServer, drip, raw, reply
+from tests.payments.bank.scripted_server import Arrived, ScriptedServer, raw, reply
 from tests.payments.builders import DESTINATION
 
 PROJECT_ID = "5656565656565656"
@@ -375,23 +375,6 @@ def test_transfers_that_do_not_match_the_orders_are_unclear(
         bank.send_transfers(TRANSFER_ORDERS)
 
 
-def test_a_refused_batch_of_transfers_is_rejected(server: ScriptedServer, bank: Bank) -> None:
-    """With the bank's code, which says what to do."""
-    errors = [{"code": "invalidIp", "message": "Address not allowed"}]
-    server.script = [reply({"errors": errors}, status=400)]
-    with pytest.raises(Rejected) as caught:
-        bank.send_transfers(TRANSFER_ORDERS)
-    assert caught.value.concerns_caller
-
-
-def test_a_bank_that_is_down_has_not_been_sent_anything(private_key_pem: str) -> None:
-    """Safe to repeat."""
-    server = ScriptedServer()
-    server.close()
-    with pytest.raises(NotSent, match="POST /v2/transfer"):
-        open_test_bank(server.url, private_key_pem).send_transfers(TRANSFER_ORDERS)
-
-
 def test_every_transfer_of_a_tag_is_found(server: ScriptedServer, bank: Bank) -> None:
     """An old one without external_id too; one with another tag is not."""
     tagged = transfer_json(TRANSFER_ORDERS[1], 2, externalId=None, status="failed")
@@ -642,13 +625,3 @@ def test_webhooks_are_listed_and_created(server: ScriptedServer, bank: Bank) -> 
     }
     with pytest.raises(Unclear, match="another URL"):
         bank.create_webhook("https://a.example/hook", ("invoice",))
-
-
-def test_a_dripping_bank_is_left_at_the_deadline(server: ScriptedServer, bank: Bank) -> None:
-    """Through the whole of the SDK."""
-    server.script = [reply({"balances": [{"id": "1", "amount": 3, "currency": "BRL"}]})]
-    bank.balance_centavos()  # the connection is made in peace
-    bank._transport.timeout_seconds = 0.3
-    server.script = [drip(b"HTTP/1.1 200 OK\r\nContent-Length: 9999\r\n\r\n{")]
-    with pytest.raises(Unclear, match=r"not done within 0\.3 s"):
-        bank.send_transfers(TRANSFER_ORDERS)

@@ -249,17 +249,6 @@ def test_stopped_generations_count_towards_the_bound(books: Books) -> None:
     assert (books.states, books.attention) == (["dead", "stopped"], ["transfer_dead"])
 
 
-@ON_SQLITE
-def test_a_page_older_than_the_failure_revives_nothing(books: Books) -> None:
-    """The bank's list lags behind its events: what was told lost stays lost."""
-    books.credit()
-    books.send("A")
-    books.lose("A", EMPTY)
-    books.become_due()
-    verdict = books.look_up(books.claim(), at_bank("A", "processing"))
-    assert (verdict.outcome, books.states) == ("clear", ["failed", "sending"])
-
-
 # --- reversals ---
 
 

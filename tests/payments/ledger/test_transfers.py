@@ -11,7 +11,7 @@ from payments.ledger import transfers
 from payments.ledger.transfers import Claim
 from payments.storage.schema import transfers as transfers_table
 from payments.transfer import lineage_for
-from tests.payments.builders import DUPLICATED, EMPTY, INVOICE, NET, NOW, at_bank, english
+from tests.payments.builders import EMPTY, INVOICE, NET, NOW, at_bank, english
 from tests.payments.conftest import ON_SQLITE, Books
 
 # --- claiming ---
@@ -343,18 +343,6 @@ def test_when_the_bank_has_nothing_the_same_id_is_sent_in_a_call_that_is_committ
 
 
 @ON_SQLITE
-def test_a_page_that_hides_what_we_know_of_is_not_believed(books: Books) -> None:
-    """An empty page by mistake must not lead to a second payment."""
-    books.credit()
-    books.unclear(books.claim())
-    books.news(at_bank("A"))
-    books.become_due()
-    assert books.look_up(books.claim()).outcome == "released"
-    books.become_due()
-    assert books.look_up(books.claim(), at_bank("A")).outcome == "found"
-
-
-@ON_SQLITE
 def test_a_failure_is_not_acted_upon_before_its_reason_is_known(books: Books) -> None:
     """It could be a duplicate of one that lives and is not shown."""
     books.credit()
@@ -366,17 +354,6 @@ def test_a_failure_is_not_acted_upon_before_its_reason_is_known(books: Books) ->
     books.lose("A", EMPTY)
     assert books.look_up(claim, at_bank("A", "failed")).outcome == "failed"
     assert books.states == ["failed", "pending"]
-
-
-@ON_SQLITE
-def test_a_duplicate_without_its_twin_waits(books: Books) -> None:
-    """Somewhere there is the one that it repeats."""
-    books.credit()
-    books.unclear(books.claim())
-    books.lose("B", DUPLICATED)
-    books.become_due()
-    assert books.look_up(books.claim(), at_bank("B", "failed")).outcome == "released"
-    assert books.states == ["pending"]
 
 
 @ON_SQLITE

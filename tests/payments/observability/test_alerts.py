@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -17,11 +16,10 @@ from payments.language import language_of
 from payments.ledger.attention import AttentionKind, raise_attention
 from payments.observability.alerts import Alerting, open_services
 from payments.observability.logging import configure_logging
-from payments.storage.database import Database, open_database
+from payments.storage.database import Database
 from tests.payments.builders import NOW
 from tests.payments.conftest import ON_SQLITE
 from tests.receiver import Receiver, receiving
-from tests.running import free_port
 
 ROOT = Path(__file__).parents[3]
 SECRET_PATH = "services/path-that-is-a-secret"
@@ -172,15 +170,6 @@ def test_a_service_that_is_down_makes_the_others_repeat_nothing(
         assert (len(receiver.messages), len(other.messages)) == (1, 3)
 
 
-def test_a_receiver_that_is_not_there_is_tried_again(database: Database, clock: Clock) -> None:
-    """No one listens on that port."""
-    raised(database, "credit-7")
-    services = open_services(f"json://127.0.0.1:{free_port()}/{SECRET_PATH}")
-    with structlog.testing.capture_logs() as said:
-        assert Alerting(database, services, "sandbox", language_of("en"), clock).send_due() == 0
-    assert [line["event"] for line in said] == ["alert.undelivered"]
-
-
 def test_tax_ids_and_secrets_in_what_the_bank_said_are_masked(
     alerting: Alerting, database: Database, receiver: Receiver
 ) -> None:
@@ -189,26 +178,6 @@ def test_tax_ids_and_secrets_in_what_the_bank_said_are_masked(
     alerting.send_due()
     text = receiver.messages[0]["message"]
     assert text.startswith("The payer ***.345.678-** is unknown, token=[masked]\n")
-
-
-def test_several_processes_send_each_alert_once(database: Database, receiver: Receiver, clock: Clock) -> None:
-    """They look together; the claims decide."""
-    raised(database, *(f"credit-{number}" for number in range(20)))
-
-    def work() -> None:
-        own = open_database(database.url.render_as_string(hide_password=False))
-        Alerting(
-            own, open_services(f"json://{receiver.address}/"), "sandbox", language_of("en"), clock
-        ).send_due()
-        own.close()
-
-    threads = [threading.Thread(target=work) for _ in range(3)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    sent = sorted(int(message["title"].rpartition("-")[2]) for message in receiver.messages)
-    assert sent == list(range(20))
 
 
 KILLED = """

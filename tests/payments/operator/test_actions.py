@@ -487,11 +487,3 @@ def test_a_requested_batch_is_planned_and_claimed_once(books: Books) -> None:
     claim = batches.claim_batch(database, 60, NOW)
     assert claim is not None
     assert [order.tag for order in claim.missing] == ["by-hand-01"]
-
-
-def test_no_batch_can_be_requested_while_issuing_is_paused(books: Books) -> None:
-    """The refusal says what to do."""
-    actions.pause(books.database, "issuing", ANA, NOW)
-    assert_refused(
-        lambda: actions.request_batch(books.database, "by-hand", ANA, NOW), "issuing is paused: resume", books
-    )

@@ -1,6 +1,5 @@
 """Where every centavo is, in every state that money can be in."""
 
-import json
 from datetime import datetime, timedelta
 
 import pytest
@@ -141,25 +140,6 @@ def test_what_was_forwarded_beyond_what_is_owed_is_to_be_claimed_back(
     books.send("A")
     books.reverse(remaining)
     assert books.statement.claim_back_centavos == claim_back
-
-
-def test_the_json_has_the_fields_of_the_contract(books: Books) -> None:
-    """``scripts/run_job statement --json``: others read these names."""
-    bring(books, "settled")
-    said = json.loads(json.dumps(books.statement.to_json()))
-    assert set(said) >= {
-        *("batches", "invoices", "credits", "transfers", "settled_centavos", "in_flight_centavos"),
-        *("unforwarded_centavos", "reversed_centavos", "attention", "balanced"),
-    }
-    assert {"planned", "issued"} <= set(said["batches"])
-    assert said["credits"] == {
-        "count": 1,
-        "gross_centavos": 48_712,
-        "fee_centavos": 50,
-        "net_centavos": NET,
-    }
-    assert {"pending", "sending", "sent", "settled", "failed", "dead"} <= set(said["transfers"])
-    assert (said["settled_centavos"], said["attention"], said["balanced"]) == (NET, 0, True)
 
 
 def test_batches_are_counted_by_what_became_of_them(database: Database) -> None:
