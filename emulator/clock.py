@@ -14,7 +14,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-Act = Callable[..., None]
+Act = Callable[..., Any]
 
 
 # A speed above this is a simulation, not a server: a day in less than a tenth of a second.
@@ -129,7 +129,7 @@ class Agenda:
         self.on_push: Callable[[], None] | None = None
 
     def teach(self, name: str, act: Act) -> None:
-        """Say what an entry called `name` does: `act(at, *args)`."""
+        """Say what an entry called `name` does: `act(*args, at)`."""
         self._acts[name] = act
 
     def push(self, at: datetime, name: str, *args: Any) -> None:
@@ -171,7 +171,7 @@ class Agenda:
         done = 0
         while self._heap and self._heap[0][0] <= now:
             at, _, name, args = heapq.heappop(self._heap)
-            self._acts[name](at, *args)
+            self._acts[name](*args, at)
             done += 1
         return done
 

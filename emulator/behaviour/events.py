@@ -104,7 +104,7 @@ class Events:
         """Turn a log into an event at `at`, if a webhook is subscribed by then."""
         self._agenda.push(at, "event.emit", subscription, log)
 
-    def _emit(self, at: datetime, subscription: str, log: Row) -> None:
+    def _emit(self, subscription: str, log: Row, at: datetime) -> None:
         # Inferred (6.6): an event exists only where a subscription matched.
         matching = [row["id"] for row in self.webhooks.all() if subscription in row["subscriptions"]]
         groups = (
@@ -158,11 +158,11 @@ class Events:
 
     def _send(
         self,
-        at: datetime,
         event_id: str,
         webhook_id: str,
         attempt: int | None,
         forged: bool,  # noqa: FBT001 - the clock hands on what was scheduled, in order
+        at: datetime,
     ) -> None:
         row, webhook = self.rows.get(event_id), self.webhooks.get(webhook_id)
         if row is None or webhook is None:

@@ -54,18 +54,17 @@ class Life:
         self._faults = faults
         self._invoices = invoices
         self._transfers = transfers
-        self._deposits = deposits
         self._events = events
         self._credited_first: set[str] = set()
         agenda.teach("invoice.pay", self._pay)
         agenda.teach("invoice.credit", self._credit)
-        agenda.teach("invoice.overdue", self._overdue)
-        agenda.teach("invoice.expire", self._expire)
+        agenda.teach("invoice.overdue", invoices.go_overdue)
+        agenda.teach("invoice.expire", invoices.expire)
         agenda.teach("invoice.reversal", partial(self._step_reversal, invoices))
         agenda.teach("invoice.take_back", self._take_back)
         agenda.teach("transfer.process", self._process)
-        agenda.teach("transfer.settle", self._settle)
-        agenda.teach("deposit.credit", self._credit_deposit)
+        agenda.teach("transfer.settle", transfers.succeed)
+        agenda.teach("deposit.credit", deposits.credit)
         agenda.teach("deposit.reversal", partial(self._step_reversal, deposits))
 
     def react(self, subscription: str, log: Row, now: datetime) -> None:
@@ -153,7 +152,7 @@ class Life:
                 return self.credit_plan(log["invoice"]).credited_event_after_seconds
         return self._chance(log, "event").uniform(*self._preset.event_delay_seconds)
 
-    def _pay(self, at: datetime, invoice_id: str) -> None:
+    def _pay(self, invoice_id: str, at: datetime) -> None:
         # Observed: overdue invoices were never paid by the sandbox (0 of 14).
         row = self._invoices.get(invoice_id)
         if not self._preset.paying or row["status"] != "created":
@@ -162,35 +161,23 @@ class Life:
             return
         self._invoices.pay(invoice_id, at, self._faults.underpayment_centavos(row))
 
-    def _credit(self, at: datetime, invoice_id: str) -> None:
+    def _credit(self, invoice_id: str, at: datetime) -> None:
         self._invoices.credit(invoice_id, at, self._preset.invoice_fee_centavos)
 
-    def _overdue(self, at: datetime, invoice_id: str) -> None:
-        self._invoices.go_overdue(invoice_id, at)
-
-    def _expire(self, at: datetime, invoice_id: str) -> None:
-        self._invoices.expire(invoice_id, at)
-
-    def _step_reversal(self, book: ReversibleBook, at: datetime, row_id: str, step: str) -> None:
+    def _step_reversal(self, book: ReversibleBook, row_id: str, step: str, at: datetime) -> None:
         following = book.step_reversal(row_id, step, at)
         if following is not None:
             later = at + timedelta(seconds=self._preset.reversal_step_seconds)
             self._agenda.push(later, f"{book.kind}.reversal", row_id, following)
 
-    def _take_back(self, at: datetime, invoice_id: str) -> None:
+    def _take_back(self, invoice_id: str, at: datetime) -> None:
         row = self._invoices.get(invoice_id)
         if row["status"] == "paid" and row["amount"] > 0 and invoice_id not in self._invoices.reversals:
             self._invoices.begin_reversal(invoice_id, 0, at, forced=True)
 
-    def _credit_deposit(self, at: datetime, deposit_id: str) -> None:
-        self._deposits.credit(deposit_id, at)
-
-    def _process(self, at: datetime, transfer_id: str) -> None:
+    def _process(self, transfer_id: str, at: datetime) -> None:
         row = self._transfers.get(transfer_id)
         self._transfers.process(transfer_id, at, self._faults.refuses_transfer(row))
-
-    def _settle(self, at: datetime, transfer_id: str) -> None:
-        self._transfers.succeed(transfer_id, at)
 
     def _after(self, row: Row, what: str, delay_seconds: Range, start: datetime) -> datetime:
         return start + timedelta(seconds=self._chance(row, what).uniform(*delay_seconds))

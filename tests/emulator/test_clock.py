@@ -13,7 +13,7 @@ from tests.emulator.conftest import NOW
 def test_the_agenda_runs_in_order_of_time_then_of_entry_each_at_its_own_time() -> None:
     """Entries run by time, entries of one instant in the order they were added."""
     agenda, done = Agenda(), []
-    agenda.teach("note", lambda at, word: done.append((at, word)))
+    agenda.teach("note", lambda word, at: done.append((at, word)))
     agenda.push(NOW + timedelta(seconds=2), "note", "later")
     agenda.push(NOW, "note", "first")
     agenda.push(NOW, "note", "second")
@@ -27,7 +27,7 @@ def test_what_is_entered_while_running_and_already_due_runs_in_the_same_step() -
     """An entry added by another entry is not left for the next step when it is already due."""
     agenda, done = Agenda(), []
 
-    def spread(at: datetime, left: int) -> None:
+    def spread(left: int, at: datetime) -> None:
         done.append(left)
         if left:
             agenda.push(at, "spread", left - 1)

@@ -49,7 +49,7 @@ def test_a_change_of_speed_or_a_jump_is_told_and_never_goes_back() -> None:
 def test_entries_can_be_taken_off_the_agenda() -> None:
     """`take` removes the wanted entries and keeps the order of the rest."""
     agenda, done = Agenda(), []
-    agenda.teach("note", lambda at, word: done.append(word))
+    agenda.teach("note", lambda word, at: done.append(word))
     for seconds, word in ((3, "c"), (1, "a"), (2, "b")):
         agenda.push(NOW + timedelta(seconds=seconds), "note", word)
     assert [args for _, _, args in agenda.entries()] == [("a",), ("b",), ("c",)]
