@@ -22,6 +22,7 @@ from emulator.behaviour import populate
 from emulator.behaviour.bank import Bank
 from emulator.behaviour.faults import PACKS
 from emulator.books.preset import PRESETS, Preset, preset
+from emulator.books.refusal import Refusal
 from emulator.clock import ScaledClock
 from emulator.command_line import PROGRAM, stop
 from emulator.management import state
@@ -120,12 +121,9 @@ def _switch_faults_on(bank: Bank, options: argparse.Namespace) -> None:
         packs.append(options.preset)
     try:
         for request in [*({"name": name} for name in packs), *options.fault]:
-            if request["name"] in PACKS and len(request) == 1:
-                bank.faults.add_pack(request["name"])
-            else:
-                bank.faults.add(request)
-    except ValueError as error:
-        stop(f"argument --fault: {error}")
+            bank.faults.add(request)
+    except Refusal as refusal:
+        stop(f"argument --fault: {refusal.words}")
 
 
 # --- state ----------------------------------------------------------------------------------------------------

@@ -10,11 +10,15 @@ from __future__ import annotations
 import random
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any
 
-import msgspec
+from msgspec import Meta
 
-from emulator.books.fields import Schema
+from emulator.books.fields import Field, Fields, flag, pattern, read, typed, whole
+from emulator.books.refusal import Refusal
+
+# The code of every refusal here.
+WRONG = "invalidRequest"
 
 REQUEST_FAULTS = {
     "drop_answer": "the connection is closed without an answer",
@@ -105,43 +109,51 @@ PACKS: dict[str, list[dict[str, Any]]] = {
 
 # Whether the request takes effect before the fault strikes, when `accepted` is not given.
 _ACCEPTED = {"drop_answer", "cut_body", "wrong_body", "empty_page", "hang", "slow_answer"}
-_OPTIONS: dict[str, tuple[type, ...]] = {
-    "accepted": (bool,),
-    "seconds": (int, float),
-    "retry_after": (int,),
-    "count": (int,),
-    "reason": (str,),
-    "at_least_centavos": (int,),
-    "at_most_centavos": (int,),
-    "ends_in": (int,),
-    "percent": (int,),
-    "only": (str,),
-}
+
+
+def _name(value: Any) -> str:
+    names = (*SCENARIOS, *PACKS, *FAULTS)
+    if value not in names:
+        raise Refusal.of(WRONG, f"unknown fault {str(value)[:100]}; known are {', '.join(names)}")
+    return str(value)
+
+
+def _seconds(value: float) -> float:
+    return int(value) if value.is_integer() else value
+
+
+def _whole(name: str, at_most: int, at_least: int = 0) -> Field:
+    return whole(WRONG, f"{name} must be a whole number from {at_least} to {at_most}", at_least, at_most)
+
+
+def _words(name: str) -> Field:
+    return typed(str, WRONG, f"{name} must be a text")
+
+
 # Limits: a year, as many copies as a machine can take, and the ranges of a percentage and of two digits.
-_MOST = {"seconds": 31_622_400, "retry_after": 31_622_400, "count": 1_000, "percent": 100, "ends_in": 99}
-# What switches a fault, a scenario or a pack on, as `Faults.add` checks it.
-FAULT_SCHEMA: Schema = {
-    "type": "object",
-    "properties": {
-        "name": {"enum": [*SCENARIOS, *PACKS, *FAULTS]},
-        "route": {
-            "type": "string",
-            "pattern": r"^(\*|\S+ \S+)$",
-            "default": "*",
-            "examples": ["POST transfer"],
-        },
-        "times": {"type": ["integer", "null"], "minimum": 1},
-        "rate": {"type": "number", "minimum": 0, "maximum": 1, "default": 1},
-        **{
-            option: {**msgspec.json.schema(types[-1]), "minimum": 0, "maximum": _MOST.get(option, 10**15)}
-            if types[-1] in (int, float)
-            else msgspec.json.schema(types[-1])
-            for option, types in _OPTIONS.items()
-        },
-    },
-    "required": ["name"],
-    "additionalProperties": False,
-}
+_YEAR_SECONDS = 31_622_400
+# What a request to switch a fault, a scenario or a pack on may hold.
+FAULT: Fields = {
+    "name": Field(_name, {"enum": [*SCENARIOS, *PACKS, *FAULTS]}).needed,
+    "route": pattern(
+        r"\*|\S+ \S+", WRONG, 'route must be "*" or two words such as "POST transfer" or "invoice credited"'
+    ).such_as("POST transfer").defaulting("*"),
+    # Null for until it is cleared.
+    "times": _whole("times", 10**15, at_least=1),
+    "rate": typed(Annotated[float, Meta(ge=0, le=1)], WRONG, "rate must be a number from 0 to 1").defaulting(1.0),
+    "accepted": flag(WRONG, "accepted must be true or false"),
+    "seconds": typed(
+        Annotated[float, Meta(ge=0, le=_YEAR_SECONDS)], WRONG, "seconds must be a number from 0 to a year", _seconds
+    ),
+    "retry_after": _whole("retry_after", _YEAR_SECONDS),
+    "count": _whole("count", 1_000),
+    "reason": _words("reason"),
+    "at_least_centavos": _whole("at_least_centavos", 10**15),
+    "at_most_centavos": _whole("at_most_centavos", 10**15),
+    "ends_in": _whole("ends_in", 99),
+    "percent": _whole("percent", 100),
+    "only": _words("only"),
+}  # fmt: skip
 _AMOUNT_RULES = {"at_least_centavos", "at_most_centavos", "ends_in"}
 
 
@@ -234,41 +246,27 @@ class Faults:
         self._numbers = 0
         self.struck: dict[str, int] = {}
 
-    def add(self, request: dict[str, Any]) -> Fault:
-        """Switch a fault or a scenario on; ValueError says what is wrong with the request."""
-        scenario = request.get("name")
-        given: dict[str, Any] = {**request}
-        if isinstance(scenario, str) and scenario in SCENARIOS:
-            given = {**SCENARIOS[scenario], **{key: request[key] for key in request if key != "name"}}
-        else:
-            scenario = None
-        name = given.pop("name", None)
-        route, times, rate = given.pop("route", "*"), given.pop("times", None), given.pop("rate", 1.0)
-        if not isinstance(name, str) or name not in FAULTS:
-            known = ", ".join((*SCENARIOS, *PACKS, *FAULTS))
-            raise ValueError(f"unknown fault {name}; known are {known}")
-        if not isinstance(route, str) or (route != "*" and len(route.split()) != 2):
-            raise ValueError('route must be "*" or two words such as "POST transfer" or "invoice credited"')
-        if times is not None and (type(times) is not int or times < 1):
-            raise ValueError("times must be a whole number from 1, or absent for until cleared")
-        if isinstance(rate, bool) or not isinstance(rate, int | float) or not 0 <= rate <= 1:
-            raise ValueError("rate must be a number from 0 to 1")
-        _check_options(given)
+    def add(self, request: dict[str, Any]) -> list[Fault]:
+        """Switch a fault, a scenario or a pack on; returns what is on for it. Refuses what makes no sense."""
+        asked = read(request, "the fault", FAULT, WRONG)
+        word = asked.pop("name")
+        if word in PACKS:
+            if asked:
+                raise Refusal.of(WRONG, f"{word} is a pack, which takes nothing but its name")
+            return [fault for each in PACKS[word] for fault in self.add(each)]
+        given = {**SCENARIOS.get(word, {"name": word}), **asked}
+        name, times = given.pop("name"), given.pop("times", None)
+        route, rate = given.pop("route", "*"), given.pop("rate", 1.0)
         if name == "key_endpoint_down":
             route = "GET public-key"
         elif name not in REQUEST_FAULTS and name not in DELIVERY_FAULTS:
             # These strike what the bank does without a request, so they have no route.
             route = "*"
         self._numbers += 1
-        fault = Fault(self._numbers, name, route, times, float(rate), given, scenario=scenario)
+        scenario = word if word in SCENARIOS else None
+        fault = Fault(self._numbers, name, route, times, rate, given, scenario=scenario)
         self._active.append(fault)
-        return fault
-
-    def add_pack(self, name: str) -> list[Fault]:
-        """Switch on the faults of a pack; ValueError when there is no such pack."""
-        if name not in PACKS:
-            raise ValueError(f"unknown pack {name}; known are {', '.join(PACKS)}")
-        return [self.add(request) for request in PACKS[name]]
+        return [fault]
 
     def active(self) -> list[Fault]:
         """The faults that can still strike."""
@@ -346,14 +344,3 @@ class Faults:
         if fault.times is not None and fault.struck >= fault.times:
             self._active.remove(fault)
         return True
-
-
-def _check_options(given: dict[str, Any]) -> None:
-    for option, value in given.items():
-        types = _OPTIONS.get(option)
-        if types is None:
-            raise ValueError(f"unknown option {option}; known are route, times, rate, {', '.join(_OPTIONS)}")
-        if not isinstance(value, types) or (isinstance(value, bool) and bool not in types):
-            raise ValueError(f"{option} must be of type {' or '.join(each.__name__ for each in types)}")
-        if isinstance(value, int | float) and not 0 <= value <= _MOST.get(option, 10**15):
-            raise ValueError(f"{option} must not be below zero or above {_MOST.get(option, 10**15)}")

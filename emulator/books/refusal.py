@@ -18,6 +18,11 @@ class Refusal(Exception):
         """A refusal with a single error."""
         return cls([(code, message)])
 
+    @property
+    def words(self) -> str:
+        """What is wrong, without the codes."""
+        return "; ".join(message for _, message in self.errors)
+
     def to_json(self) -> dict[str, list[dict[str, str]]]:
         """The body of the 400."""
         # Documented: OpenAPI components.schemas.Errors.

@@ -15,7 +15,7 @@ from starlette.requests import Request
 from starlette.routing import Route
 
 from emulator.behaviour.bank import Bank
-from emulator.behaviour.faults import FAULT_SCHEMA, FAULTS, PACKS, SCENARIOS
+from emulator.behaviour.faults import FAULT, FAULTS, PACKS, SCENARIOS
 from emulator.books import preset
 from emulator.books.checks import WEBHOOK
 from emulator.books.deposits import DEPOSIT
@@ -248,7 +248,7 @@ class ManagementApi:
         name = body["name"]
         self._bank.preset.change(preset.preset(name).to_json())
         if name in PACKS:
-            self._bank.faults.add_pack(name)
+            self._bank.faults.add({"name": name})
         return self._shown_settings()
 
     def _save(self, request: Request, body: Body) -> Body:
@@ -288,7 +288,7 @@ class ManagementApi:
             Call("GET", "faults", "Which misbehaviours are on, and which there are.", self._faults,
                  _named("faults", "struck", "known", "scenarios", "packs", "triggers")),
             Call("POST", "faults", "Switch a misbehaviour on: a fault, a scenario or a pack.", self._add_fault,
-                 _named("fault", "faults"), schema=FAULT_SCHEMA),
+                 _named("fault", "faults"), schema=object_schema(FAULT)),
             Call("DELETE", "faults", "Switch misbehaviours off: all, those of a name, or one.", self._clear_faults,
                  _CLEARED, which, query=asked),
             Call("POST", "faults/clear", "The same as DELETE, for forms.", self._clear_faults, _CLEARED, which,
@@ -307,9 +307,8 @@ class ManagementApi:
         }
 
     def _add_fault(self, request: Request, body: Body) -> Body:
-        if list(body) == ["name"] and body["name"] in PACKS:
-            return {"faults": [fault.to_json() for fault in self._bank.faults.add_pack(body["name"])]}
-        return {"fault": self._bank.faults.add(body).to_json()}
+        added = [fault.to_json() for fault in self._bank.faults.add(body)]
+        return {"faults": added} if body["name"] in PACKS else {"fault": added[0]}
 
     def _clear_faults(self, request: Request, body: Body) -> Body:
         named = {**request.query_params, **{name: value for name, value in body.items() if value is not None}}

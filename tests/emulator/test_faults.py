@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from emulator.behaviour.faults import FAULTS, PACKS, SCENARIOS, Faults, Subject
+from emulator.books.refusal import Refusal
 from tests.emulator.conftest import INVOICE
 
 Make = Callable[..., Any]
@@ -18,20 +19,22 @@ def test_every_scenario_and_every_pack_can_be_switched_on_and_off_by_its_name() 
     """Every published name is accepted and cleared again."""
     for name, given in SCENARIOS.items():
         faults = Faults(1)
-        fault = faults.add({"name": name, "times": 2})
+        (fault,) = faults.add({"name": name, "times": 2})
         assert fault.name == given["name"]
         assert fault.to_json()["scenario"] == name
         assert faults.clear(name) == 1
     for name, given_faults in PACKS.items():
-        assert len(Faults(1).add_pack(name)) == len(given_faults)
+        assert len(Faults(1).add({"name": name})) == len(given_faults)
+        with pytest.raises(Refusal, match="nothing but its name"):
+            Faults(1).add({"name": name, "times": 1})
     assert not set(SCENARIOS) & set(FAULTS)
-    with pytest.raises(ValueError, match="mayhem"):
-        Faults(1).add_pack("mayhem")
+    with pytest.raises(Refusal, match="unknown fault mayhem"):
+        Faults(1).add({"name": "mayhem"})
 
 
 def test_what_is_asked_for_wins_over_the_scenario() -> None:
     """Options of a request replace those of the scenario."""
-    fault = Faults(1).add({"name": "no_balance", "reason": "Empty"})
+    (fault,) = Faults(1).add({"name": "no_balance", "reason": "Empty"})
     assert fault.options == {"reason": "Empty"}
 
 
@@ -74,7 +77,7 @@ def test_a_fault_can_be_meant_for_one_id_alone() -> None:
 )
 def test_a_rule_that_makes_no_sense_is_refused(wrong: dict[str, Any]) -> None:
     """A wrong option is refused by name."""
-    with pytest.raises(ValueError, match=next(iter(wrong))):
+    with pytest.raises(Refusal, match=next(iter(wrong))):
         Faults(1).add({"name": "no_balance", **wrong})
 
 
@@ -103,7 +106,7 @@ def test_a_payer_can_stay_away_pay_too_little_or_take_the_money_back(make_day: M
     """Each payer fault has its effect on the invoice."""
     day = make_day(paid_share=1.0)
     away, less, back = (day.invoice(amount=each) for each in (1_021, 1_022, 1_024))
-    day.bank.faults.add_pack("magic_amounts")
+    day.bank.faults.add({"name": "magic_amounts"})
     day.run(hours=1)
     assert day.log_types("invoice", away["id"]) == ["created"]
     assert day.bank.invoices.payments[less["id"]]["amount"] == 511

@@ -53,7 +53,7 @@ def test_a_bank_that_is_saved_and_loaded_goes_on_exactly_as_the_one_that_was_not
     """After loading, the same calls give the same ids, chances and posts."""
     one, clock = Bank(seed=5, opened_at=NOW, opening_balance_centavos=9_000), Clock(NOW)
     one.register_webhook("http://receiver.test/hook", ["invoice", "transfer", "deposit"], NOW)
-    one.faults.add_pack("hostile")
+    one.faults.add({"name": "hostile"})
     one.faults.add({"name": "no_balance", "rate": 0.3, "ends_in": 12})
     live(one, clock, hours=2)
 
