@@ -36,7 +36,6 @@ from payments.settings import Settings, load_settings, misspelt_settings
 from payments.settlement import Settlement, settle_once
 from payments.storage.clock import StepWatch, open_clock
 from payments.storage.database import open_database
-from payments.storage.listener import Listener
 from payments.storage.migrate import migrate
 from payments.version import VERSION
 from webhooks.access import Gate
@@ -97,7 +96,6 @@ class Web:
         alerts = open_alerts(settings, self.aside, self.clock, self.metrics.count_alert)
         self.parts: list[Part] = [
             self.forwarder,
-            Listener(self.database, self.forwarder.wake),
             self.heartbeat,
             *([alerts] if alerts else []),
         ]

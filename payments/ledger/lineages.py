@@ -55,15 +55,11 @@ _FINAL_RANK = 3
 
 @dataclass(slots=True)
 class Unit:
-    """One transaction: its connection, the settings that hold in it, and its moment (UTC).
-
-    ``has_due`` is set when a transfer was made due; other processes are notified once it is committed.
-    """
+    """One transaction: its connection, the settings that hold in it, and its moment (UTC)."""
 
     connection: Connection
     policy: ForwardingPolicy
     now: datetime
-    has_due: bool = False
     destinations: dict[int, Destination] = field(default_factory=dict)  # those read so far, by their id
     # Whose each of the bank's transfers is: the invoice that its external_id names, or None; by the bank's id.
     owners: dict[str, str | None] = field(default_factory=dict)
@@ -73,10 +69,7 @@ class Unit:
 def open_unit(database: Database, policy: ForwardingPolicy, now: datetime) -> Iterator[Unit]:
     """Run a block as one durable transaction. Raises LedgerUnavailable: then nothing of it is left."""
     with database.transaction() as connection:
-        unit = Unit(connection, policy, now)
-        yield unit
-    if unit.has_due and database.announce is not None:
-        database.announce()
+        yield Unit(connection, policy, now)
 
 
 # The states in which a transfer waits for the bank's answer or decision.
@@ -340,13 +333,11 @@ class Lineage:
             attempt=dead.attempt + 1,
             retried_at=now,
         )
-        self.unit.has_due = True
         self.resolve(AttentionKind.TRANSFER_DEAD, dead.external_id)
 
     def expedite(self, waiting: Transfer, detail: str) -> None:
         """A pending transfer that waits is due now; whether it must be looked up first does not change."""
         self.change(waiting, "expedited", detail, due_at=self.unit.now)
-        self.unit.has_due = True
 
     def abandon(self, dead: Transfer, detail: str) -> None:
         """A dead transfer stays dead for good; only the bank's own success can still move it."""
@@ -384,7 +375,6 @@ class Lineage:
     # --- below ---
 
     def _create(self, generation: int, amount_centavos: int, due_at: datetime, attempt: int) -> None:
-        self.unit.has_due = True
         self.transfers.append(
             Transfer(
                 id=0,

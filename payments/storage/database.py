@@ -63,18 +63,13 @@ class Database:
         url: URL,
         fault_from: Callable[[BaseException | None], LedgerUnavailable | None] = sqlite.fault_from,
         readers: Engine | None = None,
-        announce: Callable[[], None] | None = None,
     ) -> None:
-        """``engine`` writes, and reads too when there are no ``readers``; ``fault_from`` reads a driver's error;
-        ``announce`` wakes the forwarders of other processes when transfers are due (listener.py); on SQLite these look
-        by themselves, twice a second.
-        """
+        """``engine`` writes, and reads too when there are no ``readers``; ``fault_from`` reads a driver's error."""
         self.engine = engine
         self.readers = readers or engine
         self.is_postgresql = engine.dialect.name == "postgresql"
         self.url = url
         self.fault_from = fault_from
-        self.announce = announce
 
     @contextmanager
     def transaction(self) -> Iterator[Connection]:
@@ -156,7 +151,7 @@ def open_database(url: str, *, is_unhurried: bool = False, must_exist: bool = Fa
             ) from None
         # A statement sees its own moment unless the transaction asks for one snapshot.
         readers = engine.execution_options(isolation_level="REPEATABLE READ")
-        return Database(engine, parsed, postgresql.fault_from, readers, postgresql.Notifier(engine).notify)
+        return Database(engine, parsed, postgresql.fault_from, readers)
     raise LedgerUnusable(
         f"DATABASE_URL has the unsupported kind {parsed.drivername!r}; put sqlite:///... or postgresql+psycopg://..."
     )

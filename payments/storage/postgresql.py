@@ -15,8 +15,6 @@ from psycopg.abc import RV, PQGen
 from psycopg.types.string import StrDumper
 from sqlalchemy import Connection, Engine, create_engine, event, text
 from sqlalchemy.engine import URL
-from sqlalchemy.exc import DBAPIError
-from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from payments.errors import LedgerConflict, LedgerUnavailable, LedgerUnusable
 
@@ -31,7 +29,7 @@ CONNECT_SECONDS = 3
 IDLE_SECONDS = 60
 
 # libpq's own settings (PostgreSQL's documentation, 32.1.2). The kernel's time limits are for waits that are longer than
-# ANSWER_SECONDS by design: unhurried work, and the listener.
+# ANSWER_SECONDS by design: unhurried work.
 _CONNECT_ARGUMENTS = {
     "connect_timeout": CONNECT_SECONDS,
     "tcp_user_timeout": 10_000,
@@ -145,22 +143,6 @@ def unhurried(connection: Connection) -> Iterator[None]:
         driver.answer_seconds = seconds
 
 
-@contextmanager
-def own_connection(engine: Engine) -> Iterator[SessionConnection]:
-    """A connection outside of the engine's pool, for LISTEN: each statement is a transaction of its own.
-
-    SQLAlchemy has no way to wait for notices. Raises LedgerUnavailable.
-    """
-    arguments, named = engine.dialect.create_connect_args(engine.url)
-    named = {**_connect_arguments(engine.url), **named}
-    try:
-        with _open_session(arguments, named, _SESSION) as connection:
-            connection.autocommit = True
-            yield connection
-    except psycopg.Error as error:
-        raise fault_from(error) or error from error
-
-
 def make_engine(url: URL, busy_seconds: float, *, is_unhurried: bool) -> Engine:
     """Connections that wait ``busy_seconds`` for a lock, or for a free connection of the pool.
 
@@ -240,36 +222,6 @@ def _connect_arguments(url: URL) -> dict[str, Any]:
         return _CONNECT_ARGUMENTS
     # One of several servers is the primary. Any other would take us, and refuse all that we write.
     return {**_CONNECT_ARGUMENTS, "target_session_attrs": "read-write"}
-
-
-# The shortest time between two notices of one process; other processes look twice a second anyway.
-_NOTIFY_EVERY_SECONDS = 0.05
-
-
-class Notifier:
-    """Notifies the listeners of other processes (listener.py) that transfers are due.
-
-    After the commit and not in the transaction: PostgreSQL lets transactions that notify commit one by one, each with
-    its sync of the disk. On 4 connections that cost half of the commits.
-    """
-
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine.execution_options(isolation_level="AUTOCOMMIT")
-        self._notified_at = -_NOTIFY_EVERY_SECONDS
-
-    def notify(self) -> None:
-        """Never fails: what is due is committed, and will be found."""
-        if time.monotonic() - self._notified_at < _NOTIFY_EVERY_SECONDS:
-            return
-        self._notified_at = time.monotonic()
-        try:
-            with self._engine.connect() as connection:
-                connection.execute(_NOTIFY)
-        except (DBAPIError, PoolTimeoutError):
-            pass  # the database went away this very moment
-
-
-_NOTIFY = text("NOTIFY repasse_transfers_due")
 
 
 class _TextDumper(StrDumper):

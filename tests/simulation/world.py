@@ -496,7 +496,7 @@ class _SimulatedDatabase(Database):
             event.listen(self.plain.engine, "connect", _no_sync)
         migrate(self.plain)
         plain = self.plain
-        super().__init__(plain.engine, plain.url, plain.fault_from, plain.readers, plain.announce)
+        super().__init__(plain.engine, plain.url, plain.fault_from, plain.readers)
         self._world = world
         self.raw: Any = (
             psycopg.connect(

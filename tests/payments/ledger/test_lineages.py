@@ -22,12 +22,11 @@ def opened(books: Books) -> Iterator[tuple[Unit, Lineage]]:
 
 @contextmanager
 def counted(books: Books) -> Iterator[list[str]]:
-    """The statements that are executed in this block, but for the notice after a commit."""
+    """The statements that are executed in this block."""
     statements: list[str] = []
 
     def count(_connection: object, _cursor: object, statement: str, *_: object) -> None:
-        if not statement.startswith("NOTIFY"):
-            statements.append(statement)
+        statements.append(statement)
 
     event.listen(books.database.engine, "before_cursor_execute", count)
     yield statements

@@ -174,7 +174,7 @@ def test_work_that_a_person_watches_waits_for_its_answer(
 
 @pytest.mark.postgresql
 def test_of_several_servers_the_one_that_can_be_written_to_is_used() -> None:
-    """Wherever it stands in the address, in the pool and beside it; another one after a failover."""
+    """Wherever it stands in the address; another one after a failover."""
     with pair_of_servers(is_synchronous=True) as servers:
         database = open_database(servers.url)
         migrate(database)
@@ -183,8 +183,6 @@ def test_of_several_servers_the_one_that_can_be_written_to_is_used() -> None:
         for server in (servers.primary, servers.standby):
             with database.transaction() as connection:
                 assert connection.execute(text("SELECT inet_server_port()")).scalar() == server.port
-            with postgresql_module.own_connection(database.engine) as own:
-                assert own.info.port == server.port
             if server is servers.primary:
                 servers.primary.stop("immediate")
                 with pytest.raises(LedgerUnavailable, match=r"read-only|refused"), database.transaction():
@@ -345,7 +343,7 @@ def _as_options() -> str:
 def test_a_session_is_ours_whatever_others_have_set(
     books: Books, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, set_it: Callable[..., None]
 ) -> None:
-    """Each setting by its name, in the pool and beside it; and a day's worth of text, times and tables."""
+    """Each setting by its name; and a day's worth of text, times and tables."""
     with monkeypatch.context() as changed:
         set_it(books.database, tmp_path, changed)
         with closing(open_database(address_of(books.database))) as database:
@@ -355,9 +353,6 @@ def test_a_session_is_ours_whatever_others_have_set(
                 } == OUR_SESSION
             with database.reading() as connection:
                 assert connection.execute(text("SHOW transaction_isolation")).scalar() == "repeatable read"
-            with postgresql_module.own_connection(database.engine) as own:
-                assert own.execute("SHOW client_encoding").fetchone() == ("UTF8",)
-                assert own.autocommit
             assert not migrate(database)  # it finds its own tables
             odd = Books(database, books.policy, books.now)
             odd.credit()
