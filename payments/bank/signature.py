@@ -41,12 +41,6 @@ class KeyUnavailable(RepasseError):
     """No public key of the bank is known, so nothing can be checked: answer 503, the bank will try again."""
 
 
-def verify(body: bytes, digital_signature: str, public_key: PublicKey) -> bool:
-    """Whether ``digital_signature`` (base64, DER, secp256k1, SHA-256) fits exactly these bytes."""
-    signature = _low_s(digital_signature)
-    return signature is not None and public_key.verify(signature, sha256(body).digest(), hasher=None)
-
-
 def read_public_key(pem: str) -> PublicKey:
     """Read a PEM public key; raises ValueError when it is not one of secp256k1."""
     try:
@@ -88,16 +82,11 @@ class BankKeys:
         """Why the last failed fetch failed; worth reporting while no key is known."""
         return self._failure
 
-    def check(self, body: bytes, digital_signature: str) -> bool:
-        """Do both steps; may call the bank. Raises KeyUnavailable."""
-        known = self.check_cached(body, digital_signature)
-        return self.refresh_and_check(body, digital_signature) if known is None else known
-
     def check_cached(self, body: bytes, digital_signature: str) -> bool | None:
-        """Decide with the keys at hand, without any I/O (fit for an event loop).
+        """Whether ``digital_signature`` (base64, DER, secp256k1, SHA-256) fits these very bytes, by the keys at hand.
 
-        None: only a refresh can decide, so call ``refresh_and_check`` in a thread. Raises KeyUnavailable when
-        no key is known and it is too early to ask again.
+        Without any I/O, fit for an event loop. None: only a refresh can decide, so call ``refresh_and_check`` in a
+        thread. Raises KeyUnavailable when no key is known and it is too early to ask again.
         """
         signature = _low_s(digital_signature)
         if signature is None:
