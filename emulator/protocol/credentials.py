@@ -20,8 +20,6 @@ from pathlib import Path
 from typing import Any
 
 import coincurve
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature, encode_dss_signature
 
 from emulator.books.fields import Fields, read, text, typed, whole
@@ -32,7 +30,6 @@ from emulator.protocol.keys import (
     open_key,
     private_pem,
     public_from_pem,
-    public_of,
     public_pem,
     write_private,
 )
@@ -87,18 +84,12 @@ class Project:
 class BankKey:
     """A key that the bank signs events with."""
 
-    private_key: ec.EllipticCurvePrivateKey
+    private_key: coincurve.PrivateKey
     created_at: datetime
-
-    @property
-    def public_pem(self) -> str:
-        """What GET /v2/public-key shows."""
-        encoding = serialization.PublicFormat.SubjectPublicKeyInfo
-        return self.private_key.public_key().public_bytes(serialization.Encoding.PEM, encoding).decode()
 
     def to_json(self) -> dict[str, str]:
         """One element of `publicKeys`."""
-        return {"content": self.public_pem, "created": time_text(self.created_at)}
+        return {"content": public_pem(self.private_key.public_key), "created": time_text(self.created_at)}
 
 
 class Credentials:
@@ -112,7 +103,6 @@ class Credentials:
         self._bank_keys = bank_keys
         self._seed = seed
         self._folder = folder
-        self._signer = _signer(bank_keys[0])
         self._forger = coincurve.PrivateKey(hashlib.sha256(f"{seed}:forger".encode()).digest())
 
     @property
@@ -140,15 +130,13 @@ class Credentials:
         """
         given = _checked(request)
         public_key = given.pop("public_key", None)
-        private = None if public_key else ec.generate_private_key(ec.SECP256K1())
-        project_id = _some_id()
+        private = None if public_key else coincurve.PrivateKey()
         project = Project(
-            project_id,
+            _some_id(),
             self.project.workspace_id,
-            public_of(private) if private else public_from_pem(public_key),
+            private.public_key if private else public_from_pem(public_key),
             **{"name": f"project {len(self._projects) + 1}", **given},
         )
-        self._projects[project_id] = project
         return self._keep_key(project, private)
 
     def change_project(self, project_id: str, request: dict[str, Any]) -> Project:
@@ -163,8 +151,8 @@ class Credentials:
     def replace_key(self, project_id: str, request: dict[str, Any]) -> tuple[Project, str | None]:
         """Give a project a new key, a given or a made one; the old one is refused from now on."""
         given = _checked(request, PROJECT_KEY)
-        private = None if given else ec.generate_private_key(ec.SECP256K1())
-        public = public_of(private) if private else public_from_pem(given["public_key"])
+        private = None if given else coincurve.PrivateKey()
+        public = private.public_key if private else public_from_pem(given["public_key"])
         old = self._known(project_id)
         if old.private_key_path is not None and private is None:
             # The file no longer holds the key of this project, and the next start would read it as if it did.
@@ -177,14 +165,11 @@ class Credentials:
             raise ValueError(f"there is no project {project_id}; known are {', '.join(self._projects)}")
         return self._projects[project_id]
 
-    def _keep_key(
-        self, project: Project, private: ec.EllipticCurvePrivateKey | None
-    ) -> tuple[Project, str | None]:
+    def _keep_key(self, project: Project, private: coincurve.PrivateKey | None) -> tuple[Project, str | None]:
         if private is not None and self._folder is not None:
             path = (
                 project.private_key_path or self._folder.resolve() / f"project-{project.project_id}-key.pem"
             )
-            path.unlink(missing_ok=True)
             write_private(path, private_pem(private))
             project = replace(project, private_key_path=path)
         self._projects[project.project_id] = project
@@ -222,18 +207,17 @@ class Credentials:
 
     def rotate(self, now: datetime) -> dict[str, str]:
         """Sign with a new key from now on; the old ones stay listed."""
-        key = BankKey(ec.generate_private_key(ec.SECP256K1()), now)
+        key = BankKey(coincurve.PrivateKey(), now)
         if self._folder is not None:
             current = self._folder / "bank-key.pem"
             os.replace(current, self._folder / f"bank-key-old-{len(self._bank_keys):03}.pem")
             write_private(current, private_pem(key.private_key))
         self._bank_keys.insert(0, key)
-        self._signer = _signer(key)
         return key.to_json()
 
     def sign(self, body: bytes, event_id: str, *, forged: bool = False) -> str:
         """The Digital-Signature of a body: about half have a high S, the same event always the same."""
-        der = (self._forger if forged else self._signer).sign(body)
+        der = (self._forger if forged else self._bank_keys[0].private_key).sign(body)
         # Observed (6.4): about half of the real signatures have a high S.
         if hashlib.sha256(f"{self._seed}:signature:{event_id}".encode()).digest()[0] & 1:
             r, s = decode_dss_signature(der)
@@ -249,7 +233,7 @@ class Credentials:
             )
         # Nothing compares the time (see `check_request`), so any will do.
         access_id, access_time = f"{self.project.kind}/{self.project.project_id}", "0"
-        signature = _signing(open_key(path)).sign(f"{access_id}:{access_time}:".encode() + body)
+        signature = open_key(path).sign(f"{access_id}:{access_time}:".encode() + body)
         return {
             "access-id": access_id,
             "access-time": access_time,
@@ -288,13 +272,11 @@ class Credentials:
 
 def in_memory(seed: int) -> tuple[Credentials, str]:
     """Credentials that touch no disk, and the private key of their project as PEM: for tests."""
-    project_key = ec.generate_private_key(ec.SECP256K1())
-    project = Project("5656565656565656", "6120445530091520", public_of(project_key))
+    project_key = coincurve.PrivateKey()
+    project = Project("5656565656565656", "6120445530091520", project_key.public_key)
     # The same key for both: a test that needs the organization signs with the one it has.
-    organization = Project(
-        "4747474747474747", "6120445530091520", public_of(project_key), kind="organization"
-    )
-    bank_key = BankKey(ec.generate_private_key(ec.SECP256K1()), datetime.now(UTC))
+    organization = replace(project, project_id="4747474747474747", kind="organization")
+    bank_key = BankKey(coincurve.PrivateKey(), datetime.now(UTC))
     return Credentials([project, organization], [bank_key], seed), private_pem(project_key).decode()
 
 
@@ -318,11 +300,11 @@ def open_folder(folder: Path, seed: int) -> Credentials:
         organization_id = str(about.get("organizationId") or int(project_id) + 1)
     except (ValueError, KeyError, TypeError, Refusal):
         raise BadKeyFile(f"{about_path} is not a project file; remove it and a new one is made") from None
-    project = Project(project_id, workspace_id, public_of(project_key), project_key_path.resolve())
+    project = Project(project_id, workspace_id, project_key.public_key, project_key_path.resolve())
     organization = Project(
         organization_id,
         workspace_id,
-        public_of(organization_key),
+        organization_key.public_key,
         organization_key_path.resolve(),
         kind="organization",
     )
@@ -401,14 +383,6 @@ def _is_signed(public_key: coincurve.PublicKey, signature: str, message: bytes) 
 def _open_bank_key(path: Path) -> BankKey:
     key = open_key(path)
     return BankKey(key, datetime.fromtimestamp(path.stat().st_mtime, UTC))
-
-
-def _signer(key: BankKey) -> coincurve.PrivateKey:
-    return _signing(key.private_key)
-
-
-def _signing(key: ec.EllipticCurvePrivateKey) -> coincurve.PrivateKey:
-    return coincurve.PrivateKey(key.private_numbers().private_value.to_bytes(32, "big"))
 
 
 def _some_id() -> str:

@@ -18,38 +18,41 @@ class BadKeyFile(Exception):
     """A file of the data folder that cannot be used; the text says which, why and what to do."""
 
 
-def open_key(path: Path) -> ec.EllipticCurvePrivateKey:
+def open_key(path: Path) -> coincurve.PrivateKey:
     """The private key of a file, made when there is none."""
     if not path.exists():
-        # SECP256K1 by cryptography: starkbank-ecdsa's own keys are refused elsewhere once in 256.
-        write_private(path, private_pem(ec.generate_private_key(ec.SECP256K1())))
+        write_private(path, private_pem(coincurve.PrivateKey()))
     try:
-        key = serialization.load_pem_private_key(path.read_bytes(), password=None)
-    except (ValueError, TypeError, UnsupportedAlgorithm):
-        raise BadKeyFile(f"{path} is not a private key in PEM; remove it and a new one is made") from None
-    if not isinstance(key, ec.EllipticCurvePrivateKey) or not isinstance(key.curve, ec.SECP256K1):
-        raise BadKeyFile(f"{path} is not a secp256k1 key; remove it and a new one is made")
-    return key
+        return private_from_pem(path.read_bytes())
+    except ValueError as error:
+        raise BadKeyFile(f"{path} is {error}; remove it and a new one is made") from None
 
 
-def write_private(path: Path, pem: bytes) -> None:
-    """Write a new private file; one that exists is not overwritten."""
+def write_private(path: Path, content: bytes) -> None:
+    """Write a file for its owner alone, in the place of an old one, which would keep its own mode."""
+    path.unlink(missing_ok=True)
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "wb") as file:
-        file.write(pem)
+        file.write(content)
 
 
-def private_pem(key: ec.EllipticCurvePrivateKey) -> bytes:
+def private_from_pem(pem: bytes) -> coincurve.PrivateKey:
+    """A private key from its PEM; ValueError says what it is instead."""
+    try:
+        key = serialization.load_pem_private_key(pem, password=None)
+    except (ValueError, TypeError, UnsupportedAlgorithm):
+        raise ValueError("not a private key in PEM") from None
+    if not isinstance(key, ec.EllipticCurvePrivateKey) or not isinstance(key.curve, ec.SECP256K1):
+        raise ValueError("not a secp256k1 key")
+    return coincurve.PrivateKey.from_int(key.private_numbers().private_value)
+
+
+def private_pem(key: coincurve.PrivateKey) -> bytes:
     """A private key as PEM."""
     # SEC1 ("EC PRIVATE KEY"), the form that the SDKs' documentation shows.
-    encoding = serialization.PrivateFormat.TraditionalOpenSSL
-    return key.private_bytes(serialization.Encoding.PEM, encoding, serialization.NoEncryption())
-
-
-def public_of(key: ec.EllipticCurvePrivateKey) -> coincurve.PublicKey:
-    """The public half of a private key."""
-    form = serialization.PublicFormat.UncompressedPoint
-    return coincurve.PublicKey(key.public_key().public_bytes(serialization.Encoding.X962, form))
+    form = serialization.PrivateFormat.TraditionalOpenSSL
+    private = ec.derive_private_key(key.to_int(), ec.SECP256K1())
+    return private.private_bytes(serialization.Encoding.PEM, form, serialization.NoEncryption())
 
 
 def public_from_pem(text: str) -> coincurve.PublicKey:

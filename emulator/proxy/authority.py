@@ -6,7 +6,6 @@ certificate limits it to the bank's domain: a machine that trusts it cannot be d
 
 from __future__ import annotations
 
-import os
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -15,7 +14,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from emulator.protocol.keys import BadKeyFile
+from emulator.protocol.keys import BadKeyFile, write_private
 
 # Read: the SDKs' two hosts (starkcore utils/request.py).
 HOSTS = ("sandbox.api.starkbank.com", "api.starkbank.com")
@@ -43,7 +42,7 @@ def open_authority(folder: Path, now: datetime) -> tuple[Path, Path]:
         text = f"{certificate_path} and {key_path} are not a certificate and its key; remove both"
         raise BadKeyFile(text) from None
     leaf_path = folder / "proxy-leaf.pem"
-    _write(leaf_path, _make_leaf(authority, key, now), 0o600)
+    write_private(leaf_path, _make_leaf(authority, key, now))
     return certificate_path.resolve(), leaf_path
 
 
@@ -58,8 +57,8 @@ def _make_authority(certificate_path: Path, key_path: Path, now: datetime) -> No
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
         .sign(key, hashes.SHA256())
     )
-    _write(key_path, _pem(key), 0o600)
-    _write(certificate_path, certificate.public_bytes(serialization.Encoding.PEM), 0o644)
+    write_private(key_path, _pem(key))
+    certificate_path.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
 
 
 def _make_leaf(
@@ -115,11 +114,3 @@ def _name(text: str) -> x509.Name:
 def _pem(key: ec.EllipticCurvePrivateKey) -> bytes:
     form = serialization.PrivateFormat.PKCS8
     return key.private_bytes(serialization.Encoding.PEM, form, serialization.NoEncryption())
-
-
-def _write(path: Path, content: bytes, mode: int) -> None:
-    # Removed first: an old file would keep its own mode.
-    path.unlink(missing_ok=True)
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(content)

@@ -6,12 +6,12 @@ sets them for one command; a shell may source the file. Keys are never printed.
 
 from __future__ import annotations
 
-import os
 import shlex
 import ssl
 from pathlib import Path
 
 from emulator.protocol.credentials import Credentials, Project
+from emulator.protocol.keys import write_private
 
 FILE_NAME = "sdk.env"
 
@@ -41,10 +41,7 @@ def write_sdk_env(
         variables |= _user("SANDBOX_ORGANIZATION", credentials.organization)
     text = "".join(f"{name}={shlex.quote(value)}\n" for name, value in variables.items())
     path = folder / FILE_NAME
-    path.unlink(missing_ok=True)
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w") as file:
-        file.write(text)
+    write_private(path, text.encode())
     return path.resolve()
 
 

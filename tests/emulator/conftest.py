@@ -24,8 +24,6 @@ import pytest
 import requests
 import starkbank
 import starkcore.utils.rest
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 from starkcore.utils.cache import cache as SDK_CACHE
 from starlette.testclient import TestClient
 
@@ -37,6 +35,7 @@ from emulator.books.preset import Preset
 from emulator.clock import Clock
 from emulator.protocol import credentials as emulator_credentials
 from emulator.protocol.credentials import Credentials
+from emulator.protocol.keys import private_from_pem
 
 ROOT = Path(__file__).resolve().parents[2]
 NOW = datetime(2026, 3, 2, 15, 0, tzinfo=UTC)
@@ -128,8 +127,10 @@ class Signed:
     key: coincurve.PrivateKey
     project_id: str = "5656565656565656"
 
-    def headers(self, body: bytes = b"", access_time: str = "1795233431.362302") -> dict[str, str]:
-        access_id = f"project/{self.project_id}"
+    def headers(
+        self, body: bytes = b"", access_time: str = "1795233431.362302", access_id: str = ""
+    ) -> dict[str, str]:
+        access_id = access_id or f"project/{self.project_id}"
         signature = self.key.sign(f"{access_id}:{access_time}:".encode() + body)
         return {
             "Access-Id": access_id,
@@ -175,13 +176,18 @@ def signed() -> Iterator[Signed]:
 @contextmanager
 def served(bank: Bank) -> Iterator[Signed]:
     """The application over a bank, whose time passes from now on."""
+    calls = calls_to(bank)
+    with calls.client:
+        yield calls
+
+
+def calls_to(bank: Bank) -> Signed:
+    """Calls to a bank whose time passes only in its calls."""
     made, pem = emulator_credentials.in_memory(seed=1)
-    key = serialization.load_pem_private_key(pem.encode(), None)
-    assert isinstance(key, ec.EllipticCurvePrivateKey)
-    secret = key.private_numbers().private_value.to_bytes(32, "big")
     clock = Clock(NOW)
-    with TestClient(create_app(bank, made, clock)) as client:
-        yield Signed(client, bank, clock, made, coincurve.PrivateKey(secret))
+    return Signed(
+        TestClient(create_app(bank, made, clock)), bank, clock, made, private_from_pem(pem.encode())
+    )
 
 
 class Receiver:

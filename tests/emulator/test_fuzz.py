@@ -11,23 +11,16 @@ from datetime import timedelta
 from typing import Any
 from urllib.parse import quote, urlencode
 
-import coincurve
 import pytest
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from starlette.testclient import TestClient
 
-from emulator.app import create_app
 from emulator.behaviour.bank import Bank
 from emulator.books import checks
 from emulator.books.preset import Preset
-from emulator.clock import Clock
 from emulator.management.statement import statement
-from emulator.protocol import credentials as emulator_credentials
 from emulator.protocol import routes
-from tests.emulator.conftest import INVOICE, NOW, TRANSFER
+from tests.emulator.conftest import INVOICE, NOW, TRANSFER, calls_to
 
 # Some 3,000 requests in all, the same ones each time, so that a run means the same everywhere; more on request.
 EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "100"))
@@ -204,14 +197,10 @@ class Bench:
     """A bank behind its own endpoint, and what its answers taught about ids and cursors."""
 
     def __init__(self) -> None:
-        made, pem = emulator_credentials.in_memory(seed=1)
-        key = serialization.load_pem_private_key(pem.encode(), None)
-        assert isinstance(key, ec.EllipticCurvePrivateKey)
-        self.key = coincurve.PrivateKey(key.private_numbers().private_value.to_bytes(32, "big"))
         preset = Preset(paid_share=0.7, invoice_fee_centavos=3, transfer_fee_centavos=2)
         self.bank = Bank(seed=1, opened_at=NOW, preset=preset, opening_balance_centavos=50_000)
-        self.clock = Clock(NOW)
-        self.client = TestClient(create_app(self.bank, made, self.clock))
+        self.signed = calls_to(self.bank)
+        self.clock, self.client = self.signed.clock, self.signed.client
         self.ids: dict[str, list[str]] = {}
         self.cursor = ""
         self._open()
@@ -251,11 +240,7 @@ class Bench:
             {k: v.replace("ID", some_id).replace("CURSOR", self.cursor) for k, v in query.items()}
         )
         access_id = "organization/4747474747474747" if number % 5 == 0 else "project/5656565656565656"
-        headers = {
-            "Access-Id": access_id,
-            "Access-Time": "1",
-            "Access-Signature": base64.b64encode(self.key.sign(f"{access_id}:1:".encode() + body)).decode(),
-        }
+        headers = self.signed.headers(body, access_id=access_id)
         response = self.client.request(
             method, f"{path}?{text}" if text else path, content=body, headers=headers
         )

@@ -12,13 +12,9 @@ from tests.emulator.conftest import INVOICE, TRANSFER
 
 def as_organization(signed: Any, method: str, path: str, body: bytes = b"", workspace: str = "") -> Any:
     access_id = "organization/4747474747474747" + (f"/workspace/{workspace}" if workspace else "")
-    signature = signed.key.sign(f"{access_id}:1:".encode() + body)
-    headers = {
-        "Access-Id": access_id,
-        "Access-Time": "1",
-        "Access-Signature": base64.b64encode(signature).decode(),
-    }
-    response = signed.client.request(method, path, content=body, headers=headers)
+    response = signed.client.request(
+        method, path, content=body, headers=signed.headers(body, access_id=access_id)
+    )
     return response.status_code, response.json()
 
 

@@ -8,11 +8,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
 
-import coincurve
 import pytest
 import requests
 import schemathesis
-from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from requests.auth import AuthBase
@@ -29,6 +27,7 @@ from schemathesis.specs.openapi.checks import (
 from emulator.behaviour import populate
 from emulator.books import checks
 from emulator.books.fields import Field, object_schema, whole
+from emulator.protocol.keys import private_from_pem
 from tests.emulator.conftest import INVOICE, NOW, Process, Signed, quiet_bank, served
 
 CHECKS = [
@@ -52,9 +51,7 @@ class Signing(AuthBase):
     """Signs a request as an SDK does, over the bytes that are sent."""
 
     def __init__(self, process: Process) -> None:
-        pem = Path(process.environment["STARKBANK_PRIVATE_KEY_PATH"]).read_bytes()
-        key: Any = load_pem_private_key(pem, None)
-        self._key = coincurve.PrivateKey(key.private_numbers().private_value.to_bytes(32, "big"))
+        self._key = private_from_pem(Path(process.environment["STARKBANK_PRIVATE_KEY_PATH"]).read_bytes())
         self._access_id = f"project/{process.environment['STARKBANK_PROJECT_ID']}"
 
     def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:

@@ -9,18 +9,10 @@ from typing import Any
 
 import coincurve
 import pytest
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 
 from emulator.books.refusal import Refusal
 from emulator.protocol.credentials import Credentials, in_memory, open_folder
-from emulator.protocol.keys import BadKeyFile, private_pem, public_of, public_pem
-
-
-def signer(pem: str) -> coincurve.PrivateKey:
-    key = serialization.load_pem_private_key(pem.encode(), None)
-    assert isinstance(key, ec.EllipticCurvePrivateKey)
-    return coincurve.PrivateKey(key.private_numbers().private_value.to_bytes(32, "big"))
+from emulator.protocol.keys import BadKeyFile, private_from_pem, private_pem, public_pem
 
 
 def headers(project_id: str, pem: str) -> dict[str, str]:
@@ -28,7 +20,7 @@ def headers(project_id: str, pem: str) -> dict[str, str]:
     return {
         "access-id": f"project/{project_id}",
         "access-time": "1795233431",
-        "access-signature": base64.b64encode(signer(pem).sign(message)).decode(),
+        "access-signature": base64.b64encode(private_from_pem(pem.encode()).sign(message)).decode(),
     }
 
 
@@ -55,8 +47,8 @@ def test_a_new_project_may_call_with_the_key_that_it_was_given_once(signed: Any)
 
 def test_a_project_can_bring_its_own_public_key(signed: Any) -> None:
     """A project made with a public key calls with its own private one."""
-    key = ec.generate_private_key(ec.SECP256K1())
-    body = {"public_key": public_pem(public_of(key))}
+    key = coincurve.PrivateKey()
+    body = {"public_key": public_pem(key.public_key)}
     made = signed.client.post("/emulator/projects", json=body).json()["project"]
     assert made["private_key"] is None
     found = signed.client.get("/v2/balance", headers=headers(made["id"], private_pem(key).decode()))
@@ -135,8 +127,8 @@ def test_projects_and_their_keys_are_there_again_after_a_restart(tmp_path: Path)
     main = first.project.project_id
     _, new_pem = first.replace_key(main, {})
     assert new_pem is not None
-    own = ec.generate_private_key(ec.SECP256K1())
-    brought, _ = first.add_project({"public_key": public_pem(public_of(own))})
+    own = coincurve.PrivateKey()
+    brought, _ = first.add_project({"public_key": public_pem(own.public_key)})
 
     again = open_folder(tmp_path, 1)
     assert again.project.project_id == main
@@ -149,8 +141,8 @@ def test_projects_and_their_keys_are_there_again_after_a_restart(tmp_path: Path)
 def test_the_first_project_can_have_a_key_that_only_its_owner_has(tmp_path: Path) -> None:
     """The main project accepts a foreign public key, also after a restart."""
     first = open_folder(tmp_path, 1)
-    own = ec.generate_private_key(ec.SECP256K1())
-    first.replace_key(first.project.project_id, {"public_key": public_pem(public_of(own))})
+    own = coincurve.PrivateKey()
+    first.replace_key(first.project.project_id, {"public_key": public_pem(own.public_key)})
     again = open_folder(tmp_path, 1)
     assert code_of(again, again.project.project_id, private_pem(own).decode()) == "welcome"
     assert again.project.private_key_path is None
