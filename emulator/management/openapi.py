@@ -14,7 +14,6 @@ from emulator.books.fields import Schema
 from emulator.management.endpoint import Call
 from emulator.protocol import routes
 from emulator.protocol.entities import ENTITIES, reference
-from emulator.protocol.filters import Parameter
 
 _ABOUT = """A small Stark Bank on this machine. It moves no money.
 
@@ -69,7 +68,11 @@ def _operation(method: str, path: str, operation: routes.Operation) -> dict[str,
         "operationId": _id(method, f"v2/{path}"),
         "tags": [path.split("/")[0]],
         "summary": operation.words,
-        "parameters": [*_path_parameters(path), *_query_parameters(operation.parameters), language],
+        "parameters": [
+            *_path_parameters(path),
+            *_query_parameters({name: field.schema for name, field in operation.parameters.items()}),
+            language,
+        ],
         **_request_body(operation.body),
         "responses": {
             "200": _answer(operation.media_type, operation.answer),
@@ -93,7 +96,7 @@ def _call(call: Call) -> dict[str, Any]:
         "summary": call.words,
         "parameters": [
             *_path_parameters(call.path),
-            *_query_parameters({name: Parameter(str, schema) for name, schema in call.query.items()}),
+            *_query_parameters(call.query),
         ],
         **_request_body(body),
         "responses": {
@@ -118,17 +121,17 @@ def _path_parameters(path: str) -> list[dict[str, Any]]:
     ]
 
 
-def _query_parameters(parameters: Mapping[str, Parameter]) -> list[dict[str, Any]]:
+def _query_parameters(parameters: Mapping[str, Schema]) -> list[dict[str, Any]]:
     return [
         {
             "in": "query",
             "name": name,
-            "schema": parameter.schema,
-            **({"description": parameter.words} if parameter.words else {}),
+            "schema": schema,
+            **({"description": schema["description"]} if "description" in schema else {}),
             # Lists travel comma-joined.
-            **({"style": "form", "explode": False} if parameter.schema.get("type") == "array" else {}),
+            **({"style": "form", "explode": False} if schema.get("type") == "array" else {}),
         }
-        for name, parameter in parameters.items()
+        for name, schema in parameters.items()
     ]
 
 

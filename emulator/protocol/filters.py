@@ -1,4 +1,4 @@
-"""The query text of a call, read as the bank reads it, from a table of parameters that also describes them.
+"""The query text of a call, read as the bank reads it, from a table of fields that also describes them.
 
 Lists travel comma-joined and booleans in any case; a value that no row could have is refused, not answered
 with an empty list. A parameter without a value counts as not given.
@@ -11,33 +11,20 @@ of the other SDKs do not try it. Ignoring it breaks no client that works at the 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
 
-from emulator.books.fields import Schema
+from emulator.books.fields import DATE_OR_TIME, Field, Fields, Schema
 from emulator.books.formats import day_end, day_of, day_start, is_date, parse_time
 from emulator.books.refusal import Refusal
 
 Query = Mapping[str, str]
 
 
-@dataclass(frozen=True)
-class Parameter:
-    """One parameter of a query: how its text is read, and the JSON Schema of what it may be."""
-
-    read: Callable[[str], Any]
-    schema: Schema
-    words: str = ""
-
-
-Parameters = Mapping[str, Parameter]
-
-
-def read(query: Query, parameters: Parameters) -> dict[str, Any]:
+def read(query: Query, parameters: Fields) -> dict[str, Any]:
     """The value of each parameter of the table, None for one that was not given."""
     return {
-        name: parameter.read(query[name]) if query.get(name) else None
+        name: parameter.check(query[name]) if query.get(name) else None
         for name, parameter in parameters.items()
     }
 
@@ -58,7 +45,7 @@ def trim(answer: dict[str, Any], wanted: list[str] | None) -> dict[str, Any]:
 # --- kinds of parameters ----------------------------------------------------------------------------------
 
 
-def whole(name: str, default: int, most: int, code: str) -> Parameter:
+def whole(name: str, default: int, most: int, code: str) -> Field:
     """A whole number from 1 to `most`."""
 
     def read(text: str) -> int:
@@ -66,15 +53,13 @@ def whole(name: str, default: int, most: int, code: str) -> Parameter:
             raise Refusal.of(code, f"{name} must be a whole number from 1 to {most}")
         return int(text)
 
-    return Parameter(read, {"type": "integer", "minimum": 1, "maximum": most, "default": default})
+    return Field(read, {"type": "integer", "minimum": 1, "maximum": most, "default": default})
 
 
-def text(words: str) -> Parameter:
-    """Any text."""
-    return Parameter(str, {"type": "string"}, words)
+TEXT = Field(str, {"type": "string"})
 
 
-def words(name: str, known: tuple[str, ...] | None = None, code: str = "", about: str = "") -> Parameter:
+def words(name: str, known: tuple[str, ...] | None = None, code: str = "") -> Field:
     """A comma-joined list of any words, or of known ones."""
 
     def read(text: str) -> list[str]:
@@ -87,10 +72,10 @@ def words(name: str, known: tuple[str, ...] | None = None, code: str = "", about
         return found
 
     items: Schema = {"type": "string"} if known is None else {"enum": list(known)}
-    return Parameter(read, {"type": "array", "items": items}, about)
+    return Field(read, {"type": "array", "items": items})
 
 
-def flag(name: str) -> Parameter:
+def flag(name: str) -> Field:
     """A boolean."""
 
     def read(text: str) -> bool:
@@ -99,10 +84,10 @@ def flag(name: str) -> Parameter:
             raise Refusal.of(f"invalid{name[0].upper()}{name[1:]}", f"{name} must be true or false")
         return text.lower() == "true"
 
-    return Parameter(read, {"type": "boolean"})
+    return Field(read, {"type": "boolean"})
 
 
-def _day(name: str, edge: Callable[[date], datetime]) -> Parameter:
+def _day(name: str, edge: Callable[[date], datetime]) -> Field:
     def read(text: str) -> datetime:
         try:
             if not 1970 <= int(text[:4]) <= 2200:
@@ -113,20 +98,16 @@ def _day(name: str, edge: Callable[[date], datetime]) -> Parameter:
 
     # Observed (RG): days of São Paulo. Inferred from the official tests: both days are included.
     about = "A day of São Paulo, included; a datetime means its day."
-    return Parameter(
-        read,
-        {"anyOf": [{"type": "string", "format": "date"}, {"type": "string", "format": "date-time"}]},
-        about,
-    )
+    return Field(read, DATE_OR_TIME).described(about)
 
 
 # Documented: 1 to 100, 100 by default. Guess: the code.
 LIMIT = whole("limit", 100, 100, "invalidLimit")
-PAGE: Parameters = {
+PAGE: Fields = {
     "limit": LIMIT,
-    "cursor": text("The `cursor` of the page before."),
+    "cursor": TEXT.described("The `cursor` of the page before."),
     "after": _day("after", day_start),
     "before": _day("before", day_end),
 }
 # Documented: trims the keys of entities, in lists and alone.
-FIELDS: Parameters = {"fields": words("fields", about="Only these keys of each entity.")}
+FIELDS: Fields = {"fields": words("fields").described("Only these keys of each entity.")}

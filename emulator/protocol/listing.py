@@ -8,9 +8,9 @@ from functools import cached_property
 from typing import Any
 
 from emulator.behaviour.bank import Bank
+from emulator.books.fields import Fields
 from emulator.books.table import Row, Table, unknown_id_code
 from emulator.protocol import filters
-from emulator.protocol.filters import Parameters
 from emulator.protocol.request import Answer, Call
 
 
@@ -28,13 +28,13 @@ class Listing:
     # Query names and the index that each asks: {"transferIds": "transferId"}.
     indexes: Mapping[str, str] = field(default_factory=dict)
     has_ids: bool = True
-    # Parameters of this list alone, each named as the key of a row that has to have its value, or one of its values.
-    others: Parameters = field(default_factory=dict)
+    # Fields of this list alone, each named as the key of a row that has to have its value, or one of its values.
+    others: Fields = field(default_factory=dict)
     # The only ids that a call may or need look at; None for all.
     only: Callable[[Bank, Call], Collection[str] | None] = lambda bank, call: None
 
     @cached_property
-    def parameters(self) -> Parameters:
+    def parameters(self) -> Fields:
         """Everything that this list can be asked for."""
         code = unknown_id_code(self.path)
         known = {"status": self.statuses, "types": self.log_types}

@@ -29,7 +29,6 @@ from emulator.books.refusal import Refusal
 from emulator.books.table import Row, Table
 from emulator.protocol import documents, entities, filters
 from emulator.protocol.documents import Document
-from emulator.protocol.filters import Parameter, Parameters
 from emulator.protocol.listing import Listing
 from emulator.protocol.pdf_content import invoice_pdf, reversal_pdf, transfer_pdf
 from emulator.protocol.request import Answer, Call
@@ -47,7 +46,7 @@ class Operation:
     words: str
     do: Handler
     answer: Mapping[str, Schema] = field(default_factory=dict)
-    parameters: Parameters = field(default_factory=dict)
+    parameters: Fields = field(default_factory=dict)
     body: Schema | None = None
     media_type: str = "application/json"
     # Whether it is answered without a signature.
@@ -108,7 +107,7 @@ def _written(
     )
 
 
-def _list(plural: str, entity: str, find: Handler, parameters: Parameters) -> Operation:
+def _list(plural: str, entity: str, find: Handler, parameters: Fields) -> Operation:
     """A call for a list of rows, newest first."""
     answer: dict[str, Schema] = {
         plural: {"type": "array", "items": entities.reference(entity)},
@@ -248,7 +247,7 @@ ROUTES: Routes = {
         transfers.STATUSES,
         transfers.LOG_TYPES,
         sorts=transfers.SORTS,
-        others={"taxId": Parameter(checks.tax_id, checks.TAX_ID.schema)},
+        others={"taxId": checks.TAX_ID},
     ),
     ("POST", "transfer"): _written(
         "Transfer(s) created",
@@ -343,7 +342,7 @@ ROUTES: Routes = {
         "Workspace",
         "workspaces",
         lambda bank: bank.workspaces.rows,
-        others={"username": filters.text("Only the one of this name.")},
+        others={"username": filters.TEXT.described("Only the one of this name.")},
         # Documented: those that the credentials have access to; a project has one.
         only=lambda bank, call: None if call.is_from_organization else [bank.workspace_id],
     ),
@@ -375,7 +374,7 @@ ROUTES: Routes = {
         _get_institutions,
         {
             "limit": filters.LIMIT,
-            "search": filters.text("Part of a name."),
+            "search": filters.TEXT.described("Part of a name."),
             "spiCodes": filters.words("spiCodes"),
             "strCodes": filters.words("strCodes"),
         },
