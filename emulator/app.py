@@ -11,7 +11,7 @@ import ipaddress
 import logging
 import math
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from urllib.parse import urlsplit
 
 from starlette.applications import Starlette
@@ -40,11 +40,11 @@ def create_app(
     bank: Bank,
     credentials: Credentials,
     clock: Clock,
-    on_stop: Callable[[Deliveries], None] | None = None,
+    serving: Callable[[Deliveries], AbstractAsyncContextManager[None]] | None = None,
 ) -> Starlette:
     """The application: /emulator is the management API, everything else the /v2 API.
 
-    `on_stop` is called at the end, after the last request and before open deliveries are abandoned.
+    `serving` is entered before the first request, and left after the last one and before open deliveries are abandoned.
     """
     endpoint = ProtocolEndpoint(bank, credentials, clock)
     deliveries = Deliveries(bank, credentials, clock)
@@ -56,15 +56,12 @@ def create_app(
         stepping = asyncio.create_task(_step_forever(bank, clock))
         management.is_alive = lambda: not stepping.done()
         try:
-            yield
+            async with nullcontext() if serving is None else serving(deliveries):
+                yield
         finally:
             stepping.cancel()
             await asyncio.gather(stepping, return_exceptions=True)
-            try:
-                if on_stop is not None:
-                    on_stop(deliveries)
-            finally:
-                await deliveries.close()
+            await deliveries.close()
 
     app = Starlette(
         routes=[
@@ -109,7 +106,7 @@ class Guarded:
         if scope["type"] == "http" and scope["path"].startswith("/emulator"):
             request = Request(scope)
             name = _host_name(request.headers.get("host", ""))
-            if request.client is not None and _is_loopback(request.client.host) and not _is_here(name):
+            if request.client is not None and is_loopback(request.client.host) and not _is_here(name):
                 refused = Response(f"call the emulator by its address, not as {name[:100]!r}\n", 403)
                 await refused(scope, receive, send)
                 return
@@ -123,7 +120,8 @@ def _host_name(host: str) -> str:
         return host
 
 
-def _is_loopback(address: str) -> bool:
+def is_loopback(address: str) -> bool:
+    """Whether only this machine can reach the address."""
     try:
         return ipaddress.ip_address(address).is_loopback
     except ValueError:

@@ -7,17 +7,18 @@ printed.
 from __future__ import annotations
 
 import argparse
-import ipaddress
 import logging
 import os
 import re
 import secrets
 import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from emulator.app import create_app
+from emulator.app import create_app, is_loopback
 from emulator.behaviour import populate
 from emulator.behaviour.bank import Bank
 from emulator.behaviour.faults import PACKS
@@ -33,13 +34,14 @@ from emulator.protocol.keys import BadKeyFile
 from emulator.protocol.sandbox_key import SANDBOX_KEY
 from emulator.proxy import sdk_env
 from emulator.proxy.proxy import Proxy
-from emulator.server import ProxyPorts, serve
+from emulator.server import serve
 
 
 def start(arguments: list[str]) -> None:
     """Run the emulator with these switches until it is stopped."""
     options = read_options(arguments)
-    if not options.listen_anywhere and not _is_loopback(options.host):
+    is_open = options.host != "localhost" and not is_loopback(options.host)
+    if is_open and not options.listen_anywhere:
         stop(f"--host {options.host} is not a loopback address: add --listen-anywhere if that is meant")
     saved = _read_state(options)
     seed = _seed(options, saved)
@@ -49,7 +51,7 @@ def start(arguments: list[str]) -> None:
         credentials.show_first(SANDBOX_KEY)
     listener = _listen(options.host, options.port)
     url = _url(_reachable(options.host), listener)
-    ports = _open_proxy_ports(options, credentials, listener)
+    proxy, announcement = _open_proxy(options, credentials, listener)
     environment = _write_environment(options, credentials, url)
     logging.basicConfig(
         level=options.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s %(message)s"
@@ -60,11 +62,19 @@ def start(arguments: list[str]) -> None:
     print(f"# page on {url}/emulator/", flush=True)
     print(f"# seed {seed}, speed {clock.speed:g}{_about_state(options, saved)}", flush=True)
 
-    def on_stop(deliveries: Deliveries) -> None:
+    @asynccontextmanager
+    async def serving(deliveries: Deliveries) -> AsyncIterator[None]:
+        if proxy is not None:
+            await proxy.open()
+        # The socket listens already: whoever calls from now on is answered.
+        print(f"{announcement}emulator ready on {url}", flush=True)
+        yield
         if options.state is not None:
             _write_state(options.state, state.save(bank, clock, credentials, deliveries))
+        if proxy is not None:
+            await proxy.close()
 
-    serve(create_app(bank, credentials, clock, on_stop), listener, url, ports, options.log_level)
+    serve(create_app(bank, credentials, clock, serving), listener, options.log_level)
 
 
 # --- the bank -------------------------------------------------------------------------------------------------
@@ -194,26 +204,28 @@ def _listen(host: str, port: int, switch: str = "--port") -> socket.socket:
     return listener
 
 
-def _open_proxy_ports(
+def _open_proxy(
     options: argparse.Namespace, credentials: Credentials, listener: socket.socket
-) -> ProxyPorts | None:
-    """The proxy and TLS ports that were asked for, and the file that points SDKs at them."""
-    if options.proxy_port is None and options.tls_port is None:
-        return None
+) -> tuple[Proxy | None, str]:
+    """The proxy with the ports that were asked for, the file that points SDKs at it, and the lines that say so."""
     host = _reachable(options.host)
     said: list[str] = []
     proxy_socket = tls_socket = proxy_url = None
+    if options.proxy_port is not None:
+        proxy_socket = _listen(options.host, options.proxy_port, "--proxy-port")
+        proxy_url = _url(host, proxy_socket)
+        said.append(f"# HTTPS proxy for SDKs on {proxy_url}")
+    if options.tls_port is not None:
+        tls_socket = _listen(options.host, options.tls_port, "--tls-port")
+        said.append(f"# TLS for the bank's host names on {_url(host, tls_socket, 'https')}")
+    if not said:
+        return None, ""
+    target = (host, listener.getsockname()[1])
     passes_others: bool = options.pass_other_hosts
     try:
-        target = (host, listener.getsockname()[1])
-        proxy = Proxy(options.data, target, datetime.now(UTC), passes_others=passes_others)
-        if options.proxy_port is not None:
-            proxy_socket = _listen(options.host, options.proxy_port, "--proxy-port")
-            proxy_url = _url(host, proxy_socket)
-            said.append(f"# HTTPS proxy for SDKs on {proxy_url}")
-        if options.tls_port is not None:
-            tls_socket = _listen(options.host, options.tls_port, "--tls-port")
-            said.append(f"# TLS for the bank's host names on {_url(host, tls_socket, 'https')}")
+        proxy = Proxy(
+            options.data, target, datetime.now(UTC), proxy_socket, tls_socket, passes_others=passes_others
+        )
         env_file = sdk_env.write_sdk_env(
             options.data, credentials, proxy_url, proxy.authority_path, passes_others=passes_others
         )
@@ -221,8 +233,8 @@ def _open_proxy_ports(
         stop(str(error))
     except OSError as error:
         stop(f"cannot write to {options.data}: {error.strerror}; choose another --data or mend its rights")
-    said[-1] += f"; source {env_file}, or {PROGRAM} run -- COMMAND"
-    return ProxyPorts(proxy, proxy_socket, tls_socket, "\n".join(said))
+    said[-1] += f"; source {env_file}, or {PROGRAM} run -- COMMAND\n"
+    return proxy, "\n".join(said)
 
 
 def _write_environment(options: argparse.Namespace, credentials: Credentials, url: str) -> str:
@@ -263,10 +275,3 @@ def _url(host: str, listener: socket.socket, scheme: str = "http") -> str:
 def _reachable(host: str) -> str:
     """The address by which this machine reaches a listener; one on all addresses is reached by loopback."""
     return host if host not in ("0.0.0.0", "::") else "127.0.0.1"  # noqa: S104
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

@@ -31,16 +31,25 @@ Writer = asyncio.StreamWriter
 
 
 class Proxy:
-    """The listeners. `open` and `open_tls` take a listening socket; `close` stops everything."""
+    """The listeners: `open` begins to serve, `close` stops everything."""
 
     def __init__(
-        self, folder: Path, target: tuple[str, int], now: datetime, *, passes_others: bool = False
+        self,
+        folder: Path,
+        target: tuple[str, int],
+        now: datetime,
+        proxy_socket: socket.socket | None,
+        tls_socket: socket.socket | None,
+        *,
+        passes_others: bool,
     ) -> None:
         """`folder` keeps the authority, `target` is the emulator's plain port, `now` the real time.
 
-        Raises BadKeyFile when the files of the authority cannot be read.
+        The sockets listen already. Raises BadKeyFile when the files of the authority cannot be read.
         """
         self._target = target
+        self._proxy_socket = proxy_socket
+        self._tls_socket = tls_socket
         self._passes_others = passes_others
         self.authority_path, leaf_path = open_authority(folder, now)
         self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -48,15 +57,15 @@ class Proxy:
         self._servers: list[asyncio.Server] = []
         self._tasks: set[asyncio.Task[None]] = set()
 
-    async def open(self, listener: socket.socket) -> None:
-        """Listen as an HTTP and HTTPS proxy."""
-        serve = self._guarded(self._serve_proxy)
-        self._servers.append(await asyncio.start_server(serve, sock=listener, limit=HEAD_BYTES_MAX))
-
-    async def open_tls(self, listener: socket.socket) -> None:
-        """Listen for TLS under the bank's own names."""
-        serve = self._guarded(self._serve_emulator)
-        self._servers.append(await asyncio.start_server(serve, sock=listener, ssl=self._context))
+    async def open(self) -> None:
+        """Serve as an HTTP and HTTPS proxy, and TLS under the bank's own names, where there is a socket for it."""
+        if self._proxy_socket is not None:
+            serve = self._guarded(self._serve_proxy)
+            started = await asyncio.start_server(serve, sock=self._proxy_socket, limit=HEAD_BYTES_MAX)
+            self._servers.append(started)
+        if self._tls_socket is not None:
+            serve = self._guarded(self._serve_emulator)
+            self._servers.append(await asyncio.start_server(serve, sock=self._tls_socket, ssl=self._context))
 
     async def close(self) -> None:
         """Stop listening and cut the connections that are open."""
