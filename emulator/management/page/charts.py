@@ -11,7 +11,6 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from itertools import accumulate
 from statistics import median
 
 from emulator.behaviour.bank import Bank
@@ -77,9 +76,9 @@ def day(bank: Bank, requests: History, deliveries: History, start: datetime) -> 
     """The charts of the 24 hours from `start`, a full hour."""
     asked, posted = _inside(requests, start), _inside(deliveries, start)
     charts = [
-        _beside("Invoices, payments, transfers", _money(bank, start), start),
-        _stacked("Answers to calls, by status", _statuses(asked), start),
-        _stacked("Answers of receivers, by status", _statuses(posted), start),
+        _counted("Invoices, payments, transfers", _money(bank, start), start, stacked=False),
+        _counted("Answers to calls, by status", _statuses(asked), start, stacked=True),
+        _counted("Answers of receivers, by status", _statuses(posted), start, stacked=True),
         _latency("Latency of receivers, in ms", posted, start),
     ]
     return Day(start, [chart for chart in charts if chart.bars])
@@ -174,31 +173,22 @@ class _Frame:
         return Chart(title, series, bars, marks, hours)
 
 
-def _beside(title: str, series: list[tuple[str, str, Hours]], start: datetime) -> Chart:
-    """The series side by side in each hour."""
-    top = _round_up(max(max(hours.values(), default=0) for _, _, hours in series))
+def _counted(title: str, series: list[tuple[str, str, Hours]], start: datetime, *, stacked: bool) -> Chart:
+    """The counts of each hour, on top of each other or side by side."""
+    heights = [[hours.get(hour, 0) for _, _, hours in series] for hour in range(HOURS)]
+    top = _round_up(max(sum(each) if stacked else max(each, default=0) for each in heights))
     frame = _Frame(start, top)
     bars = [
-        frame.bar(hour, count, tone, f"{name}: {count}", place=place, of=len(series))
-        for place, (name, tone, hours) in enumerate(series)
-        for hour, count in sorted(hours.items())
+        frame.bar(hour, count, tone, f"answered {name}: {count}", floor=sum(counts[:place]))
+        if stacked
+        else frame.bar(hour, count, tone, f"{name}: {count}", place=place, of=len(series))
+        for hour, counts in enumerate(heights)
+        for place, (count, (name, tone, _)) in enumerate(zip(counts, series, strict=True))
+        if count
     ]
-    return frame.chart(title, _totals(series), bars, _scale(top))
-
-
-def _stacked(title: str, series: list[tuple[str, str, Hours]], start: datetime) -> Chart:
-    """The series on top of each other in each hour."""
-    top = _round_up(max(sum(hours.get(hour, 0) for _, _, hours in series) for hour in range(HOURS)))
-    frame = _Frame(start, top)
-    bars: list[Bar] = []
-    for hour in range(HOURS):
-        floors = accumulate((hours.get(hour, 0) for _, _, hours in series), initial=0)
-        bars += [
-            frame.bar(hour, hours[hour], tone, f"answered {name}: {hours[hour]}", floor)
-            for floor, (name, tone, hours) in zip(floors, series, strict=False)
-            if hour in hours
-        ]
-    return frame.chart(title, _totals(series), bars, _scale(top))
+    totals = [(name, tone, f"{sum(hours.values()):,}") for name, tone, hours in series]
+    scale = {value: f"{value:,}" for value in sorted({0, top // 2, top})}
+    return frame.chart(title, totals, bars, scale)
 
 
 def _latency(title: str, posted: list[tuple[int, Entry]], start: datetime) -> Chart:
@@ -223,15 +213,6 @@ def _latency(title: str, posted: list[tuple[int, Entry]], start: datetime) -> Ch
 def _powers(ms: float) -> float:
     """How many times ten; what is faster than 1 ms counts as 1 ms."""
     return math.log10(max(1.0, ms))
-
-
-def _totals(series: list[tuple[str, str, Hours]]) -> list[tuple[str, str, str]]:
-    return [(name, tone, f"{sum(hours.values()):,}") for name, tone, hours in series]
-
-
-def _scale(top: int) -> dict[int, str]:
-    """The marks of a scale of counts."""
-    return {value: f"{value:,}" for value in sorted({0, top // 2, top})}
 
 
 def _round_up(value: int) -> int:
