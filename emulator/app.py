@@ -7,22 +7,19 @@ the bank first, so that no answer is older than the clock.
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import logging
 import math
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
-from urllib.parse import urlsplit
 
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
-from starlette.requests import Request
-from starlette.responses import Response
 from starlette.routing import Mount
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from emulator.behaviour.bank import Bank
 from emulator.clock import Clock
+from emulator.management.guard import Guarded
 from emulator.management.page.api import api_routes
 from emulator.management.page.routes import Page
 from emulator.management.routes import ManagementApi
@@ -90,52 +87,6 @@ class Marked:
             await send(message)
 
         await self._app(scope, receive, marked)
-
-
-class Guarded:
-    """Stops DNS rebinding: a page of another site cannot read ours under a host name of its own.
-
-    A browser on this machine calls the management API by an address or as localhost. A caller on another
-    machine is allowed by --listen-anywhere and may use any name; /v2 is signed and answers to the bank's names.
-    """
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and scope["path"].startswith("/emulator"):
-            request = Request(scope)
-            name = _host_name(request.headers.get("host", ""))
-            if request.client is not None and is_loopback(request.client.host) and not _is_here(name):
-                refused = Response(f"call the emulator by its address, not as {name[:100]!r}\n", 403)
-                await refused(scope, receive, send)
-                return
-        await self._app(scope, receive, send)
-
-
-def _host_name(host: str) -> str:
-    try:
-        return urlsplit(f"//{host}").hostname or ""
-    except ValueError:
-        return host
-
-
-def is_loopback(address: str) -> bool:
-    """Whether only this machine can reach the address."""
-    try:
-        return ipaddress.ip_address(address).is_loopback
-    except ValueError:
-        return False
-
-
-def _is_here(name: str) -> bool:
-    if name in ("", "localhost") or name.endswith(".localhost"):
-        return True
-    try:
-        ipaddress.ip_address(name)
-    except ValueError:
-        return False
-    return True
 
 
 async def _step_forever(bank: Bank, clock: Clock) -> None:

@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from emulator.app import create_app, is_loopback
+from emulator.app import create_app
 from emulator.behaviour import populate
 from emulator.behaviour.bank import Bank
 from emulator.behaviour.faults import PACKS
@@ -27,6 +27,7 @@ from emulator.books.refusal import Refusal
 from emulator.clock import ScaledClock
 from emulator.command_line import PROGRAM, stop
 from emulator.management import state
+from emulator.management.guard import is_loopback
 from emulator.options import read_options
 from emulator.protocol.credentials import Credentials, open_folder
 from emulator.protocol.deliveries import Deliveries

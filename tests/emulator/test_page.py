@@ -179,6 +179,7 @@ def test_a_webhook_is_sent_from_the_page_and_its_answer_seen(signed: Any, receiv
     [
         {"origin": "https://evil.test"},
         {"origin": "null"},
+        {"origin": "http://["},
         {"sec-fetch-site": "cross-site"},
         {"origin": "http://testserver:1"},
     ],

@@ -17,7 +17,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from emulator.books.refusal import Refusal
-from emulator.management.endpoint import OtherSite, json_answer, refuse_other_sites
+from emulator.management.endpoint import json_answer
 from emulator.management.page.headers import HEADERS
 from emulator.protocol.credentials import Credentials
 
@@ -54,14 +54,11 @@ class Signing:
         self._credentials = credentials
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        request = Request(scope, receive)
+        body = await Request(scope, receive).body()
         try:
-            refuse_other_sites(request)
-            body = await request.body()
             signature = self._credentials.sign_call(body)
         except Refusal as refusal:
-            status = 403 if isinstance(refusal, OtherSite) else 400
-            await json_answer(refusal.to_json(), status)(scope, receive, send)
+            await json_answer(refusal.to_json(), 400)(scope, receive, send)
             return
         names = {name.encode() for name in signature}
         headers = [header for header in scope["headers"] if header[0] not in names]
