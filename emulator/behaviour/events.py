@@ -136,7 +136,7 @@ class Events:
             return
         delay_seconds = self._faults.reorder_delay_seconds(subject)
         self._plan(at + timedelta(seconds=delay_seconds), event_id, webhook_id, 0)
-        for _ in range(self._faults.duplicate_count(subject)):
+        for _ in range(self._faults.measure("duplicate_delivery", subject) or 0):
             self._plan(at, event_id, webhook_id, None)
         if self._faults.strikes("forge_signature", subject):
             self._plan(at, event_id, webhook_id, None, forged=True)

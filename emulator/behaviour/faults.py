@@ -154,6 +154,20 @@ FAULT: Fields = {
     "percent": _whole("percent", 100),
     "only": _words("only"),
 }  # fmt: skip
+# The option that says how much of a fault there is, and what is usual.
+_MEASURES: dict[str, tuple[str, Any]] = {
+    # A hanging answer ends, so that forgotten faults do not keep connections forever.
+    "hang": ("seconds", 60),
+    # Long enough to be noticed and shorter than the SDKs' timeout of 15 s.
+    "slow_answer": ("seconds", 5),
+    "throttle_429": ("retry_after", None),
+    "duplicate_delivery": ("count", 1),
+    "reorder": ("seconds", 60),
+    "blocked_destination": ("reason", "Destination account blocked"),
+    "slow_transfer": ("seconds", 3600),
+    "underpaid": ("percent", 50),
+    "taken_back": ("seconds", 60),
+}
 _AMOUNT_RULES = {"at_least_centavos", "at_most_centavos", "ends_in"}
 
 
@@ -196,6 +210,12 @@ class Fault:
     def accepted(self) -> bool:
         """Whether the request takes effect although its answer goes wrong."""
         return bool(self.options.get("accepted", self.name in _ACCEPTED))
+
+    @property
+    def measure(self) -> Any:
+        """How much of it there is: its seconds, copies, percent or reason."""
+        option, usual = _MEASURES[self.name]
+        return self.options.get(option, usual)
 
     @property
     def has_amount_rule(self) -> bool:
@@ -296,39 +316,15 @@ class Faults:
         """Whether this fault strikes a delivery, a transfer or a payment now."""
         return self._strike((name,), subject) is not None
 
-    def duplicate_count(self, subject: Subject) -> int:
-        """How many extra copies of a delivery are sent."""
-        fault = self._strike(("duplicate_delivery",), subject)
-        return 0 if fault is None else int(fault.options.get("count", 1))
+    def measure(self, name: str, subject: Subject) -> Any:
+        """How much of this fault strikes now, such as its seconds; None when it does not strike."""
+        fault = self._strike((name,), subject)
+        return None if fault is None else fault.measure
 
     def reorder_delay_seconds(self, subject: Subject) -> float:
         """How long a first delivery is held back."""
-        fault = self._strike(("reorder",), subject)
-        return 0.0 if fault is None else self._random.uniform(0, float(fault.options.get("seconds", 60)))
-
-    def refuses_transfer(self, transfer: dict[str, Any]) -> str | None:
-        """Why this transfer fails late, if it does."""
-        fault = self._strike(("blocked_destination",), Subject.of("transfer", transfer))
-        return None if fault is None else str(fault.options.get("reason", "Destination account blocked"))
-
-    def transfer_delay_seconds(self, transfer: dict[str, Any]) -> float:
-        """How much later than usual this transfer arrives."""
-        fault = self._strike(("slow_transfer",), Subject.of("transfer", transfer))
-        return 0.0 if fault is None else float(fault.options.get("seconds", 3600))
-
-    def underpayment_centavos(self, invoice: dict[str, Any]) -> int | None:
-        """What the payer pays instead of the amount; None for all of it."""
-        fault = self._strike(("underpaid",), Subject.of("invoice", invoice))
-        return (
-            None
-            if fault is None
-            else max(1, invoice["amount"] * int(fault.options.get("percent", 50)) // 100)
-        )
-
-    def take_back_seconds(self, invoice: dict[str, Any]) -> float | None:
-        """After how long a credited invoice is reversed; None for never."""
-        fault = self._strike(("taken_back",), Subject.of("invoice", invoice))
-        return None if fault is None else float(fault.options.get("seconds", 60))
+        at_most_seconds = self.measure("reorder", subject)
+        return 0.0 if at_most_seconds is None else self._random.uniform(0, at_most_seconds)
 
     def _strike(self, names: Iterable[str], subject: Subject) -> Fault | None:
         for fault in self._active:

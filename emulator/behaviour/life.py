@@ -76,17 +76,23 @@ class Life:
             self._credited_first.add(row["id"])
         delay_seconds = self._event_delay_seconds(subscription, log)
         self._events.plan(subscription, log, now + timedelta(seconds=delay_seconds))
-        if subscription == "invoice":
+        if log_type == "reversing":
+            at = now + timedelta(seconds=self._preset.reversal_step_seconds)
+            self._agenda.push(at, f"{subscription}.reversal", row["id"], "sending")
+        elif subscription == "invoice":
             self._after_invoice_log(row, log_type, now)
         elif subscription == "deposit":
-            self._after_deposit_log(row, log_type, now)
+            if log_type == "created":
+                # Guess: as long as from an invoice's payment to its credit.
+                at = self._after(row, "credit", self._preset.credit_delay_seconds, now)
+                self._agenda.push(at, "deposit.credit", row["id"])
         elif log_type == "created":
             start = max(now, checks.moment_of(row["scheduled"]))
             at = self._after(row, "process", self._preset.process_delay_seconds, start)
             self._agenda.push(at, "transfer.process", row["id"])
         elif log_type == "sending":
             at = self._after(row, "success", self._preset.success_delay_seconds, now)
-            at += timedelta(seconds=self._faults.transfer_delay_seconds(row))
+            at += timedelta(seconds=self._faults.measure("slow_transfer", Subject.of("transfer", row)) or 0)
             self._agenda.push(at, "transfer.settle", row["id"])
 
     def _after_invoice_log(self, row: Row, log_type: str, now: datetime) -> None:
@@ -101,14 +107,11 @@ class Life:
             plan = self.credit_plan(row)
             self._agenda.push(now + timedelta(seconds=plan.credit_after_seconds), "invoice.credit", row["id"])
         elif log_type == "credited":
-            seconds = self._faults.take_back_seconds(row)
+            seconds = self._faults.measure("taken_back", Subject.of("invoice", row))
             if seconds is not None:
                 self._agenda.push(now + timedelta(seconds=seconds), "invoice.take_back", row["id"])
         elif log_type == "overdue":
             self._agenda.push(max(now, expires_at(row)), "invoice.expire", row["id"])
-        elif log_type == "reversing":
-            at = now + timedelta(seconds=self._preset.reversal_step_seconds)
-            self._agenda.push(at, "invoice.reversal", row["id"], "sending")
 
     def _in_cluster(self, at: datetime, chance: random.Random) -> datetime:
         """The time itself, or just after the next round mark when payments come in clusters."""
@@ -118,15 +121,6 @@ class Life:
         mark = math.ceil(at.timestamp() / every_seconds) * every_seconds
         # Observed: 11 to 76 s after the mark.
         return datetime.fromtimestamp(mark, UTC) + timedelta(seconds=chance.uniform(10, 80))
-
-    def _after_deposit_log(self, row: Row, log_type: str, now: datetime) -> None:
-        if log_type == "created":
-            # Guess: as long as from an invoice's payment to its credit.
-            at = self._after(row, "credit", self._preset.credit_delay_seconds, now)
-            self._agenda.push(at, "deposit.credit", row["id"])
-        elif log_type == "reversing":
-            at = now + timedelta(seconds=self._preset.reversal_step_seconds)
-            self._agenda.push(at, "deposit.reversal", row["id"], "sending")
 
     def credit_plan(self, row: Row) -> CreditPlan:
         """The plan of an invoice's credit: the same each time it is asked for."""
@@ -157,9 +151,12 @@ class Life:
         row = self._invoices.get(invoice_id)
         if not self._preset.paying or row["status"] != "created":
             return
-        if self._faults.strikes("never_paid", Subject.of("invoice", row)):
+        subject = Subject.of("invoice", row)
+        if self._faults.strikes("never_paid", subject):
             return
-        self._invoices.pay(invoice_id, at, self._faults.underpayment_centavos(row))
+        percent = self._faults.measure("underpaid", subject)
+        amount_centavos = None if percent is None else max(1, row["amount"] * percent // 100)
+        self._invoices.pay(invoice_id, at, amount_centavos)
 
     def _credit(self, invoice_id: str, at: datetime) -> None:
         self._invoices.credit(invoice_id, at, self._preset.invoice_fee_centavos)
@@ -176,8 +173,8 @@ class Life:
             self._invoices.begin_reversal(invoice_id, 0, at, forced=True)
 
     def _process(self, transfer_id: str, at: datetime) -> None:
-        row = self._transfers.get(transfer_id)
-        self._transfers.process(transfer_id, at, self._faults.refuses_transfer(row))
+        subject = Subject.of("transfer", self._transfers.get(transfer_id))
+        self._transfers.process(transfer_id, at, self._faults.measure("blocked_destination", subject))
 
     def _after(self, row: Row, what: str, delay_seconds: Range, start: datetime) -> datetime:
         return start + timedelta(seconds=self._chance(row, what).uniform(*delay_seconds))

@@ -67,6 +67,12 @@ def tax_id_text(text: str) -> str:
     raise ValueError("not a CPF or CNPJ")
 
 
+def reais(centavos: int) -> str:
+    """An amount as people in Brazil write it."""
+    sign, digits = "-" if centavos < 0 else "", f"{abs(centavos) // 100:,}".replace(",", ".")
+    return f"{sign}R$ {digits},{abs(centavos) % 100:02}"
+
+
 def _cpf_is_valid(digits: str) -> bool:
     if len(set(digits)) == 1:
         return False

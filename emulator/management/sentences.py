@@ -6,6 +6,8 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+from emulator.books.formats import reais
+
 Answer = dict[str, Any]
 
 # Of an answer that was not 200, in characters: the first line of most frameworks' errors.
@@ -16,12 +18,6 @@ def sentence(answer: Answer) -> str:
     """What an answer of the management API says, in words."""
     say = next((say for key, say in _SAYINGS.items() if key in answer), None)
     return "done" if say is None else say(answer)
-
-
-def money(centavos: int) -> str:
-    """An amount as people in Brazil write it."""
-    sign, digits = "-" if centavos < 0 else "", f"{abs(centavos) // 100:,}".replace(",", ".")
-    return f"{sign}R$ {digits},{abs(centavos) % 100:02}"
 
 
 def fault_rules(fault: Answer) -> str:
@@ -49,9 +45,9 @@ def _entity(answer: Answer) -> str:
     kind = next(kind for kind in ("invoice", "transfer", "deposit") if kind in answer)
     row = answer[kind]
     if "reversed_centavos" in answer:
-        back = money(answer["reversed_centavos"])
-        return f"invoice {row['id']}: {back} goes back to the payer, {money(row['amount'])} remains"
-    return f"{kind} {row['id']} over {money(row['amount'])} is {row['status']}"
+        back = reais(answer["reversed_centavos"])
+        return f"invoice {row['id']}: {back} goes back to the payer, {reais(row['amount'])} remains"
+    return f"{kind} {row['id']} over {reais(row['amount'])} is {row['status']}"
 
 
 def _story(answer: Answer) -> str:
@@ -127,14 +123,14 @@ def _statement(answer: Answer) -> str:
     credited = answer["credited"]
     lines = [
         f"invoices      {', '.join(f'{count} {status}' for status, count in answer['invoices'].items()) or 'none'}",
-        f"credited      {credited['count']}, {money(credited['net_centavos'])} "
-        f"(fees {money(credited['fee_centavos'])})",
+        f"credited      {credited['count']}, {reais(credited['net_centavos'])} "
+        f"(fees {reais(credited['fee_centavos'])})",
         *(
-            f"transfers     {found['count']} {status}, {money(found['centavos'])}"
+            f"transfers     {found['count']} {status}, {reais(found['centavos'])}"
             for status, found in answer["transfers"].items()
         ),
-        f"reversed      {money(answer['reversed_centavos'])}",
-        f"balance       {money(answer['balance_centavos'])}",
+        f"reversed      {reais(answer['reversed_centavos'])}",
+        f"balance       {reais(answer['balance_centavos'])}",
         f"forwarded     {answer['forwarded_exactly_once']} exactly once"
         + "".join(
             f", {len(answer[name])} {name.replace('_', ' ')}"

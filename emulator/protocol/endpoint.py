@@ -34,10 +34,6 @@ from emulator.protocol.request import Call
 
 # Unknown at the bank. Room for 100 full invoices many times over.
 MOST_BODY_BYTES = 5_000_000
-# A hanging answer ends after this long, so that forgotten faults do not keep connections forever.
-HANG_SECONDS = 60.0
-# Long enough to be noticed and shorter than the SDKs' timeout of 15 s.
-SLOW_SECONDS = 5.0
 
 # What a request needs to be repeated as it was; the rest is between the client's HTTP library and ours.
 _KEPT_HEADERS = (
@@ -181,12 +177,11 @@ _STATUS_OF = {
 async def _strike(fault: Fault, answer: Response, scope: Scope, receive: Receive, send: Send) -> None:
     name = fault.name
     if name == "slow_answer":
-        await asyncio.sleep(float(fault.options.get("seconds", SLOW_SECONDS)))
+        await asyncio.sleep(fault.measure)
         await answer(scope, receive, send)
     elif name == "hang":
-        seconds = float(fault.options.get("seconds", HANG_SECONDS))
         try:
-            async with asyncio.timeout(seconds):
+            async with asyncio.timeout(fault.measure):
                 while (await receive())["type"] != "http.disconnect":
                     pass
         except TimeoutError:
@@ -205,7 +200,7 @@ async def _strike(fault: Fault, answer: Response, scope: Scope, receive: Receive
     elif name == "empty_page":
         await _emptied(answer)(scope, receive, send)
     elif name == "throttle_429":
-        await _throttled(fault.options.get("retry_after"))(scope, receive, send)
+        await _throttled(fault.measure)(scope, receive, send)
     else:
         body = Refusal.of("internalServerError", "Houston, we have a problem").to_json()
         said = in_language(Headers(scope=scope), body)

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from emulator.books.formats import reais
 from emulator.books.refusal import Refusal
 from emulator.books.table import Row
 from emulator.protocol.documents import Document, pdf
@@ -14,7 +15,7 @@ def invoice_pdf(row: Row) -> Document:
     """An invoice, with its QR code."""
     lines = [
         ("Payer", f"{row['name']}  {row['taxId']}"),
-        ("Amount", _reais(row["amount"])),
+        ("Amount", reais(row["amount"])),
         ("Due", row["due"]),
         ("Status", row["status"]),
         ("Invoice", row["id"]),
@@ -29,7 +30,7 @@ def transfer_pdf(row: Row) -> Document:
     lines = [
         ("Receiver", f"{row['name']}  {row['taxId']}"),
         ("Account", account),
-        ("Amount", _reais(row["amount"])),
+        ("Amount", reais(row["amount"])),
         ("Description", row["description"]),
         ("Status", row["status"]),
         ("Created", row["created"]),
@@ -49,14 +50,10 @@ def reversal_pdf(log: Row, entity: str) -> Document:
     row = log[entity]
     lines = [
         ("Payer", f"{row['name']}  {row['taxId']}"),
-        ("Left after reversal", _reais(row["amount"])),
+        ("Left after reversal", reais(row["amount"])),
         ("Reversed", log["created"]),
         (entity.capitalize(), row["id"]),
         ("Log", log["id"]),
         *(("Transaction", each) for each in row["transactionIds"]),
     ]
     return pdf("Reversal receipt", lines)
-
-
-def _reais(centavos: int) -> str:
-    return f"R$ {centavos // 100:,}".replace(",", ".") + f",{centavos % 100:02}"

@@ -52,7 +52,7 @@ def test_a_rule_on_amount_selects_by_size_or_last_digits(rule: dict[str, int], a
     faults = Faults(1)
     faults.add({"name": "no_balance", **rule})
     tried = [13, 100, 113, 1_000, 1_013, 10_013]
-    struck = [each for each in tried if faults.refuses_transfer({"id": "1", "amount": each})]
+    struck = [each for each in tried if faults.measure("blocked_destination", Subject("transfer", (each,)))]
     assert struck == amounts
 
 

@@ -21,7 +21,7 @@ from starlette.routing import Route
 from emulator.behaviour.bank import Bank
 from emulator.behaviour.events import Delivery
 from emulator.behaviour.faults import FAULTS, PACKS, SCENARIOS
-from emulator.books.formats import time_text
+from emulator.books.formats import reais, time_text
 from emulator.books.table import Row
 from emulator.clock import Clock
 from emulator.management.actions import reversed_centavos
@@ -30,7 +30,7 @@ from emulator.management.page import charts
 from emulator.management.page.bodies import difference, pretty, readable
 from emulator.management.page.headers import HEADERS
 from emulator.management.routes import own_url
-from emulator.management.sentences import fault_rules, money
+from emulator.management.sentences import fault_rules
 from emulator.management.triggers import TRIGGERS
 from emulator.protocol.deliveries import Deliveries
 from emulator.protocol.history import Entry, History
@@ -203,7 +203,7 @@ def _templates() -> jinja2.Environment:
     templates.globals["tones"] = _TONES
     templates.globals["difference_of"] = difference
     templates.filters.update(
-        money=money,
+        money=reais,
         moment=lambda text: f"{datetime.fromisoformat(text).astimezone(UTC):%d/%m %H:%M:%S}",
         time_text=time_text,
         fault_rules=fault_rules,
