@@ -283,10 +283,6 @@ def in_memory(seed: int) -> tuple[Credentials, str]:
 def open_folder(folder: Path, seed: int) -> Credentials:
     """The credentials of a data folder, made at the first start and reused after it."""
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    project_key_path = folder / "project-key.pem"
-    project_key = open_key(project_key_path)
-    organization_key_path = folder / "organization-key.pem"
-    organization_key = open_key(organization_key_path)
     bank_keys = [_open_bank_key(folder / "bank-key.pem")]
     bank_keys += [_open_bank_key(path) for path in sorted(folder.glob("bank-key-old-*.pem"), reverse=True)]
     about_path = folder / "project.json"
@@ -300,15 +296,12 @@ def open_folder(folder: Path, seed: int) -> Credentials:
         organization_id = str(about.get("organizationId") or int(project_id) + 1)
     except (ValueError, KeyError, TypeError, Refusal):
         raise BadKeyFile(f"{about_path} is not a project file; remove it and a new one is made") from None
-    project = Project(project_id, workspace_id, project_key.public_key, project_key_path.resolve())
-    organization = Project(
-        organization_id,
-        workspace_id,
-        organization_key.public_key,
-        organization_key_path.resolve(),
-        kind="organization",
-    )
-    made = Credentials([project, organization], bank_keys, seed, folder)
+    callers = []
+    for kind, caller_id in (("project", project_id), ("organization", organization_id)):
+        path = folder / f"{kind}-key.pem"
+        key = open_key(path).public_key
+        callers.append(Project(caller_id, workspace_id, key, path.resolve(), kind=kind))
+    made = Credentials(callers, bank_keys, seed, folder)
     made.take_projects(_read_projects(folder / "projects.json"), own=True)
     return made
 
@@ -318,8 +311,7 @@ def _read_projects(path: Path) -> list[dict[str, Any]]:
         return []
     try:
         rows: list[dict[str, Any]] = json.loads(path.read_text())
-        for row in rows:
-            _project_of(row)
+        Credentials.check_projects(rows)
     except (ValueError, KeyError, TypeError, AttributeError, Refusal):
         raise BadKeyFile(f"{path} is not a list of projects; remove it and only the first is known") from None
     return rows

@@ -265,12 +265,14 @@ def test_the_page_of_the_api_is_served_from_here_alone(signed: Signed) -> None:
     """Its files come from this process, under the headers that let a browser load nothing from elsewhere."""
     page = signed.client.get("/emulator/api")
     assert page.status_code == 200
-    for name in re.findall(r'(?:src|href)="(/emulator/api/[^"]+)"', page.text):
+    names = re.findall(r'(?:src|href)="(/emulator/static/[^"]+)"', page.text)
+    assert len(names) == 4
+    for name in names:
         file = signed.client.get(name)
         assert file.status_code == 200
         assert "default-src 'none'" in file.headers["Content-Security-Policy"]
     assert not re.findall(r'(?:src|href)="(?!/emulator|data:)', page.text)
-    assert signed.client.get("/emulator/api/nothing.js").status_code == 404
+    assert signed.client.get("/emulator/static/nothing.js").status_code == 404
 
 
 def test_a_call_is_not_signed_without_the_key(signed: Signed) -> None:

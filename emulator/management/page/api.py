@@ -1,4 +1,4 @@
-"""The page on which the API is read and tried: Swagger UI over `openapi.json`, with every file served from here.
+"""The files of the pages, and the page on which the API is read and tried: Swagger UI over `openapi.json`.
 
 A browser cannot sign calls of /v2, so those that are tried on the page go through `/emulator/signed`, which signs them
 with the first project's key and passes them on: from there they are checked, answered and kept like any client's.
@@ -26,8 +26,8 @@ _SIGNED = "/emulator/signed"
 
 
 def api_routes(protocol: ASGIApp, credentials: Credentials) -> list[Route]:
-    """The page, its files, and the way into /v2 for calls that are tried on it."""
-    files = {name: _OWN / name for name in ("api.html", "api.js", "api.css")}
+    """The page, the files of all pages, and the way into /v2 for calls that are tried on it."""
+    files = {path.name: path for path in _OWN.iterdir()}
     # Found without importing the package, which would import Flask.
     package = find_spec("flask_swagger_ui")
     for place in (package.submodule_search_locations or ()) if package is not None else ():
@@ -41,7 +41,7 @@ def api_routes(protocol: ASGIApp, credentials: Credentials) -> list[Route]:
 
     return [
         Route("/emulator/api", file, methods=["GET"]),
-        Route("/emulator/api/{name}", file, methods=["GET"]),
+        Route("/emulator/static/{name}", file, methods=["GET"]),
         Route(f"{_SIGNED}/{{path:path}}", Signing(protocol, credentials)),
     ]
 

@@ -40,8 +40,6 @@ ROWS = 15
 # How many deliveries back the page of an event looks.
 DELIVERIES_MAX = 1_000
 
-_FOLDER = Path(__file__).parent
-_FILES = {"style.css": "text/css", "page.js": "text/javascript"}
 # What a status means to a person who looks for trouble.
 _TONES = {
     "paid": "good", "success": "good", "credited": "good", "delivered": "good",
@@ -72,18 +70,11 @@ class Page:
             ("/emulator/", self._dashboard),
             ("/emulator/day/{date}", self._day),
             ("/emulator/view/{kind}/{id}", self._details),
-            ("/emulator/static/{name}", self._static),
         ]
         return [Route(path, endpoint, methods=["GET"]) for path, endpoint in table]
 
     async def _redirect(self, request: Request) -> Response:
         return RedirectResponse("/emulator/", 308)
-
-    async def _static(self, request: Request) -> Response:
-        name = request.path_params["name"]
-        if name not in _FILES:
-            return Response("not found", 404)
-        return Response((_FOLDER / "static" / name).read_text(), 200, HEADERS, _FILES[name])
 
     async def _dashboard(self, request: Request) -> Response:
         self._bank.step(self._clock.now())
@@ -194,7 +185,7 @@ def _entry(history: History, number: str) -> Entry | None:
 
 def _templates() -> jinja2.Environment:
     templates = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(_FOLDER / "templates"),
+        loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
