@@ -6,21 +6,13 @@ from typing import Any
 
 import click
 
-from payments.invoice import InvoiceState
 from payments.money import format_brl
-from payments.operator.filters import Filter
-from payments.operator.invoices import list_invoices
-from payments.operator.lists import (
-    SHOWN_STATES,
-    Page,
-    list_actions,
-    list_attentions,
-    list_credits,
-    list_transfers,
-)
+from payments.operator.filters import NO_FILTER, Filter
+from payments.operator.invoices import INVOICES
+from payments.operator.lists import ACTIONS, ATTENTIONS, CREDITS, TRANSFERS, Listing
 from repasse.group import DONE, command
 from repasse.language import _
-from repasse.opening import open_to_read
+from repasse.opening import Opened, open_to_read
 from repasse.options import Amount, Paging, paged, period
 from repasse.output import Column, table, to_json
 
@@ -36,8 +28,9 @@ def attention(is_all: bool, paging: Paging) -> int:
     times = opened.times
     resolved: _Columns = [(Column(_("resolved")), lambda line: times.moment(line.resolved_at))]
     return _list(
+        opened,
+        ATTENTIONS,
         paging,
-        lambda cursor, number: list_attentions(opened.database, cursor, number, open_only=not is_all),
         [
             (Column(_("number"), "number"), lambda line: line.id),
             (Column(_("kind")), lambda line: line.kind),
@@ -47,6 +40,7 @@ def attention(is_all: bool, paging: Paging) -> int:
             *(resolved if is_all else []),
         ],
         _("nothing needs attention"),
+        choice=None if is_all else "open",
     )
 
 
@@ -56,15 +50,16 @@ def attention(is_all: bool, paging: Paging) -> int:
     "repasse job transfers --json | jq '.items[].external_id'",
 )
 @click.option(
-    "--state", type=click.Choice(tuple(map(str, SHOWN_STATES))), help=_("Only those in this state.")
+    "--state", type=click.Choice(tuple(map(str, TRANSFERS.choices))), help=_("Only those in this state.")
 )
 @paged
 def transfers(state: str | None, paging: Paging) -> int:
     opened = open_to_read()
     times = opened.times
     return _list(
+        opened,
+        TRANSFERS,
         paging,
-        lambda cursor, number: list_transfers(opened.database, cursor, state=state, limit=number),
         [
             (Column(_("external id")), lambda line: line.external_id),
             (Column(_("amount"), "number"), lambda line: format_brl(line.amount_centavos)),
@@ -77,6 +72,7 @@ def transfers(state: str | None, paging: Paging) -> int:
             (Column(_("bank id")), lambda line: line.bank_transfer_id),
         ],
         _("no transfers"),
+        choice=state,
     )
 
 
@@ -91,10 +87,10 @@ def transfers(state: str | None, paging: Paging) -> int:
 def credits(amount: int | None, since: datetime | None, until: datetime | None, paging: Paging) -> int:
     opened = open_to_read()
     times = opened.times
-    where = Filter(since, until, amount)
     return _list(
+        opened,
+        CREDITS,
         paging,
-        lambda cursor, number: list_credits(opened.database, cursor, where, limit=number),
         [
             (Column(_("invoice")), lambda line: line.invoice_id),
             (Column(_("net"), "number"), lambda line: format_brl(line.net_centavos)),
@@ -107,6 +103,7 @@ def credits(amount: int | None, since: datetime | None, until: datetime | None, 
             (Column(_("recovered"), "number"), lambda line: _if_any(line.recovered_centavos)),
         ],
         _("no credits"),
+        Filter(since, until, amount),
     )
 
 
@@ -116,7 +113,7 @@ def credits(amount: int | None, since: datetime | None, until: datetime | None, 
     "repasse job invoices --payer 'ana souza' --amount 1.234,56",
 )
 @click.option(
-    "--state", type=click.Choice(tuple(map(str, InvoiceState))), help=_("Only those in this state.")
+    "--state", type=click.Choice(tuple(map(str, INVOICES.choices))), help=_("Only those in this state.")
 )
 @click.option("--amount", type=Amount(), help=_("Like 1.234,56."))
 @click.option("--payer", help=_("A part of the name, or a whole CPF or CNPJ."))
@@ -132,10 +129,10 @@ def invoices(
 ) -> int:
     opened = open_to_read()
     times = opened.times
-    where = Filter(since, until, amount, payer, opened.settings.tax_id_search_key)
     return _list(
+        opened,
+        INVOICES,
         paging,
-        lambda cursor, number: list_invoices(opened.database, cursor, where, state, limit=number),
         [
             (Column(_("invoice")), lambda line: line.key),
             (Column(_("amount"), "number"), lambda line: format_brl(line.amount_centavos)),
@@ -148,6 +145,8 @@ def invoices(
             (Column(_("tag")), lambda line: line.tag),
         ],
         _("no invoices"),
+        Filter(since, until, amount, payer, opened.settings.tax_id_search_key),
+        state,
     )
 
 
@@ -157,8 +156,9 @@ def actions(paging: Paging) -> int:
     opened = open_to_read()
     times = opened.times
     return _list(
+        opened,
+        ACTIONS,
         paging,
-        lambda cursor, number: list_actions(opened.database, cursor, limit=number),
         [
             (Column(_("at")), lambda line: times.moment(line.at)),
             (Column(_("who"), "text"), lambda line: line.who),
@@ -176,16 +176,19 @@ def _if_any(centavos: int) -> str | None:
 
 
 def _list(
+    opened: Opened,
+    listing: Listing[Any],
     paging: Paging,
-    read: Callable[[str | None, int], Page[Any]],
     columns: _Columns,
     empty: str,
+    where: Filter = NO_FILTER,
+    choice: str | None = None,
 ) -> int:
     items: list[Any] = []
     after = paging.after
     while len(items) < paging.limit:
         try:
-            page = read(after, paging.limit - len(items))
+            page = listing.read(opened.database, after, where, choice, paging.limit - len(items))
         except ValueError as error:  # a cursor that no list gave
             raise click.BadParameter(str(error), param_hint="--after") from None
         items += page.items

@@ -13,7 +13,7 @@ from sqlalchemy import Select, func, select, tuple_
 
 from payments.language import language_of
 from payments.operator.filters import NO_FILTER, Filter
-from payments.operator.lists import Condition, Line, TransferLine, credits_where, current_transfers
+from payments.operator.lists import CREDITS, Condition, Line, TransferLine, current_transfers
 from payments.operator.wording import note_text
 from payments.storage.database import Database
 from payments.storage.schema import credits, invoices, transfers
@@ -64,11 +64,11 @@ class AuditLine(Line):
 def read_audit(
     database: Database, where: Filter = NO_FILTER, state: str | None = None
 ) -> Iterator[AuditLine]:
-    """The credits that a list shows with this filter and state (see lists.list_credits), but oldest first.
+    """The credits that a list shows with this filter and state (see lists.CREDITS), but oldest first.
 
     In constant memory. Raises ValueError for an unknown state.
     """
-    conditions = credits_where(state, where)
+    conditions = CREDITS.narrowed(where, state)
     key = tuple_(credits.c.recorded_at, credits.c.number)
     after: list[Condition] = []
     while True:

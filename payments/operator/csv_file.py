@@ -2,12 +2,10 @@
 
 import csv
 import io
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import fields, is_dataclass
 from datetime import datetime
 from typing import Any
-
-from payments.operator.lists import LIMIT_MAX, Page
 
 # A spreadsheet takes a cell that begins with one of these for a formula, and may run it. (OWASP, CSV injection.)
 _FORMULA_SIGNS = ("=", "+", "-", "@", "\t", "\r")
@@ -23,18 +21,7 @@ def csv_lines(kind: type[Any], items: Iterable[Any]) -> Iterator[str]:
         yield _line(list(_cells(item)))
 
 
-def every(read: Callable[[str | None, int], Page[Any]]) -> Iterator[Any]:
-    """Every item of a list, page by page, each on a snapshot of its own: a slow reader keeps nothing locked."""
-    after = None
-    while True:
-        page = read(after, LIMIT_MAX)
-        yield from page.items
-        after = page.next
-        if after is None:
-            return
-
-
-def csv_cell(value: object) -> object:
+def _csv_cell(value: object) -> object:
     """A cell that a spreadsheet shows and does not run: text that begins like a formula is prefixed with a quote."""
     if value is None:
         return ""
@@ -62,7 +49,7 @@ def _cells(item: Any) -> Iterator[object]:
         if is_dataclass(value):
             yield from _cells(value)
         else:
-            yield csv_cell(value)
+            yield _csv_cell(value)
 
 
 def _line(cells: list[Any]) -> str:

@@ -16,22 +16,19 @@ from payments.language import Language
 from payments.money import format_brl
 from payments.note import Note
 from payments.operator.actions import plain_text
-from payments.operator.filters import NO_FILTER, Filter, Totals, is_of_payer
+from payments.operator.filters import Filter, is_of_payer
 from payments.operator.lists import (
     CreditLine,
     EventLine,
     Line,
-    Page,
+    Listing,
     TransferLine,
-    Walk,
     credit_lines,
     current_transfers,
     masked_note,
-    read_totals,
 )
 from payments.storage.database import Database
 from payments.storage.schema import (
-    INVOICE_STATES,
     credits,
     inbox_events,
     invoice_batches,
@@ -93,43 +90,6 @@ class InvoicePage:
     reconciled_at: datetime | None
 
 
-def list_invoices(
-    database: Database,
-    after: str | None,
-    where: Filter = NO_FILTER,
-    state: str | None = None,
-    limit: int = 50,
-) -> Page[InvoiceLine]:
-    """Invoices, newest first; a filter's days are those on which they were planned, or first reported.
-
-    Raises ValueError for an unknown state and for a bad cursor.
-    """
-    key = (invoices.c.recorded_at, invoices.c.id)
-    walk = Walk("invoices", key, select(invoices), _conditions(where, state))
-    return walk.read(database, after, limit, invoice_lines)
-
-
-def total_invoices(database: Database, where: Filter = NO_FILTER, state: str | None = None) -> Totals:
-    """How many invoices a state and a filter leave, and their centavos."""
-    with database.reading() as connection:
-        return read_totals(connection, invoices.c.amount_centavos, None, _conditions(where, state))
-
-
-def count_invoices(database: Database, where: Filter = NO_FILTER) -> dict[str, int]:
-    """How many invoices a filter leaves, by state."""
-    narrowed = _conditions(where, None)
-    with database.reading() as connection:
-        # Nearly all are credited: they are what the few others leave of all, which an index alone can count.
-        total = connection.execute(select(func.count()).select_from(invoices).where(*narrowed)).scalar_one()
-        rows = connection.execute(
-            select(invoices.c.state, func.count().label("number"))
-            .where(is_not_credited, *narrowed)
-            .group_by(invoices.c.state)
-        )
-        others = {row.state: row.number for row in rows}
-    return others | {InvoiceState.CREDITED: total - sum(others.values())}
-
-
 def read_invoice(database: Database, key: str) -> InvoicePage | None:
     """One invoice by its id at the bank, or by our tag; None when there is none."""
     wanted = plain_text(key)
@@ -165,6 +125,48 @@ def invoice_lines(connection: Connection, rows: Sequence[Any]) -> list[InvoiceLi
         transfer = current.get(numbers.get(row.bank_invoice_id, 0))
         lines.append(InvoiceLine.of(row, became=transfer.shown_state if transfer else row.state))
     return lines
+
+
+# --- the list ---
+
+
+def _invoices_where(where: Filter, state: str | None) -> list[Any]:
+    """A filter's days are those on which they were planned, or first reported."""
+    return [
+        *where.is_within(invoices.c.recorded_at),
+        *where.has_amount(invoices.c.amount_centavos),
+        *([] if where.payer is None else [is_of_payer(where.payer, where.tax_id_key)]),
+        *([] if where.batch_id is None else [invoices.c.batch_id == where.batch_id]),
+        # as the partial index says it
+        *([] if state is None else [invoices.c.state == literal_column(f"'{state}'")]),
+        *([] if state in (None, InvoiceState.CREDITED) else [is_not_credited]),
+    ]
+
+
+def _count_invoices(connection: Connection, where: Filter) -> dict[str, int]:
+    narrowed = _invoices_where(where, None)
+    # Nearly all are credited: they are what the few others leave of all, which an index alone can count.
+    total = connection.execute(select(func.count()).select_from(invoices).where(*narrowed)).scalar_one()
+    rows = connection.execute(
+        select(invoices.c.state, func.count().label("number"))
+        .where(is_not_credited, *narrowed)
+        .group_by(invoices.c.state)
+    )
+    others = {row.state: row.number for row in rows}
+    return others | {InvoiceState.CREDITED: total - sum(others.values())}
+
+
+INVOICES = Listing(
+    name="invoices",
+    query=select(invoices),
+    key=(invoices.c.recorded_at, invoices.c.id),
+    conditions=_invoices_where,
+    line=InvoiceLine,
+    lines=invoice_lines,
+    choices=tuple(InvoiceState),
+    counts=_count_invoices,
+    amount=invoices.c.amount_centavos,
+)
 
 
 # --- what is missing ---
@@ -239,20 +241,6 @@ def _where_it_is(found: InvoicePage, language: Language, when: Callable[[datetim
 
 
 # --- below: its parts ---
-
-
-def _conditions(where: Filter, state: str | None) -> list[Any]:
-    if state is not None and state not in INVOICE_STATES:
-        raise ValueError(f"{state!r} is no state of an invoice: put one of {', '.join(INVOICE_STATES)}")
-    return [
-        *where.is_within(invoices.c.recorded_at),
-        *where.has_amount(invoices.c.amount_centavos),
-        *([] if where.payer is None else [is_of_payer(where.payer, where.tax_id_key)]),
-        *([] if where.batch_id is None else [invoices.c.batch_id == where.batch_id]),
-        # as the partial index says it
-        *([] if state is None else [invoices.c.state == literal_column(f"'{state}'")]),
-        *([] if state in (None, InvoiceState.CREDITED) else [is_not_credited]),
-    ]
 
 
 def _read_page(connection: Connection, row: Any) -> InvoicePage:

@@ -65,7 +65,7 @@ def label(labels: Mapping[str, Label], name: str) -> Label:
 
 
 # Names of the database, for those who need no words.
-ACTIONS = (
+ACTION_KINDS = (
     *("retry", "abandon", "recover", "resolve", "replay", "pause", "resume", "reconcile", "forward", "issue"),
 )
 

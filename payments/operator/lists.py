@@ -2,14 +2,15 @@
 
 Each list walks one index backwards from a cursor, so a page costs the same however much the database holds; with a
 filter that no index serves (see filters.py) it looks at every row, which a hundred thousand credits bear. What a filter
-leaves is added up beside it. Tax ids are masked here, so that no page or command can show one.
+leaves is added up beside it. Tax ids are masked here, so that no page or command can show one. INVOICES is in
+invoices.py.
 """
 
 import base64
 import binascii
 import json
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
 from datetime import datetime
 from typing import Any, Generic, Self, TypeVar
 
@@ -29,9 +30,11 @@ from sqlalchemy import (
 
 from payments.ledger.attention import AttentionKind
 from payments.ledger.balance import in_state
+from payments.ledger.inbox import Outcome
 from payments.note import Note, read_note
 from payments.operator.actions import Action, action_from, plain_text
 from payments.operator.filters import NO_FILTER, Filter, Totals, has_gross_or_net
+from payments.operator.labels import ACTION_KINDS
 from payments.operator.recovery import GONE, read_claim_back
 from payments.storage.database import Database
 from payments.storage.schema import (
@@ -216,137 +219,84 @@ class AttentionLine(Line):
     payer_name: str | None
 
 
-def list_transfers(
-    database: Database,
-    after: str | None,
-    where: Filter = NO_FILTER,
-    state: str | None = None,
-    limit: int = 50,
-) -> Page[TransferLine]:
-    """Transfers of a state (None: all), newest first by the time that matters in it: due, lease, sent or settled.
+@dataclass(frozen=True, slots=True)
+class Listing(Generic[Item]):
+    """One list: it walks an index backwards from a cursor, narrowed by a filter and by one of its ``choices``.
 
-    ``abandoned`` are the dead ones that operators gave up; ``dead`` are the others. A filter's days are those on which
-    they settled, of settled ones, and else those on which they were made.
-
-    Raises ValueError for an unknown state or a cursor of another list.
+    ``key`` are the columns of that index, the last of which tells equal ones apart; ``sorted_by`` has the column that
+    comes before them where a choice has an index of its own. ``conditions`` are those of a filter and a choice (None:
+    all), ``lines`` makes lines of rows, and ``counts`` counts by choice, where that is quick.
     """
-    stored = _stored_state(state)
-    sorted_by = _TIME_OF_STATE.get(stored) if stored else None
-    key = (transfers.c.id,) if sorted_by is None else (transfers.c[sorted_by], transfers.c.id)
-    name = f"transfers {state}" if state else "transfers"
-    walk = Walk(name, key, select(transfers), _transfers_where(state, where))
-    return walk.read(database, after, limit, _marked_transfer_lines)
 
+    name: str
+    query: Select[Any]
+    key: tuple[Column[Any], ...]
+    conditions: Callable[[Filter, str | None], Sequence[Condition]]
+    line: type[Item]
+    lines: Callable[[Connection, Sequence[Any]], list[Item]]
+    choices: Sequence[str] = ()
+    sorted_by: Mapping[str, Column[Any]] = field(default_factory=dict)
+    counts: Callable[[Connection, Filter], dict[str, int]] = lambda _connection, _where: {}
+    amount: Column[int] | None = None
+    fee: Column[int] | None = None
 
-def total_transfers(database: Database, where: Filter = NO_FILTER, state: str | None = None) -> Totals:
-    """How many transfers a state and a filter leave, and their centavos. Raises ValueError for an unknown state."""
-    amount = transfers.c.amount_centavos
-    with database.reading() as connection:
-        return read_totals(connection, amount, None, _transfers_where(state, where))
+    def read(
+        self,
+        database: Database,
+        after: str | None = None,
+        where: Filter = NO_FILTER,
+        choice: str | None = None,
+        limit: int = 50,
+    ) -> Page[Item]:
+        """One page on one snapshot, newest first. Raises ValueError for an unknown choice or another list's cursor."""
+        limit = max(1, min(limit, LIMIT_MAX))
+        name = f"{self.name} {choice}" if choice else self.name
+        first = self.sorted_by.get(choice or "")
+        key = self.key if first is None else (first, *self.key)
+        conditions = [*self.narrowed(where, choice)]
+        if after is not None:
+            types = [column.type for column in key]
+            conditions.append(tuple_(*key) < tuple_(*_decode(name, key, after), types=types))
+        newest_first = [column.desc() for column in key]
+        query = self.query.where(*conditions).order_by(*newest_first).limit(limit + 1)
+        with database.reading() as connection:
+            rows = connection.execute(query).all()
+            found = self.lines(connection, rows[:limit])
+        following = None
+        if len(rows) > limit:
+            following = _encode(name, [getattr(rows[limit - 1], each.name) for each in key])
+        return Page(found, following)
 
+    def every(
+        self, database: Database, where: Filter = NO_FILTER, choice: str | None = None
+    ) -> Iterator[Item]:
+        """Every line, page by page, each on a snapshot of its own: a slow reader keeps nothing locked."""
+        after = None
+        while True:
+            page = self.read(database, after, where, choice, LIMIT_MAX)
+            yield from page.items
+            after = page.next
+            if after is None:
+                return
 
-def count_transfers(database: Database) -> dict[str, int]:
-    """How many transfers there are of each of SHOWN_STATES."""
-    with database.reading() as connection:
-        return _counts_by_state(connection, SHOWN_STATES)
+    def total(self, database: Database, where: Filter = NO_FILTER, choice: str | None = None) -> Totals:
+        """How many a filter and a choice leave, and their centavos. Raises ValueError for an unknown choice."""
+        assert self.amount is not None
+        with database.reading() as connection:
+            return read_totals(connection, self.amount, self.fee, self.narrowed(where, choice))
 
+    def count(self, database: Database, where: Filter = NO_FILTER) -> dict[str, int]:
+        """How many a filter leaves, by choice."""
+        with database.reading() as connection:
+            return self.counts(connection, where)
 
-def list_credits(
-    database: Database,
-    after: str | None,
-    where: Filter = NO_FILTER,
-    state: str | None = None,
-    limit: int = 50,
-) -> Page[CreditLine]:
-    """Credits, newest first; a filter's amount is gross or net, and its days those on which they were recorded.
-
-    ``state`` is one of CREDIT_STATES; None: all. Raises ValueError for another, and for a bad cursor.
-    """
-    key = (credits.c.recorded_at, credits.c.number)
-    walk = Walk("credits", key, select(credits), credits_where(state, where))
-    return walk.read(database, after, limit, credit_lines)
-
-
-def total_credits(database: Database, where: Filter = NO_FILTER, state: str | None = None) -> Totals:
-    """How many credits a state and a filter leave, and their centavos. Raises ValueError for an unknown state."""
-    with database.reading() as connection:
-        gross, fee = credits.c.gross_centavos, credits.c.fee_centavos
-        return read_totals(connection, gross, fee, credits_where(state, where))
-
-
-def count_credits(database: Database) -> dict[str, int]:
-    """How many credits there are, ``all`` and of each of CREDIT_STATES; those reversed may be in another state too."""
-    number = func.count()
-    with database.reading() as connection:
-        counts = _counts_by_state(connection, [state for state in CREDIT_STATES if state in SHOWN_STATES])
-        for state in ("nothing_to_forward", "not_ours"):
-            counts[state] = connection.execute(
-                select(number).select_from(credits).where(*_is_credit_in(state))
-            ).scalar_one()
-        counts["all"] = connection.execute(select(func.count(credits.c.number))).scalar_one()
-        counts["reversed"] = connection.execute(
-            select(func.count(credits.c.number)).where(*_is_credit_in("reversed"))
-        ).scalar_one()
-        return counts
-
-
-def list_events(
-    database: Database,
-    after: str | None,
-    where: Filter = NO_FILTER,
-    outcome: str | None = None,
-    limit: int = 50,
-) -> Page[EventLine]:
-    """The inbox, newest first; ``outcome`` as inbox.Outcome has them, days by when an event was received.
-
-    Raises ValueError for a bad cursor.
-    """
-    outcome = None if outcome is None else plain_text(outcome)
-    # Without the bytes, which are most of a row.
-    columns = [column for column in inbox_events.c if column.name not in ("body", "digital_signature")]
-    walk = Walk(
-        f"events {outcome}" if outcome else "events",
-        (inbox_events.c.received_at, inbox_events.c.event_id),
-        select(*columns),
-        [
-            *where.is_within(inbox_events.c.received_at),
-            *([] if outcome is None else [inbox_events.c.outcome == outcome]),
-        ],
-    )
-    return walk.read(database, after, limit, lambda _, rows: [EventLine.of(row) for row in rows])
-
-
-def count_events(database: Database, where: Filter = NO_FILTER) -> dict[str, int]:
-    """How many events came, by outcome."""
-    with database.reading() as connection:
-        return count_events_within(connection, where)
-
-
-def count_events_within(connection: Connection, where: Filter) -> dict[str, int]:
-    """The same, as a transaction sees it."""
-    rows = connection.execute(
-        select(inbox_events.c.outcome, func.count().label("number"))
-        .where(*where.is_within(inbox_events.c.received_at))
-        .group_by(inbox_events.c.outcome)
-        .order_by(inbox_events.c.outcome)
-    )
-    return {row.outcome: row.number for row in rows}
-
-
-def list_batches(database: Database, after: str | None, limit: int = 50) -> Page[BatchLine]:
-    """Batches, newest first. Raises ValueError for a bad cursor."""
-    walk = Walk("batches", (invoice_batches.c.id,), select(invoice_batches), [])
-    return walk.read(database, after, limit, batch_lines)
-
-
-def list_attentions(
-    database: Database, after: str | None, limit: int = 50, *, open_only: bool
-) -> Page[AttentionLine]:
-    """What needs attention (``open_only``), or ever did, newest first. Raises ValueError for a bad cursor."""
-    conditions = [attentions.c.resolved_at.is_(None)] if open_only else []
-    name = "open attentions" if open_only else "attentions"
-    walk = Walk(name, (attentions.c.id,), select(attentions), conditions)
-    return walk.read(database, after, limit, attention_lines)
+    def narrowed(self, where: Filter, choice: str | None) -> Sequence[Condition]:
+        """The conditions of a filter and a choice. Raises ValueError for an unknown choice."""
+        if choice is not None and choice not in self.choices:
+            raise ValueError(
+                f"{self.name} are not listed by {choice!r}: put one of {', '.join(self.choices)}"
+            )
+        return self.conditions(where, choice)
 
 
 def most_urgent(connection: Connection, limit: int) -> list[AttentionLine]:
@@ -372,31 +322,6 @@ def count_attentions(database: Database, limit: int) -> int:
     open_ones = select(attentions.c.id).where(attentions.c.resolved_at.is_(None)).limit(limit)
     with database.reading() as connection:
         return connection.execute(select(func.count()).select_from(open_ones.subquery())).scalar_one()
-
-
-def list_actions(
-    database: Database,
-    after: str | None,
-    where: Filter = NO_FILTER,
-    kind: str | None = None,
-    limit: int = 50,
-) -> Page[Action]:
-    """What operators did, newest first. Raises ValueError for a bad cursor."""
-    is_kind = [] if kind is None else [actions.c.kind == plain_text(kind)]
-    walk = Walk("actions", (actions.c.id,), select(actions), [*_actions_where(where), *is_kind])
-    return walk.read(database, after, limit, lambda _, rows: [action_from(row) for row in rows])
-
-
-def count_actions(database: Database, where: Filter = NO_FILTER) -> dict[str, int]:
-    """How many actions there are, by kind."""
-    with database.reading() as connection:
-        rows = connection.execute(
-            select(actions.c.kind, func.count().label("number"))
-            .where(*_actions_where(where))
-            .group_by(actions.c.kind)
-            .order_by(actions.c.kind)
-        )
-        return {row.kind: row.number for row in rows}
 
 
 # --- lines, for the timeline, search and audit too ---
@@ -505,79 +430,6 @@ def masked_note(text: str | None) -> Note | None:
     return None if text is None else read_note(mask_tax_ids(text))
 
 
-# --- below: what a list is narrowed to ---
-
-
-def _stored_state(state: str | None) -> TransferState | None:
-    if state is not None and state not in SHOWN_STATES:
-        raise ValueError(f"{state!r} is no state of a transfer: put one of {', '.join(SHOWN_STATES)}")
-    return TransferState.DEAD if state == "abandoned" else TransferState(state) if state else None
-
-
-def _transfers_where(state: str | None, where: Filter) -> list[Condition]:
-    stored = _stored_state(state)
-    at = transfers.c.settled_at if stored == TransferState.SETTLED else transfers.c.created_at
-    return [
-        *_in_shown_state(state),
-        *where.is_within(at),
-        *where.has_amount(transfers.c.amount_centavos),
-        *where.has_payer(transfers.c.invoice_id),
-    ]
-
-
-def _in_shown_state(state: str | None) -> list[Condition]:
-    stored = _stored_state(state)
-    if stored is None:
-        return []
-    conditions: list[Condition] = [*in_state(stored)]
-    if stored == TransferState.DEAD:
-        is_abandoned = transfers.c.abandoned_at.is_not(None)
-        conditions.append(is_abandoned if state == "abandoned" else ~is_abandoned)
-    return conditions
-
-
-def _counts_by_state(connection: Connection, states: Sequence[str]) -> dict[str, int]:
-    return {
-        str(state): connection.execute(
-            select(func.count()).select_from(transfers).where(*_in_shown_state(state))
-        ).scalar_one()
-        for state in states
-    }
-
-
-def credits_where(state: str | None, where: Filter) -> list[Condition]:
-    """The conditions for the credits of a list. Raises ValueError for an unknown state."""
-    return [
-        *where.is_within(credits.c.recorded_at),
-        *has_gross_or_net(where),
-        *where.has_payer(credits.c.invoice_id),
-        *_is_credit_in(state),
-    ]
-
-
-def _is_credit_in(state: str | None) -> list[Condition]:
-    if state is None:
-        return []
-    if state not in CREDIT_STATES:
-        raise ValueError(f"{state!r} is no state of a credit: put one of {', '.join(CREDIT_STATES)}")
-    if state in ("nothing_to_forward", "not_ours"):
-        # with the condition of the index that holds the few that are not forwarded
-        return [credits.c.disposition == state, credits.c.disposition != literal_column("'forward'")]
-    if state == "reversed":
-        return [credits.c.invoice_id.in_(select(reversals.c.invoice_id))]
-    is_its = transfers.c.credit_number == credits.c.number
-    if state == "settled":  # nearly every credit is: looked up for each, until the page is full
-        return [exists().where(is_its, *_in_shown_state(state), is_live)]
-    return [credits.c.number.in_(select(transfers.c.credit_number).where(*_in_shown_state(state)))]
-
-
-def _actions_where(where: Filter) -> list[Condition]:
-    return [
-        *where.is_within(actions.c.at),
-        *([] if where.who is None else [actions.c.who == plain_text(where.who)]),
-    ]
-
-
 def read_totals(
     connection: Connection,
     amount: Column[int],
@@ -590,6 +442,46 @@ def read_totals(
     return Totals(*(int(value) for value in row))
 
 
+# --- transfers ---
+
+
+def _transfers_where(where: Filter, state: str | None) -> list[Condition]:
+    # of settled ones the days are those on which they settled
+    at = transfers.c.settled_at if state == TransferState.SETTLED else transfers.c.created_at
+    return [
+        *_in_shown_state(state),
+        *where.is_within(at),
+        *where.has_amount(transfers.c.amount_centavos),
+        *where.has_payer(transfers.c.invoice_id),
+    ]
+
+
+def _in_shown_state(state: str | None) -> list[Condition]:
+    if state is None:
+        return []
+    is_abandoned = transfers.c.abandoned_at.is_not(None)
+    match state:
+        case "abandoned":
+            return [*in_state(TransferState.DEAD), is_abandoned]
+        case TransferState.DEAD:
+            return [*in_state(TransferState.DEAD), ~is_abandoned]
+    return [*in_state(TransferState(state))]
+
+
+def _count_transfers(connection: Connection, where: Filter) -> dict[str, int]:
+    """Of all: beside a filter they would say something else than the list."""
+    return {} if where.is_narrow else _counts_by_state(connection, SHOWN_STATES)
+
+
+def _counts_by_state(connection: Connection, states: Sequence[str]) -> dict[str, int]:
+    return {
+        str(state): connection.execute(
+            select(func.count()).select_from(transfers).where(*_in_shown_state(state))
+        ).scalar_one()
+        for state in states
+    }
+
+
 def _marked_transfer_lines(connection: Connection, rows: Sequence[Any]) -> list[TransferLine]:
     """Lines of a list, in which money that is to be claimed back is marked."""
     lines = transfer_lines(connection, rows)
@@ -600,68 +492,180 @@ def _marked_transfer_lines(connection: Connection, rows: Sequence[Any]) -> list[
     ]
 
 
-# --- below: walking an index ---
+TRANSFERS = Listing(
+    name="transfers",
+    query=select(transfers),
+    key=(transfers.c.id,),
+    conditions=_transfers_where,
+    line=TransferLine,
+    lines=_marked_transfer_lines,
+    choices=SHOWN_STATES,
+    # The columns of the partial indexes that hold the transfers of these states. The others share one by id.
+    sorted_by={
+        "pending": transfers.c.due_at,
+        "sending": transfers.c.lease_expires_at,
+        "sent": transfers.c.sent_at,
+        "settled": transfers.c.settled_at,
+    },
+    counts=_count_transfers,
+    amount=transfers.c.amount_centavos,
+)
 
-# By what each state is sorted: the column of the partial index that holds its transfers. The others share one by id.
-_TIME_OF_STATE = {
-    TransferState.PENDING: "due_at",
-    TransferState.SENDING: "lease_expires_at",
-    TransferState.SENT: "sent_at",
-    TransferState.SETTLED: "settled_at",
-}
+
+# --- credits ---
 
 
-@dataclass(frozen=True, slots=True)
-class Walk:
-    """A list: backwards along an index over ``key``: a column, and perhaps a second one that tells equal ones apart."""
+def _credits_where(where: Filter, state: str | None) -> list[Condition]:
+    """A filter's amount is gross or net."""
+    return [
+        *where.is_within(credits.c.recorded_at),
+        *has_gross_or_net(where),
+        *where.has_payer(credits.c.invoice_id),
+        *_is_credit_in(state),
+    ]
 
-    name: str
-    key: tuple[Column[Any], ...]
-    query: Select[Any]
-    conditions: Sequence[Condition]
 
-    def read(
-        self,
-        database: Database,
-        after: str | None,
-        limit: int,
-        lines: Callable[[Connection, Sequence[Any]], list[Item]],
-    ) -> Page[Item]:
-        """One page of lines, on one snapshot."""
-        with database.reading() as connection:
-            rows, following = self._rows(connection, after, limit)
-            return Page(lines(connection, rows), following)
+def _is_credit_in(state: str | None) -> list[Condition]:
+    if state is None:
+        return []
+    if state in ("nothing_to_forward", "not_ours"):
+        # with the condition of the index that holds the few that are not forwarded
+        return [credits.c.disposition == state, credits.c.disposition != literal_column("'forward'")]
+    if state == "reversed":
+        return [credits.c.invoice_id.in_(select(reversals.c.invoice_id))]
+    is_its = transfers.c.credit_number == credits.c.number
+    if state == "settled":  # nearly every credit is: looked up for each, until the page is full
+        return [exists().where(is_its, *_in_shown_state(state), is_live)]
+    return [credits.c.number.in_(select(transfers.c.credit_number).where(*_in_shown_state(state)))]
 
-    def _rows(self, connection: Connection, after: str | None, limit: int) -> tuple[list[Any], str | None]:
-        """Up to ``limit`` rows after the cursor, and the cursor after them."""
-        limit = max(1, min(limit, LIMIT_MAX))
-        newest_first = [column.desc() for column in self.key]
-        conditions = list(self.conditions)
-        if after is not None:
-            keys, types = tuple_(*self.key), [column.type for column in self.key]
-            conditions.append(keys < tuple_(*self._decode(after), types=types))
-        query = self.query.where(*conditions)
-        rows = list(connection.execute(query.order_by(*newest_first).limit(limit + 1)))
-        if len(rows) > limit:
-            rows = rows[:limit]
-            return rows, self._encode([getattr(rows[-1], column.name) for column in self.key])
-        return rows, None
 
-    def _encode(self, values: Sequence[Any]) -> str:
-        plain = [value.isoformat() if isinstance(value, datetime) else value for value in values]
-        return base64.urlsafe_b64encode(json.dumps([self.name, *plain]).encode()).decode().rstrip("=")
+def _count_credits(connection: Connection, where: Filter) -> dict[str, int]:
+    """``all`` of them and by state; those reversed may be in another state too. Of all, as with transfers."""
+    if where.is_narrow:
+        return {}
+    counts = _counts_by_state(connection, [state for state in CREDIT_STATES if state in SHOWN_STATES])
+    for state in ("nothing_to_forward", "not_ours"):
+        counts[state] = connection.execute(
+            select(func.count()).select_from(credits).where(*_is_credit_in(state))
+        ).scalar_one()
+    number = select(func.count(credits.c.number))
+    counts["all"] = connection.execute(number).scalar_one()
+    counts["reversed"] = connection.execute(number.where(*_is_credit_in("reversed"))).scalar_one()
+    return counts
 
-    def _decode(self, cursor: str) -> list[datetime | int | str]:
-        try:
-            padded = cursor.encode("ascii") + b"=" * (-len(cursor) % 4)
-            name, *plain = json.loads(base64.b64decode(padded, altchars=b"-_", validate=True))
-            if name != self.name or len(plain) != len(self.key):
-                raise ValueError
-            return [_value(column, each) for column, each in zip(self.key, plain, strict=True)]
-        except (ValueError, TypeError, binascii.Error, RecursionError):
-            raise ValueError(
-                f"the cursor {cursor[:40]!r} is not one that this list gave: leave it out to begin at the newest"
-            ) from None
+
+CREDITS = Listing(
+    name="credits",
+    query=select(credits),
+    key=(credits.c.recorded_at, credits.c.number),
+    conditions=_credits_where,
+    line=CreditLine,
+    lines=credit_lines,
+    choices=CREDIT_STATES,
+    counts=_count_credits,
+    amount=credits.c.gross_centavos,
+    fee=credits.c.fee_centavos,
+)
+
+
+# --- events, batches, attentions, actions ---
+
+
+def _count_by(
+    column: Column[str], conditions: Callable[[Filter, str | None], Sequence[Condition]]
+) -> Callable[[Connection, Filter], dict[str, int]]:
+    def counts(connection: Connection, where: Filter) -> dict[str, int]:
+        rows = connection.execute(
+            select(column.label("choice"), func.count().label("number"))
+            .where(*conditions(where, None))
+            .group_by(column)
+            .order_by(column)
+        )
+        return {row.choice: row.number for row in rows}
+
+    return counts
+
+
+def _events_where(where: Filter, outcome: str | None) -> list[Condition]:
+    return [
+        *where.is_within(inbox_events.c.received_at),
+        *([] if outcome is None else [inbox_events.c.outcome == outcome]),
+    ]
+
+
+EVENTS = Listing(
+    name="events",
+    # Without the bytes, which are most of a row.
+    query=select(*(each for each in inbox_events.c if each.name not in ("body", "digital_signature"))),
+    key=(inbox_events.c.received_at, inbox_events.c.event_id),
+    conditions=_events_where,
+    line=EventLine,
+    lines=lambda _, rows: [EventLine.of(row) for row in rows],
+    choices=tuple(Outcome),
+    counts=_count_by(inbox_events.c.outcome, _events_where),
+)
+
+BATCHES = Listing(
+    name="batches",
+    query=select(invoice_batches),
+    key=(invoice_batches.c.id,),
+    conditions=lambda _where, _choice: [],
+    line=BatchLine,
+    lines=batch_lines,
+)
+
+# All, or what needs attention now.
+ATTENTIONS = Listing(
+    name="attentions",
+    query=select(attentions),
+    key=(attentions.c.id,),
+    conditions=lambda _, choice: [] if choice is None else [attentions.c.resolved_at.is_(None)],
+    line=AttentionLine,
+    lines=attention_lines,
+    choices=("open",),
+)
+
+
+def _actions_where(where: Filter, kind: str | None) -> list[Condition]:
+    return [
+        *where.is_within(actions.c.at),
+        *([] if where.who is None else [actions.c.who == plain_text(where.who)]),
+        *([] if kind is None else [actions.c.kind == kind]),
+    ]
+
+
+# What operators did.
+ACTIONS = Listing(
+    name="actions",
+    query=select(actions),
+    key=(actions.c.id,),
+    conditions=_actions_where,
+    line=Action,
+    lines=lambda _, rows: [action_from(row) for row in rows],
+    choices=ACTION_KINDS,
+    counts=_count_by(actions.c.kind, _actions_where),
+)
+
+
+# --- below: cursors ---
+
+
+def _encode(name: str, values: Sequence[Any]) -> str:
+    plain = [value.isoformat() if isinstance(value, datetime) else value for value in values]
+    return base64.urlsafe_b64encode(json.dumps([name, *plain]).encode()).decode().rstrip("=")
+
+
+def _decode(name: str, key: Sequence[Column[Any]], cursor: str) -> list[datetime | int | str]:
+    try:
+        padded = cursor.encode("ascii") + b"=" * (-len(cursor) % 4)
+        found, *plain = json.loads(base64.b64decode(padded, altchars=b"-_", validate=True))
+        if found != name or len(plain) != len(key):
+            raise ValueError
+        return [_value(column, each) for column, each in zip(key, plain, strict=True)]
+    except (ValueError, TypeError, binascii.Error, RecursionError):
+        raise ValueError(
+            f"the cursor {cursor[:40]!r} is not one that this list gave: leave it out to begin at the newest"
+        ) from None
 
 
 def _value(column: Column[Any], plain: Any) -> datetime | int | str:

@@ -28,7 +28,7 @@ from payments.ledger.balance import in_state
 from payments.ledger.pauses import Pausable, Pause
 from payments.operator.filters import Filter, Totals
 from payments.operator.health import Headline, Health, headline_of, health_within
-from payments.operator.lists import AttentionLine, count_events_within, most_urgent, read_totals
+from payments.operator.lists import EVENTS, AttentionLine, most_urgent, read_totals
 from payments.operator.processes import SEEN_WITHIN
 from payments.storage.database import Database
 from payments.storage.migrate import NEWEST_REVISION
@@ -108,7 +108,7 @@ def read_overview(database: Database, now: datetime, since: datetime, span: time
                 conditions=in_state(TransferState.SETTLED),
             ),
             credited_before=read_totals(connection, gross, fee, before.is_within(credited_at)),
-            events_by_outcome=count_events_within(connection, Filter(since)),
+            events_by_outcome=EVENTS.counts(connection, Filter(since)),
             settled_within=_read_settled_within(connection, since),
         )
 

@@ -17,9 +17,9 @@ from playwright.sync_api import Locator, expect
 
 from emulator.clock import Clock
 from payments.language import language_of
-from payments.operator.invoices import list_invoices
+from payments.operator.invoices import INVOICES
 from payments.operator.labels import labels_of
-from payments.operator.lists import list_actions
+from payments.operator.lists import ACTIONS
 from payments.storage.database import Database
 from scripts.processes import PATIENCE_SECONDS, Runner, Running
 from tests.browser.conftest import Visitor, WebProcess
@@ -218,10 +218,10 @@ def test_an_operator_walks_the_night(
     row = page.locator("tbody tr", has_text="the destination is unblocked")
     expect(row).to_contain_text("Ana Souza")
     expect(row).to_contain_text(_("own token"))
-    assert all(each.is_proved for each in list_actions(night.database, None).items)
+    assert all(each.is_proved for each in ACTIONS.read(night.database).items)
 
     # A credit is missing: the payer's name finds the invoice, unpaid; then paid, and not credited yet.
-    invoice = list_invoices(night.database, None, state="open").items[0]
+    invoice = INVOICES.read(night.database, None, choice="open").items[0]
     assert invoice.payer_name is not None
     assert invoice.bank_invoice_id is not None
     ana.find(invoice.payer_name, invoice.bank_invoice_id)

@@ -12,7 +12,7 @@ from playwright.sync_api import expect
 
 from payments.invoice import Payer
 from payments.ledger.batches import plan_batch
-from payments.operator.lists import list_batches, list_credits, list_events
+from payments.operator.lists import BATCHES, CREDITS, EVENTS
 from payments.operator.statement import read_statement
 from payments.policy import ForwardingPolicy
 from payments.storage.database import Database
@@ -40,9 +40,9 @@ def afternoon(database: Database, policy: ForwardingPolicy) -> Iterator[Afternoo
 
 def pages(database: Database) -> list[str]:
     """The address of every kind of page, of what is in the books."""
-    credit = list_credits(database, None).items[-1].invoice_id
-    batch = list_batches(database, None).items[0].id
-    unreadable = list_events(database, None, outcome="unreadable").items[0].event_id
+    credit = CREDITS.read(database).items[-1].invoice_id
+    batch = BATCHES.read(database).items[0].id
+    unreadable = EVENTS.read(database, None, choice="unreadable").items[0].event_id
     return [
         *("", "?span=week", "/transfers", "/transfers?state=dead"),
         *("/credits", "/credits?amount=x", f"/credits/{credit}", f"/credits/{INVOICE}"),

@@ -25,7 +25,7 @@ from payments.note import Note, note
 from payments.operator import actions
 from payments.operator.actions import Operator
 from payments.operator.health import SWITCHES
-from payments.operator.labels import ACTIONS, label, labels_of
+from payments.operator.labels import ACTION_KINDS, label, labels_of
 from payments.operator.lists import TransferLine
 from payments.operator.perform import perform
 from payments.operator.timeline import read_credit
@@ -212,7 +212,7 @@ def _failure(error: Exception) -> str:
 
 def _requested(request: Request) -> tuple[str, str]:
     kind, subject = request.path_params["kind"], request.path_params["subject"]
-    if kind not in ACTIONS or subject not in _SUBJECTS.get(kind, (subject,)):
+    if kind not in ACTION_KINDS or subject not in _SUBJECTS.get(kind, (subject,)):
         raise HTTPException(404, N_("There is no such action."))
     return kind, subject
 

@@ -22,7 +22,7 @@ from payments.language import N_
 from payments.note import Note, read_note
 from payments.operator.actions import Operator
 from payments.operator.labels import STATE_ACTIONS, Label, label, labels_of
-from payments.operator.lists import TransferLine, list_transfers
+from payments.operator.lists import TRANSFERS, TransferLine
 from payments.operator.perform import perform
 from payments.operator.wording import note_text
 from payments.policy import ForwardingPolicy
@@ -77,7 +77,7 @@ class BulkPages:
         _, asked = self._requested(request)
 
         def page(each: Request) -> Response:
-            found = list_transfers(self._context.database, None, asked.where, asked.choice, TRANSFERS_MAX)
+            found = TRANSFERS.read(self._context.database, None, asked.where, asked.choice, TRANSFERS_MAX)
             lines = [line for line in found.items if _may_be_tried(line, each, self._context)]
             return self._form(each, 200, lines, "", None, has_more=found.next is not None)
 

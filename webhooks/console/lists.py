@@ -4,7 +4,7 @@ Every filter stands in the address, so a list can be sent to someone else. What 
 Brazil, whatever the browser's language: 02/03/2026, ontem, 1.234,56.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
@@ -15,17 +15,12 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from payments.invoice import InvoiceState
 from payments.language import N_
-from payments.ledger.inbox import Outcome
-from payments.operator import invoices, lists
-from payments.operator.actions import Action
 from payments.operator.audit import AuditLine, read_audit
-from payments.operator.csv_file import csv_lines, every
-from payments.operator.filters import Filter, Totals
-from payments.operator.invoices import InvoiceLine, explain, read_invoice
-from payments.operator.labels import ACTIONS
-from payments.operator.lists import EventLine, Page, TransferLine
+from payments.operator.csv_file import csv_lines
+from payments.operator.filters import Filter
+from payments.operator.invoices import INVOICES, batch_id_of, explain, read_invoice
+from payments.operator.lists import ACTIONS, CREDITS, EVENTS, TRANSFERS, Listing, Page
 from payments.operator.search import Found, centavos_in, day_in, search
 from payments.storage.database import Database
 from webhooks.console.context import Context
@@ -64,90 +59,27 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class NarrowedList:
-    """A list: what it is called, what narrows it, and how it is read, added up, counted and written as CSV.
+    """A page: the list on it, what may be typed to narrow it, and the parameter that takes one of its choices.
 
-    ``chosen_by`` names the parameter that takes one of ``choices``, by which ``count`` counts. ``total`` is None where
-    nothing but the counts is to be added up.
+    ``audit`` is what its CSV has in place of the list's lines.
     """
 
-    name: str
+    listing: Listing[Any]
     typed: tuple[str, ...]
-    chosen_by: str
-    choices: Sequence[str]
-    read: Callable[[Database, str | None, Filter, str | None], Page[Any]]
-    total: Callable[[Database, Filter, str | None], Totals] | None
-    count: Callable[[Database, Asked], Mapping[str, int]]
-    line: type[Any]
-    every: Callable[[Database, Filter, str | None], Iterator[Any]]
-
-
-def _every(read: Callable[..., Page[Any]]) -> Callable[[Database, Filter, str | None], Iterator[Any]]:
-    return lambda database, where, choice: every(
-        lambda after, limit: read(database, after, where, choice, limit)
-    )
+    chosen_by: str = "state"
+    audit: tuple[type[Any], Callable[[Database, Filter, str | None], Iterator[Any]]] | None = None
 
 
 _DAYS = ("since", "until")
 _OF_A_PAYER = (*_DAYS, "amount", "payer")
 
-# By where each is, below /console. Tabs of transfers and credits have their numbers only without a filter: they are of
-# all, and beside one they would say something else than the list.
+# By where each is, below /console.
 LISTS = {
-    "invoices": NarrowedList(
-        name="invoices",
-        typed=(*_OF_A_PAYER, "batch"),
-        chosen_by="state",
-        choices=tuple(InvoiceState),
-        read=invoices.list_invoices,
-        total=invoices.total_invoices,
-        count=lambda database, asked: invoices.count_invoices(database, asked.where),
-        line=InvoiceLine,
-        every=_every(invoices.list_invoices),
-    ),
-    "transfers": NarrowedList(
-        name="transfers",
-        typed=_OF_A_PAYER,
-        chosen_by="state",
-        choices=lists.SHOWN_STATES,
-        read=lists.list_transfers,
-        total=lists.total_transfers,
-        count=lambda database, asked: {} if asked.is_narrowed else lists.count_transfers(database),
-        line=TransferLine,
-        every=_every(lists.list_transfers),
-    ),
-    "credits": NarrowedList(
-        name="credits",
-        typed=_OF_A_PAYER,
-        chosen_by="state",
-        choices=lists.CREDIT_STATES,
-        read=lists.list_credits,
-        total=lists.total_credits,
-        count=lambda database, asked: {} if asked.is_narrowed else lists.count_credits(database),
-        line=AuditLine,
-        every=read_audit,
-    ),
-    "inbox": NarrowedList(
-        name="events",
-        typed=_DAYS,
-        chosen_by="outcome",
-        choices=tuple(Outcome),
-        read=lists.list_events,
-        total=None,
-        count=lambda database, asked: lists.count_events(database, asked.where),
-        line=EventLine,
-        every=_every(lists.list_events),
-    ),
-    "acts": NarrowedList(
-        name="actions",
-        typed=(*_DAYS, "who"),
-        chosen_by="kind",
-        choices=ACTIONS,
-        read=lists.list_actions,
-        total=None,
-        count=lambda database, asked: lists.count_actions(database, asked.where),
-        line=Action,
-        every=_every(lists.list_actions),
-    ),
+    "invoices": NarrowedList(INVOICES, (*_OF_A_PAYER, "batch")),
+    "transfers": NarrowedList(TRANSFERS, _OF_A_PAYER),
+    "credits": NarrowedList(CREDITS, _OF_A_PAYER, audit=(AuditLine, read_audit)),
+    "inbox": NarrowedList(EVENTS, _DAYS, "outcome"),
+    "acts": NarrowedList(ACTIONS, (*_DAYS, "who"), "kind"),
 }
 
 
@@ -171,27 +103,31 @@ class ListPages:
         return [Route(f"{HOME}{path}", self._context.page(page)) for path, page in pages.items()]
 
     def _page(self, each: NarrowedList, request: Request) -> Response:
-        asked = self.asked(each, request)
+        asked, listing = self.asked(each, request), each.listing
         page = total = None
         counts: Mapping[str, int] = {}
         if not asked.wrong:
-            page = read_page(lambda: each.read(self._database, after_in(request), asked.where, asked.choice))
-            total = each.total and each.total(self._database, asked.where, asked.choice)
-            counts = each.count(self._database, asked)
+            page = read_page(
+                lambda: listing.read(self._database, after_in(request), asked.where, asked.choice)
+            )
+            if listing.amount is not None:
+                total = listing.total(self._database, asked.where, asked.choice)
+            counts = listing.count(self._database, asked.where)
         status = 400 if asked.wrong else 200
         return self._context.render(
-            request, each.name, status, asked=asked, page=page, totals=total, counts=counts
+            request, listing.name, status, asked=asked, page=page, totals=total, counts=counts
         )
 
     def _csv(self, each: NarrowedList, request: Request) -> Response:
-        asked = self.asked(each, request)
+        asked, listing = self.asked(each, request), each.listing
         if asked.wrong:
             raise HTTPException(400, " ".join(asked.wrong))
         day = self._context.times(request).today()
+        line, every = each.audit or (listing.line, listing.every)
         return StreamingResponse(
-            csv_lines(each.line, each.every(self._database, asked.where, asked.choice)),
+            csv_lines(line, every(self._database, asked.where, asked.choice)),
             media_type="text/csv; charset=utf-8",
-            headers={"Content-Disposition": f'attachment; filename="repasse-{each.name}-{day}.csv"'},
+            headers={"Content-Disposition": f'attachment; filename="repasse-{listing.name}-{day}.csv"'},
         )
 
     def _invoice(self, request: Request) -> Response:
@@ -245,13 +181,10 @@ class ListPages:
             urlencode({"since": times.written(day), "until": times.written(day)}),
         )
         found = []
-        for name, totals in (
-            ("credits", lists.total_credits(self._database, where)),
-            ("invoices", invoices.total_invoices(self._database, where)),
-            ("transfers", lists.total_transfers(self._database, where)),
-        ):
+        for listing in (CREDITS, INVOICES, TRANSFERS):
+            totals = listing.total(self._database, where)
             if totals.number:
-                found.append((f"{HOME}/{name}?{query}", name, totals.number, totals.centavos))
+                found.append((f"{HOME}/{listing.name}?{query}", listing.name, totals.number, totals.centavos))
         return found
 
     # --- what they share ---
@@ -261,8 +194,8 @@ class ListPages:
         _ = self._context.language(request).gettext
         times = self._context.times(request)
         choice = request.query_params.get(each.chosen_by) or None
-        if choice is not None and choice not in each.choices:
-            raise HTTPException(400, f"{each.chosen_by} must be one of {', '.join(each.choices)}")
+        if choice is not None and choice not in each.listing.choices:
+            raise HTTPException(400, f"{each.chosen_by} must be one of {', '.join(each.listing.choices)}")
         typed = {name: request.query_params.get(name, "").strip()[:_TEXT_LENGTH_MAX] for name in each.typed}
         wrong: list[str] = []
 
@@ -292,7 +225,7 @@ class ListPages:
             payer=typed.get("payer") or None,
             tax_id_key=self._tax_id_key,
             # no batch has the number 0
-            batch_id=invoices.batch_id_of(self._database, batch) or 0 if batch else None,
+            batch_id=batch_id_of(self._database, batch) or 0 if batch else None,
             who=typed.get("who") or None,
         )
         return Asked(typed, where, tuple(wrong), each.chosen_by, choice)

@@ -15,9 +15,8 @@ from starlette.routing import Route
 
 from payments.language import N_
 from payments.ledger.batches import read_window
-from payments.operator import lists
 from payments.operator.health import headline_of
-from payments.operator.lists import Page
+from payments.operator.lists import ATTENTIONS, BATCHES, Page, list_most_urgent
 from payments.operator.overview import read_overview, read_system
 from payments.operator.timeline import read_batch, read_credit, read_stored_event
 from webhooks.console.context import Context
@@ -111,7 +110,7 @@ class Pages:
         return self._context.render(request, "event", event=event, body=readable_body(event.body))
 
     def _batches(self, request: Request) -> Response:
-        page = read_page(lambda: lists.list_batches(self._database, after_in(request)))
+        page = read_page(lambda: BATCHES.read(self._database, after_in(request)))
         return self._context.render(request, "batches", page=page)
 
     def _batch(self, request: Request) -> Response:
@@ -123,11 +122,9 @@ class Pages:
     def _attention(self, request: Request) -> Response:
         shows_all = request.query_params.get("show") == "all"
         if shows_all:
-            page = read_page(
-                lambda: lists.list_attentions(self._database, after_in(request), open_only=False)
-            )
+            page = read_page(lambda: ATTENTIONS.read(self._database, after_in(request)))
         else:
-            page = Page(lists.list_most_urgent(self._database, ATTENTIONS_SHOWN), None)
+            page = Page(list_most_urgent(self._database, ATTENTIONS_SHOWN), None)
         return self._context.render(
             request, "attention", page=page, shows_all=shows_all, attentions_shown=ATTENTIONS_SHOWN
         )

@@ -8,7 +8,7 @@ from payments.ledger import bank_reports, transfers
 from payments.ledger.bank_reports import UNSETTLED_AFTER
 from payments.operator import timeline
 from payments.operator.actions import Operator, close_attention
-from payments.operator.lists import list_attentions
+from payments.operator.lists import ATTENTIONS
 from tests.payments.builders import EMPTY, INVOICE, NOW, a_transfer_log, at_bank, english
 from tests.payments.conftest import ON_SQLITE, Books
 
@@ -218,7 +218,7 @@ def test_a_transfer_that_the_bank_does_not_decide_is_raised_once_after_a_day(boo
     books.pass_time(1)
     assert bank_reports.raise_unsettled(books.database, books.now) == 1
     assert books.attention == ["transfer_unsettled"]
-    [attention] = list_attentions(books.database, open_only=True, after=None).items
+    [attention] = ATTENTIONS.read(books.database, choice="open").items
     assert english(attention.detail).startswith("the bank accepted it as A at 2026-03-02 15:00:00 UTC")
     assert bank_reports.raise_unsettled(books.database, books.now) == 0
     close_attention(books.database, attention.id, ANA, books.now)

@@ -13,7 +13,7 @@ from payments.ledger.lineages import GENERATIONS_MAX
 from payments.ledger.pauses import Pause, paused
 from payments.operator import actions
 from payments.operator.actions import Action, Operator
-from payments.operator.lists import list_actions, list_credits, list_transfers
+from payments.operator.lists import ACTIONS, CREDITS, TRANSFERS
 from payments.storage.database import Database, open_database
 from payments.transfer import external_id_for
 from tests.payments.builders import INVOICE, NOW, a_policy, at_bank, english
@@ -39,11 +39,11 @@ def abandon(books: Books, generation: int = 1) -> Action:
 
 def assert_refused(do: Callable[[], object], says: str, books: Books) -> None:
     """The action is refused with these words, and leaves nothing behind."""
-    before = len(list_actions(books.database, None).items)
+    before = len(ACTIONS.read(books.database).items)
     with pytest.raises(ActionRefused) as refused:
         do()
     assert re.search(says, english(str(refused.value)))
-    assert len(list_actions(books.database, None).items) == before
+    assert len(ACTIONS.read(books.database).items) == before
 
 
 # --- who and why ---
@@ -71,7 +71,7 @@ def test_what_a_person_typed_is_kept_on_one_line_and_storable(books: Books) -> N
     by = Operator(" ana\x1b[2J ", "line one\nline\x00 two \udc80")
     action = actions.pause(books.database, "issuing", by, books.now)
     assert (action.who, action.reason) == ("ana [2J", "line one line two ?")
-    assert list_actions(books.database, None).items == [action]
+    assert ACTIONS.read(books.database).items == [action]
 
 
 def test_an_action_is_recorded_with_who_when_and_why(books: Books) -> None:
@@ -82,13 +82,13 @@ def test_an_action_is_recorded_with_who_when_and_why(books: Books) -> None:
     assert (action.who, action.at, action.reason) == ("ana", books.now, "the account is open again")
     assert (action.kind, action.subject) == ("retry", FIRST)
     assert english(action.result) == "retry queued; repasse checks with the bank before sending"
-    assert list_actions(books.database, None).items == [action]
+    assert ACTIONS.read(books.database).items == [action]
 
 
 def test_an_action_whose_work_runs_elsewhere_is_recorded(books: Books) -> None:
     """Others have functions of their own."""
     action = actions.record_action(books.database, "reconcile", "the bank", "found 3", ANA, books.now)
-    assert list_actions(books.database, None).items == [action]
+    assert ACTIONS.read(books.database).items == [action]
     with pytest.raises(ValueError, match="'retry' is an action with a function of its own"):
         actions.record_action(books.database, "retry", FIRST, "", ANA, books.now)
 
@@ -295,10 +295,10 @@ def test_an_abandoned_transfer_stays_dead_and_is_closed(books: Books) -> None:
     assert_refused(lambda: abandon(books), "abandoned by ana", books)
     statement = books.statement
     assert (statement.dead_centavos, statement.abandoned, statement.abandoned_centavos) == (48_662, 1, 48_662)
-    assert list_transfers(books.database, None, state="dead").items == []
-    [line] = list_transfers(books.database, None, state="abandoned").items
+    assert TRANSFERS.read(books.database, None, choice="dead").items == []
+    [line] = TRANSFERS.read(books.database, None, choice="abandoned").items
     assert (line.state, line.shown_state) == ("dead", "abandoned")
-    [credit] = list_credits(books.database, None).items
+    [credit] = CREDITS.read(books.database).items
     assert credit.transfer_state == "abandoned"
 
 
@@ -467,7 +467,7 @@ def test_two_operators_cannot_both_do_it(books: Books, deed: str) -> None:
     for thread in threads:
         thread.join(timeout=30)
     assert sorted(outcomes) == ["done", "refused"]
-    assert len(list_actions(books.database, None).items) == 1
+    assert len(ACTIONS.read(books.database).items) == 1
 
 
 # --- a batch by hand ---

@@ -5,7 +5,7 @@ import pytest
 from payments.language import NAMES, language_of
 from payments.ledger.attention import AttentionKind
 from payments.ledger.inbox import Outcome
-from payments.operator.labels import ACTIONS, label, labels_of
+from payments.operator.labels import ACTION_KINDS, label, labels_of
 from payments.operator.lists import SHOWN_STATES
 
 # What the stylesheet has colours for.
@@ -20,7 +20,7 @@ def test_every_name_has_its_label(code: str) -> None:
         (labels.transfer_states, SHOWN_STATES),
         (labels.outcomes, Outcome),
         (labels.attentions, AttentionKind),
-        (labels.actions, ACTIONS),
+        (labels.actions, ACTION_KINDS),
     ):
         assert set(found) == {str(name) for name in names}
         assert all(each.meaning and each.tone in TONES for each in found.values())

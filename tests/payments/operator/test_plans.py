@@ -126,12 +126,12 @@ def _live(books: Books) -> None:
 def _read(books: Books) -> None:
     database = books.database
     for state in (None, *TransferState):
-        lists.list_transfers(database, None, state=state)
-    cursor = lists.list_credits(database, None, limit=1).next
+        lists.TRANSFERS.read(database, None, choice=state)
+    cursor = lists.CREDITS.read(database, None, limit=1).next
     assert cursor is not None
-    lists.list_credits(database, cursor, Filter(amount_centavos=48_712, since=books.now))
-    lists.list_events(database, None, outcome="unreadable")
-    lists.list_attentions(database, None, open_only=False)
+    lists.CREDITS.read(database, cursor, Filter(amount_centavos=48_712, since=books.now))
+    lists.EVENTS.read(database, None, choice="unreadable")
+    lists.ATTENTIONS.read(database)
     for wanted in (INVOICE, "12", f"credit-{INVOICE}-r2", "A", f"credited-{INVOICE}", "odd"):
         search.search(database, wanted)
     for invoice_id in (INVOICE, "12"):
@@ -144,11 +144,11 @@ def _read(books: Books) -> None:
 
 def _read_invoices(books: Books) -> None:
     database = books.database
-    invoices.list_invoices(database, None, Filter(since=books.now))
+    invoices.INVOICES.read(database, None, Filter(since=books.now))
     for state in InvoiceState:
-        invoices.list_invoices(database, None, state=state)
-    invoices.total_invoices(database, Filter(since=books.now))
-    invoices.count_invoices(database)
+        invoices.INVOICES.read(database, None, choice=state)
+    invoices.INVOICES.total(database, Filter(since=books.now))
+    invoices.INVOICES.count(database)
     assert invoices.read_invoice(database, INVOICE) is not None
     statement.read_statement(database)
 

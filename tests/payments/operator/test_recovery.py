@@ -4,7 +4,7 @@ import pytest
 
 from payments.errors import ActionRefused
 from payments.operator.actions import Action, Operator
-from payments.operator.lists import list_attentions, list_credits
+from payments.operator.lists import ATTENTIONS, CREDITS
 from payments.operator.recovery import recover_credit
 from payments.operator.timeline import read_credit
 from tests.payments.builders import INVOICE, at_bank, english
@@ -30,19 +30,19 @@ def settled_and_reversed(books: Books, remaining: int = 0) -> None:
 def test_what_came_back_is_no_longer_claimed_and_stays_countable(books: Books) -> None:
     """Its attention is resolved; statement, list and timeline say that it was recovered."""
     settled_and_reversed(books)
-    [line] = list_credits(books.database, None).items
+    [line] = CREDITS.read(books.database).items
     assert (line.transfer_state, line.claim_back_centavos, line.recovered_centavos) == ("settled", NET, 0)
-    [open_one] = list_attentions(books.database, None, open_only=True).items
+    [open_one] = ATTENTIONS.read(books.database, choice="open").items
     assert english(open_one.detail).startswith("the bank reversed R$ 486,62 after transfer ")
     action = recover(books)
     assert (action.kind, action.subject) == ("recover", INVOICE)
     assert english(action.result) == "R$ 486,62 came back from the destination"
-    [line] = list_credits(books.database, None).items
+    [line] = CREDITS.read(books.database).items
     assert (line.claim_back_centavos, line.recovered_centavos) == (0, NET)
     statement = books.statement
     assert (statement.claim_back_centavos, statement.recovered_centavos) == (0, NET)
     assert statement.balanced
-    assert list_attentions(books.database, None, open_only=True).items == []
+    assert ATTENTIONS.read(books.database, choice="open").items == []
     timeline = read_credit(books.database, INVOICE)
     assert timeline is not None
     assert action in timeline.actions
@@ -55,7 +55,7 @@ def test_a_further_reversal_is_claimed_back_anew(books: Books) -> None:
     books.reverse(0)
     statement = books.statement
     assert (statement.claim_back_centavos, statement.recovered_centavos) == (19_950, NET - 19_950)
-    assert [each.kind for each in list_attentions(books.database, None, open_only=True).items] == [
+    assert [each.kind for each in ATTENTIONS.read(books.database, choice="open").items] == [
         "reversed_after_sending"
     ]
     recover(books)

@@ -13,7 +13,7 @@ from payments.event import Event, read_event, read_log
 from payments.ledger import inbox
 from payments.operator import actions, replay
 from payments.operator.actions import Action, Operator
-from payments.operator.lists import list_attentions
+from payments.operator.lists import ATTENTIONS
 from payments.storage.schema import inbox_events
 from tests.payments.builders import INVOICE, NOW, a_body, a_policy, an_invoice_log, at_bank, english
 from tests.payments.conftest import Books
@@ -85,16 +85,16 @@ def test_a_replay_of_what_had_its_effect_changes_nothing(books: Books) -> None:
     books.news(at_bank("A", "success", amount=39_950))
     books.news(at_bank("A", "failed", amount=39_950), "taken back")
     books.tell(an_invoice_log("created"))
-    for attention in list_attentions(books.database, open_only=True, after=None).items:
+    for attention in ATTENTIONS.read(books.database, choice="open").items:
         actions.close_attention(books.database, attention.id, ANA, books.now)
     before = (books.statement, books.states, books.history())
-    raised = len(list_attentions(books.database, open_only=False, after=None).items)
+    raised = len(ATTENTIONS.read(books.database).items)
     outcomes = {row.event_id: row.outcome for row in _all_events(books)}
     action, news = replay.replay_since(books.database, NOW, ANA, books.policy, books.now)
     assert news == []
     assert english(action.result) == "6 events replayed; something new followed from 0"
     assert (books.statement, books.states, books.history()) == before
-    assert len(list_attentions(books.database, open_only=False, after=None).items) == raised
+    assert len(ATTENTIONS.read(books.database).items) == raised
     assert {row.event_id: row.outcome for row in _all_events(books)} == outcomes
 
 

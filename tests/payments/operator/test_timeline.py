@@ -10,7 +10,7 @@ from payments.invoice import Payer
 from payments.language import language_of
 from payments.ledger import batches, transfers
 from payments.operator.actions import Operator, retry_transfer
-from payments.operator.lists import list_attentions, list_batches, list_transfers
+from payments.operator.lists import ATTENTIONS, BATCHES, TRANSFERS
 from payments.operator.timeline import read_batch, read_credit, read_stored_event
 from payments.operator.wording import account_text
 from payments.storage.database import Database
@@ -126,8 +126,8 @@ def test_no_timeline_shows_a_whole_tax_id(books: Books) -> None:
     for said in (
         found,
         batch,
-        list_transfers(books.database, None),
-        list_attentions(books.database, None, open_only=True),
+        TRANSFERS.read(books.database),
+        ATTENTIONS.read(books.database, choice="open"),
     ):
         assert "529.982.247-25" not in repr(said)
         assert "982.247" in repr(said)
@@ -166,4 +166,4 @@ def test_a_batch_shows_how_far_each_invoice_got(books: Books) -> None:
         2,
         1,
     )
-    assert list_batches(books.database, None).items == [batch.batch]
+    assert BATCHES.read(books.database).items == [batch.batch]

@@ -10,7 +10,7 @@ from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
 from payments.note import Note
-from payments.operator.lists import list_actions
+from payments.operator.lists import ACTIONS
 from payments.settings import Settings
 from payments.storage.database import Database
 from payments.transfer import BankTransfer
@@ -203,7 +203,7 @@ def test_there_is_no_batch_by_hand_at_the_real_bank(
     answer = client.post("/console/act/issue/now", data={"who": "Ana", "reason": "for a demo"})
     assert answer.status_code == 409
     assert "only with an emulator" in answer.text
-    assert not list_actions(database, None).items
+    assert not ACTIONS.read(database).items
 
 
 def test_an_action_that_does_not_exist_is_not_found(console: Console) -> None:

@@ -17,7 +17,7 @@ from payments.errors import LedgerUnavailable
 from payments.ledger import transfers
 from payments.note import Note
 from payments.operator.actions import Operator, retry_transfer
-from payments.operator.lists import list_actions, list_transfers
+from payments.operator.lists import ACTIONS, TRANSFERS
 from payments.settings import Settings
 from payments.storage.database import Database
 from tests.payments.builders import english
@@ -64,13 +64,13 @@ def client(outage: Books, settings: Callable[..., Settings]) -> TestClient:
 
 def states(database: Database) -> list[str]:
     """The state of each transfer, in the order of IDS."""
-    lines = list_transfers(database, None).items
+    lines = TRANSFERS.read(database).items
     return [line.shown_state for line in sorted(lines, key=lambda line: line.external_id)]
 
 
 def recorded(database: Database) -> list[tuple[str, str]]:
     """What is on record, oldest first."""
-    return [(action.kind, action.subject) for action in reversed(list_actions(database, None).items)]
+    return [(action.kind, action.subject) for action in reversed(ACTIONS.read(database).items)]
 
 
 def test_all_that_a_filter_shows_is_asked_about_once_and_recorded_each(
@@ -147,5 +147,5 @@ def test_a_database_that_goes_away_in_the_middle_ends_it_and_says_what_was_not_t
     unconfirmed = "not confirmed, so it may have been done; asking again is harmless: the disk is full"
     assert [english(each.result) for each in outcomes[1:]] == [unconfirmed, "not tried: the disk is full"]
     assert states(outage.database) == ["pending", "dead", "dead"]
-    [action] = list_actions(outage.database, None).items
+    [action] = ACTIONS.read(outage.database).items
     assert action.is_proved
