@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from payments.money import format_brl
+from payments.operator.export import to_json
 from payments.operator.filters import NO_FILTER, Filter
 from payments.operator.invoices import INVOICES
 from payments.operator.lists import ACTIONS, ATTENTIONS, CREDITS, TRANSFERS, Listing
@@ -14,7 +15,7 @@ from repasse.group import DONE, command
 from repasse.language import _
 from repasse.opening import Opened, open_to_read
 from repasse.options import Amount, Paging, paged, period
-from repasse.output import Column, table, to_json
+from repasse.output import Column, table
 
 # A column, and what of a line stands in it.
 _Columns = Sequence[tuple[Column, Callable[[Any], object]]]

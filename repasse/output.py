@@ -1,15 +1,14 @@
-"""Output: tables for people, JSON for programs, CSV in which no spreadsheet finds a formula.
+"""Output for people: tables, times, colours.
 
 A table fits the terminal; on a pipe or in a file it is as wide as what is in it. Colours are for terminals, and not
 where NO_COLOR is set (https://no-color.org).
 """
 
-import json
 import os
 import shutil
 import sys
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass
 from datetime import datetime, tzinfo
 from typing import Any, Literal
 
@@ -116,23 +115,3 @@ def plain(text: object) -> str:
     """Text from outside, or a note, on one line, without control characters that a terminal would obey."""
     said = note_text(text, language) if isinstance(text, Note) else str(text)
     return "".join(sign if sign.isprintable() else " " for sign in said)
-
-
-def to_json(value: Any) -> str:
-    """One line of JSON: times as ISO 8601 in UTC, bytes as text."""
-    return json.dumps(value, default=_to_json)
-
-
-def _to_json(value: Any) -> Any:
-    if is_dataclass(value):
-        return {field.name: getattr(value, field.name) for field in fields(value)}
-    if isinstance(value, datetime):
-        return iso(value)
-    if isinstance(value, bytes):
-        return value.decode("utf-8", "replace")
-    raise TypeError(f"{type(value).__name__} has no JSON of ours")
-
-
-def iso(at: datetime) -> str:
-    """A time for programs."""
-    return at.isoformat().replace("+00:00", "Z")

@@ -6,6 +6,7 @@ from typing import Any
 import click
 
 from payments.money import format_brl
+from payments.operator.export import to_json
 from payments.operator.invoices import InvoicePage, explain, read_invoice
 from payments.operator.search import Found, search
 from payments.operator.timeline import (
@@ -21,7 +22,7 @@ from repasse.group import DONE, LEFT, command
 from repasse.language import _, language
 from repasse.opening import open_to_read
 from repasse.options import json_option
-from repasse.output import Column, Times, plain, styled, table, to_json
+from repasse.output import Column, Times, plain, styled, table
 
 
 @command(
@@ -60,14 +61,9 @@ def show(id: str, as_json: bool) -> int:
         return DONE
     click.echo("\n".join(write(details, opened.times)))
     for hit in others:
-        about = [
-            hit.name,
-            *([format_brl(hit.amount_centavos)] if hit.amount_centavos else []),
-            hit.state or "",
-        ]
-        click.echo(
-            _fact(_("see also"), f"{hit.kind} {plain(hit.id)}: {plain(', '.join(filter(None, about)))}")
-        )
+        amount = format_brl(hit.amount_centavos) if hit.amount_centavos else None
+        about = ", ".join(filter(None, (hit.name, amount, hit.state)))
+        click.echo("\n".join(_facts((_("see also"), f"{hit.kind} {plain(hit.id)}: {plain(about)}"))))
     return DONE
 
 
@@ -78,12 +74,12 @@ def _page(hit: Found) -> tuple[str, str]:
 
 def _write_credit(found: CreditTimeline, times: Times) -> list[str]:
     credit = found.credit
-    lines = [
-        _fact(
+    lines = _facts(
+        (
             _("credit"),
             _("%(id)s, recorded %(at)s", id=plain(credit.invoice_id), at=times.moment(credit.recorded_at)),
         ),
-        _fact(
+        (
             _("money"),
             _(
                 "%(gross)s gross, %(fee)s fee, %(net)s net; %(owed)s to forward",
@@ -93,25 +89,14 @@ def _write_credit(found: CreditTimeline, times: Times) -> list[str]:
                 owed=format_brl(found.owed_centavos),
             ),
         ),
-        *([_fact(_("payer"), f"Pix {found.payer_end_to_end_id}")] if found.payer_end_to_end_id else []),
-        *(
-            line
-            for each in found.transfers
-            for line in (
-                _fact(
-                    _("transfer"),
-                    f"{plain(each.external_id)}: {format_brl(each.amount_centavos)}, {each.shown_state}",
-                ),
-                *(
-                    [_fact("", _("bank id %(id)s", id=plain(each.bank_transfer_id)))]
-                    if each.bank_transfer_id
-                    else []
-                ),
-                _fact("", _("to %(account)s", account=plain(account_text(each.destination, language)))),
-            )
-        ),
-        "",
-    ]
+        (_("payer"), found.payer_end_to_end_id and f"Pix {found.payer_end_to_end_id}"),
+    )
+    for each in found.transfers:
+        about = f"{plain(each.external_id)}: {format_brl(each.amount_centavos)}, {each.shown_state}"
+        bank_id = each.bank_transfer_id and _("bank id %(id)s", id=plain(each.bank_transfer_id))
+        to = _("to %(account)s", account=plain(account_text(each.destination, language)))
+        lines += _facts((_("transfer"), about), ("", bank_id), ("", to))
+    lines.append("")
     for entry in found.entries:
         at = times.moment(entry.at)
         lines.append(f"{at}  {styled(plain(entry.title), bold=True)}")
@@ -124,30 +109,27 @@ def _write_credit(found: CreditTimeline, times: Times) -> list[str]:
 
 def _write_invoice(found: InvoicePage, times: Times) -> list[str]:
     invoice = found.invoice
+    dates = _(
+        "issued %(issued)s, due %(due)s, paid %(paid)s",
+        issued=times.moment(invoice.issued_at),
+        due=times.moment(invoice.due_at),
+        paid=times.moment(invoice.paid_at),
+    )
     return [
-        _fact(
-            _("invoice"),
-            f"{plain(invoice.key)}, {format_brl(invoice.amount_centavos)}, {invoice.state}",
-        ),
-        _fact(_("payer"), f"{plain(invoice.payer_name or '-')}, {invoice.payer_tax_id or '-'}"),
-        _fact(
-            _("times"),
-            _(
-                "issued %(issued)s, due %(due)s, paid %(paid)s",
-                issued=times.moment(invoice.issued_at),
-                due=times.moment(invoice.due_at),
-                paid=times.moment(invoice.paid_at),
+        *_facts(
+            (_("invoice"), f"{plain(invoice.key)}, {format_brl(invoice.amount_centavos)}, {invoice.state}"),
+            (_("payer"), f"{plain(invoice.payer_name or '-')}, {invoice.payer_tax_id or '-'}"),
+            (_("times"), dates),
+            (_("batch"), found.batch_tag and f"{found.batch_tag}, {found.batch_state}"),
+            (_("tags"), plain(", ".join(found.tags))),
+            (_("link"), plain(found.link or "")),
+            *(
+                (
+                    _("event"),
+                    f"{plain(each.event_id)}: {plain(each.log_type)}, {times.moment(each.received_at)}",
+                )
+                for each in found.events
             ),
-        ),
-        *([_fact(_("batch"), f"{found.batch_tag}, {found.batch_state}")] if found.batch_tag else []),
-        *([_fact(_("tags"), plain(", ".join(found.tags)))] if found.tags else []),
-        *([_fact(_("link"), plain(found.link))] if found.link else []),
-        *(
-            _fact(
-                _("event"),
-                f"{plain(each.event_id)}: {plain(each.log_type)}, {times.moment(each.received_at)}",
-            )
-            for each in found.events
         ),
         "",
         *map(plain, explain(found, language, times.moment)),
@@ -156,21 +138,23 @@ def _write_invoice(found: InvoicePage, times: Times) -> list[str]:
 
 def _write_event(event: StoredEvent, times: Times) -> list[str]:
     line = event.line
-    about = f"{plain(line.subscription)} {plain(line.log_type)} {plain(line.subject or '')}".rstrip()
+    received = _(
+        "%(id)s, by %(source)s, received %(at)s",
+        id=plain(line.event_id),
+        source=line.source,
+        at=times.moment(line.received_at),
+    )
     return [
-        _fact(
-            _("event"),
-            _(
-                "%(id)s, by %(source)s, received %(at)s",
-                id=plain(line.event_id),
-                source=line.source,
-                at=times.moment(line.received_at),
+        *_facts(
+            (_("event"), received),
+            (
+                _("about"),
+                f"{plain(line.subscription)} {plain(line.log_type)} {plain(line.subject or '')}".rstrip(),
             ),
+            (_("outcome"), f"{line.outcome}: {plain(line.reason)}" if line.reason else line.outcome),
+            (_("signature"), plain(event.digital_signature or _("none: fetched by reconciliation"))),
+            ("sha256", event.sha256),
         ),
-        _fact(_("about"), about),
-        _fact(_("outcome"), f"{line.outcome}: {plain(line.reason)}" if line.reason else line.outcome),
-        _fact(_("signature"), plain(event.digital_signature or _("none: fetched by reconciliation"))),
-        _fact("sha256", event.sha256),
         "",
         plain(event.body.decode("utf-8", "replace")),
     ]
@@ -179,27 +163,25 @@ def _write_event(event: StoredEvent, times: Times) -> list[str]:
 def _write_batch(found: BatchInvoices, times: Times) -> list[str]:
     batch = found.batch
     slot = _("by hand") if batch.slot is None else _("slot %(number)d", number=batch.slot + 1)
+    dates = _(
+        "due %(due)s, issued %(issued)s, attempts %(attempts)d",
+        due=times.moment(batch.due_at),
+        issued=times.moment(batch.issued_at),
+        attempts=batch.attempt,
+    )
+    counts = _(
+        "%(planned)d planned, %(issued)d issued, %(credited)d credited",
+        planned=batch.planned_invoices,
+        issued=batch.issued_invoices,
+        credited=batch.credited_invoices,
+    )
     return [
-        _fact(_("batch"), ", ".join([batch.tag, slot, batch.state, *([_("late")] if batch.late else [])])),
-        _fact(
-            _("times"),
-            _(
-                "due %(due)s, issued %(issued)s, attempts %(attempts)d",
-                due=times.moment(batch.due_at),
-                issued=times.moment(batch.issued_at),
-                attempts=batch.attempt,
-            ),
+        *_facts(
+            (_("batch"), ", ".join([batch.tag, slot, batch.state, *([_("late")] if batch.late else [])])),
+            (_("times"), dates),
+            (_("invoices"), counts),
+            (_("reason"), plain(batch.reason or "")),
         ),
-        _fact(
-            _("invoices"),
-            _(
-                "%(planned)d planned, %(issued)d issued, %(credited)d credited",
-                planned=batch.planned_invoices,
-                issued=batch.issued_invoices,
-                credited=batch.credited_invoices,
-            ),
-        ),
-        *([_fact(_("reason"), plain(batch.reason))] if batch.reason else []),
         "",
         *table(
             (
@@ -217,5 +199,6 @@ def _write_batch(found: BatchInvoices, times: Times) -> list[str]:
     ]
 
 
-def _fact(name: str, text: str) -> str:
-    return f"{name:<14}{text}"
+def _facts(*facts: tuple[str, str | None]) -> list[str]:
+    """A line for each fact that there is, under its name."""
+    return [f"{name:<14}{text}" for name, text in facts if text]

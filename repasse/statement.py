@@ -9,7 +9,7 @@ import click
 from payments.money import format_brl
 from payments.note import clock_step
 from payments.operator.audit import AuditLine, read_audit
-from payments.operator.csv_file import csv_lines
+from payments.operator.export import csv_lines, to_json
 from payments.operator.filters import Filter
 from payments.operator.overview import read_system
 from payments.operator.statement import (
@@ -27,7 +27,7 @@ from repasse.group import DONE, LEFT, command
 from repasse.language import _, language
 from repasse.opening import now, open_to_read
 from repasse.options import json_option, period
-from repasse.output import Column, plain, styled, table, to_json
+from repasse.output import Column, plain, styled, table
 
 
 @command(

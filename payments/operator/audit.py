@@ -11,10 +11,9 @@ from typing import Any
 
 from sqlalchemy import Select, func, select, tuple_
 
-from payments.language import language_of
+from payments.note import Note
 from payments.operator.filters import NO_FILTER, Filter
 from payments.operator.lists import CREDITS, Condition, Line, TransferLine, current_transfers
-from payments.operator.wording import note_text
 from payments.storage.database import Database
 from payments.storage.schema import credits, invoices, transfers
 
@@ -52,7 +51,7 @@ class AuditLine(Line):
     transfer_created_at: datetime | None
     transfer_sent_at: datetime | None
     transfer_settled_at: datetime | None
-    transfer_reason: str | None
+    transfer_reason: Note | None
     destination_bank_code: str | None
     destination_branch_code: str | None
     destination_account_number: str | None
@@ -112,7 +111,7 @@ def _audit_line(row: Any, transfer: TransferLine | None) -> AuditLine:
         transfer_created_at=transfer and transfer.created_at,
         transfer_sent_at=transfer and transfer.sent_at,
         transfer_settled_at=transfer and transfer.settled_at,
-        transfer_reason=note_text(transfer.reason, language_of("en")) or None if transfer else None,
+        transfer_reason=transfer and transfer.reason,
         destination_bank_code=there and there.bank_code,
         destination_branch_code=there and there.branch_code,
         destination_account_number=there and there.account_number,

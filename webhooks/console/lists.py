@@ -17,7 +17,7 @@ from starlette.routing import Route
 
 from payments.language import N_
 from payments.operator.audit import AuditLine, read_audit
-from payments.operator.csv_file import csv_lines
+from payments.operator.export import csv_lines
 from payments.operator.filters import Filter
 from payments.operator.invoices import INVOICES, batch_id_of, explain, read_invoice
 from payments.operator.lists import ACTIONS, CREDITS, EVENTS, TRANSFERS, Listing, Page

@@ -15,14 +15,15 @@ from starlette.routing import Route
 
 from payments.language import N_
 from payments.ledger.batches import read_window
+from payments.operator.export import to_json
 from payments.operator.health import headline_of
 from payments.operator.lists import ATTENTIONS, BATCHES, Page, list_most_urgent
 from payments.operator.overview import read_overview, read_system
-from payments.operator.timeline import read_batch, read_credit, read_stored_event
+from payments.operator.timeline import CreditTimeline, read_batch, read_credit, read_stored_event
 from webhooks.console.context import Context
 from webhooks.console.lists import after_in, read_page
 from webhooks.console.overview import balance_lines, charts_of, labelled_slots, span_title, spans_of
-from webhooks.console.rendering import as_json, readable_body
+from webhooks.console.rendering import readable_body
 from webhooks.console.runbook import runbook
 from webhooks.console.urls import HOME
 
@@ -79,9 +80,7 @@ class Pages:
         )
 
     def _credit(self, request: Request) -> Response:
-        timeline = read_credit(self._database, request.path_params["invoice_id"])
-        if timeline is None:
-            raise HTTPException(404, N_("This invoice has not been credited."))
+        timeline = self._read_credit(request)
         entries = [each for each in timeline.entries if not each.is_folded]
         hidden = max(0, len(entries) - ENTRIES_FIRST - ENTRIES_LAST)
         return self._context.render(
@@ -95,13 +94,18 @@ class Pages:
             events=[(event, readable_body(event.body)) for event in timeline.events[:EVENTS_SHOWN]],
         )
 
-    def _credit_json(self, request: Request) -> Response:
+    def _read_credit(self, request: Request) -> CreditTimeline:
         timeline = read_credit(self._database, request.path_params["invoice_id"])
         if timeline is None:
             raise HTTPException(404, N_("This invoice has not been credited."))
+        return timeline
+
+    def _credit_json(self, request: Request) -> Response:
+        timeline = self._read_credit(request)
         name = re.sub(r"[^A-Za-z0-9-]", "_", timeline.credit.invoice_id)
         headers = {"Content-Disposition": f'attachment; filename="credit-{name}.json"'}
-        return Response(as_json(timeline), media_type="application/json", headers=headers)
+        text = to_json(timeline, indent=2, ensure_ascii=False)
+        return Response(text, media_type="application/json", headers=headers)
 
     def _event(self, request: Request) -> Response:
         event = read_stored_event(self._database, request.path_params["event_id"])

@@ -2,8 +2,7 @@
 
 import hashlib
 import json
-from dataclasses import dataclass, fields, is_dataclass
-from datetime import datetime
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -113,21 +112,6 @@ def readable_body(body: bytes) -> ReadableBody:
     except (ValueError, RecursionError):
         is_json, text = False, mask_tax_ids(raw)
     return ReadableBody(text[:_BODY_LENGTH_MAX], is_json, len(text) > _BODY_LENGTH_MAX)
-
-
-def as_json(value: Any) -> str:
-    """A dataclass as JSON for people: times as ISO 8601 in UTC, bytes (whose tax ids are masked already) as text."""
-    return json.dumps(value, default=_plain, indent=2, ensure_ascii=False)
-
-
-def _plain(value: Any) -> Any:
-    if is_dataclass(value):
-        return {each.name: getattr(value, each.name) for each in fields(value)}
-    if isinstance(value, datetime):
-        return value.isoformat().replace("+00:00", "Z")
-    if isinstance(value, bytes):
-        return value.decode("utf-8", "replace")
-    raise TypeError(f"{type(value).__name__} has no JSON of ours")
 
 
 def _number(value: int) -> str:

@@ -158,6 +158,19 @@ def test_a_list_is_a_file_too(filled: Console, path: str) -> None:
         assert filled.get(f"{path}.csv?amount=lots").status_code == 400
 
 
+def test_a_note_is_one_cell_of_a_file(console: Console) -> None:
+    """As a sentence, under the name of its column: what is beside it stays where it belongs."""
+    console.web.deliver(reported(INVOICE, "credited", amount="many"))
+    [event_id] = [event_id for (event_id,) in console.web.rows("SELECT event_id FROM inbox_events")]
+    console.act(f"replay/{event_id}", who="Ana", reason="this version reads it")
+    [stored] = csv.DictReader(io.StringIO(console.get("/inbox.csv").text))
+    assert stored["reason"].startswith("Expected `int`")
+    assert (stored["outcome"], stored["received_at"][-1]) == ("unreadable", "Z")
+    [action] = csv.DictReader(io.StringIO(console.get("/acts.csv").text))
+    assert action["result"] == "event replayed; nothing new, it is still “unreadable”"
+    assert None not in {**stored, **action}
+
+
 def test_the_page_of_an_invoice_says_what_is_missing(filled: Console) -> None:
     """Its payer masked, its link, its events; and that it is another system's."""
     page = filled.page(f"/invoices/{OTHER}")
