@@ -15,6 +15,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import NoReturn
 
+from scripts.arguments import number
 from tests.benchmarks import footprint, graph, growth, pages, soak, whole
 from tests.benchmarks.stand import ROOT, CannotMeasure
 
@@ -49,9 +50,9 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("part", nargs="?", choices=_PARTS, default="whole", help="default: whole")
     parser.add_argument("--quick", action="store_true", help="a fifth of the time: to see that it runs")
     parser.add_argument(
-        "--seconds", type=_number(2, 3600), default=30.0, help="how long a rate is held (default 30)"
+        "--seconds", type=number(2, 3600), default=30.0, help="how long a rate is held (default 30)"
     )
-    parser.add_argument("--rate", type=_number(5, 100_000), help="only this many credits a second, no search")
+    parser.add_argument("--rate", type=number(5, 100_000), help="only this many credits a second, no search")
     parser.add_argument("--workers", type=int, nargs="+", choices=(1, 2, 3, 4), default=[1, 2])
     parser.add_argument(
         "--database", nargs="+", choices=("sqlite", "postgresql"), default=["sqlite", "postgresql"]
@@ -62,10 +63,10 @@ def _parse() -> argparse.Namespace:
     )
     parser.add_argument(
         "--credits",
-        type=lambda text: int(_number(1_000, 10_000_000)(text)),
+        type=lambda text: int(number(1_000, 10_000_000)(text)),
         help="in the database: of growth (default 1,000,000) and pages (default 100,000)",
     )
-    parser.add_argument("--minutes", type=_number(0.1, 10_000), default=20.0, help="of soak (default 20)")
+    parser.add_argument("--minutes", type=number(0.1, 10_000), default=20.0, help="of soak (default 20)")
     parser.add_argument("--checkout", type=Path, default=ROOT, help="whose web process (default: this one)")
     arguments = parser.parse_args()
     arguments.checkout = arguments.checkout.resolve()
@@ -83,19 +84,6 @@ def _parse() -> argparse.Namespace:
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"bench: {message}\n")  # one line, without the usage
-
-
-def _number(least: float, most: float) -> Callable[[str], float]:
-    def read(text: str) -> float:
-        try:
-            number = float(text)
-        except ValueError:
-            number = -1.0
-        if not least <= number <= most:
-            raise argparse.ArgumentTypeError(f"{text!r} is not a number from {least:g} to {most:g}")
-        return number
-
-    return read
 
 
 def _whole(folder: Path, arguments: argparse.Namespace) -> Iterator[str]:

@@ -18,7 +18,7 @@ from typing import Any
 from payments.ledger.batches import read_slots, read_window
 from payments.operator.statement import read_statement
 from payments.storage.database import Database, open_database
-from scripts.arguments import whole
+from scripts.arguments import number, whole
 from scripts.demo_view import (
     PICTURES,
     Kill,
@@ -78,7 +78,12 @@ def _parse() -> argparse.Namespace:
     parser.add_argument(
         "--open", action="store_true", help="keep everything running at the end, and print where to look"
     )
-    parser.add_argument("--seconds", type=_seconds, default=60.0, help="how long the demo takes (default 60)")
+    parser.add_argument(
+        "--seconds",
+        type=number(SECONDS_MIN, DAY_SECONDS),
+        default=60.0,
+        help="how long the demo takes (default 60)",
+    )
     parser.add_argument("--seed", type=whole, default=None, help="makes the bank's ids and chances repeat")
     parser.add_argument(
         "--fee",
@@ -96,16 +101,6 @@ def _parse() -> argparse.Namespace:
         help="keep the end as demo.json and demo.svg, in docs/pictures unless a folder is named",
     )
     return parser.parse_args()
-
-
-def _seconds(text: str) -> float:
-    try:
-        seconds = float(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds") from None
-    if not SECONDS_MIN <= seconds <= DAY_SECONDS:
-        raise argparse.ArgumentTypeError(f"put {SECONDS_MIN:.0f} to {DAY_SECONDS} seconds")
-    return seconds
 
 
 @contextmanager

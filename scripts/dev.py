@@ -10,7 +10,7 @@ import secrets
 import sys
 from pathlib import Path
 
-from scripts.arguments import whole
+from scripts.arguments import number, whole
 from scripts.processes import ROOT, ProcessError, forget_proxies, quick_day
 from scripts.stack import Stack, hear_endings, shortest, stopped_at_the_end
 
@@ -44,23 +44,15 @@ def _parse() -> argparse.Namespace:
         prog="scripts/dev",
         description="The emulator, the web process and the worker at one speed, until Ctrl-C.",
     )
-    parser.add_argument("--speed", type=_speed, default=60.0, help="60 (default): an hour takes a minute")
+    parser.add_argument(
+        "--speed", type=number(1, SPEED_MAX), default=60.0, help="60 (default): an hour takes a minute"
+    )
     parser.add_argument("--port", type=whole, default=8000, help="of the web process (default 8000)")
     parser.add_argument("--bank-port", type=whole, default=8900, help="of the emulator (default 8900)")
     parser.add_argument("--preset", default="sandbox", help="the bank's: sandbox (default), instant, hostile")
     words = "where everything is kept (default data/dev); another folder is another start"
     parser.add_argument("--data", type=Path, default=ROOT / "data" / "dev", metavar="FOLDER", help=words)
     return parser.parse_args()
-
-
-def _speed(text: str) -> float:
-    try:
-        speed = float(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number") from None
-    if not 1 <= speed <= SPEED_MAX:
-        raise argparse.ArgumentTypeError(f"put 1 to {SPEED_MAX:g}")
-    return speed
 
 
 def _settings(folder: Path, speed: float) -> dict[str, str]:

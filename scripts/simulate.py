@@ -20,7 +20,7 @@ from pathlib import Path
 
 import pytest
 
-from scripts.arguments import whole
+from scripts.arguments import positive, whole
 from tests.postgresql import Databases, any_server
 from tests.running import forget_proxies
 from tests.simulation.world import Broken, World, play
@@ -54,15 +54,15 @@ def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="scripts/simulate", description="Whole days with every fault, checked to the centavo."
     )
-    parser.add_argument("--seeds", type=_count, default=100, help="how many days (default 100)")
+    parser.add_argument("--seeds", type=positive, default=100, help="how many days (default 100)")
     parser.add_argument("--from", dest="start", type=whole, default=0, help="the first seed (default 0)")
     parser.add_argument("--seed", type=whole, help="play this one day, and print its history")
     parser.add_argument(
-        "--jobs", type=_count, default=os.cpu_count() or 1, help="how many at once (default: every core)"
+        "--jobs", type=positive, default=os.cpu_count() or 1, help="how many at once (default: every core)"
     )
     parser.add_argument("--processes", action="store_true", help="real processes instead, killed at random")
     parser.add_argument(
-        "--kills", type=_count, default=20, help="with --processes: how many kills (default 20)"
+        "--kills", type=positive, default=20, help="with --processes: how many kills (default 20)"
     )
     parser.add_argument(
         "--postgresql",
@@ -70,12 +70,6 @@ def _parse() -> argparse.Namespace:
         help="on PostgreSQL: the server that TEST_DATABASE_URL names, or one of our own; else on SQLite",
     )
     return parser.parse_args()
-
-
-def _count(text: str) -> int:
-    if not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
-    return int(text)
 
 
 def _play_all(seeds: range, jobs: int, server: str | None) -> int:
