@@ -5,7 +5,6 @@ They do what the worker and the web app do, through the same functions, and may 
 
 import secrets
 from collections.abc import Callable
-from datetime import datetime
 from typing import TYPE_CHECKING
 
 import click
@@ -19,15 +18,13 @@ from payments.operator.wording import sentence
 from payments.storage.database import Database
 from repasse.group import DONE, LEFT, command
 from repasse.language import _, language
-from repasse.opening import open_bank, open_to_work
+from repasse.opening import Opened, open_bank, open_to_work
 from repasse.options import operator
 
 if TYPE_CHECKING:
     from payments.bank.client import Bank
-    from payments.settings import Settings
 
-Clock = Callable[[], datetime]
-_Work = Callable[[Database, "Bank", "Settings", Clock], tuple[int, str]]
+_Work = Callable[[Opened, "Bank"], tuple[int, str]]
 
 _recorded = operator("started by hand")
 
@@ -63,20 +60,20 @@ def _do(name: str, run: _Work, who: str, reason: str) -> int:
     bank = open_bank(settings)
     # Before anything is planned or claimed: the bank may refuse our key, project or address.
     bank.balance_centavos()
-    status, done = run(opened.database, bank, settings, opened.clock)
+    status, done = run(opened, bank)
     record_action(opened.database, name, "by hand", done, by, opened.clock())
     click.echo(sentence(done, language))  # last, since it fails where no one reads
     return status
 
 
-def _issue(database: Database, bank: "Bank", settings: "Settings", clock: Clock) -> tuple[int, str]:
+def _issue(opened: Opened, bank: "Bank") -> tuple[int, str]:
     from worker.issuing import issue_waiting, plan_by_hand
     from worker.schedule import rules_from
 
-    _refuse_if_paused(database, "issuing")
-    rules = rules_from(settings)
-    plan_by_hand(database, rules, f"repasse-{secrets.token_hex(4)}-manual", clock())
-    counts = issue_waiting(database, bank, rules, clock)
+    _refuse_if_paused(opened.database, "issuing")
+    rules = rules_from(opened.settings)
+    plan_by_hand(opened.database, rules, f"repasse-{secrets.token_hex(4)}-manual", opened.clock())
+    counts = issue_waiting(opened.database, bank, rules, opened.clock)
     if counts.unfinished:
         return LEFT, note(
             "issued_partly",
@@ -88,28 +85,27 @@ def _issue(database: Database, bank: "Bank", settings: "Settings", clock: Clock)
     return DONE, note("issued", invoices=counts.invoices, batches=counts.issued)
 
 
-def _forward(database: Database, bank: "Bank", settings: "Settings", clock: Clock) -> tuple[int, str]:
+def _forward(opened: Opened, bank: "Bank") -> tuple[int, str]:
     from payments.settlement import settle_once
 
-    _refuse_if_paused(database, "forwarding")
+    _refuse_if_paused(opened.database, "forwarding")
     sent = found = 0
     while True:
-        counts = settle_once(
-            database, bank, settings.forwarding_policy, clock, f"call-{secrets.token_hex(8)}"
-        )
+        call = f"call-{secrets.token_hex(8)}"
+        counts = settle_once(opened.database, bank, opened.policy, opened.clock, call)
         sent += counts.sent
         found += counts.found
         if counts.is_idle:
             break
-    waiting = read_statement(database).transfers
+    waiting = read_statement(opened.database).transfers
     left = waiting["pending"] + waiting["sending"]
     return LEFT if left else DONE, note("sent_some", sent=sent, found=found, left=left)
 
 
-def _reconcile(database: Database, bank: "Bank", settings: "Settings", clock: Clock) -> tuple[int, str]:
+def _reconcile(opened: Opened, bank: "Bank") -> tuple[int, str]:
     from payments.reconciliation import reconcile_once
 
-    counts = reconcile_once(database, bank, settings.forwarding_policy, clock)
+    counts = reconcile_once(opened.database, bank, opened.policy, opened.clock)
     if counts.failure is not None:
         return LEFT, note("reconciled_partly", found=counts.found, why=counts.failure)
     return DONE, note("reconciled", found=counts.found) if counts.found else note("reconciled_nothing")

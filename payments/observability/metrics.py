@@ -161,12 +161,14 @@ class DatabaseCollector:
             0.0 if oldest is None else max(0.0, (now - oldest).total_seconds()),
         )
         yield from _health(health)
-        yield _counters(
+        runs = CounterMetricFamily(
             "repasse_reconciliations",
             "Runs of reconciliation; complete when the bank answered every question.",
-            "result",
-            {"complete": reconciliations.complete, "incomplete": reconciliations.incomplete},
+            labels=["result"],
         )
+        runs.add_metric(["complete"], reconciliations.complete)
+        runs.add_metric(["incomplete"], reconciliations.incomplete)
+        yield runs
         yield CounterMetricFamily(
             "repasse_reconciliation_findings",
             "Facts that reconciliation found and no event had reported.",
@@ -179,13 +181,6 @@ class DatabaseCollector:
 
 def _gauges(name: str, meaning: str, label: str, values: Mapping[str, float]) -> Metric:
     family = GaugeMetricFamily(name, meaning, labels=[label])
-    for key, value in values.items():
-        family.add_metric([key], value)
-    return family
-
-
-def _counters(name: str, meaning: str, label: str, values: Mapping[str, float]) -> Metric:
-    family = CounterMetricFamily(name, meaning, labels=[label])
     for key, value in values.items():
         family.add_metric([key], value)
     return family

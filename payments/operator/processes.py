@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
 
 from sqlalchemy import delete, func, select, update
 
@@ -59,6 +58,13 @@ def record_alive(
     when it ended) and ``clock_step`` None.
     """
     verdict, called_at = last_bank_call or (None, None)
+    noticed = {
+        "bank_key_fetched_at": bank_key_fetched_at,
+        "bank_verdict": verdict,
+        "bank_called_at": called_at,
+        "clock_stepped_at": clock_step and clock_step.noticed_at,
+        "clock_step_seconds": clock_step and clock_step.seconds,
+    }
     row = {
         "id": process.id,
         "kind": process.kind,
@@ -67,25 +73,19 @@ def record_alive(
         "version": process.version[:32],
         "started_at": now,
         "seen_at": now,
-        "bank_key_fetched_at": bank_key_fetched_at,
-        "bank_verdict": verdict,
-        "bank_called_at": called_at,
-        "clock_stepped_at": clock_step.noticed_at if clock_step else None,
-        "clock_step_seconds": clock_step.seconds if clock_step else None,
+        **noticed,
     }
     with database.transaction() as connection:
         if insert_new(connection, processes, [row], "id"):
             # Only at a start: there is no need to look every few seconds.
             connection.execute(delete(processes).where(processes.c.seen_at < now - KEPT_FOR))
             return
-        changed: dict[str, Any] = {"seen_at": now, "stopped_at": None}
-        if bank_key_fetched_at is not None:
-            changed["bank_key_fetched_at"] = bank_key_fetched_at
-        if last_bank_call is not None:
-            changed |= {"bank_verdict": verdict, "bank_called_at": called_at}
-        if clock_step is not None:
-            changed |= {"clock_stepped_at": clock_step.noticed_at, "clock_step_seconds": clock_step.seconds}
-        connection.execute(update(processes).where(processes.c.id == process.id).values(changed))
+        known = {name: value for name, value in noticed.items() if value is not None}
+        connection.execute(
+            update(processes)
+            .where(processes.c.id == process.id)
+            .values(seen_at=now, stopped_at=None, **known)
+        )
 
 
 def record_stopped(database: Database, process: Process, now: datetime) -> None:

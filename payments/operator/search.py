@@ -285,31 +285,22 @@ def _found_invoices(connection: Connection, condition: ColumnElement[bool]) -> l
 
 
 def _found_credits(connection: Connection, condition: ColumnElement[bool]) -> list[Found]:
-    rows: Sequence[Any] = connection.execute(
-        select(credits).where(condition).order_by((credits.c.number + 0).desc()).limit(FOUND_MAX)
+    rows = connection.execute(
+        select(credits, invoices.c.payer_name, invoices.c.payer_tax_id)
+        .outerjoin(invoices, invoices.c.bank_invoice_id == credits.c.invoice_id)
+        .where(condition)
+        .order_by((credits.c.number + 0).desc())
+        .limit(FOUND_MAX)
     ).all()
-    if not rows:
-        return []
-    payers = {
-        row.bank_invoice_id: row
-        for row in connection.execute(
-            select(invoices.c.bank_invoice_id, invoices.c.payer_name, invoices.c.payer_tax_id).where(
-                invoices.c.bank_invoice_id.in_([row.invoice_id for row in rows])
-            )
+    return [
+        Found(
+            kind="credit",
+            id=line.invoice_id,
+            name=row.payer_name or line.invoice_id,
+            state=line.transfer_state or line.disposition,
+            amount_centavos=line.gross_centavos,
+            payer_tax_id=row.payer_tax_id,
+            at=line.recorded_at,
         )
-    }
-    found = []
-    for line in credit_lines(connection, rows):
-        payer = payers.get(line.invoice_id)
-        found.append(
-            Found(
-                kind="credit",
-                id=line.invoice_id,
-                name=(payer and payer.payer_name) or line.invoice_id,
-                state=line.transfer_state or line.disposition,
-                amount_centavos=line.gross_centavos,
-                payer_tax_id=payer and payer.payer_tax_id,
-                at=line.recorded_at,
-            )
-        )
-    return found
+        for row, line in zip(rows, credit_lines(connection, rows), strict=True)
+    ]

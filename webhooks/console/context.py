@@ -23,7 +23,7 @@ from webhooks.console.cookies import (
     SignedCookies,
     set_cookie,
 )
-from webhooks.console.rendering import Templates
+from webhooks.console.rendering import compiled, render
 from webhooks.console.times import Times
 from webhooks.console.urls import HOME, SIGN_IN, STATIC
 
@@ -55,7 +55,8 @@ class Context:
         self._environment = environment
         self._language = language
         self._can_issue = can_issue
-        self._templates = Templates()
+        for code in NAMES:  # now, and not when the first page is asked for
+            compiled(code)
 
     async def answer(self, request: Request, page: Callable[[Request], Response]) -> Response:
         """Make a page in a thread; 503 when the database does not answer."""
@@ -137,9 +138,7 @@ class Context:
             "paused": {},
             "can_issue": self._can_issue,
         }
-        response = HTMLResponse(
-            self._templates.render(self.language(request), name, **frame | values), status
-        )
+        response = HTMLResponse(render(self.language(request), name, **frame | values), status)
         if flash:  # shown once
             response.delete_cookie(FLASH_COOKIE, path=HOME)
         return response

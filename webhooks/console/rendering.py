@@ -31,19 +31,14 @@ _TEXT_LENGTH_MAX = 2000
 _BODY_LENGTH_MAX = 12_000
 
 
-class Templates:
-    """Renders pages by name, in each language. Safe to use from several threads."""
-
-    def __init__(self) -> None:
-        self._templates = {code: _compiled(code) for code in NAMES}
-
-    def render(self, language: Language, name: str, **values: Any) -> str:
-        """Render ``templates/<name>.html``. A value that the template needs and does not get is a bug."""
-        return self._templates[language.code][f"{name}.html"].render(**values)
+def render(language: Language, name: str, **values: Any) -> str:
+    """Render ``templates/<name>.html``. A value that the template needs and does not get is a bug."""
+    return compiled(language.code)[f"{name}.html"].render(**values)
 
 
 @cache  # compiling takes half a second, and a process may make more than one app
-def _compiled(code: str) -> dict[str, Template]:
+def compiled(code: str) -> dict[str, Template]:
+    """The templates of a language by their names."""
     environment = make_environment(language_of(code))
     return {name: environment.get_template(name) for name in environment.list_templates()}
 
