@@ -9,13 +9,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from payments.errors import ActionRefused
-from payments.ledger.pauses import Pausable, paused
 from payments.note import note
-from payments.operator.actions import record_action
+from payments.operator.actions import record_action, refuse_if_paused
 from payments.operator.statement import read_statement
 from payments.operator.wording import sentence
-from payments.storage.database import Database
 from repasse.group import DONE, LEFT, command
 from repasse.language import _, language
 from repasse.opening import Opened, open_bank, open_to_work
@@ -70,7 +67,7 @@ def _issue(opened: Opened, bank: "Bank") -> tuple[int, str]:
     from worker.issuing import issue_waiting, plan_by_hand
     from worker.schedule import rules_from
 
-    _refuse_if_paused(opened.database, "issuing")
+    refuse_if_paused(opened.database, "issuing")
     rules = rules_from(opened.settings)
     plan_by_hand(opened.database, rules, f"repasse-{secrets.token_hex(4)}-manual", opened.clock())
     counts = issue_waiting(opened.database, bank, rules, opened.clock)
@@ -88,7 +85,7 @@ def _issue(opened: Opened, bank: "Bank") -> tuple[int, str]:
 def _forward(opened: Opened, bank: "Bank") -> tuple[int, str]:
     from payments.settlement import settle_once
 
-    _refuse_if_paused(opened.database, "forwarding")
+    refuse_if_paused(opened.database, "forwarding")
     sent = found = 0
     while True:
         call = f"call-{secrets.token_hex(8)}"
@@ -109,11 +106,3 @@ def _reconcile(opened: Opened, bank: "Bank") -> tuple[int, str]:
     if counts.failure is not None:
         return LEFT, note("reconciled_partly", found=counts.found, why=counts.failure)
     return DONE, note("reconciled", found=counts.found) if counts.found else note("reconciled_nothing")
-
-
-def _refuse_if_paused(database: Database, switch: Pausable) -> None:
-    pause = paused(database).get(switch)
-    if pause is not None:
-        raise ActionRefused(
-            note(f"{switch}_paused_already", at=pause.since.isoformat(), who=pause.who, reason=pause.reason)
-        )

@@ -154,15 +154,7 @@ def pause(database: Database, switch: Pausable, by: Operator, now: datetime) -> 
             .values(paused_at=now, paused_by=by.who, reason=by.reason)
         )
         if not paused.rowcount:
-            found = paused_in(connection)[switch]
-            raise ActionRefused(
-                note(
-                    f"{switch}_paused_already",
-                    at=found.since.isoformat(),
-                    who=found.who,
-                    reason=found.reason,
-                )
-            )
+            _refuse_if_paused(connection, switch, f"{switch}_paused_already")
         return write_action(connection, "pause", switch, note(f"{switch}_paused"), by, now)
 
 
@@ -185,10 +177,15 @@ def request_batch(database: Database, tag: str, by: Operator, now: datetime) -> 
     Refused while issuing is paused.
     """
     with database.transaction() as connection:
-        if is_paused(connection, "issuing"):
-            raise ActionRefused(note("issuing_is_paused"))
+        _refuse_if_paused(connection, "issuing", "issuing_is_paused")
         batches.request_batch(connection, tag, now)
         return write_action(connection, "issue", tag, note("batch_requested", tag=tag), by, now)
+
+
+def refuse_if_paused(database: Database, switch: Pausable) -> None:
+    """Refuse what is done by hand while it is paused."""
+    with database.reading() as connection:
+        _refuse_if_paused(connection, switch, f"{switch}_is_paused")
 
 
 def record_action(
@@ -239,6 +236,11 @@ def _find(unit: Unit, external_id: str) -> tuple[Lineage, Transfer]:
     if lineage is None or transfer is None:
         raise ActionRefused(note("no_transfer", external_id=external_id))
     return lineage, transfer
+
+
+def _refuse_if_paused(connection: Connection, switch: Pausable, code: str) -> None:
+    if found := paused_in(connection).get(switch):
+        raise ActionRefused(note(code, at=found.since.isoformat(), who=found.who, reason=found.reason))
 
 
 def _refuse_abandoned(transfer: Transfer) -> None:

@@ -12,6 +12,7 @@ from payments.ledger.balance import in_state
 from payments.ledger.batches import Slot, SlotState, slots_in
 from payments.ledger.pauses import Pausable, Pause, paused_in
 from payments.money import format_brl
+from payments.operator.labels import label, labels_of
 from payments.operator.processes import SEEN_WITHIN, ClockStep
 from payments.operator.statement import Statement, oldest_unforwarded, statement_within
 from payments.operator.times import duration
@@ -255,11 +256,6 @@ def _pauses(health: Health, language: Language) -> Iterator[Finding]:
 def _bank_trouble(health: Health, language: Language) -> Iterator[Finding]:
     _, ngettext = language.gettext, language.ngettext
     if last := health.bank_unanswered:
-        reasons = {
-            "not_sent": _("there was no connection"),
-            "throttled": _("the bank asked us to wait (429)"),
-            "unclear": _("there was no conclusive answer"),
-        }
         yield Finding(
             "wait",
             _("The bank does not answer"),
@@ -267,7 +263,7 @@ def _bank_trouble(health: Health, language: Language) -> Iterator[Finding]:
                 "The last call, by the %(kind)s process, was %(time)s ago: %(reason)s. repasse keeps trying.",
                 kind=last.kind,
                 time=duration(max(0, round((health.at - last.at).total_seconds()))),
-                reason=reasons[last.verdict],
+                reason=label(labels_of(language).verdicts, last.verdict).meaning,
             ),
         )
     if health.transfers_unanswered:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, and_, func, literal_column, or_, select
+from sqlalchemy import Connection, func, literal_column, or_, select
 
 from payments.invoice import ISSUED_TAG, InvoiceState
 from payments.language import Language
@@ -18,6 +18,7 @@ from payments.note import Note
 from payments.operator.actions import plain_text
 from payments.operator.filters import Filter, is_of_payer
 from payments.operator.lists import (
+    EVENTS,
     CreditLine,
     EventLine,
     Line,
@@ -25,6 +26,7 @@ from payments.operator.lists import (
     TransferLine,
     credit_lines,
     current_transfers,
+    is_about,
     masked_note,
 )
 from payments.storage.database import Database
@@ -34,7 +36,6 @@ from payments.storage.schema import (
     invoice_batches,
     invoices,
     is_not_credited,
-    made_no_credit,
     reconciliations,
 )
 
@@ -247,14 +248,8 @@ def _read_page(connection: Connection, row: Any) -> InvoicePage:
     credit = connection.execute(
         select(credits).where(credits.c.invoice_id == row.bank_invoice_id)
     ).one_or_none()
-    columns = [column for column in inbox_events.c if column.name not in ("body", "digital_signature")]
-    is_its = and_(inbox_events.c.subject == row.bank_invoice_id, made_no_credit)
-    events = connection.execute(
-        select(*columns)
-        .where(is_its if credit is None else or_(is_its, inbox_events.c.event_id == credit.event_id))
-        .order_by(inbox_events.c.received_at)
-        .limit(EVENTS_MAX)
-    ).all()
+    is_its = is_about([row.bank_invoice_id], credit.event_id if credit else None)
+    events = EVENTS.query.where(is_its).order_by(inbox_events.c.received_at).limit(EVENTS_MAX)
     batch = connection.execute(
         select(invoice_batches).where(invoice_batches.c.id == row.batch_id)
     ).one_or_none()
@@ -268,7 +263,7 @@ def _read_page(connection: Connection, row: Any) -> InvoicePage:
         link=row.link,
         payer_end_to_end_id=row.payer_end_to_end_id,
         reported_at=row.reported_at,
-        events=[EventLine.of(each) for each in events],
+        events=EVENTS.lines(connection, connection.execute(events).all()),
         credit=credit_lines(connection, [credit])[0] if credit else None,
         transfer=current_transfers(connection, [credit.number]).get(credit.number) if credit else None,
         reconciled_at=connection.execute(

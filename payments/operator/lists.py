@@ -20,10 +20,12 @@ from sqlalchemy import (
     Connection,
     Select,
     TextClause,
+    and_,
     case,
     exists,
     func,
     literal_column,
+    or_,
     select,
     tuple_,
 )
@@ -46,6 +48,7 @@ from payments.storage.schema import (
     invoice_batches,
     invoices,
     is_live,
+    made_no_credit,
     reversals,
     transfers,
 )
@@ -604,6 +607,13 @@ EVENTS = Listing(
     choices=tuple(Outcome),
     counts=_count_by(inbox_events.c.outcome, _events_where),
 )
+
+
+def is_about(subjects: Sequence[str], event_id: str | None) -> ColumnElement[bool]:
+    """The condition for events about these, and for the one that made a credit: the index by subject leaves it out."""
+    is_one = and_(inbox_events.c.subject.in_(subjects), made_no_credit)
+    return is_one if event_id is None else or_(is_one, inbox_events.c.event_id == event_id)
+
 
 BATCHES = Listing(
     name="batches",

@@ -27,6 +27,7 @@ from payments.operator.lists import (
     attention_lines,
     batch_lines,
     credit_lines,
+    is_about,
     masked_note,
     transfer_lines,
 )
@@ -39,7 +40,6 @@ from payments.storage.schema import (
     inbox_events,
     invoice_batches,
     invoices,
-    made_no_credit,
     reversals,
     transfer_history,
     transfers,
@@ -160,12 +160,7 @@ def _read_credit(connection: Connection, row: Any) -> CreditTimeline:
     subjects = [row.invoice_id, *(each.bank_transfer_id for each in reported)]
     events = rows(
         select(inbox_events)
-        .where(
-            or_(
-                and_(inbox_events.c.subject.in_(subjects), made_no_credit),
-                inbox_events.c.event_id == row.event_id,
-            )
-        )
+        .where(is_about(subjects, row.event_id))
         .order_by(inbox_events.c.received_at)
         .limit(EVENTS_MAX)
     )

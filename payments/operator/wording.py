@@ -292,8 +292,12 @@ def _messages(language: Language) -> Mapping[str, str]:
         "issuing_paused_already": _("issuing has been paused since %(at)s by %(who)s: %(reason)s"),
         "forwarding_not_paused": _("forwarding is not paused"),
         "issuing_not_paused": _("issuing is not paused"),
-        "forwarding_is_paused": _("forwarding is paused: resume it first"),
-        "issuing_is_paused": _("issuing is paused: resume it first"),
+        "forwarding_is_paused": _(
+            "forwarding has been paused since %(at)s by %(who)s: %(reason)s. Resume it first"
+        ),
+        "issuing_is_paused": _(
+            "issuing has been paused since %(at)s by %(who)s: %(reason)s. Resume it first"
+        ),
         "no_event": _("there is no event “%(id)s”"),
         "nothing_to_claim_back": _("nothing is to be claimed back of invoice %(invoice_id)s"),
         "not_settled_yet": _(

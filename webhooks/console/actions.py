@@ -20,7 +20,6 @@ from starlette.routing import Route
 from payments.errors import ActionRefused, LedgerUnavailable
 from payments.language import N_
 from payments.ledger.inbox import Outcome
-from payments.ledger.pauses import paused
 from payments.note import Note, note
 from payments.operator import actions
 from payments.operator.actions import Operator
@@ -182,8 +181,8 @@ class ActionPages:
         return self._work.new_batch_tag()
 
     def _run(self, kind: str, by: Operator, now: datetime) -> Result:
-        if kind == "forward" and "forwarding" in paused(self._database):
-            raise ActionRefused(note("forwarding_is_paused"))
+        if kind == "forward":
+            actions.refuse_if_paused(self._database, "forwarding")
         if not self._busy[kind].acquire(blocking=False):
             raise ActionRefused(note("running_already"))
         try:

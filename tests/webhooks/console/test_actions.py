@@ -133,7 +133,7 @@ def test_the_other_actions_do_what_the_commands_do(console: Console) -> None:
     assert console.flash("pause/forwarding") == "Forwarding is paused."
     assert "<strong>Forwarding is paused</strong>" in console.page()
     refused = console.act("forward/now")
-    assert (refused.status_code, "resume it first" in refused.text) == (409, True)
+    assert (refused.status_code, "Resume it first" in refused.text) == (409, True)
     web.deliver(invoice_event(INVOICE))
     assert console.flash("resume/forwarding") == "Forwarding is running again."
     assert console.flash("resolve/1") == f"Resolved: Event not readable, {event_id}."
