@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, and_, func, select
 
 from payments.language import Language
 from payments.ledger.attention import AttentionKind
@@ -105,25 +105,19 @@ def health_within(connection: Connection, now: datetime) -> Health:
     """The same, as a transaction sees it."""
     slots = slots_in(connection, now)
     alive = connection.execute(
-        select(
-            processes.c.kind,
-            processes.c.bank_key_fetched_at,
-            processes.c.bank_verdict,
-            processes.c.bank_called_at,
-            processes.c.clock_step_seconds,
-            processes.c.clock_stepped_at,
-        )
+        select(processes)
         .where(processes.c.stopped_at.is_(None), processes.c.seen_at >= now - SEEN_WITHIN)
         .order_by(processes.c.bank_called_at.desc())
     ).all()
     key_times = [row.bank_key_fetched_at for row in alive if row.kind == "web"]
     known_times = [moment for moment in key_times if moment is not None]
     unanswered, reason = _unanswered(connection)
+    attention_by_kind, undelivered = _open_attentions(connection)
     return Health(
         at=now,
         statement=statement_within(connection),
         oldest_unforwarded_at=oldest_unforwarded(connection),
-        attention_by_kind=_attention_by_kind(connection),
+        attention_by_kind=attention_by_kind,
         slots=slots,
         slots_by_state={
             str(state): sum(slot.state == state for slot in slots) for state in SlotState if slots
@@ -154,7 +148,7 @@ def health_within(connection: Connection, now: datetime) -> Health:
         bank_key_age_seconds=_age(min(known_times, default=None), now),
         bank_keys_missing=len(key_times) - len(known_times),
         pauses=paused_in(connection),
-        alerts_undelivered=_alerts_undelivered(connection),
+        alerts_undelivered=undelivered,
     )
 
 
@@ -344,14 +338,20 @@ def _words(text: str | None, language: Language) -> str:
 # --- below: reading ---
 
 
-def _attention_by_kind(connection: Connection) -> dict[str, int]:
+def _open_attentions(connection: Connection) -> tuple[dict[str, int], int]:
+    """How many there are of each kind, and of how many of all the alert was tried and not delivered."""
+    is_undelivered = and_(attentions.c.notified_at.is_(None), attentions.c.notify_attempts > 0)
     rows = connection.execute(
-        select(attentions.c.kind, func.count().label("number"))
+        select(
+            attentions.c.kind,
+            func.count().label("number"),
+            func.count().filter(is_undelivered).label("undelivered"),
+        )
         .where(attentions.c.resolved_at.is_(None))
         .group_by(attentions.c.kind)
-    )
+    ).all()
     found = {row.kind: row.number for row in rows}
-    return {str(kind): found.get(kind, 0) for kind in AttentionKind}
+    return {str(kind): found.get(kind, 0) for kind in AttentionKind}, sum(row.undelivered for row in rows)
 
 
 def _last_reconciliation(connection: Connection, slots: Sequence[Slot]) -> datetime | None:
@@ -383,18 +383,6 @@ def _unanswered(connection: Connection) -> tuple[int, str | None]:
         newest = select(transfers.c.reason).where(*has_reason).order_by(transfers.c[moment].desc())
         reason = connection.execute(newest.limit(1)).scalar() or reason
     return number, reason
-
-
-def _alerts_undelivered(connection: Connection) -> int:
-    return connection.execute(
-        select(func.count())
-        .select_from(attentions)
-        .where(
-            attentions.c.resolved_at.is_(None),
-            attentions.c.notified_at.is_(None),
-            attentions.c.notify_attempts > 0,
-        )
-    ).scalar_one()
 
 
 def _age(moment: datetime | None, now: datetime) -> float | None:

@@ -18,7 +18,7 @@ from payments.money import parse_brl
 from payments.operator.actions import plain_text
 from payments.operator.filters import Filter, has_gross_or_net, is_of_payer
 from payments.operator.invoices import invoice_lines
-from payments.operator.lists import credit_lines, transfer_lines
+from payments.operator.lists import EVENTS, credit_lines, transfer_lines
 from payments.storage.database import Database
 from payments.storage.schema import (
     bank_transfers,
@@ -190,22 +190,13 @@ def _batches(connection: Connection, wanted: str) -> Iterator[Found]:
 
 
 def _events(connection: Connection, wanted: str) -> Iterator[Found]:
-    credited = _EVENT.join(credits, credits.c.event_id == inbox_events.c.event_id)
+    credited = EVENTS.query.join(credits, credits.c.event_id == inbox_events.c.event_id)
     for query in (
-        _EVENT.where(inbox_events.c.event_id == wanted),
+        EVENTS.query.where(inbox_events.c.event_id == wanted),
         credited.where(credits.c.invoice_id == wanted),
-        _EVENT.where(inbox_events.c.subject == wanted, made_no_credit).limit(_EVENTS_MAX),
+        EVENTS.query.where(inbox_events.c.subject == wanted, made_no_credit).limit(_EVENTS_MAX),
     ):
         yield from map(_found_event, connection.execute(query))
-
-
-_EVENT = select(
-    inbox_events.c.event_id,
-    inbox_events.c.subscription,
-    inbox_events.c.log_type,
-    inbox_events.c.outcome,
-    inbox_events.c.received_at,
-)
 
 
 def _found_event(row: Any) -> Found:
@@ -227,7 +218,7 @@ def _starting_with(connection: Connection, wanted: str) -> Iterator[Found]:
     )
     owners = select(bank_transfers.c.credit_number).where(_begins(bank_transfers.c.bank_transfer_id, digits))
     yield from _found_credits(connection, credits.c.number.in_(owners.limit(FOUND_MAX)))
-    events = _EVENT.where(_begins(inbox_events.c.event_id, digits)).limit(FOUND_MAX)
+    events = EVENTS.query.where(_begins(inbox_events.c.event_id, digits)).limit(FOUND_MAX)
     yield from map(_found_event, connection.execute(events))
 
 

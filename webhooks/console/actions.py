@@ -30,7 +30,7 @@ from payments.operator.perform import perform
 from payments.operator.timeline import read_credit
 from payments.operator.wording import note_text, sentence
 from payments.policy import ForwardingPolicy
-from webhooks.console.context import Context, read_form
+from webhooks.console.context import Context, read_form, who_acts
 from webhooks.console.urls import HOME, action_url, invoice_of, is_console_url, subject_link
 
 log = structlog.get_logger()
@@ -106,8 +106,7 @@ class ActionPages:
         language, times = self._context.language(request), self._context.times(request)
         form = await read_form(request)
         session, reason = request.state.session, form.get("reason", "")
-        # A name that a person's own token proves is not for the form to change.
-        who = session.who if session.is_proved else form.get("who", "")
+        who = who_acts(session, form)
         act = partial(self._do, kind, subject, who, reason, is_proved=session.is_proved)
         task = asyncio.create_task(asyncio.to_thread(act))
         self._running.add(task)

@@ -9,7 +9,7 @@ harmless. What is refused is reported with its reason and keeps none of the othe
 import asyncio
 from collections.abc import Callable, Sequence
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import structlog
 from starlette.exceptions import HTTPException
@@ -27,7 +27,7 @@ from payments.operator.perform import perform
 from payments.operator.wording import note_text
 from payments.policy import ForwardingPolicy
 from payments.storage.database import Database
-from webhooks.console.context import Context, read_form
+from webhooks.console.context import Context, read_form, who_acts
 from webhooks.console.lists import Asked
 from webhooks.console.urls import HOME
 
@@ -37,7 +37,7 @@ log = structlog.get_logger()
 TRANSFERS_MAX = 100
 
 
-class Outcome(NamedTuple):
+class Tried(NamedTuple):
     """What became of one transfer. ``is_done`` False: it was refused, not tried, or not confirmed by the database."""
 
     external_id: str
@@ -79,7 +79,8 @@ class BulkPages:
         def page(each: Request) -> Response:
             found = TRANSFERS.read(self._context.database, None, asked.where, asked.choice, TRANSFERS_MAX)
             lines = [line for line in found.items if _may_be_tried(line, each, self._context)]
-            return self._form(each, 200, lines, "", None, has_more=found.next is not None)
+            external_ids = [line.external_id for line in lines]
+            return self._form(each, 200, external_ids, lines, has_more=found.next is not None)
 
         return await self._context.answer(request, page)
 
@@ -88,14 +89,13 @@ class BulkPages:
         kind, _ = self._requested(request)
         form = await read_form(request)
         session, reason = request.state.session, form.get("reason", "")
-        who = session.who if session.is_proved else form.get("who", "")
         external_ids = form.get("transfers", "").split()[:TRANSFERS_MAX]
         try:
-            by = Operator(who, reason, session.is_proved)
+            by = Operator(who_acts(session, form), reason, session.is_proved)
         except ActionRefused as error:
             problem = note_text(str(error), self._context.language(request))
             return await self._context.answer(
-                request, lambda each: self._form(each, 409, external_ids, reason, problem)
+                request, lambda each: self._form(each, 409, external_ids, reason=reason, problem=problem)
             )
         outcomes = await asyncio.to_thread(
             do_all, self._context.database, kind, external_ids, by, self._policy, self._clock
@@ -104,28 +104,26 @@ class BulkPages:
             self._wake_forwarder()
         done = sum(each.is_done for each in outcomes)
         log.info("console.bulk_done", kind=kind, who=by.who, done=done, refused=len(outcomes) - done)
-        values: dict[str, Any] = {
-            "kind": kind,
-            "outcomes": outcomes,
-            "done": done,
-            "action": self._action(request, kind),
-        }
+        action = self._action(request, kind)
         return await self._context.answer(
-            request, lambda each: self._context.render(each, "bulk_result", **values)
+            request,
+            lambda each: self._context.render(
+                each, "bulk_result", kind=kind, outcomes=outcomes, done=done, action=action
+            ),
         )
 
     def _form(
         self,
         request: Request,
         status: int,
-        transfers: Sequence[TransferLine] | Sequence[str],
-        reason: str,
-        problem: str | None,
+        external_ids: Sequence[str],
+        lines: Sequence[TransferLine] = (),
         *,
+        reason: str = "",
+        problem: str | None = None,
         has_more: bool = False,
     ) -> Response:
         kind, asked = self._requested(request)
-        lines = [each for each in transfers if isinstance(each, TransferLine)]
         return self._context.render(
             request,
             "bulk",
@@ -134,7 +132,7 @@ class BulkPages:
             asked=asked,
             action=self._action(request, kind),
             lines=lines,
-            external_ids=[each if isinstance(each, str) else each.external_id for each in transfers],
+            external_ids=external_ids,
             has_more=has_more,
             who=request.state.session.who,
             reason=reason,
@@ -161,22 +159,22 @@ def do_all(
     by: Operator,
     policy: ForwardingPolicy,
     clock: Callable[[], datetime],
-) -> list[Outcome]:
+) -> list[Tried]:
     """Retry or abandon each, in a transaction of its own. A database that is away ends it: the rest is not tried.
 
     The one in hand then may have been done, if only the answer to its commit was lost. To ask again is harmless.
     """
-    outcomes: list[Outcome] = []
+    outcomes: list[Tried] = []
     for external_id in external_ids:
         try:
             result = perform(database, kind, external_id, by, policy, clock()).result
-            outcomes.append(Outcome(external_id, is_done=True, result=result))
+            outcomes.append(Tried(external_id, is_done=True, result=result))
         except ActionRefused as refusal:
-            outcomes.append(Outcome(external_id, is_done=False, result=read_note(str(refusal))))
+            outcomes.append(Tried(external_id, is_done=False, result=read_note(str(refusal))))
         except LedgerUnavailable as error:
             codes = ["not_confirmed", *["not_tried"] * (len(external_ids) - len(outcomes) - 1)]
             return outcomes + [
-                Outcome(each, is_done=False, result=Note(code, {"why": str(error)}))
+                Tried(each, is_done=False, result=Note(code, {"why": str(error)}))
                 for code, each in zip(codes, external_ids[len(outcomes) :], strict=True)
             ]
     return outcomes

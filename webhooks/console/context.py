@@ -1,7 +1,7 @@
 """What every page needs: the database, the templates, the time, and what the browser keeps for us."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
 from typing import Any
 from urllib.parse import parse_qs
@@ -20,6 +20,7 @@ from webhooks.console.cookies import (
     FLASH_SECONDS,
     LANGUAGE_COOKIE,
     ZONE_COOKIE,
+    Session,
     SignedCookies,
     set_cookie,
 )
@@ -160,3 +161,8 @@ async def read_form(request: Request) -> dict[str, str]:
     except ValueError:
         raise HTTPException(400, N_("The form cannot be read.")) from None
     return {name: values[0] for name, values in fields.items()}
+
+
+def who_acts(session: Session, form: Mapping[str, str]) -> str:
+    """The name to record; one that a person's own token proves is not for the form to change."""
+    return session.who if session.is_proved else form.get("who", "")
