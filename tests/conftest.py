@@ -60,6 +60,8 @@ def _fresh_logging(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     structlog.reset_defaults()
     logging.captureWarnings(False)
     root.handlers[:], root.level = before
+    for name in ("apscheduler", "uvicorn.access", "urllib3.connectionpool", "apprise"):
+        logging.getLogger(name).setLevel(logging.NOTSET)
 
 
 @pytest.fixture

@@ -95,6 +95,15 @@ class EmulatedBank(Control):
         threading.Thread(target=lambda: asyncio.run(self._server.serve([listener]))).start()
         wait_until(lambda: self._server.started, "the emulator serves")
 
+    @property
+    def environment(self) -> dict[str, str]:
+        """The settings that lead to it."""
+        return {
+            "STARKBANK_PROJECT_ID": self.project_id,
+            "STARKBANK_PRIVATE_KEY": self.private_key_pem,
+            "STARKBANK_API_URL": self.url,
+        }
+
     def advance(self, seconds: float) -> datetime:
         """Let time pass at the bank, and do what fell due; returns the new time."""
         assert isinstance(self.clock, Clock)

@@ -73,9 +73,7 @@ def test_the_images_files_are_enough_to_run_every_process(emulator: EmulatedBank
     assemble(app)
     (app / ".venv").symlink_to(Path(sys.prefix))
     environment = plain_environment(
-        STARKBANK_PROJECT_ID=emulator.project_id,
-        STARKBANK_PRIVATE_KEY=emulator.private_key_pem,
-        STARKBANK_API_URL=emulator.url,
+        **emulator.environment,
         DATABASE_URL=f"sqlite:///{tmp_path / 'data' / 'repasse.db'}",
         PORT=str(port),
     ) | {"PYTHONPATH": str(app)}

@@ -24,9 +24,7 @@ def test_an_installed_repasse_issues_forwards_and_settles(
     command = str(python.parent / "repasse")
     emulator = start_emulator_process("--speed", "600", "--paid-share", "1", "--fee", "7")
     settings = plain_environment(
-        STARKBANK_PROJECT_ID=emulator.project_id,
-        STARKBANK_PRIVATE_KEY=emulator.private_key_pem,
-        STARKBANK_API_URL=emulator.url,
+        **emulator.environment,
         PORT=str(free_port()),
         RECONCILE_INTERVAL_SECONDS="1",
         OPERATOR_LANGUAGE="en",

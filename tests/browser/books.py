@@ -38,12 +38,7 @@ class Afternoon:
     @property
     def environment(self) -> dict[str, str]:
         """Settings for processes that go on with it."""
-        return {
-            "STARKBANK_PROJECT_ID": self.bank.project_id,
-            "STARKBANK_PRIVATE_KEY": self.bank.private_key_pem.replace("\n", "\\n"),
-            "STARKBANK_API_URL": self.bank.url,
-            "DATABASE_URL": str(self.database.url),
-        }
+        return {**self.bank.environment, "DATABASE_URL": str(self.database.url)}
 
     def live_through(self, until: datetime) -> None:
         """Let the hours go by: issue, reconcile and forward every few minutes."""

@@ -161,9 +161,7 @@ def _is_elsewhere(url: str, host: str) -> bool:
 def web(runner: Runner, emulator: EmulatedBank, database: Database) -> WebProcess:
     """A web process on empty books."""
     environment = {
-        "STARKBANK_PROJECT_ID": emulator.project_id,
-        "STARKBANK_PRIVATE_KEY": emulator.private_key_pem.replace("\n", "\\n"),
-        "STARKBANK_API_URL": emulator.url,
+        **emulator.environment,
         "DATABASE_URL": str(database.url),
     }
     return WebProcess(runner, environment)

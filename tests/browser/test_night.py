@@ -62,9 +62,7 @@ def emulator() -> Iterator[EmulatedBank]:
 def night(runner: Runner, emulator: EmulatedBank, database: Database) -> Night:
     """Everything runs, and the next reconciliation is a year away: only what is noticed otherwise is seen."""
     environment = {
-        "STARKBANK_PROJECT_ID": emulator.project_id,
-        "STARKBANK_PRIVATE_KEY": emulator.private_key_pem.replace("\n", "\\n"),
-        "STARKBANK_API_URL": emulator.url,
+        **emulator.environment,
         "DATABASE_URL": str(database.url),
         "OPERATORS": PEOPLE,
         "REISSUE_MAX": "0",

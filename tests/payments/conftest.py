@@ -123,6 +123,12 @@ class Books:
         [verdict] = transfers.record_lookups(self.database, [(claim, found)], call_tag, self.policy, self.now)
         return verdict
 
+    def ready(self, *found: BankTransfer) -> Claim:
+        """The only due transfer, which may be sent: a look-up showed these."""
+        to_send = self.look_up(self.claim(), *found).to_send
+        assert to_send is not None
+        return to_send
+
     def unclear(self, claim: Claim) -> None:
         """Record that no answer came."""
         transfers.record_unclear(self.database, [claim], "timeout", self.policy, self.now)

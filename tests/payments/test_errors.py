@@ -54,12 +54,6 @@ def test_a_refusal_shows_every_reason_of_the_bank() -> None:
     assert str(Rejected(())) == "refused without a reason"
 
 
-def test_throttling_keeps_the_bank_s_wish() -> None:
-    """None when it named none: that is not zero."""
-    assert Throttled(30.0).retry_after_seconds == 30.0
-    assert Throttled().retry_after_seconds is None
-
-
 def test_each_answer_is_caught_by_exactly_its_kind() -> None:
     """Unclear must never be caught as a refusal, nor the storage's trouble as the bank's."""
     bank = (Rejected(()), NotSent("x"), Throttled(), Unclear("x"))

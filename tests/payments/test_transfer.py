@@ -20,7 +20,7 @@ from payments.transfer import (
     retry_delay,
     says_duplicate,
 )
-from tests.payments.builders import DESTINATION, INVOICE, a_policy, at_bank
+from tests.payments.builders import DESTINATION, a_policy, at_bank
 
 
 def test_the_external_id_is_derived_from_the_invoice_and_the_generation() -> None:
@@ -30,11 +30,6 @@ def test_the_external_id_is_derived_from_the_invoice_and_the_generation() -> Non
         "credit-77-r2",
         "credit-77-r3",
     ]
-
-
-def test_the_external_id_is_never_the_one_that_the_bank_keeps_for_itself() -> None:
-    """``invoice-<id>`` of a credited invoice always fails as a duplicate at the bank."""
-    assert not external_id_for(INVOICE, 1).startswith("invoice-")
 
 
 # The bank's are numbers; some that a reissue could be taken for, and some that only look a little like one.

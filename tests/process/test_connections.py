@@ -42,9 +42,7 @@ class Web:
         self.port = free_port()
         self.environment = plain_environment(
             **{
-                "STARKBANK_PROJECT_ID": bank.project_id,
-                "STARKBANK_PRIVATE_KEY": bank.private_key_pem,
-                "STARKBANK_API_URL": bank.url,
+                **bank.environment,
                 "DATABASE_URL": f"sqlite:///{self.database_file}",
                 "OPERATOR_TOKEN": TOKEN,
                 "PORT": str(self.port),

@@ -11,7 +11,7 @@ import pytest
 import requests
 
 from tests.day import Day
-from tests.running import free_port, the_one_line, wait_until
+from tests.running import free_port, wait_until
 
 pytestmark = [pytest.mark.process, pytest.mark.timeout(170)]
 
@@ -84,13 +84,3 @@ def test_a_web_process_says_that_it_is_draining_and_serves_meanwhile(build_day: 
     assert day.stop() == [0]
     assert '"event":"web.draining"' in day.said()
     assert '"event":"web.stopped"' in day.said()
-
-
-def test_a_metrics_port_in_use_is_refused_in_one_line(build_day: Callable[..., Day]) -> None:
-    """Before any work begins."""
-    day = build_day(settings={"OPERATOR_TOKEN": TOKEN})
-    day.start("web-1")
-    day.wait_for_start("web-1")
-    port = day.environment("web-1")["PORT"]
-    ended = day.runner.run("-m", "worker", environment=day.environment("worker-1") | {"METRICS_PORT": port})
-    assert the_one_line(ended).startswith(f"repasse: METRICS_PORT: cannot listen on 127.0.0.1:{port}")

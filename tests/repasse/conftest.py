@@ -13,9 +13,7 @@ from tests.running import plain_environment
 def environment(emulator: EmulatedBank, database_url: str) -> dict[str, str]:
     """Settings that lead to the emulator."""
     return plain_environment(
-        STARKBANK_PROJECT_ID=emulator.project_id,
-        STARKBANK_PRIVATE_KEY=emulator.private_key_pem,
-        STARKBANK_API_URL=emulator.url,
+        **emulator.environment,
         DATABASE_URL=database_url,
     )
 

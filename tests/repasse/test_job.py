@@ -134,21 +134,6 @@ def test_a_bank_that_cannot_be_reached_leaves_everything_for_later(repasse: Comm
     assert "try again" in ended.stderr
 
 
-def test_it_starts_from_any_folder_by_its_own_name(environment: dict[str, str]) -> None:
-    """What a person types, set-up included."""
-    ended = subprocess.run(
-        [str(ROOT / "scripts" / "run_job"), "statement", "--json"],
-        cwd="/",
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert ended.returncode == 0, ended.stderr
-    assert json.loads(ended.stdout)["balanced"] is True
-
-
 # --- reading, and operator actions ---
 
 

@@ -169,11 +169,7 @@ def test_kills_and_a_hostile_bank_cost_no_centavo(checkout: Checkout) -> None:
 def test_a_registration_whose_answer_is_lost_is_repeated(emulator: EmulatedBank, runner: Runner) -> None:
     """A hostile bank loses answers from the first call on; the webhook is there once."""
     emulator.fault("drop_answer", "POST webhook", times=2)
-    environment = plain_environment(
-        STARKBANK_PROJECT_ID=emulator.project_id,
-        STARKBANK_PRIVATE_KEY=emulator.private_key_pem,
-        STARKBANK_API_URL=emulator.url,
-    )
+    environment = plain_environment(**emulator.environment)
     runner.register_webhook("http://127.0.0.1:8000/webhooks/starkbank", environment)
     assert emulator.ask("GET", "activity")["webhooks"] == 1
     with pytest.raises(ProcessError, match="could not be registered"):

@@ -5,11 +5,9 @@ from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
-import pytest
 from pydantic import SecretStr
 from starlette.testclient import TestClient
 
-from payments.errors import LedgerUnusable
 from payments.settings import Settings
 from tests.emulated import EmulatedBank
 from tests.events import invoice_event
@@ -26,15 +24,6 @@ def test_it_makes_its_own_books(
     start_app(database_url=SecretStr(f"sqlite:///{file}"))
     with closing(sqlite3.connect(file)) as connection:
         assert connection.execute("SELECT count(*) FROM inbox_events").fetchone() == (0,)
-
-
-def test_it_refuses_books_of_a_newer_release(settings: Callable[..., Settings], database_url: str) -> None:
-    """Before anything is begun."""
-    with closing(sqlite3.connect(database_url.removeprefix("sqlite:///"))) as connection:
-        connection.execute("UPDATE alembic_version SET version_num = '9999'")
-        connection.commit()
-    with pytest.raises(LedgerUnusable, match="newer"):
-        create_app(settings())
 
 
 def test_credits_that_were_stored_before_are_forwarded_at_the_start(

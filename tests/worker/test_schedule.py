@@ -172,10 +172,8 @@ def test_a_day_has_eight_firings_three_hours_apart_and_none_at_its_end(worker: W
 @pytest.mark.parametrize(
     "stops",
     [
-        [1.0],
         [2.999, 3.0, 3.001],
         [0.0, 0.5, 7.0, 21.0, 23.9],
-        [3.0, 6.0, 9.0],
         [minute / 60 for minute in (0.2, 0.4, 0.6, 0.8)],  # a supervisor that restarts it in a loop
     ],
 )

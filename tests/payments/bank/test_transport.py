@@ -467,17 +467,6 @@ def test_a_proxy_in_the_environment_is_not_used(
     assert asker.get() == b"{}"
 
 
-def test_installing_again_changes_nothing(server: ScriptedServer, private_key_pem: str) -> None:
-    """Any number of transports live in one process."""
-    first, second = Asker(server.url, private_key_pem), Asker(server.url, private_key_pem)
-    before = rest.post
-    server.script = [reply({"n": 1}), reply({"n": 2})]
-    assert (first.get(), second.get()) == (b'{"n": 1}', b'{"n": 2}')
-    assert rest.post is before
-    first.transport.close()
-    second.transport.close()
-
-
 def test_an_sdk_that_is_not_the_known_one_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     """Another library has put a function in the place that we take."""
     monkeypatch.setattr(rest, "patch", lambda **request: None)

@@ -136,8 +136,7 @@ def test_success_of_an_earlier_one_while_its_reissue_may_be_at_the_bank_is_raise
     books.send("A")
     books.lose("A", EMPTY)
     books.become_due()
-    ready = books.look_up(books.claim(), at_bank("A", "failed")).to_send
-    assert ready is not None
+    ready = books.ready(at_bank("A", "failed"))
     books.accept(ready, at_bank("B", generation=2))
     books.news(at_bank("A", "success"))
     assert (books.states, books.attention) == (["failed", "sent"], ["paid_twice"])

@@ -1,24 +1,21 @@
 """The inbox: every event once, with all that follows from it or with nothing."""
 
 import json
-from datetime import datetime
 
 import pytest
-from sqlalchemy import func, select, text
+from sqlalchemy import select
 
 from payments.event import read_event, read_log
 from payments.ledger import inbox
 from payments.ledger.inbox import Arrival, Receipt
-from payments.policy import ForwardingPolicy
 from payments.storage.database import Database
-from payments.storage.schema import credits, inbox_events
+from payments.storage.schema import inbox_events
 from tests.payments.builders import (
     INVOICE,
     NOW,
     a_body,
     a_policy,
     a_transfer_log,
-    an_arrival,
     an_invoice_log,
     at_bank,
 )
@@ -201,43 +198,6 @@ def test_a_credit_from_the_dawn_of_time_can_be_read_back(books: Books) -> None:
     books.credit(created="0001-01-01T00:00:00+00:00")
     assert books.credit_row().credited_at.year == 1
     assert books.claim().amount_centavos == 48_662
-
-
-@ON_SQLITE
-def test_a_transfer_event_of_ours_is_told_from_a_stranger_s(books: Books) -> None:
-    """By its external_id."""
-    books.credit()
-    assert books.news(at_bank("A")).outcome == "bank_report"
-    assert books.news(at_bank("X", external_id="")).outcome == "ignored"
-
-
-REFUSING_TRIGGER = {
-    "sqlite": [
-        "CREATE TRIGGER bad BEFORE INSERT ON inbox_events WHEN NEW.event_id = 'event-of-credited-2' "
-        "BEGIN SELECT RAISE(ABORT, 'no'); END"
-    ],
-    "postgresql": [
-        "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'no'; END $$",
-        "CREATE TRIGGER bad BEFORE INSERT ON inbox_events FOR EACH ROW "
-        "WHEN (NEW.event_id = 'event-of-credited-2') EXECUTE FUNCTION refuse()",
-    ],
-}
-
-
-def test_a_group_of_arrivals_is_stored_whole_or_not_at_all(
-    books: Books, database: Database, policy: ForwardingPolicy, now: datetime
-) -> None:
-    """An answer of 200 is given only for what has committed: one bad row undoes its neighbours."""
-    good = an_arrival(an_invoice_log())
-    bad = Arrival(read_event(a_body(an_invoice_log(invoice_id="2"))), digital_signature=b"\0")  # type: ignore[arg-type]
-    with database.transaction() as connection:
-        for statement in REFUSING_TRIGGER[connection.dialect.name]:
-            connection.execute(text(statement))
-    with pytest.raises(Exception, match="no"):
-        inbox.accept(database, [good, bad], "webhook", policy, now)
-    with database.reading() as connection:
-        assert connection.execute(select(func.count()).select_from(inbox_events)).scalar_one() == 0
-        assert connection.execute(select(func.count()).select_from(credits)).scalar_one() == 0
 
 
 def test_receipts_come_in_the_order_of_the_arrivals(books: Books) -> None:

@@ -118,8 +118,7 @@ def test_a_lost_transfer_is_replaced_after_a_while(books: Books, status: str) ->
     assert books.claim_all() == []
     assert books.row(2).due_at == NOW + reissue_delay(2, 5.0, 3600.0)
     books.become_due()
-    ready = books.look_up(books.claim(), at_bank("A", status)).to_send
-    assert ready is not None
+    ready = books.ready(at_bank("A", status))
     assert (ready.external_id, ready.amount_centavos) == (f"credit-{INVOICE}-r2", NET)
     assert books.accept(ready, at_bank("B", generation=2)) == 1
     books.news(at_bank("B", "success", generation=2))
@@ -230,8 +229,7 @@ def test_a_revived_transfer_that_fails_after_all_is_replaced_by_a_generation_of_
     books.lose("A", EMPTY)
     assert books.states == ["failed", "stopped", "pending"]
     books.become_due()
-    ready = books.look_up(books.claim(), at_bank("B", "failed"), at_bank("A", "failed")).to_send
-    assert ready is not None
+    ready = books.ready(at_bank("B", "failed"), at_bank("A", "failed"))
     assert ready.external_id == f"credit-{INVOICE}-r3"
 
 

@@ -3,7 +3,6 @@
 import json
 import logging
 import sys
-from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
@@ -13,19 +12,6 @@ import structlog
 from payments.observability.logging import MASK, configure_logging, redact
 
 PEM = "-----BEGIN EC PRIVATE KEY-----\nMHQCAQEEIAbcd\n-----END EC PRIVATE KEY-----"
-
-
-@pytest.fixture(autouse=True)
-def _restored_logging() -> Iterator[None]:
-    """Leave the process's logging as it was."""
-    root = logging.getLogger()
-    handlers, level = list(root.handlers), root.level
-    yield
-    structlog.reset_defaults()
-    root.handlers[:] = handlers
-    root.setLevel(level)
-    for name in ("apscheduler", "uvicorn.access", "urllib3.connectionpool", "apprise"):
-        logging.getLogger(name).setLevel(logging.NOTSET)
 
 
 def lines(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:

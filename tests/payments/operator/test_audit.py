@@ -21,8 +21,7 @@ def test_the_audit_has_the_transfer_and_times_of_each_credit(books: Books) -> No
     books.send()
     books.lose("A", "no funds")
     books.become_due()
-    ready = books.look_up(books.claim(), at_bank("A", "failed")).to_send
-    assert ready is not None
+    ready = books.ready(at_bank("A", "failed"))
     books.accept(ready, at_bank("B", generation=2))
     [line] = read_audit(books.database)
     assert (line.invoice_tag, line.payer_name, line.payer_tax_id) == ("b-01", "Ana", "***.982.247-**")

@@ -101,8 +101,7 @@ def _live(books: Books) -> None:
     claim = books.claim()
     books.unclear(claim)
     books.pass_time(61)
-    again = books.look_up(books.claim()).to_send
-    assert again is not None
+    again = books.ready()
     books.accept(again, at_bank("A"))
     books.lose("A", "Account blocked")
     books.become_due()

@@ -6,19 +6,16 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from threading import Barrier
 
 import pytest
 from alembic import command
 from alembic.config import Config
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, insert, inspect, text
+from sqlalchemy import insert, inspect, text
 
 from payments.errors import LedgerUnavailable, LedgerUnusable
 from payments.operator.statement import read_statement
-from payments.storage import migrate as migrate_module
 from payments.storage import sqlite
 from payments.storage.database import Database, open_database
 from payments.storage.migrate import NEWEST_REVISION, migrate, revision_of
@@ -133,23 +130,6 @@ def test_a_database_of_another_program_is_refused_and_left_alone(fresh: Database
 # --- several together, and dying in the middle ---
 
 
-def test_threads_that_start_together_migrate_once(url: str) -> None:
-    """Each with a connection of its own, on a database that none has seen."""
-    barrier = Barrier(6)
-
-    def start() -> bool:
-        database = open_database(url)
-        barrier.wait(PATIENCE_SECONDS)
-        try:
-            return migrate(database)
-        finally:
-            database.close()
-
-    with ThreadPoolExecutor(6) as threads:
-        changed = [each.result() for each in [threads.submit(start) for _ in range(6)]]
-    assert sorted(changed) == [False] * 5 + [True]
-
-
 def test_processes_that_start_together_all_find_a_migrated_database(url: str, fresh: Database) -> None:
     """The web process, the worker and the release step of one deployment, on a fresh machine."""
     processes = [run("-m", "payments.storage.migrate", DATABASE_URL=url) for _ in range(3)]
@@ -184,22 +164,6 @@ def test_a_kill_in_the_middle_of_a_migration_leaves_nothing(url: str, fresh: Dat
     assert tables_of(fresh) == set()
     assert migrate(fresh)
     assert read_statement(fresh).balanced
-
-
-def test_a_bug_in_the_middle_of_a_migration_leaves_nothing(
-    fresh: Database, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """All revisions run in one transaction."""
-    upgrade = migrate_module._upgrade
-
-    def upgrade_and_fail(connection: Connection) -> None:
-        upgrade(connection)
-        raise RuntimeError("bug")
-
-    monkeypatch.setattr(migrate_module, "_upgrade", upgrade_and_fail)
-    with pytest.raises(RuntimeError, match="bug"):
-        migrate(fresh)
-    assert tables_of(fresh) == set()
 
 
 @pytest.mark.parametrize("url", ["sqlite"], indirect=True)

@@ -1,11 +1,21 @@
 """The console in this process, as an operator's browser and as a program see it."""
 
 from collections.abc import Callable
+from datetime import UTC, datetime
+from functools import partial
 
 import pytest
 from httpx2 import Response
+from starlette.applications import Starlette
+from starlette.testclient import TestClient
 
+from payments.note import Note
+from payments.settings import Settings
+from payments.storage.database import Database
 from tests.webhooks.conftest import WebApp
+from webhooks.access import Gate
+from webhooks.console.actions import Result, Work
+from webhooks.console.app import Console as ConsoleApp
 
 TOKEN = "a-token-of-thirty-two-characters"
 
@@ -46,6 +56,21 @@ class Console:
         assert answer.status_code == 303, answer.text
         page = self.client.get(answer.headers["location"], headers=self._key).text
         return page.partition('id="flash">')[2].partition("</p>")[0]
+
+
+@pytest.fixture
+def open_console(settings: Callable[..., Settings], database: Database) -> Callable[..., TestClient]:
+    """Open the console alone on the test's database, signed in; keyword arguments are settings."""
+
+    def open_it(**changes: object) -> TestClient:
+        given = settings(operator_token=TOKEN, **changes)
+        nothing = Result(Note("started", {}))
+        work = Work(lambda: None, lambda: nothing, lambda: nothing, new_batch_tag=None)
+        clock = partial(datetime.now, UTC)
+        app = ConsoleApp(database, given, Gate(given.accounts), work, clock, clock)
+        return TestClient(Starlette(routes=app.routes), headers={"Authorization": f"Bearer {TOKEN}"})
+
+    return open_it
 
 
 @pytest.fixture

@@ -2,16 +2,11 @@
 
 import re
 from collections.abc import Callable
-from datetime import UTC, datetime
-from functools import partial
 
 import pytest
-from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
-from payments.note import Note
 from payments.operator.lists import ACTIONS
-from payments.settings import Settings
 from payments.storage.database import Database
 from payments.transfer import BankTransfer
 from tests.emulated import EmulatedBank
@@ -20,9 +15,6 @@ from tests.payments.builders import a_body, a_transfer_log
 from tests.running import wait_until
 from tests.webhooks.conftest import WebApp
 from tests.webhooks.console.conftest import OURS, TOKEN, Console
-from webhooks.access import Gate
-from webhooks.console.actions import Result, Work
-from webhooks.console.app import Console as ConsoleApp
 
 INVOICE = "5000000000000001"
 TRANSFER = f"credit-{INVOICE}"
@@ -189,15 +181,10 @@ def test_a_batch_by_hand_is_requested_in_the_database(console: Console) -> None:
 
 
 def test_there_is_no_batch_by_hand_at_the_real_bank(
-    settings: Callable[..., Settings], database: Database
+    open_console: Callable[..., TestClient], database: Database
 ) -> None:
     """It is for development: money would be asked of real people."""
-    nothing = Result(Note("started", {}))
-    work = Work(lambda: None, lambda: nothing, lambda: nothing, new_batch_tag=None)
-    clock = partial(datetime.now, UTC)
-    given = settings(operator_token=TOKEN)
-    app = ConsoleApp(database, given, Gate(given.accounts), work, clock, clock)
-    client = TestClient(Starlette(routes=app.routes), headers={"Authorization": f"Bearer {TOKEN}"})
+    client = open_console()
     for path in ("/console/system", "/console/batches"):
         assert "Issue a batch" not in client.get(path).text
     answer = client.post("/console/act/issue/now", data={"who": "Ana", "reason": "for a demo"})

@@ -3,25 +3,17 @@
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from functools import partial
 from typing import Any
 
 import pytest
 from httpx2 import Headers
 from pydantic import SecretStr
-from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.testclient import TestClient
 
 from payments.authorization import Account, session_secret
-from payments.note import Note
-from payments.settings import Settings
-from payments.storage.database import Database
 from tests.webhooks.conftest import WebApp
 from tests.webhooks.console.conftest import OURS, TOKEN, Console
-from webhooks.access import Gate
-from webhooks.console.actions import Result, Work
-from webhooks.console.app import Console as ConsoleApp
 from webhooks.console.auth import is_same_origin
 from webhooks.console.cookies import SESSION_LENGTH, Session, SignedCookies
 
@@ -333,19 +325,10 @@ def test_a_page_that_reloads_itself_does_not_keep_a_session_open(staffed: Consol
     ],
 )
 def test_every_page_says_which_bank_it_is_about(
-    settings: Callable[..., Settings], database: Database, bank: dict[str, Any], says: str
+    open_console: Callable[..., TestClient], bank: dict[str, Any], says: str
 ) -> None:
     """Before the sign-in, on pages, on errors."""
-    given = settings(operator_token=TOKEN, **bank)
-    work = Work(
-        lambda: None,
-        lambda: Result(Note("started", {})),
-        lambda: Result(Note("started", {})),
-        new_batch_tag=None,
-    )
-    clock = partial(datetime.now, UTC)
-    app = ConsoleApp(database, given, Gate(given.accounts), work, clock, clock)
-    client = TestClient(Starlette(routes=app.routes), headers={"Authorization": f"Bearer {TOKEN}"})
+    client = open_console(**bank)
     for path in ("/sign-in", "", "/nowhere", "/act/pause/issuing"):
         page = client.get(f"/console{path}").text
         assert f'aria-label="Environment"><strong>{says}</strong>' in page, path

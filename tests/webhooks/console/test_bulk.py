@@ -6,16 +6,13 @@ import subprocess
 import sys
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from functools import partial
 from html import unescape
 
 import pytest
-from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
 from payments.errors import LedgerUnavailable
 from payments.ledger import transfers
-from payments.note import Note
 from payments.operator.actions import Operator, retry_transfer
 from payments.operator.lists import ACTIONS, TRANSFERS
 from payments.settings import Settings
@@ -23,10 +20,6 @@ from payments.storage.database import Database
 from tests.payments.builders import english
 from tests.payments.conftest import Books
 from tests.running import ROOT, plain_environment
-from tests.webhooks.console.conftest import TOKEN
-from webhooks.access import Gate
-from webhooks.console.actions import Result, Work
-from webhooks.console.app import Console as ConsoleApp
 from webhooks.console.bulk import do_all
 
 ANA = Operator("ana", "the bank is back", is_proved=True)
@@ -48,18 +41,9 @@ def outage(database: Database, settings: Callable[..., Settings]) -> Books:
 
 
 @pytest.fixture
-def client(outage: Books, settings: Callable[..., Settings]) -> TestClient:
+def client(outage: Books, open_console: Callable[..., TestClient]) -> TestClient:
     """The console on these books, without a forwarder."""
-    given = settings(operator_token=TOKEN)
-    work = Work(
-        lambda: None,
-        lambda: Result(Note("started", {})),
-        lambda: Result(Note("started", {})),
-        new_batch_tag=None,
-    )
-    clock = partial(datetime.now, UTC)
-    app = ConsoleApp(outage.database, given, Gate(given.accounts), work, clock, clock)
-    return TestClient(Starlette(routes=app.routes), headers={"Authorization": f"Bearer {TOKEN}"})
+    return open_console()
 
 
 def states(database: Database) -> list[str]:
