@@ -25,7 +25,6 @@ from sqlalchemy.engine import URL, make_url
 
 from payments.storage.database import open_database
 from payments.storage.migrate import migrate
-from payments.storage.schema import metadata
 from tests.running import free_port
 
 # A cluster takes 40 MB and each test's database 8; a container's /dev/shm is often no larger than 64 MB.
@@ -48,6 +47,12 @@ SETTINGS = {
 _OTHER_SESSIONS = """
 SELECT 1 FROM pg_stat_activity
 WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend'
+"""
+# Also those whose rows were deleted or never committed: their pages would decide the order of the next rows.
+_TABLES_WITH_ROWS = """
+SELECT relname FROM pg_class
+WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace AND relname <> 'alembic_version'
+AND pg_relation_size(oid) > 0
 """
 # The schema, its version and the database's settings: how many rows each catalogue has, and which transaction was the
 # last to change one.
@@ -171,44 +176,24 @@ class Databases:
         self._address = make_url(address).set(drivername="postgresql+psycopg")
         self._prefix = f"repasse_test_{os.getpid()}"
         self._template: str | None = None
-        self._spare: str | None = None
-        self._untouched: list[Any] | None = None
+        self._spare: tuple[str, list[Any]] | None = None
 
     @contextmanager
     def lend(self) -> Iterator[str]:
         """Empty books for one test; its address. The next test gets the same if this one only changed rows."""
-        address = self._spare or self.create()
+        address, before = self._spare or (self.create(), None)
         self._spare = None
-        if self._untouched is None:
+        if before is None:
             with connection_to(address) as connection:
-                self._untouched = connection.execute(_ALL_BUT_ROWS).fetchall()
+                before = connection.execute(_ALL_BUT_ROWS).fetchall()
         try:
             yield address
         finally:
-            if self._is_emptied(address):
-                self._spare = address
-            else:
+            after = _emptied(address, before)
+            if after is None:
                 self.drop(address)
-
-    def _is_emptied(self, address: str) -> bool:
-        """Delete every row, and number from one again; whether nothing else is left of a test, such as a session."""
-        deletions = [f"DELETE FROM {table.name}" for table in reversed(metadata.sorted_tables)]
-        numbers = "SELECT setval(oid::regclass, 1, false) FROM pg_class WHERE relkind = 'S'"
-        try:
-            with connection_to(address) as connection:
-                # A session that was closed a moment ago may still be on its way out.
-                for _ in range(50):
-                    if not connection.execute(_OTHER_SESSIONS).fetchall():
-                        break
-                    time.sleep(0.002)
-                else:
-                    return False
-                if connection.execute(_ALL_BUT_ROWS).fetchall() != self._untouched:
-                    return False
-                connection.execute("; ".join([*deletions, numbers]))
-        except psycopg.Error:
-            return False
-        return True
+            else:
+                self._spare = address, after
 
     def create(self, migrated: bool = True) -> str:
         """A new database; its address."""
@@ -233,9 +218,10 @@ class Databases:
 
     def close(self) -> None:
         """Remove what is kept."""
-        for name in (self._spare and make_url(self._spare).database, self._template):
-            if name is not None:
-                self.drop(self._at(name))
+        if self._spare is not None:
+            self.drop(self._spare[0])
+        if self._template is not None:
+            self.drop(self._at(self._template))
 
     def _at(self, name: str) -> str:
         return self._address.set(database=name).render_as_string(hide_password=False)
@@ -243,6 +229,27 @@ class Databases:
     def _run(self, statement: str, *names: str) -> None:
         with connection_to(self._address.render_as_string(hide_password=False)) as connection:
             connection.execute(sql.SQL(statement).format(*map(sql.Identifier, names)))
+
+
+def _emptied(address: str, before: list[Any]) -> list[Any] | None:
+    """Remove every row, and count from one again; what the schema is then. None: something else is left of a test."""
+    try:
+        with connection_to(address) as connection:
+            # A session that was closed a moment ago may still be on its way out.
+            for _ in range(50):
+                if not connection.execute(_OTHER_SESSIONS).fetchall():
+                    break
+                time.sleep(0.002)
+            else:
+                return None
+            if connection.execute(_ALL_BUT_ROWS).fetchall() != before:
+                return None
+            used = [name for (name,) in connection.execute(_TABLES_WITH_ROWS)]
+            if used:
+                connection.execute(f"TRUNCATE {', '.join(used)} RESTART IDENTITY CASCADE")
+            return connection.execute(_ALL_BUT_ROWS).fetchall()
+    except psycopg.Error:
+        return None
 
 
 @contextmanager
