@@ -211,13 +211,12 @@ def names_of(kind: str) -> list[str]:
 
 
 @pytest.mark.parametrize("name", names_of("integer"))
-@pytest.mark.parametrize("value", ["1.000", "1_000", "+10", "1e1", "10.0", "\u0661\u0660", "0x10", "1 0"])
-def test_a_whole_number_is_digits_alone(environment: pytest.MonkeyPatch, name: str, value: str) -> None:
+def test_a_whole_number_is_digits_alone(environment: pytest.MonkeyPatch, name: str) -> None:
     """A Brazilian writes 1.000 for a thousand, and it must not become 1."""
-    environment.setenv(name, value)
-    assert assert_refused().startswith(
-        f"{name} is not a whole number, written as digits alone, such as 1000: put "
-    )
+    for value in ("1.000", "1_000", "+10", "1e1", "10.0", "\u0661\u0660", "0x10", "1 0"):
+        environment.setenv(name, value)
+        said = f"{name} is not a whole number, written as digits alone, such as 1000: put "
+        assert assert_refused().startswith(said), value
 
 
 @pytest.mark.parametrize("name", names_of("number"))

@@ -1,12 +1,14 @@
 """The command's own arguments; what it does with wrong settings is in tests/process."""
 
 import gc
+import subprocess
 import sys
 
 import pytest
 from starlette.applications import Starlette
 
 from payments.errors import LedgerUnavailable
+from tests.running import plain_environment
 from webhooks import app
 from webhooks.__main__ import create_served_app, main
 
@@ -51,3 +53,10 @@ def test_what_is_there_at_the_start_is_left_out_of_full_collections(monkeypatch:
         assert gc.get_freeze_count() > len(gc.get_objects())
     finally:
         gc.unfreeze()
+
+
+def test_apprise_is_imported_only_when_alerts_are_sent() -> None:
+    """It takes half a second and 25 MB, which a process without ALERT_URLS does not spend."""
+    code = "import sys, webhooks.app, worker.__main__; sys.exit('apprise' in sys.modules)"
+    environment = plain_environment()
+    assert subprocess.run([sys.executable, "-c", code], env=environment, check=False).returncode == 0

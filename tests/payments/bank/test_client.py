@@ -183,12 +183,6 @@ def test_a_wrong_setting_is_named(private_key_pem: str, changes: dict[str, Any],
         open_bank(**{**good, **changes})
 
 
-def test_opening_the_real_bank_sends_nothing(private_key_pem: str) -> None:
-    """In both environments."""
-    for environment in ("sandbox", "production"):
-        open_bank(environment, PROJECT_ID, private_key_pem, None, 15).close()
-
-
 def test_a_project_never_prints_its_key(private_key_pem: str) -> None:
     """The SDK's own would print every attribute."""
     project = client._Project(PROJECT_ID, "sandbox", private_key_pem)

@@ -229,19 +229,6 @@ def test_after_a_rotation_the_new_key_is_fetched_and_the_old_one_still_counts() 
     assert publisher.asked == 2
 
 
-def test_after_a_rotation_within_the_minute_the_event_is_refused_and_accepted_when_it_comes_again() -> None:
-    """The bank tries again after five minutes."""
-    publisher = Publisher(OLD)
-    keys = publisher.keys()
-    keys.refresh()
-    publisher.pems = [pem_of(NEW)]
-    publisher.now += 30
-    assert check(keys, BODY, signed(NEW)) is False
-    publisher.now += 300
-    assert check(keys, BODY, signed(NEW)) is True
-    assert check(keys, BODY, signed(OLD)) is False
-
-
 def test_no_more_than_the_newest_keys_are_tried() -> None:
     """A list of a thousand would make each forgery cost a thousand checks."""
     publisher = Publisher(NEW, FORGER, FORGER, OLD)

@@ -44,16 +44,6 @@ def test_failure_before_we_knew_that_it_was_sent(books: Books) -> None:
 
 
 @ON_SQLITE
-def test_success_before_the_lost_answer_needs_no_look_up(books: Books) -> None:
-    """Nothing is due any more."""
-    books.credit()
-    books.unclear(books.claim())
-    books.news(at_bank("A", "success"))
-    books.pass_time(10**6)
-    assert books.claim_all() == []
-
-
-@ON_SQLITE
 @pytest.mark.parametrize("late", ["created", "processing"])
 def test_old_news_after_success_changes_nothing(books: Books, late: str) -> None:
     """Events come in any order; a final word stays."""

@@ -15,9 +15,7 @@ from tests.payments.builders import (
     NOW,
     a_body,
     a_policy,
-    a_transfer_log,
     an_invoice_log,
-    at_bank,
 )
 from tests.payments.conftest import ON_SQLITE, Books
 
@@ -145,14 +143,6 @@ def test_other_invoice_events_are_stored_and_nothing_else(books: Books, log_type
     assert books.statement.credits == 0
 
 
-@ON_SQLITE
-def test_credited_before_paid_is_a_credit_all_the_same(books: Books) -> None:
-    """Observed: 4 of 11 come in this order."""
-    books.credit()
-    books.tell(an_invoice_log("paid", fee=0))
-    assert books.credit_row().fee_centavos == 50
-
-
 def test_an_unknown_subscription_is_stored(books: Books) -> None:
     """Whatever the bank invents; a name of any length."""
     body = json.dumps({"event": {"id": "5", "subscription": "d" * 200, "log": {"type": "t" * 200}}}).encode()
@@ -214,20 +204,3 @@ def test_logs_that_had_their_effect_are_known(books: Books) -> None:
     books.tell(an_invoice_log("paid", log_id="12"))
     assert inbox.known_logs(books.database, ["10", "11", "12", "13"]) == {"10", "11"}
     assert inbox.known_logs(books.database, []) == set()
-
-
-@ON_SQLITE
-def test_a_transfer_log_read_from_the_list_settles_like_its_event(books: Books) -> None:
-    """And the event that comes later changes nothing."""
-    books.credit()
-    books.send("A")
-    log = a_transfer_log(at_bank("A", "success"), log_id="9")
-    listed = Arrival(read_log("transfer", json.dumps(log).encode()))
-    [receipt] = inbox.accept(books.database, [listed], "reconciliation", books.policy, NOW)
-    assert (receipt.event_id, receipt.outcome, books.states) == (
-        "transfer-log-9",
-        "bank_report",
-        ["settled"],
-    )
-    books.tell(log)
-    assert (books.states, books.attention) == (["settled"], [])

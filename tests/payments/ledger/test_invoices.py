@@ -1,6 +1,5 @@
 """What the bank reports of invoices: columns that are only ever completed, whatever the order of the events."""
 
-import json
 from datetime import timedelta
 from itertools import permutations
 from typing import Any
@@ -8,9 +7,8 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
-from payments.event import read_log
 from payments.invoice import BankInvoice, Payer
-from payments.ledger import batches, inbox
+from payments.ledger import batches
 from payments.storage.database import Database
 from payments.storage.schema import invoices
 from payments.tax_id import hash_tax_id
@@ -102,14 +100,6 @@ def test_odd_words_of_the_bank_never_hold_up_a_credit(books: Books, odd: dict[st
     books.tell(log_of("credited", 3, **odd))
     assert books.states == ["pending"]
     assert the_invoice(books.database).state == "credited"
-
-
-def test_what_reconciliation_finds_reports_an_invoice_too(books: Books) -> None:
-    """The bank's list of logs has the same invoice as an event."""
-    found = read_log("invoice", json.dumps(log_of("credited", 3)).encode())
-    inbox.accept(books.database, [inbox.Arrival(found)], "reconciliation", books.policy, books.now)
-    row = the_invoice(books.database)
-    assert (row.state, row.payer_search) == ("credited", "marina tavares")
 
 
 def plan_and_claim(books: Books) -> batches.BatchClaim:

@@ -21,6 +21,9 @@ from tests.payments.builders import NOW
 from tests.payments.conftest import ON_SQLITE
 from tests.receiver import Receiver, receiving
 
+# What is claimed and recorded is tested on both databases by tests/payments/ledger/test_alerts.py.
+pytestmark = ON_SQLITE
+
 ROOT = Path(__file__).parents[3]
 SECRET_PATH = "services/path-that-is-a-secret"
 
@@ -198,7 +201,6 @@ Alerting(open_database(sys.argv[1]), [Dying()], "sandbox", language_of("en"), la
 """
 
 
-@ON_SQLITE
 @pytest.mark.process
 def test_a_process_killed_between_sending_and_recording_makes_another_send_again(
     alerting: Alerting, database: Database, receiver: Receiver, clock: Clock
@@ -229,10 +231,3 @@ def test_no_log_line_holds_the_url_even_at_the_level_debug(
     assert "debugging" in out
     assert "path-that-is-a-secret" not in out
     assert "hunter2" not in out
-
-
-def test_apprise_is_imported_only_when_alerts_are_sent() -> None:
-    """It takes half a second and 25 MB, which a process without ALERT_URLS does not spend."""
-    code = "import sys, webhooks.app, worker.__main__; sys.exit('apprise' in sys.modules)"
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    assert subprocess.run([sys.executable, "-c", code], env=environment, check=False).returncode == 0

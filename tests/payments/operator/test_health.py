@@ -17,7 +17,7 @@ from payments.operator.processes import ClockStep, Process, record_alive, record
 from payments.storage.database import Database
 from payments.transfer import TransferState
 from tests.payments.builders import NOW
-from tests.payments.conftest import Books
+from tests.payments.conftest import ON_SQLITE, Books
 from tests.payments.ledger.test_batches import PLAN, claimed, created
 
 MINUTE = timedelta(minutes=1)
@@ -168,6 +168,7 @@ WAITING = {"transfers": NO_TRANSFERS | {"pending": 3}, "unforwarded_centavos": 1
 PAUSED = Pause(NOW - timedelta(hours=2), "ana", "the bank asked for it")
 
 
+@ON_SQLITE
 @pytest.mark.parametrize(
     ("changes", "tone", "text"),
     [
@@ -225,6 +226,7 @@ def test_the_headline_is_the_worst_that_was_found(
     assert all(each.tone != "good" for each in headline.others)
 
 
+@ON_SQLITE
 def test_the_headline_is_followed_by_everything_else_that_is_wrong(fine: Health) -> None:
     """The bad before what only waits, each with its reason; a pause with who and why."""
     health = changed(
