@@ -76,12 +76,13 @@ def test_what_makes_no_sense_is_refused_and_changes_nothing(signed: Any) -> None
     assert "no transfer yet" in refused(signed, "transfers/last/settle")
 
 
-def test_an_overdue_invoice_can_still_be_paid_or_expire_by_hand(signed: Any) -> None:
+@pytest.mark.parametrize(("act", "end"), [("pay", "paid"), ("expire", "expired")])
+def test_an_overdue_invoice_can_still_be_paid_or_expire_by_hand(signed: Any, act: str, end: str) -> None:
     """An overdue invoice accepts both ends: a payment or its expiration."""
     late = new_invoice(signed)
     post(signed, "invoices/last/overdue")
-    post(signed, f"invoices/{late}/expire")
-    assert log_types(signed, late) == ["created", "overdue", "expired"]
+    post(signed, f"invoices/{late}/{act}")
+    assert log_types(signed, late) == ["created", "overdue", end]
 
 
 def test_a_transfer_is_settled_failed_or_canceled(signed: Any) -> None:
@@ -93,7 +94,9 @@ def test_a_transfer_is_settled_failed_or_canceled(signed: Any) -> None:
     assert post(signed, f"transfers/{first}/settle")["transfer"]["status"] == "success"
     assert post(signed, f"transfers/{second}/fail", reason="Closed")["transfer"]["status"] == "failed"
     assert post(signed, f"transfers/{third}/cancel")["transfer"]["status"] == "canceled"
+    assert signed.get(f"/v2/transfer/log?transferIds={second}")["logs"][0]["errors"] == ["Closed"]
     assert "already" in refused(signed, f"transfers/{first}/settle")
+    assert "cannot fail" in refused(signed, f"transfers/{second}/fail")
     signed.advance(3_600)
     assert signed.get("/v2/balance")["balances"][0]["amount"] == 99_000
 
@@ -122,7 +125,6 @@ def test_a_story_ends_where_its_name_says_and_its_events_go_out_in_order(
     assert {event["log"][kind]["id"] for event in events} == {told[kind]["id"]}
     created = [event["log"]["created"] for event in reversed(events)]
     assert created == sorted(created)
-    signed.client.get("/emulator/statement").json()
     assert signed.client.get("/emulator/health/ready").json() == {"status": "ready"}
 
 

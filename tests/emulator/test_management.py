@@ -43,17 +43,6 @@ def test_paying_and_reversing_by_hand_show_in_the_statement(signed: Any) -> None
     assert found["payouts"][0]["reversed_centavos"] == 40_000
 
 
-def test_a_transfer_failed_by_hand_says_why(signed: Any) -> None:
-    """The reason is in the log of the failed transfer."""
-    _, answer = signed.call("POST", "/v2/transfer", {"transfers": [TAGGED_TRANSFER]})
-    transfer_id = answer["transfers"][0]["id"]
-    assert (
-        post(signed, f"transfers/{transfer_id}/fail", {"reason": "Closed"})["transfer"]["status"] == "failed"
-    )
-    assert signed.get(f"/v2/transfer/log?transferIds={transfer_id}")["logs"][0]["errors"] == ["Closed"]
-    assert signed.client.post(f"/emulator/transfers/{transfer_id}/fail").status_code == 400
-
-
 def is_whole(text: str) -> bool:
     try:
         return "transfers" in json.loads(text)
@@ -165,18 +154,6 @@ def test_settings_change_by_name_all_or_none(signed: Any) -> None:
     signed.call("POST", "/v2/invoice", {"invoices": [INVOICE]})
     signed.advance(10)
     assert signed.client.get("/emulator/activity").json()["invoices"] == {"paid": 1, "created": 1}
-
-
-def test_requests_are_kept_for_tests_to_read_and_clear(signed: Any) -> None:
-    """GET and DELETE requests read and clear the history."""
-    signed.get("/v2/balance")
-    signed.code("GET", "/v2/invoice/1")
-    history = signed.client.get("/emulator/requests").json()["requests"]
-    assert [(each["method"], each["path"], each["status"]) for each in history] == [
-        ("GET", "/v2/balance", 200), ("GET", "/v2/invoice/1", 400),
-    ]  # fmt: skip
-    assert signed.client.delete("/emulator/requests").json() == {"cleared": 2}
-    assert signed.client.get("/emulator/health").json()["status"] == "ok"
 
 
 def test_a_rate_is_seeded_and_every_fault_is_of_one_kind() -> None:

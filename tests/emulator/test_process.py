@@ -14,7 +14,7 @@ import pytest
 import requests
 import starkbank
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
-from starkcore.error import InputErrors, InvalidSignatureError
+from starkcore.error import InvalidSignatureError
 
 Start = Callable[..., Any]
 ROOT = Path(__file__).resolve().parents[2]
@@ -84,51 +84,6 @@ def test_the_sdk_issues_receives_and_forwards_and_the_bank_agrees_to_the_centavo
     bank.wait_for(lambda: not list(starkbank.event.query(is_delivered=False)))
 
 
-def test_sdk_reads_back_every_resource_that_it_can_create(start_emulator: Start, point_sdk_at: Start) -> None:
-    """The SDK parses every resource that it created."""
-    bank = start_emulator("--paid-share", "0", "--opening-balance", "5000")
-    point_sdk_at(bank)
-    (invoice,) = starkbank.invoice.create(
-        [starkbank.Invoice(amount=250, tax_id="20018183000180", name="Ana")]
-    )
-    assert starkbank.invoice.get(invoice.id).tax_id == "20.018.183/0001-80"
-    assert starkbank.invoice.update(invoice.id, amount=300).nominal_amount == 300
-    assert [log.type for log in starkbank.invoice.log.query(invoice_ids=[invoice.id])] == [
-        "updated",
-        "created",
-    ]
-    bank.post(f"/emulator/invoices/{invoice.id}/pay")
-    assert starkbank.invoice.payment(invoice.id).amount == 300
-    webhook = starkbank.webhook.create(url="http://127.0.0.1:9/", subscriptions=["invoice"])
-    assert [each.id for each in starkbank.webhook.query()] == [webhook.id]
-    assert starkbank.webhook.delete(webhook.id).url == webhook.url
-    assert starkbank.balance.get().amount == 5_000
-    assert [each.amount for each in starkbank.transaction.query(limit=5)] == [5_000]
-    assert [each.spi_code for each in starkbank.institution.query(search="stark")] == ["20018183", "39908427"]
-    assert list(starkbank.deposit.query()) == []
-    with pytest.raises(InputErrors) as refused:
-        starkbank.invoice.get("0000000000000000")
-    assert [error.code for error in refused.value.errors] == ["invalidInvoice"]
-
-
-def test_a_webhook_that_answers_503_gets_attempts_and_an_undelivered_event(
-    start_emulator: Start, point_sdk_at: Start, receiver: Any
-) -> None:
-    """The SDK reads attempts and undelivered events of a failing receiver."""
-    bank = start_emulator("--paid-share", "0", "--speed", "20000")
-    point_sdk_at(bank)
-    receiver.status = 503
-    starkbank.webhook.create(url=receiver.url, subscriptions=["invoice"])
-    starkbank.invoice.create([starkbank.Invoice(amount=250, tax_id="20018183000180", name="Ana")])
-    attempts = bank.wait_for(lambda: len(found := list(starkbank.event.attempt.query())) == 4 and found)
-    assert {attempt.code for attempt in attempts} == {"badHttpStatus"}
-    (event,) = starkbank.event.query(is_delivered=False)
-    assert starkbank.event.update(event.id, is_delivered=True).is_delivered is True
-    receiver.status = 200
-    bodies = {receiver.next()[0] for _ in range(4)}
-    assert len(bodies) == 1, "a delivery is repeated byte for byte"
-
-
 def test_a_forged_copy_and_a_rotated_key_are_told_apart_by_the_sdk(
     start_emulator: Start, point_sdk_at: Start, receiver: Any
 ) -> None:
@@ -151,24 +106,6 @@ def test_a_forged_copy_and_a_rotated_key_are_told_apart_by_the_sdk(
     bank.post(f"/emulator/events/{event.id}/redeliver")
     body, signature = receiver.next()
     assert starkbank.event.parse(content=body.decode(), signature=signature).id == event.id
-
-
-@pytest.mark.parametrize("fault", ["drop_answer", "cut_body"])
-def test_an_answer_that_is_lost_after_acceptance_leaves_the_transfer_at_the_bank(
-    start_emulator: Start, point_sdk_at: Start, fault: str
-) -> None:
-    """The SDK sees an error while the transfer exists."""
-    bank = start_emulator("--opening-balance", "5000")
-    bank.post("/emulator/faults", name=fault, route="POST transfer", times=1)
-    point_sdk_at(bank)
-    transfer = starkbank.Transfer(
-        amount=100, name="S", tax_id="20.018.183/0001-80", bank_code="20018183", branch_code="0001",
-        account_number="1", account_type="payment", external_id="lost-1", tags=["lost-1"],
-    )  # fmt: skip
-    with pytest.raises(Exception):  # noqa: B017, PT011 - whatever the SDK makes of it, it is not an answer
-        starkbank.transfer.create([transfer])
-    (found,) = starkbank.transfer.query(tags=["lost-1"])
-    assert found.external_id == "lost-1"
 
 
 def test_a_hanging_answer_outlasts_the_caller_and_does_not_keep_the_process_from_ending(
