@@ -25,8 +25,6 @@ class Book:
         self.kind = kind
         self.rows = Table(kind, indexes=("tags", "transactionIds"))
         self.logs = Table(f"{kind}/log", indexes=("type", f"{kind}Id"))
-        self.status_counts: dict[str, int] = {}
-        self.status_centavos: dict[str, int] = {}
         self._ids = ids
         self._accounts = accounts
         self._on_log = on_log
@@ -40,25 +38,21 @@ class Book:
         row |= {"status": "created", "fee": 0, "transactionIds": []}
         row |= {"created": time_text(now), "updated": time_text(now)}
         self.rows.add(row, now)
-        self._count(row, 1)
         self._log(row, "created", now)
         return row
 
+    def by_status(self) -> dict[str, dict[str, int]]:
+        """How many rows have each status, and their amounts together."""
+        found: dict[str, dict[str, int]] = {}
+        for row in self.rows.all():
+            sums = found.setdefault(row["status"], {"count": 0, "centavos": 0})
+            sums["count"] += 1
+            sums["centavos"] += row["amount"]
+        return dict(sorted(found.items()))
+
     def _move(self, row: Row, status: str, now: datetime) -> None:
-        self._count(row, -1)
         row["status"] = status
         row["updated"] = time_text(now)
-        self._count(row, 1)
-
-    def _count(self, row: Row, by: int) -> None:
-        status = row["status"]
-        self.status_counts[status] = self.status_counts.get(status, 0) + by
-        self.status_centavos[status] = self.status_centavos.get(status, 0) + by * row["amount"]
-
-    def _set_amount(self, row: Row, amount_centavos: int) -> None:
-        self._count(row, -1)
-        row["amount"] = amount_centavos
-        self._count(row, 1)
 
     def _add_transaction(self, row: Row, transaction_id: str) -> None:
         row["transactionIds"] = [*row["transactionIds"], transaction_id]
@@ -76,6 +70,20 @@ class Book:
         }
         self.logs.add(log, now, **{f"{self.kind}Id": row["id"]})
         self._on_log(self.kind, log, now)
+
+
+@dataclass(frozen=True)
+class Credited:
+    """The fact that a row's money is in the balance; reversals do not change it."""
+
+    at: datetime
+    gross_centavos: int
+    fee_centavos: int
+
+    @property
+    def net_centavos(self) -> int:
+        """What reached the balance."""
+        return self.gross_centavos - self.fee_centavos
 
 
 @dataclass
@@ -97,6 +105,7 @@ class ReversibleBook(Book):
 
     def __init__(self, kind: str, ids: Ids, accounts: Accounts, on_log: OnLog) -> None:
         super().__init__(kind, ids, accounts, on_log)
+        self.credited: dict[str, Credited] = {}
         self.reversals: dict[str, Reversal] = {}
         self.reversed_centavos: dict[str, int] = {}
 
@@ -105,7 +114,7 @@ class ReversibleBook(Book):
         if remaining_centavos >= row["amount"]:
             raise Refusal.of("invalidAmount", "amount must be lower than what was paid")
         reversal = Reversal(row["amount"], remaining_centavos)
-        self._set_amount(row, remaining_centavos)
+        row["amount"] = remaining_centavos
         row["updated"] = time_text(now)
         # Guess: the money leaves the balance immediately, and has gone when `reversed` is logged.
         if forced or self._accounts.customer_centavos >= reversal.centavos:
@@ -125,7 +134,7 @@ class ReversibleBook(Book):
         row["updated"] = time_text(now)
         if reversal is not None and not reversal.transaction_id:
             # Guess: without the money the reversal fails late, as transfers do.
-            self._set_amount(row, reversal.amount_before_centavos)
+            row["amount"] = reversal.amount_before_centavos
             del self.reversals[row_id]
             self._log(row, "failed", now, ["Insufficient balance"])
             return None
@@ -148,6 +157,7 @@ class ReversibleBook(Book):
 
     def _book_credit(self, row: Row, fee_centavos: int, now: datetime) -> None:
         """Move the money from the payer to the balance, less the fee, and log it."""
+        self.credited[row["id"]] = Credited(now, row["amount"], fee_centavos)
         source = f"{self.kind}/{row['id']}"
         transaction_id = self._accounts.credit(
             row["amount"], fee_centavos, now, source=source, tags=row["tags"]

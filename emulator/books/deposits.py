@@ -50,7 +50,6 @@ class Deposits(ReversibleBook):
 
     def __init__(self, ids: Ids, accounts: Accounts, on_log: OnLog) -> None:
         super().__init__("deposit", ids, accounts, on_log)
-        self.credited_centavos: dict[str, int] = {}
 
     def receive(self, element: dict[str, Any], now: datetime) -> Row:
         """A payer sends money: `amount` in centavos, and optionally who and from where."""
@@ -63,8 +62,7 @@ class Deposits(ReversibleBook):
     def credit(self, deposit_id: str, now: datetime) -> Row:
         """The money reaches the balance; a second call changes nothing."""
         row = self.get(deposit_id)
-        if deposit_id not in self.credited_centavos:
-            self.credited_centavos[deposit_id] = row["amount"]
+        if deposit_id not in self.credited:
             self._book_credit(row, 0, now)
         return row
 
@@ -73,7 +71,7 @@ class Deposits(ReversibleBook):
         row = self.get(deposit_id)
         remaining_centavos = checks.body(changes, "deposit", CHANGES)["amount"]
         # Inferred from the official tests, which skip TEDs: only a Pix can be sent back.
-        if row["type"] != "pix" or deposit_id not in self.credited_centavos or deposit_id in self.reversals:
+        if row["type"] != "pix" or deposit_id not in self.credited or deposit_id in self.reversals:
             raise Refusal.of("invalidOperation", f"Deposit {deposit_id} cannot be reversed now")
         self._begin_reversal(row, remaining_centavos, now, forced=False)
         return row

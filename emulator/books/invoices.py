@@ -7,7 +7,6 @@ API); this file takes `now` and does as asked or refuses.
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
@@ -28,20 +27,6 @@ LOG_TYPES = (
 )  # fmt: skip
 
 
-@dataclass(frozen=True)
-class Credited:
-    """The fact that an invoice's money is in the balance; reversals do not change it."""
-
-    at: datetime
-    gross_centavos: int
-    fee_centavos: int
-
-    @property
-    def net_centavos(self) -> int:
-        """What reached the balance."""
-        return self.gross_centavos - self.fee_centavos
-
-
 class Invoices(ReversibleBook):
     """All invoices, their logs and their payments."""
 
@@ -50,7 +35,6 @@ class Invoices(ReversibleBook):
         self._random = random.Random(f"{seed}:invoices")
         self._uuids: dict[str, str] = {}
         self.payments: dict[str, Row] = {}
-        self.credited: dict[str, Credited] = {}
 
     def create(self, elements: Any, now: datetime, client_now: datetime | None = None) -> list[Row]:
         """Accept a batch of invoices whole, or refuse it whole."""
@@ -114,7 +98,7 @@ class Invoices(ReversibleBook):
         checks.not_past(clean.get("due"), "due", client_now or now)
         if "amount" in clean:
             clean["nominalAmount"] = clean["amount"]
-            self._set_amount(row, clean["amount"])
+            row["amount"] = clean["amount"]
         row.update(clean)
         # Guess: an overdue invoice that gets a later due date is open again.
         self._move(row, "created" if checks.moment_of(row["due"]) > now else row["status"], now)
@@ -136,7 +120,7 @@ class Invoices(ReversibleBook):
             self._apply_terms(row, now)
             amount_centavos = row["amount"] or self._random.randint(1_000, 50_000)
         end_to_end = self._ids.end_to_end(now)
-        self._set_amount(row, amount_centavos)
+        row["amount"] = amount_centavos
         row["tags"] = [*row["tags"], end_to_end.lower()]
         self.rows.index("tags", end_to_end.lower(), invoice_id)
         self._move(row, "paid", now)
@@ -172,14 +156,13 @@ class Invoices(ReversibleBook):
                 first = min(live, key=lambda each: checks.moment_of(each["due"]))
                 discount = _share(nominal, first["percentage"])
         row.update(fineAmount=fine, interestAmount=interest, discountAmount=discount)
-        self._set_amount(row, nominal + fine + interest - discount)
+        row["amount"] = nominal + fine + interest - discount
 
     def credit(self, invoice_id: str, now: datetime, fee_centavos: int) -> Row:
         """The money of a paid invoice reaches the balance, less the fee."""
         row = self.get(invoice_id)
         if row["status"] != "paid" or invoice_id in self.credited:
             raise _forbidden(row, "be credited")
-        self.credited[invoice_id] = Credited(now, row["amount"], fee_centavos)
         self._book_credit(row, fee_centavos, now)
         return row
 

@@ -27,7 +27,7 @@ from emulator.management import state
 from emulator.management.actions import ACTIONS, FORGED, WRONG, Action, delivery_of, table_of
 from emulator.management.endpoint import Body, Call, Handler, Note, NotReady, endpoint_of
 from emulator.management.openapi import document
-from emulator.management.statement import statement, transfers_by_status
+from emulator.management.statement import statement
 from emulator.management.timing import CLOCK, change_clock, show_clock
 from emulator.management.triggers import DEFAULT_CENTAVOS, TRIGGERS, trigger
 from emulator.protocol.credentials import PROJECT, PROJECT_KEY, Credentials, Project
@@ -202,12 +202,12 @@ class ManagementApi:
         return {
             "emulated_now": time_text(self._clock.now()),
             "emulated_seconds": (self._clock.now() - bank.opened_at).total_seconds(),
-            "invoices": {status: count for status, count in bank.invoices.status_counts.items() if count},
+            "invoices": {status: sums["count"] for status, sums in bank.invoices.by_status().items()},
             "credited": {
                 "count": len(credits),
                 "net_centavos": sum(credit.net_centavos for credit in credits),
             },
-            "transfers": transfers_by_status(bank),
+            "transfers": bank.transfers.by_status(),
             "events": {
                 "delivered": len(events.rows) - len(events.undelivered),
                 "undelivered": len(events.undelivered),

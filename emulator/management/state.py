@@ -21,9 +21,8 @@ import msgspec
 from emulator.behaviour.bank import Bank
 from emulator.behaviour.faults import Fault
 from emulator.books.accounts import OutOfBalance
-from emulator.books.book import Reversal
+from emulator.books.book import Credited, Reversal
 from emulator.books.formats import time_text
-from emulator.books.invoices import Credited
 from emulator.books.refusal import Refusal
 from emulator.clock import Clock
 from emulator.management.statement import statement

@@ -12,9 +12,8 @@ from collections import defaultdict
 from typing import Any
 
 from emulator.behaviour.bank import Bank
-from emulator.books.book import Reversal
+from emulator.books.book import Credited, Reversal
 from emulator.books.formats import time_text
-from emulator.books.invoices import Credited
 from emulator.books.table import Row
 
 _OPEN = ("created", "processing")
@@ -31,7 +30,7 @@ def statement(bank: Bank, *, details: bool) -> dict[str, Any]:
     live_foreign = [row["id"] for row in foreign if row["status"] not in ("failed", "canceled")]
     credits = bank.invoices.credited.values()
     result: dict[str, Any] = {
-        "invoices": _nonzero(bank.invoices.status_counts),
+        "invoices": {status: sums["count"] for status, sums in bank.invoices.by_status().items()},
         "invoice_count": len(bank.invoices.rows),
         "credited": {
             "count": len(credits),
@@ -39,7 +38,7 @@ def statement(bank: Bank, *, details: bool) -> dict[str, Any]:
             "fee_centavos": sum(credit.fee_centavos for credit in credits),
             "net_centavos": sum(credit.net_centavos for credit in credits),
         },
-        "transfers": transfers_by_status(bank),
+        "transfers": bank.transfers.by_status(),
         "transfer_count": len(bank.transfers.rows),
         **_balance(bank),
         "forwarded_exactly_once": verdicts.count("forwarded_exactly_once"),
@@ -56,19 +55,11 @@ def statement(bank: Bank, *, details: bool) -> dict[str, Any]:
     return result
 
 
-def transfers_by_status(bank: Bank) -> dict[str, dict[str, int]]:
-    """How many transfers have each status, and their amounts together; a status without any is left out."""
-    return {
-        status: {"count": count, "centavos": bank.transfers.status_centavos[status]}
-        for status, count in _nonzero(bank.transfers.status_counts).items()
-    }
-
-
 def _balance(bank: Bank) -> dict[str, Any]:
     """The balance, computed a second time from rows, and whether both agree."""
     reversed_centavos = sum(bank.invoices.reversed_centavos.values())
     deposited_centavos = (
-        sum(bank.deposits.credited_centavos.values())
+        sum(credit.gross_centavos for credit in bank.deposits.credited.values())
         - sum(bank.deposits.reversed_centavos.values())
         - _on_the_way_back(bank.deposits.reversals)
     )
@@ -97,10 +88,6 @@ def _balance(bank: Bank) -> dict[str, Any]:
 
 def _on_the_way_back(reversals: dict[str, Reversal]) -> int:
     return sum(reversal.centavos for reversal in reversals.values() if reversal.transaction_id)
-
-
-def _nonzero(counts: dict[str, int]) -> dict[str, int]:
-    return {status: count for status, count in sorted(counts.items()) if count}
 
 
 # A transfer, and the tag or external_id that names the invoice.
