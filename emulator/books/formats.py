@@ -6,6 +6,7 @@ nothing here decides whether a request is allowed.
 
 from __future__ import annotations
 
+import binascii
 import random
 import re
 from datetime import UTC, date, datetime, timedelta, timezone
@@ -55,14 +56,14 @@ def tax_id_text(text: str) -> str:
     # Observed: it comes back formatted whichever way it was sent. Documented: the checksum is enforced.
     if re.fullmatch(r"\d{11}|\d{3}\.\d{3}\.\d{3}-\d{2}", text, re.ASCII):
         digits = re.sub(r"\D", "", text)
-        if _cpf_is_valid(digits):
+        if _check_digits_hold(digits, _CPF_WEIGHTS):
             return f"{digits[:3]}.{digits[3:6]}.{digits[6:9]}-{digits[9:]}"
     # Guess: letters in either case, in the first twelve places, as Receita Federal has issued them since July 2026.
     elif re.fullmatch(
         r"[0-9A-Za-z]{12}\d\d|[0-9A-Za-z]{2}(\.[0-9A-Za-z]{3}){2}/[0-9A-Za-z]{4}-\d\d", text, re.ASCII
     ):
         signs = re.sub("[^0-9A-Z]", "", text.upper())
-        if _cnpj_is_valid(signs):
+        if _check_digits_hold(signs, _CNPJ_WEIGHTS):
             return f"{signs[:2]}.{signs[2:5]}.{signs[5:8]}/{signs[8:12]}-{signs[12:]}"
     raise ValueError("not a CPF or CNPJ")
 
@@ -73,28 +74,19 @@ def reais(centavos: int) -> str:
     return f"{sign}R$ {digits},{abs(centavos) % 100:02}"
 
 
-def _cpf_is_valid(digits: str) -> bool:
-    if len(set(digits)) == 1:
-        return False
-    for length in (9, 10):
-        total = sum(int(digit) * (length + 1 - place) for place, digit in enumerate(digits[:length]))
-        if int(digits[length]) != total * 10 % 11 % 10:
-            return False
-    return True
+# Of the digits before each of the two check digits, from the right.
+_CPF_WEIGHTS = (11, 10, 9, 8, 7, 6, 5, 4, 3, 2)
+_CNPJ_WEIGHTS = (6, 5, 4, 3, 2, 9, 8, 7, 6, 5, 4, 3, 2)
 
 
-def _cnpj_is_valid(signs: str) -> bool:
-    if len(set(signs)) == 1:
-        return False
-    weights = [6, 5, 4, 3, 2, 9, 8, 7, 6, 5, 4, 3, 2]
+def _check_digits_hold(signs: str, weights: tuple[int, ...]) -> bool:
     values = [ord(sign) - ord("0") for sign in signs]  # A is 17, says Receita Federal
-    for length in (12, 13):
-        total = sum(
-            value * weight for value, weight in zip(values[:length], weights[13 - length :], strict=True)
-        )
-        if values[length] != (0 if total % 11 < 2 else 11 - total % 11):
+    for length in (len(values) - 2, len(values) - 1):
+        weighed = zip(values[:length], weights[-length:], strict=True)
+        rest = sum(value * weight for value, weight in weighed) % 11
+        if values[length] != (0 if rest < 2 else 11 - rest):
             return False
-    return True
+    return len(set(signs)) > 1
 
 
 class Ids:
@@ -136,21 +128,4 @@ def brcode(uuid: str) -> str:
         "00020101021226890014br.gov.bcb.pix2567brcode-h.sandbox.starkinfra.com/v2/"
         f"{uuid}5204000053039865802BR5925Stark Bank S.A. - Institu6009Sao Paulo62070503***6304"
     )
-    return f"{text}{_crc16(text.encode('ascii')):04X}"
-
-
-def _crc16(data: bytes) -> int:
-    crc = 0xFFFF
-    for byte in data:
-        crc = ((crc << 8) & 0xFFFF) ^ _CRC_TABLE[(crc >> 8) ^ byte]
-    return crc
-
-
-def _crc_row(value: int) -> int:
-    crc = value << 8
-    for _ in range(8):
-        crc = (crc << 1) ^ 0x1021 if crc & 0x8000 else crc << 1
-    return crc & 0xFFFF
-
-
-_CRC_TABLE = [_crc_row(value) for value in range(256)]
+    return f"{text}{binascii.crc_hqx(text.encode('ascii'), 0xFFFF):04X}"
