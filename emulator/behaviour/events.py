@@ -69,7 +69,7 @@ class Events:
         agenda: Agenda,
         preset: Preset,
         faults: Faults,
-        deliver: Callable[[Delivery], None],
+        deliver: Callable[[Delivery], object],
     ) -> None:
         self._ids = ids
         self._workspace_id = workspace_id

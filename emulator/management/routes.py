@@ -214,7 +214,7 @@ class ManagementApi:
             },
             "deliveries": {
                 "posts": events.posts,
-                "under_way": self._deliveries.under_way,
+                "under_way": len(self._deliveries.open_deliveries()),
                 "failed_attempts": len(events.attempts),
             },
             "webhooks": len(events.webhooks),
@@ -342,7 +342,7 @@ class ManagementApi:
     async def _send(self, request: Request, body: Body) -> Body:
         event_id = _id_of(self._bank.events.rows, request)
         delivery = delivery_of(self._bank, event_id, body["webhook"], body["url"], forged=body["forged"])
-        return {"delivery": shown(await self._deliveries.send(delivery))}
+        return {"delivery": shown(await self._deliveries.deliver(delivery))}
 
     async def _repeat_delivery(self, request: Request, body: Body) -> Body:
         entry = _entry_of(self._deliveries.history, request)

@@ -37,31 +37,20 @@ class Deliveries:
         self._credentials = credentials
         self._clock = clock
         self._posts = asyncio.Semaphore(MOST_AT_ONCE)
-        self._tasks: set[asyncio.Task[Entry]] = set()
+        self._tasks: dict[asyncio.Task[Entry], Delivery] = {}
         self._idle: dict[Origin, list[Connection]] = {}
-        self._under_way: dict[int, Delivery] = {}
         self.history = History()
-
-    @property
-    def under_way(self) -> int:
-        """How many deliveries have no outcome yet."""
-        return len(self._under_way)
 
     def open_deliveries(self) -> list[Delivery]:
         """The deliveries without an outcome; a saved state makes them again."""
-        return list(self._under_way.values())
+        return [delivery for task, delivery in self._tasks.items() if not task.done()]
 
-    def deliver(self, delivery: Delivery) -> None:
-        """Begin one delivery; its outcome goes to the bank's books."""
-        self._under_way[id(delivery)] = delivery
+    def deliver(self, delivery: Delivery) -> asyncio.Task[Entry]:
+        """Begin one delivery; its outcome goes to the bank's books, and its entry to the history."""
         task = asyncio.get_running_loop().create_task(self._deliver(delivery))
-        self._tasks.add(task)
-        task.add_done_callback(lambda done: self._end(done, delivery))
-
-    def _end(self, task: asyncio.Task[Entry], delivery: Delivery) -> None:
-        self._tasks.discard(task)
-        # A task that is canceled before it starts never runs its own `finally`.
-        self._under_way.pop(id(delivery), None)
+        self._tasks[task] = delivery
+        task.add_done_callback(self._tasks.pop)
+        return task
 
     async def finish(self) -> None:
         """Wait until nothing is under way."""
@@ -72,10 +61,6 @@ class Deliveries:
         """Stop what is under way, without an outcome."""
         for task in self._tasks:
             task.cancel()
-
-    async def send(self, delivery: Delivery) -> Entry:
-        """Make one delivery now and wait for its outcome; returns its entry in the history."""
-        return await self._deliver(delivery)
 
     async def close(self) -> None:
         """Stop what is under way and close every connection."""
@@ -90,7 +75,6 @@ class Deliveries:
         code: str | None = None
         message = ""
         entry = _entry(delivery, time_text(self._clock.now()))
-        self._under_way[id(delivery)] = delivery
         started_seconds = time.perf_counter()
         try:
             async with self._posts:
@@ -108,8 +92,6 @@ class Deliveries:
             code, message = TIMEOUT, "HTTP POST request timed out"
         except (OSError, ValueError, httptools.HttpParserError, asyncio.IncompleteReadError) as error:
             code, message = BAD_CONNECTION, f"HTTP POST request could not connect: {type(error).__name__}"
-        finally:
-            self._under_way.pop(id(delivery), None)
         if code is not None:
             log.info("delivery of event %s failed: %s", delivery.event_id, message)
         entry["ms"] = round((time.perf_counter() - started_seconds) * 1000, 3)
