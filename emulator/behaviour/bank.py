@@ -15,6 +15,7 @@ from emulator.behaviour.events import Delivery, Events
 from emulator.behaviour.faults import Faults
 from emulator.behaviour.life import Life
 from emulator.books.accounts import Accounts
+from emulator.books.book import Book
 from emulator.books.deposits import Deposits
 from emulator.books.dict_keys import DictKeys
 from emulator.books.formats import Ids
@@ -73,6 +74,11 @@ class Bank:
             self.deposits,
             self.events,
         )
+
+    @property
+    def books(self) -> tuple[Book, ...]:
+        """The books of money."""
+        return (self.invoices, self.transfers, self.deposits)
 
     def _react(self, subscription: str, log: Row, now: datetime) -> None:
         self.life.react(subscription, log, now)

@@ -1,8 +1,8 @@
 """The whole bank as JSON and back: books, agenda, chances, faults, settings, clock and projects.
 
-It follows the objects that hang from a `Bank` and saves what they hold, so a new book needs no code here; a value
-that it cannot save is a TypeError, which a test sees. Private keys and histories are not saved. A state is tried on
-a fresh bank first, so a bad one changes nothing.
+It follows the objects that hang from a `Bank` and saves what they hold, so a new book needs no code here but the types
+that JSON does not have; a value that it cannot save is a TypeError, which a test sees. Private keys and histories are
+not saved. A state is tried on a fresh bank first, so a bad one changes nothing.
 """
 
 from __future__ import annotations
@@ -10,8 +10,7 @@ from __future__ import annotations
 import json
 import os
 import random
-from collections import Counter, deque
-from collections.abc import Callable
+from collections import deque
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -19,17 +18,19 @@ from typing import Any
 import msgspec
 
 from emulator.behaviour.bank import Bank
-from emulator.behaviour.faults import Fault
+from emulator.behaviour.faults import Fault, Faults
+from emulator.behaviour.life import Life
 from emulator.books.accounts import OutOfBalance
-from emulator.books.book import Credited, Reversal
-from emulator.books.formats import time_text
+from emulator.books.book import Credited, Reversal, ReversibleBook
+from emulator.books.formats import Ids, time_text
 from emulator.books.refusal import Refusal
-from emulator.clock import Clock
+from emulator.books.table import Table
+from emulator.clock import Agenda, Clock
 from emulator.management.statement import statement
 from emulator.protocol.credentials import Credentials
 from emulator.protocol.deliveries import Deliveries
 
-VERSION = 1
+VERSION = 2
 
 
 class BadState(ValueError):
@@ -48,7 +49,7 @@ def save(bank: Bank, clock: Clock, credentials: Credentials, posts: Deliveries |
         "open_deliveries": [
             [each.event_id, each.webhook_id, each.attempt, each.forged] for each in opened if each.webhook_id
         ],
-        "books": _Writer(bank).books,
+        "books": _written(bank),
     }
 
 
@@ -162,11 +163,11 @@ def _is_component(value: Any) -> bool:
 
 
 def _contents(component: Any) -> dict[str, Any]:
-    """What a component holds itself: neither other components nor functions."""
+    """What a component holds itself: neither other components nor functions, of which there may be none yet."""
     return {
         name: value
         for name, value in vars(component).items()
-        if not (_is_component(value) or callable(value) or _holds_functions(value))
+        if not (value is None or _is_component(value) or callable(value) or _holds_functions(value))
     }
 
 
@@ -174,126 +175,74 @@ def _holds_functions(value: Any) -> bool:
     return isinstance(value, dict) and bool(value) and all(callable(each) for each in value.values())
 
 
-# --- values that JSON does not know -------------------------------------------------------------------------
+# --- what they hold ---------------------------------------------------------------------------------------------
 
-# Each by its mark: the type, what is written for it, and how it is read. Nothing else is ever built from a file.
-_VALUES: dict[str, tuple[type, Callable[[Any], Any], Callable[[Any], Any]]] = {
-    "$tuple": (tuple, list, tuple),
-    "$time": (datetime, datetime.isoformat, datetime.fromisoformat),
-    "$set": (set, sorted, set),
-    "$random": (random.Random, random.Random.getstate, lambda state: (state[0], tuple(state[1]), state[2])),
+# Where JSON has another type than the emulator; everything else comes back as the type that is there now.
+_TYPES: dict[tuple[type, str], Any] = {
+    (Bank, "opened_at"): datetime,
+    (Agenda, "_heap"): list[tuple[datetime, int, str, tuple[Any, ...]]],
+    (Table, "_created"): list[datetime],
+    (Ids, "_used"): set[int],
+    (Life, "_credited_first"): set[str],
+    (Faults, "_active"): list[Fault],
+    (ReversibleBook, "credited"): dict[str, Credited],
+    (ReversibleBook, "reversals"): dict[str, Reversal],
 }
-_OBJECTS: dict[str, type] = {each.__name__: each for each in (Credited, Reversal, Fault)}
 
 
-class _Writer:
-    """Turns contents into JSON. A row that is held in two places (a log, in its book and in an event) stays one."""
-
-    def __init__(self, bank: Bank) -> None:
-        held = {path: _contents(component) for path, component in _components(bank).items()}
-        self._held: Counter[int] = Counter()
-        self._labels: dict[int, int] = {}
-        self._count(held)
-        self.books = {
-            path: {name: self._write(value) for name, value in contents.items()}
-            for path, contents in held.items()
-        }
-
-    def _count(self, value: Any) -> None:
-        if isinstance(value, dict):
-            self._held[id(value)] += 1
-            if self._held[id(value)] == 1:
-                for each in value.values():
-                    self._count(each)
-        elif isinstance(value, list | tuple):
-            for each in value:
-                self._count(each)
-
-    def _write(self, value: Any) -> Any:
-        if value is None or isinstance(value, str | bool | int | float):
-            return value
-        if isinstance(value, dict):
-            return self._write_dict(value)
-        if isinstance(value, list):
-            return [self._write(each) for each in value]
-        for mark, (kind, written, _) in _VALUES.items():
-            if isinstance(value, kind):
-                return {mark: self._write(written(value)) if mark != "$random" else written(value)}
-        if type(value) in _OBJECTS.values():
-            return {"$object": type(value).__name__, "fields": self._write(dict(vars(value)))}
-        raise TypeError(f"a {type(value).__name__} cannot be saved")
-
-    def _write_dict(self, value: dict[Any, Any]) -> Any:
-        if self._held[id(value)] < 2:
-            return self._write_keys(value)
-        if id(value) in self._labels:
-            return {"$same": self._labels[id(value)]}
-        self._labels[id(value)] = len(self._labels)
-        return {"$label": self._labels[id(value)], "value": self._write_keys(value)}
-
-    def _write_keys(self, value: dict[Any, Any]) -> Any:
-        # A client may send any keys, also ones like ours.
-        if any(key.startswith("$") for key in value):
-            return {"$pairs": [[key, self._write(each)] for key, each in value.items()]}
-        return {key: self._write(each) for key, each in value.items()}
+def _written(bank: Bank) -> dict[str, dict[str, Any]]:
+    """The contents of each component as JSON."""
+    books = {
+        path: {name: _builtins(value) for name, value in _contents(component).items()}
+        for path, component in _components(bank).items()
+    }
+    # An event holds the log that is in its book: one row, which is written and kept once.
+    for row in filter(None, books["events.rows"]["_rows"]):
+        row["log"] = row["log"]["id"]
+    return books
 
 
-class _Reader:
-    """The way back from JSON."""
+def _builtins(value: Any) -> Any:
+    return msgspec.to_builtins(sorted(value) if isinstance(value, set) else value, enc_hook=_state_of_chance)
 
-    def __init__(self) -> None:
-        self._labeled: dict[int, Any] = {}
 
-    def read(self, written: Any) -> Any:
-        if isinstance(written, list):
-            return [self.read(each) for each in written]
-        if not isinstance(written, dict):
-            return written
-        mark = next((key for key in written if key.startswith("$")), None)
-        if mark is None:
-            return {key: self.read(each) for key, each in written.items()}
-        value = written[mark]
-        if mark in _VALUES:
-            return _VALUES[mark][2](self.read(value))
-        if mark == "$same":
-            return self._labeled[value]
-        if mark == "$label":
-            self._labeled[value] = self.read(written["value"])
-            return self._labeled[value]
-        if mark == "$pairs":
-            return {key: self.read(each) for key, each in value}
-        if mark == "$object" and value in _OBJECTS:
-            return _OBJECTS[value](**self.read(written["fields"]))
-        raise BadState(f"it holds {mark} {value}, which is no value of this emulator")
+def _state_of_chance(value: Any) -> Any:
+    if isinstance(value, random.Random):
+        return value.getstate()
+    raise TypeError(f"a {type(value).__name__} cannot be saved")
 
 
 def _restore(bank: Bank, books: dict[str, Any]) -> None:
-    reader = _Reader()
     known = _components(bank)
     if set(known) != set(books):
         raise BadState("it has other books than this emulator: it was written by another version")
-    # In the order of the writing, so that a label comes before its uses.
-    for path, saved in books.items():
-        component = known[path]
-        contents = _contents(component)
-        missing = {name for name, value in contents.items() if value is not None} - set(saved)
-        unknown = set(saved) - set(vars(component))
-        if missing or unknown:
-            names = ", ".join(sorted(missing | unknown))
+    # A copy: the bank goes on with what it is given.
+    for path, saved in msgspec.json.decode(msgspec.json.encode(books)).items():
+        contents = _contents(known[path])
+        if set(saved) != set(contents):
+            names = ", ".join(sorted(set(saved) ^ set(contents)))
             raise BadState(f"its {path or 'bank'} differs in {names}: it was written by another version")
-        for name, written in saved.items():
-            if not callable(getattr(component, name)):
-                _put(component, name, reader.read(written))
+        for name, value in saved.items():
+            _put(known[path], name, value)
+    logs = {row["id"]: row for book in bank.books for row in book.logs.all()}
+    for row in bank.events.rows.all():
+        row["log"] = logs[row["log"]]
 
 
-def _put(component: Any, name: str, value: Any) -> None:
+def _put(component: Any, name: str, saved: Any) -> None:
     """Set an attribute; containers and sources of chance keep their identity, since others hold on to them."""
     current = getattr(component, name)
     if isinstance(current, random.Random):
-        current.setstate(value)
+        version, internal, gauss = saved
+        current.setstate((version, tuple(internal), gauss))
         return
-    if current is not None and value is not None and not _is_same_kind(current, value):
-        raise BadState(f"{name} must be a {type(current).__name__}, not a {type(value).__name__}")
+    fitting = (
+        kind for (owner, each), kind in _TYPES.items() if each == name and isinstance(component, owner)
+    )
+    try:
+        value = msgspec.convert(saved, next(fitting, type(current)))
+    except msgspec.ValidationError as error:
+        raise BadState(f"{name} must be what it was: {error}") from None
     if isinstance(current, dict | set):
         current.clear()
         current.update(value)
@@ -301,10 +250,3 @@ def _put(component: Any, name: str, value: Any) -> None:
         current[:] = value
     else:
         setattr(component, name, value)
-
-
-def _is_same_kind(current: Any, value: Any) -> bool:
-    numbers = isinstance(current, int | float) and isinstance(value, int | float)
-    return type(current) is type(value) or (
-        numbers and not isinstance(current, bool) and not isinstance(value, bool)
-    )

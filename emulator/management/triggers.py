@@ -87,10 +87,9 @@ def _announce(bank: Bank, entity_id: str, now: datetime) -> None:
     taken = bank.agenda.take(
         lambda name, args: name == "event.emit" and args[1].get(args[0], {}).get("id") == entity_id
     )
-    books: list[Any] = [bank.invoices, bank.transfers, bank.deposits]
     order = {
         log["id"]: place
-        for book in books
+        for book in bank.books
         for place, log in enumerate(book.logs.having(f"{book.kind}Id", entity_id))
     }
     for name, args in sorted(taken, key=lambda each: order.get(each[1][1]["id"], 0)):
