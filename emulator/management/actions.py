@@ -33,9 +33,10 @@ Given = dict[str, Any]
 
 @dataclass(frozen=True)
 class Action:
-    """`POST <kind>s/{id}/<name>` of the API, and the command of that name.
+    """`POST <kind>s/{id}/<name>` of the API, the command of that name, and a button of the page.
 
     `do` gets the bank, the id, the time and the fields; what it returns is answered under `key`, by default the kind.
+    `when` says for which rows the page has the button; the bank itself refuses what makes no sense.
     """
 
     kind: str
@@ -44,6 +45,9 @@ class Action:
     do: Callable[[Bank, str, datetime, Given], Any]
     fields: Fields = field(default_factory=dict)
     key: str = ""
+    when: Callable[[Bank, Row], bool] = lambda bank, row: False
+    # Left out where a list of rows has little room.
+    is_rare: bool = False
 
     def perform(self, bank: Bank, row_id: str, now: datetime, given: Given) -> dict[str, Any]:
         """Do it; returns the answer of the API."""
@@ -52,6 +56,15 @@ class Action:
         return answer | (
             {"reversed_centavos": reversed_centavos(bank, done)} if self.name == "reverse" else {}
         )
+
+
+def possible(bank: Bank, kind: str, row: Row, *, with_rare: bool) -> list[str]:
+    """The names of what can be done to a row as it stands."""
+    return [
+        action.name
+        for action in ACTIONS
+        if action.kind == kind and (with_rare or not action.is_rare) and action.when(bank, row)
+    ]
 
 
 def table_of(bank: Bank, kind: str) -> Table:
@@ -181,6 +194,26 @@ def _delay(bank: Bank, event_id: str, now: datetime, given: Given) -> int:
     return len(taken)
 
 
+# --- the table ------------------------------------------------------------------------------------------------
+
+
+def _with_status(*statuses: str) -> Callable[[Bank, Row], bool]:
+    return lambda bank, row: row["status"] in statuses
+
+
+def _can_be_credited(bank: Bank, row: Row) -> bool:
+    return row["status"] in ("created", "overdue") or (
+        row["status"] == "paid" and row["id"] not in bank.invoices.credited
+    )
+
+
+def _can_be_reversed(bank: Bank, row: Row) -> bool:
+    book = bank.invoices
+    return row["status"] == "paid" and row["id"] in book.credited and row["id"] not in book.reversals
+
+
+_IS_UNPAID = _with_status("created", "overdue")
+_IS_UNDER_WAY = _with_status("created", "processing")
 _SECONDS = typed(Annotated[float, Meta(ge=0, le=YEAR_SECONDS)], WRONG, "seconds must be from 0 to a year")
 _COPIES = whole(WRONG, f"count must be a whole number from 1 to {COPIES_MAX}", 1, COPIES_MAX)
 FORGED = flag(WRONG, "forged must be true or false").defaulting(False)  # noqa: FBT003 - the default of any kind of field
@@ -188,23 +221,27 @@ FORGED = flag(WRONG, "forged must be true or false").defaulting(False)  # noqa: 
 ACTIONS = (
     Action("invoice", "pay", "A payer pays an invoice: what is asked, or `amount`.",
            lambda bank, row_id, now, given: bank.invoices.pay(row_id, now, _amount_of(given)),
-           _amount(1, "What is paid instead of what is asked.")),
+           _amount(1, "What is paid instead of what is asked."), when=_IS_UNPAID),
     Action("invoice", "underpay", "A payer pays half of an invoice, or a lower `amount`.", _underpay,
-           _amount(1, "What is paid (default: half).")),
-    Action("invoice", "credit", "The money of an invoice arrives now; it is paid first if it must.", _credit),
-    Action("invoice", "overdue", "The due date of an invoice passes.", _overdue),
-    Action("invoice", "expire", "The due date and the expiration of an invoice pass.", _expire),
+           _amount(1, "What is paid (default: half)."), when=_IS_UNPAID, is_rare=True),
+    Action("invoice", "credit", "The money of an invoice arrives now; it is paid first if it must.", _credit,
+           when=_can_be_credited),
+    Action("invoice", "overdue", "The due date of an invoice passes.", _overdue,
+           when=_with_status("created"), is_rare=True),
+    Action("invoice", "expire", "The due date and the expiration of an invoice pass.", _expire, when=_IS_UNPAID),
     Action("invoice", "cancel", "An invoice is canceled, as its owner could.",
-           lambda bank, row_id, now, given: bank.invoices.patch(row_id, {"status": "canceled"}, now)),
+           lambda bank, row_id, now, given: bank.invoices.patch(row_id, {"status": "canceled"}, now),
+           when=_IS_UNPAID),
     Action("invoice", "reverse", "The payer of an invoice gets the money back, except what remains.", _reverse,
-           _amount(0, "What remains of it (default 0: all goes back).")),
-    Action("transfer", "settle", "A transfer is judged and arrives now.", _settle),
+           _amount(0, "What remains of it (default 0: all goes back)."), when=_can_be_reversed),
+    Action("transfer", "settle", "A transfer is judged and arrives now.", _settle, when=_IS_UNDER_WAY),
     Action("transfer", "fail", "A transfer ends; money that was taken comes back.",
            lambda bank, row_id, now, given: bank.transfers.fail(row_id, given["reason"], now),
            {"reason": text("reason", WRONG, 2_000, empty=True).defaulting("Failed by hand")
-            .described("What its log says.")}),
+            .described("What its log says.")}, when=_IS_UNDER_WAY),
     Action("transfer", "cancel", "A transfer is canceled, as its owner could: only before it is processed.",
-           lambda bank, row_id, now, given: bank.transfers.cancel(row_id, now)),
+           lambda bank, row_id, now, given: bank.transfers.cancel(row_id, now), when=_with_status("created"),
+           is_rare=True),
     Action("event", "redeliver", "Post an event again to all its webhooks.", _redeliver,
            {"count": _COPIES.defaulting(1).described("How many copies (default 1)."),
             "forged": FORGED.described("Signed with a wrong key."),

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from emulator.management.actions import ACTIONS, possible
 from emulator.management.triggers import TRIGGERS
 from tests.emulator.conftest import INVOICE, TAGGED_TRANSFER
 
@@ -133,6 +134,20 @@ def test_a_story_that_cannot_be_told_says_why(signed: Any) -> None:
     assert "invoice.credited" in refused(signed, "trigger", name="transfer.success", amount=10**7)
     assert "name must be one of invoice.created" in refused(signed, "trigger", name="invoice.eaten")
     assert "amount" in refused(signed, "trigger", name="invoice.paid", amount=0)
+
+
+@pytest.mark.parametrize("story", [name for name in TRIGGERS if not name.startswith("deposit")])
+def test_the_page_offers_what_the_bank_does_not_refuse(signed: Any, story: str) -> None:
+    """A row has a button for each action that would be done as it stands, and for no other."""
+    kind = story.partition(".")[0]
+    row = post(signed, "trigger", name=story)[kind]
+    before = signed.client.get("/emulator/state").json()
+    offered = possible(signed.bank, kind, row, with_rare=True)
+    for action in ACTIONS:
+        if action.kind == kind:
+            done = signed.client.post(f"/emulator/{kind}s/{row['id']}/{action.name}").status_code == 200
+            assert done == (action.name in offered), action.name
+            signed.client.put("/emulator/state", json=before).raise_for_status()
 
 
 def test_an_event_can_be_doubled_held_back_and_lost(signed: Any, receiver: Any) -> None:

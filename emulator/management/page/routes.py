@@ -10,6 +10,7 @@ import json
 from collections import deque
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +23,8 @@ from emulator.behaviour.bank import Bank
 from emulator.behaviour.events import Delivery
 from emulator.behaviour.faults import FAULTS, PACKS, SCENARIOS
 from emulator.books.formats import reais, time_text
-from emulator.books.table import Row
 from emulator.clock import Clock
-from emulator.management.actions import reversed_centavos
+from emulator.management.actions import possible, reversed_centavos
 from emulator.management.endpoint import Note
 from emulator.management.page import charts
 from emulator.management.page.bodies import difference, pretty, readable
@@ -60,7 +60,7 @@ class Page:
         self._deliveries = deliveries
         self._notes = notes
         self._templates = _templates()
-        self._templates.globals["invoice_actions"] = self._invoice_actions
+        self._templates.globals["possible"] = partial(possible, bank)
         self._templates.globals["reversed_centavos"] = lambda row: reversed_centavos(bank, row)
 
     def routes(self) -> list[Route]:
@@ -164,15 +164,6 @@ class Page:
             facts=[fact for fact in entry.items() if fact[0] not in ("body", "answer", "repeats")],
             notes=self._notes,
         )
-
-    def _invoice_actions(self, row: Row, *, short: bool = False) -> list[str]:
-        """What can be done to an invoice as it stands; `short` is for a list and leaves out the rarer ones."""
-        if row["status"] in ("created", "overdue"):
-            rare = ["underpay", *(["overdue"] if row["status"] == "created" else [])]
-            return ["pay", "credit", "expire", "cancel", *([] if short else rare)]
-        if row["status"] != "paid" or row["id"] in self._bank.invoices.reversals:
-            return []
-        return ["reverse"] if row["id"] in self._bank.invoices.credited else ["credit"]
 
     def _answer(self, template: str, status: int = 200, **values: Any) -> Response:
         document = self._templates.get_template(template).render(values)
