@@ -1,6 +1,7 @@
 """The lists: what needs attention, transfers, credits, and what operators did."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -13,32 +14,26 @@ from payments.operator.invoices import INVOICES
 from payments.operator.lists import ACTIONS, ATTENTIONS, CREDITS, TRANSFERS, Listing
 from repasse.group import DONE, command
 from repasse.language import _
-from repasse.opening import Opened, open_to_read
+from repasse.opening import open_to_read
 from repasse.options import Amount, Paging, paged, period
 from repasse.output import Column, table
-
-# A column, and what of a line stands in it.
-_Columns = Sequence[tuple[Column, Callable[[Any], object]]]
 
 
 @command(_("List what needs attention."), "repasse job attention", "repasse job attention --all --limit 200")
 @click.option("--all", "is_all", is_flag=True, help=_("Resolved items too."))
 @paged
 def attention(is_all: bool, paging: Paging) -> int:
-    opened = open_to_read()
-    times = opened.times
-    resolved: _Columns = [(Column(_("resolved")), lambda line: times.moment(line.resolved_at))]
+    resolved = Column(_("resolved"), lambda line: line.resolved_at)
     return _list(
-        opened,
         ATTENTIONS,
         paging,
         [
-            (Column(_("number"), "number"), lambda line: line.id),
-            (Column(_("kind")), lambda line: line.kind),
-            (Column(_("subject")), lambda line: line.subject),
-            (Column(_("detail"), "text"), lambda line: line.detail),
-            (Column(_("raised")), lambda line: times.moment(line.raised_at)),
-            *(resolved if is_all else []),
+            Column(_("number"), lambda line: line.id, "number"),
+            Column(_("kind"), lambda line: line.kind),
+            Column(_("subject"), lambda line: line.subject),
+            Column(_("detail"), lambda line: line.detail, "text"),
+            Column(_("raised"), lambda line: line.raised_at),
+            *([resolved] if is_all else []),
         ],
         _("nothing needs attention"),
         choice=None if is_all else "open",
@@ -55,22 +50,19 @@ def attention(is_all: bool, paging: Paging) -> int:
 )
 @paged
 def transfers(state: str | None, paging: Paging) -> int:
-    opened = open_to_read()
-    times = opened.times
     return _list(
-        opened,
         TRANSFERS,
         paging,
         [
-            (Column(_("external id")), lambda line: line.external_id),
-            (Column(_("amount"), "number"), lambda line: format_brl(line.amount_centavos)),
-            (Column(_("state"), "state"), lambda line: line.shown_state),
-            (Column(_("reason"), "text"), lambda line: line.reason),
-            (Column(_("created")), lambda line: times.moment(line.created_at)),
-            (Column(_("attempts"), "number"), lambda line: line.attempt),
-            (Column(_("due")), lambda line: times.moment(line.due_at)),
-            (Column(_("settled")), lambda line: times.moment(line.settled_at)),
-            (Column(_("bank id")), lambda line: line.bank_transfer_id),
+            Column(_("external id"), lambda line: line.external_id),
+            Column(_("amount"), lambda line: format_brl(line.amount_centavos), "number"),
+            Column(_("state"), lambda line: line.shown_state, "state"),
+            Column(_("reason"), lambda line: line.reason, "text"),
+            Column(_("created"), lambda line: line.created_at),
+            Column(_("attempts"), lambda line: line.attempt, "number"),
+            Column(_("due"), lambda line: line.due_at),
+            Column(_("settled"), lambda line: line.settled_at),
+            Column(_("bank id"), lambda line: line.bank_transfer_id),
         ],
         _("no transfers"),
         choice=state,
@@ -86,22 +78,19 @@ def transfers(state: str | None, paging: Paging) -> int:
 @period
 @paged
 def credits(amount: int | None, since: datetime | None, until: datetime | None, paging: Paging) -> int:
-    opened = open_to_read()
-    times = opened.times
     return _list(
-        opened,
         CREDITS,
         paging,
         [
-            (Column(_("invoice")), lambda line: line.invoice_id),
-            (Column(_("net"), "number"), lambda line: format_brl(line.net_centavos)),
-            (Column(_("state"), "state"), lambda line: line.transfer_state or line.disposition),
-            (Column(_("recorded")), lambda line: times.moment(line.recorded_at)),
-            (Column(_("gross"), "number"), lambda line: format_brl(line.gross_centavos)),
-            (Column(_("fee"), "number"), lambda line: format_brl(line.fee_centavos)),
-            (Column(_("transfer")), lambda line: line.external_id),
-            (Column(_("to claim back"), "number"), lambda line: _if_any(line.claim_back_centavos)),
-            (Column(_("recovered"), "number"), lambda line: _if_any(line.recovered_centavos)),
+            Column(_("invoice"), lambda line: line.invoice_id),
+            Column(_("net"), lambda line: format_brl(line.net_centavos), "number"),
+            Column(_("state"), lambda line: line.transfer_state or line.disposition, "state"),
+            Column(_("recorded"), lambda line: line.recorded_at),
+            Column(_("gross"), lambda line: format_brl(line.gross_centavos), "number"),
+            Column(_("fee"), lambda line: format_brl(line.fee_centavos), "number"),
+            Column(_("transfer"), lambda line: line.external_id),
+            Column(_("to claim back"), lambda line: _if_any(line.claim_back_centavos), "number"),
+            Column(_("recovered"), lambda line: _if_any(line.recovered_centavos), "number"),
         ],
         _("no credits"),
         Filter(since, until, amount),
@@ -128,25 +117,22 @@ def invoices(
     until: datetime | None,
     paging: Paging,
 ) -> int:
-    opened = open_to_read()
-    times = opened.times
     return _list(
-        opened,
         INVOICES,
         paging,
         [
-            (Column(_("invoice")), lambda line: line.key),
-            (Column(_("amount"), "number"), lambda line: format_brl(line.amount_centavos)),
-            (Column(_("state"), "state"), lambda line: line.became),
-            (Column(_("payer"), "text"), lambda line: line.payer_name),
-            (Column(_("recorded")), lambda line: times.moment(line.recorded_at)),
-            (Column(_("due")), lambda line: times.moment(line.due_at)),
-            (Column(_("paid")), lambda line: times.moment(line.paid_at)),
-            (Column(_("tax id")), lambda line: line.payer_tax_id),
-            (Column(_("tag")), lambda line: line.tag),
+            Column(_("invoice"), lambda line: line.key),
+            Column(_("amount"), lambda line: format_brl(line.amount_centavos), "number"),
+            Column(_("state"), lambda line: line.became, "state"),
+            Column(_("payer"), lambda line: line.payer_name, "text"),
+            Column(_("recorded"), lambda line: line.recorded_at),
+            Column(_("due"), lambda line: line.due_at),
+            Column(_("paid"), lambda line: line.paid_at),
+            Column(_("tax id"), lambda line: line.payer_tax_id),
+            Column(_("tag"), lambda line: line.tag),
         ],
         _("no invoices"),
-        Filter(since, until, amount, payer, opened.settings.tax_id_search_key),
+        Filter(since, until, amount, payer),
         state,
     )
 
@@ -154,19 +140,16 @@ def invoices(
 @command(_("List what operators did, newest first."), "repasse job actions --limit 200")
 @paged
 def actions(paging: Paging) -> int:
-    opened = open_to_read()
-    times = opened.times
     return _list(
-        opened,
         ACTIONS,
         paging,
         [
-            (Column(_("at")), lambda line: times.moment(line.at)),
-            (Column(_("who"), "text"), lambda line: line.who),
-            (Column(_("action")), lambda line: line.kind),
-            (Column(_("target"), "text"), lambda line: line.subject),
-            (Column(_("reason"), "text"), lambda line: line.reason),
-            (Column(_("result"), "text"), lambda line: line.result),
+            Column(_("at"), lambda line: line.at),
+            Column(_("who"), lambda line: line.who, "text"),
+            Column(_("action"), lambda line: line.kind),
+            Column(_("target"), lambda line: line.subject, "text"),
+            Column(_("reason"), lambda line: line.reason, "text"),
+            Column(_("result"), lambda line: line.result, "text"),
         ],
         _("no actions yet"),
     )
@@ -177,14 +160,15 @@ def _if_any(centavos: int) -> str | None:
 
 
 def _list(
-    opened: Opened,
     listing: Listing[Any],
     paging: Paging,
-    columns: _Columns,
+    columns: Sequence[Column],
     empty: str,
     where: Filter = NO_FILTER,
     choice: str | None = None,
 ) -> int:
+    opened = open_to_read()
+    where = replace(where, tax_id_key=opened.settings.tax_id_search_key)
     items: list[Any] = []
     after = paging.after
     while len(items) < paging.limit:
@@ -199,8 +183,7 @@ def _list(
     if paging.as_json:
         click.echo(to_json({"items": items, "next": after}))
         return DONE
-    rows = [[of(line) for _column, of in columns] for line in items]
-    click.echo("\n".join(table([column for column, _of in columns], rows)) if items else empty)
+    click.echo("\n".join(table(columns, items, opened.times)) if items else empty)
     if after is not None:
         click.echo(_("more: --after %(cursor)s", cursor=after))
     return DONE

@@ -7,7 +7,7 @@ where NO_COLOR is set (https://no-color.org).
 import os
 import shutil
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, tzinfo
 from typing import Any, Literal
@@ -32,9 +32,13 @@ _COLOURS = {"settled": "green", "credited": "green", "dead": "red", "failed": "r
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One column of a table. A number is aligned right, a text may be cut, a state has a colour."""
+    """One column of a table, and what of an item stands in it.
+
+    A number is aligned right, a text may be cut, a state has a colour.
+    """
 
     head: str
+    of: Callable[[Any], object]
     kind: Literal["id", "number", "state", "text"] = "id"
 
 
@@ -55,11 +59,11 @@ def styled(text: str, **style: Any) -> str:
     return click.style(text, **style) if has_colours else text
 
 
-def table(columns: Sequence[Column], rows: Iterable[Sequence[object]]) -> list[str]:
+def table(columns: Sequence[Column], items: Iterable[Any], times: Times) -> list[str]:
     """Aligned columns under their heads. Where the terminal is too narrow the last columns are left out, which a line
     at the end names, so the most important come first; then free text is cut.
     """
-    cells = [[_cell(each) for each in row] for row in rows]
+    cells = [[_cell(column.of(each), times) for column in columns] for each in items]
     natural = [max(map(len, [column.head, *(row[at] for row in cells)])) for at, column in enumerate(columns)]
     widths = _fitted(columns, natural, shutil.get_terminal_size().columns if sys.stdout.isatty() else None)
     lines = [_line(columns, [each.head for each in columns], widths, is_head=True)]
@@ -107,7 +111,9 @@ def _line(
     return _GAP.join(shown).rstrip()
 
 
-def _cell(value: object) -> str:
+def _cell(value: object, times: Times) -> str:
+    if isinstance(value, datetime):
+        return times.moment(value)
     return "-" if value is None or value == "" else plain(value)
 
 

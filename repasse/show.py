@@ -185,16 +185,15 @@ def _write_batch(found: BatchInvoices, times: Times) -> list[str]:
         "",
         *table(
             (
-                *(Column(_("tag")), Column(_("amount"), "number"), Column(_("state"), "state")),
-                *(Column(_("payer"), "text"), Column(_("tax id")), Column(_("bank id"))),
+                Column(_("tag"), lambda line: line.tag),
+                Column(_("amount"), lambda line: format_brl(line.amount_centavos), "number"),
+                Column(_("state"), lambda line: line.became, "state"),
+                Column(_("payer"), lambda line: line.payer_name, "text"),
+                Column(_("tax id"), lambda line: line.payer_tax_id),
+                Column(_("bank id"), lambda line: line.bank_invoice_id),
             ),
-            (
-                (
-                    *(each.tag, format_brl(each.amount_centavos), each.became),
-                    *(each.payer_name, each.payer_tax_id, each.bank_invoice_id),
-                )
-                for each in found.invoices
-            ),
+            found.invoices,
+            times,
         ),
     ]
 

@@ -3,6 +3,7 @@
 import csv
 import sys
 from datetime import datetime
+from operator import itemgetter
 
 import click
 
@@ -149,26 +150,30 @@ def system(as_json: bool) -> int:
         for switch, pause in read.paused.items()
     ]
     click.echo("\n".join(pauses or [_("nothing is paused")]) + "\n")
-    processes = [
-        (
-            *(row["kind"], row["host"], row["pid"]),
-            "stopped" if row["stopped_at"] else "yes" if row["alive"] else "NO",
-            *(times.moment(row["seen_at"]), row["version"], times.moment(row["started_at"])),
-        )
-        for row in read.processes
-    ]
-    heads = (
-        *(Column(_("process")), Column(_("host")), Column(_("pid"), "number"), Column(_("alive"), "state")),
-        *(Column(_("last heartbeat")), Column(_("version")), Column(_("started"))),
+    processes = (
+        Column(_("process"), itemgetter("kind")),
+        Column(_("host"), itemgetter("host")),
+        Column(_("pid"), itemgetter("pid"), "number"),
+        Column(
+            _("alive"),
+            lambda row: "stopped" if row["stopped_at"] else "yes" if row["alive"] else "NO",
+            "state",
+        ),
+        Column(_("last heartbeat"), itemgetter("seen_at")),
+        Column(_("version"), itemgetter("version")),
+        Column(_("started"), itemgetter("started_at")),
     )
-    click.echo("\n".join(table(heads, processes)) + "\n")
+    click.echo("\n".join(table(processes, read.processes, times)) + "\n")
     for row in read.processes:
         if row["clock_stepped_at"] is not None:
             step = note_text(clock_step(row["host"], row["clock_step_seconds"]), language)
             click.echo(f"{times.moment(row['clock_stepped_at'])}: {plain(step)}\n")
-    runs = [(times.moment(row["started_at"]), row["found"], row["failure"]) for row in read.reconciliations]
-    columns = (Column(_("reconciled")), Column(_("found"), "number"), Column(_("not answered"), "text"))
-    click.echo("\n".join(table(columns, runs)))
+    runs = (
+        Column(_("reconciled"), itemgetter("started_at")),
+        Column(_("found"), itemgetter("found"), "number"),
+        Column(_("not answered"), itemgetter("failure"), "text"),
+    )
+    click.echo("\n".join(table(runs, read.reconciliations, times)))
     return DONE
 
 
