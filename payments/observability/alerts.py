@@ -8,7 +8,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import structlog
 
@@ -41,15 +41,16 @@ RETRY_MAX_SECONDS = 900.0
 DETAIL_LENGTH_MAX = 500
 
 
-class Service(Protocol):
+@dataclass(frozen=True, slots=True)
+class Service:
     """One place that alerts go to. ``name`` is for logs, such as "Slack"."""
 
-    @property
-    def name(self) -> str: ...
+    _apprise: "Apprise"
+    name: str
 
     def send(self, title: str, body: str) -> bool:
-        """Send one message; True when the service took it."""
-        ...
+        """Send it as plain text; True when the service took it. Apprise turns every error into False."""
+        return bool(self._apprise.notify(title=title, body=body, notify_type="warning", body_format="text"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +145,7 @@ def open_services(urls: str) -> list[Service]:
     every = Apprise(asset=AppriseAsset(service_timeout=SEND_SECONDS))
     for word in urls.split():
         every.add(word)  # may be several, with commas between them
-    return [_AppriseService(Apprise(one), str(one.service_name)) for one in every]
+    return [Service(Apprise(one), str(one.service_name)) for one in every]
 
 
 def _ask_this_machine_directly() -> None:
@@ -154,13 +155,3 @@ def _ask_this_machine_directly() -> None:
     """
     exceptions = os.environ.get("no_proxy") or os.environ.get("NO_PROXY") or ""
     os.environ["no_proxy"] = ",".join([*filter(None, [exceptions]), "localhost", "127.0.0.0/8", "::1"])
-
-
-@dataclass(frozen=True, slots=True)
-class _AppriseService:
-    _apprise: "Apprise"
-    name: str
-
-    def send(self, title: str, body: str) -> bool:
-        """Send it as plain text. Apprise turns every error of a service into a result that is false."""
-        return bool(self._apprise.notify(title=title, body=body, notify_type="warning", body_format="text"))
