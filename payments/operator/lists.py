@@ -10,7 +10,7 @@ import base64
 import binascii
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields
 from datetime import datetime
 from typing import Any, Generic, Self, TypeVar
 
@@ -125,8 +125,8 @@ class DestinationLine(Line):
 class TransferLine(Line):
     """One transfer. ``reason`` is why it is where it is, in the bank's words or ours, or None.
 
-    ``destination`` is the account that it was made with, whatever the settings are today. In lists,
-    ``claim_back_centavos`` were forwarded by it although its credit was reversed, and have not come back.
+    ``destination`` is the account that it was made with, whatever the settings are today. ``claim_back_centavos`` were
+    forwarded by it although its credit was reversed, and have not come back.
     """
 
     external_id: str
@@ -143,7 +143,7 @@ class TransferLine(Line):
     settled_at: datetime | None
     abandoned_at: datetime | None
     destination: DestinationLine
-    claim_back_centavos: int = 0
+    claim_back_centavos: int
 
     @property
     def shown_state(self) -> str:
@@ -314,12 +314,6 @@ def most_urgent(connection: Connection, limit: int) -> list[AttentionLine]:
     return attention_lines(connection, rows.all())
 
 
-def list_most_urgent(database: Database, limit: int) -> list[AttentionLine]:
-    """The same, on a snapshot of its own."""
-    with database.reading() as connection:
-        return most_urgent(connection, limit)
-
-
 def count_attentions(database: Database, limit: int) -> int:
     """How many need attention, counted no further than ``limit``."""
     open_ones = select(attentions.c.id).where(attentions.c.resolved_at.is_(None)).limit(limit)
@@ -331,18 +325,20 @@ def count_attentions(database: Database, limit: int) -> int:
 
 
 def transfer_lines(connection: Connection, rows: Sequence[Any]) -> list[TransferLine]:
-    """Lines from rows of transfers, each with its destination."""
+    """Lines from rows of transfers, each with its destination and what is to be claimed back of it."""
     ids = {row.destination_id for row in rows}
     accounts = {
         row.id: DestinationLine.of(row, tax_id=mask_tax_id(row.tax_id))
         for row in connection.execute(select(destinations).where(destinations.c.id.in_(ids)))
     }
+    gone = {row.invoice_id for row in rows if row.state in GONE}
+    claim_back = read_claim_back(connection, gone) if gone else {}
     return [
         TransferLine.of(
             row,
             due_at=row.due_at if row.state == TransferState.PENDING else None,
             destination=accounts[row.destination_id],
-            claim_back_centavos=0,
+            claim_back_centavos=claim_back.get(row.invoice_id, 0) if row.state in GONE else 0,
         )
         for row in rows
     ]
@@ -351,15 +347,15 @@ def transfer_lines(connection: Connection, rows: Sequence[Any]) -> list[Transfer
 def credit_lines(connection: Connection, rows: Sequence[Any]) -> list[CreditLine]:
     """Lines from rows of credits, each with its transfer."""
     current = current_transfers(connection, [row.number for row in rows])
-    claim_back = read_claim_back(connection, [row.invoice_id for row in rows])
     return [
         CreditLine.of(
             row,
-            claim_back_centavos=claim_back.get(row.invoice_id, 0),
-            transfer_state=current[row.number].shown_state if row.number in current else None,
-            external_id=current[row.number].external_id if row.number in current else None,
+            transfer_state=transfer and transfer.shown_state,
+            external_id=transfer and transfer.external_id,
+            claim_back_centavos=transfer.claim_back_centavos if transfer else 0,
         )
         for row in rows
+        for transfer in [current.get(row.number)]
     ]
 
 
@@ -485,23 +481,13 @@ def _counts_by_state(connection: Connection, states: Sequence[str]) -> dict[str,
     }
 
 
-def _marked_transfer_lines(connection: Connection, rows: Sequence[Any]) -> list[TransferLine]:
-    """Lines of a list, in which money that is to be claimed back is marked."""
-    lines = transfer_lines(connection, rows)
-    claim_back = read_claim_back(connection, [line.invoice_id for line in lines])
-    return [
-        replace(line, claim_back_centavos=claim_back.get(line.invoice_id, 0)) if line.state in GONE else line
-        for line in lines
-    ]
-
-
 TRANSFERS = Listing(
     name="transfers",
     query=select(transfers),
     key=(transfers.c.id,),
     conditions=_transfers_where,
     line=TransferLine,
-    lines=_marked_transfer_lines,
+    lines=transfer_lines,
     choices=SHOWN_STATES,
     # The columns of the partial indexes that hold the transfers of these states. The others share one by id.
     sorted_by={

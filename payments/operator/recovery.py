@@ -8,6 +8,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection, func, select, update
 
+from payments.credit import owed_centavos
 from payments.errors import ActionRefused
 from payments.ledger.attention import AttentionKind
 from payments.ledger.lineages import load_lineages, open_unit, save
@@ -62,6 +63,7 @@ def read_claim_back(connection: Connection, invoice_ids: Collection[str] | None 
         select(
             credits.c.invoice_id,
             transfers.c.amount_centavos,
+            credits.c.net_centavos,
             credits.c.fee_centavos,
             credits.c.recovered_centavos,
             lowest.c.remaining,
@@ -71,8 +73,7 @@ def read_claim_back(connection: Connection, invoice_ids: Collection[str] | None 
         .where(transfers.c.state.in_(GONE))
     )
     found: dict[str, int] = {}
-    for row in rows:
-        owed = max(0, int(row.remaining) - int(row.fee_centavos))
-        found[row.invoice_id] = found.get(row.invoice_id, 0) + max(0, int(row.amount_centavos) - owed)
-        found[row.invoice_id] -= int(row.recovered_centavos)
+    for row in rows:  # of each credit one at most, the live one
+        owed = owed_centavos(row.net_centavos, row.fee_centavos, row.remaining)
+        found[row.invoice_id] = max(0, row.amount_centavos - owed) - row.recovered_centavos
     return {invoice_id: centavos for invoice_id, centavos in found.items() if centavos > 0}

@@ -17,7 +17,7 @@ from payments.language import N_
 from payments.ledger.batches import read_window
 from payments.operator.export import to_json
 from payments.operator.health import headline_of
-from payments.operator.lists import ATTENTIONS, BATCHES, Page, list_most_urgent
+from payments.operator.lists import ATTENTIONS, BATCHES, Page, most_urgent
 from payments.operator.overview import read_overview, read_system
 from payments.operator.timeline import CreditTimeline, read_batch, read_credit, read_stored_event
 from webhooks.console.context import Context
@@ -128,7 +128,8 @@ class Pages:
         if shows_all:
             page = read_page(lambda: ATTENTIONS.read(self._database, after_in(request)))
         else:
-            page = Page(list_most_urgent(self._database, ATTENTIONS_SHOWN), None)
+            with self._database.reading() as connection:
+                page = Page(most_urgent(connection, ATTENTIONS_SHOWN), None)
         return self._context.render(
             request, "attention", page=page, shows_all=shows_all, attentions_shown=ATTENTIONS_SHOWN
         )

@@ -17,7 +17,7 @@ from payments.operator.lists import (
     EVENTS,
     TRANSFERS,
     count_attentions,
-    list_most_urgent,
+    most_urgent,
 )
 from payments.operator.timeline import read_credit
 from payments.storage.schema import actions
@@ -64,10 +64,9 @@ def test_an_attention_knows_its_credit(books: Books) -> None:
         ("transfer_dead", INVOICE),
     ]
     assert [line.amount_centavos for line in lines] == [None, 0, 48_662]
-    assert [line.kind for line in list_most_urgent(books.database, 2)] == [
-        "transfer_dead",
-        "unreadable_event",
-    ]
+    with books.database.reading() as connection:
+        urgent = most_urgent(connection, 2)
+    assert [line.kind for line in urgent] == ["transfer_dead", "unreadable_event"]
     assert (count_attentions(books.database, 2), count_attentions(books.database, 99)) == (2, 3)
     close_attention(books.database, lines[0].id, ANA, books.now)
     assert len(ATTENTIONS.read(books.database, choice="open").items) == 2
