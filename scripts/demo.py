@@ -31,10 +31,8 @@ from scripts.demo_view import (
     read_side,
     save,
 )
-from scripts.processes import ROOT, ProcessError, forget_proxies, quick_day, wait_until
+from scripts.processes import DAY_SECONDS, ROOT, ProcessError, forget_proxies, quick_day, wait_until
 from scripts.stack import INTERRUPTED, Stack, hear_endings, shortest, stopped_at_the_end
-
-DAY_SECONDS = 86_400
 
 # Before the day: three processes start. After it: the last credits are forwarded and settled.
 OPENING_SECONDS = 5.0

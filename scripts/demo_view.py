@@ -7,7 +7,7 @@ A finished day is a ``Record``, which also is what ``--record`` keeps: the pictu
 import io
 import re
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -162,19 +162,9 @@ class View:
 
 
 def read_side(ours: Statement) -> Side:
-    """Our side, from our statement."""
-    return Side(
-        invoices=ours.invoices,
-        credits=ours.credits,
-        gross_centavos=ours.gross_centavos,
-        fee_centavos=ours.fee_centavos,
-        net_centavos=ours.net_centavos,
-        reversed_centavos=ours.reversed_centavos,
-        not_forwarded_centavos=ours.not_forwarded_centavos,
-        settled=ours.transfers["settled"],
-        settled_centavos=ours.settled_centavos,
-        balanced=ours.balanced,
-    )
+    """Our side, from our statement, which has the same names."""
+    same = {each.name: getattr(ours, each.name) for each in fields(Side) if each.name != "settled"}
+    return Side(**same, settled=ours.transfers["settled"])
 
 
 def read_banks_side(bank: dict[str, Any]) -> tuple[Side, dict[str, list[str]]]:

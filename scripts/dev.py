@@ -11,10 +11,9 @@ import sys
 from pathlib import Path
 
 from scripts.arguments import number, whole
-from scripts.processes import ROOT, ProcessError, forget_proxies, quick_day
+from scripts.processes import DAY_SECONDS, ROOT, ProcessError, forget_proxies, quick_day
 from scripts.stack import Stack, hear_endings, shortest, stopped_at_the_end
 
-DAY_SECONDS = 86_400
 SPEED_MAX = 3_600.0  # a day in 24 s
 
 

@@ -18,6 +18,8 @@ from typing import TypeVar
 ROOT = Path(__file__).resolve().parents[1]
 Found = TypeVar("Found")
 
+DAY_SECONDS = 86_400
+
 # Far longer than anything takes, because a loaded machine must fail nothing.
 PATIENCE_SECONDS = 60.0
 
