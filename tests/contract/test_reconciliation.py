@@ -1,7 +1,6 @@
 """Reconciliation through the real SDK against the emulator: whatever the webhook missed is found, once."""
 
 from collections.abc import Callable
-from dataclasses import replace
 
 import pytest
 
@@ -185,24 +184,6 @@ def test_credits_from_before_our_time_are_left_alone(stage: Stage) -> None:
     stage.pay_invoices(20_000)
     stage.reconcile()
     assert stage.rows("SELECT gross_centavos FROM credits") == [(20_000,)]
-
-
-def test_only_issued_invoices_are_forwarded_when_the_operator_says_so(stage: Stage) -> None:
-    """FORWARD_CREDITS=issued: a stranger's invoice is recorded and its money stays."""
-    stage.policy = replace(stage.policy, only_issued=True)
-    row = {"amount": 5_000, "name": "Outro", "taxId": "529.982.247-25"}
-    import starkbank
-
-    stranger = starkbank.Invoice(amount=row["amount"], name=row["name"], tax_id=row["taxId"])
-    created = stage.bank._transport.call(
-        lambda: starkbank.invoice.create([stranger], user=stage.bank._project)
-    )
-    stage.emulator.pay(created[0].id)
-    stage.advance(SOON_SECONDS)
-    stage.credit(10_000)  # these carry our tag
-    assert stage.books.not_forwarded_centavos == 5_000
-    assert stage.rows("SELECT amount_centavos FROM transfers") == [(10_000,)]
-    assert stage.books.balanced
 
 
 def test_a_bank_that_cannot_be_reached_is_named_for_every_question(

@@ -125,16 +125,6 @@ def test_a_database_of_a_newer_release_is_refused(
     assert "9999" in line
 
 
-def test_a_file_that_is_not_our_database_is_refused(refuse: Refuse, tmp_path: Path) -> None:
-    """Another program's tables are named and stay as they are; so is a file that is no database at all."""
-    other, letter = tmp_path / "other.db", tmp_path / "letter.txt"
-    with closing(sqlite3.connect(other)) as connection:
-        connection.execute("CREATE TABLE recipes (name TEXT)")
-    letter.write_text("Dear bank, " * 100)
-    assert "recipes" in refuse("worker", DATABASE_URL=f"sqlite:///{other}")
-    assert "letter.txt" in refuse("web", DATABASE_URL=f"sqlite:///{letter}")
-
-
 @pytest.mark.parametrize(
     ("command", "project_id", "code", "setting"),
     [

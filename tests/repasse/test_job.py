@@ -348,10 +348,10 @@ def test_the_audit_has_every_credit_and_no_formula(
     assert "2026-03-02 20:45:00" in offline("credits", **kathmandu).stdout
 
 
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        [],
+def test_wrong_arguments_end_with_2(repasse: Command) -> None:
+    """With what is wrong, before anything is read or done: the database that is named is none."""
+    for arguments in (
+        list[str](),
         ["pay"],
         ["issue", "--json"],
         ["statement", "--xml"],
@@ -366,14 +366,11 @@ def test_the_audit_has_every_credit_and_no_formula(
         ["statement", "--json", "--csv"],
         ["statement", "--recount", "--from", "2026-03-02"],
         ["resolve", "one", "--reason", "no number"],
-    ],
-)
-def test_wrong_arguments_end_with_2(repasse: Command, arguments: list[str]) -> None:
-    """With what is wrong, before anything is read or done: the database that is named is none."""
-    ended = repasse("job", *arguments, DATABASE_URL="sqlite:///absent.db")
-    assert ended.returncode == 2
-    assert ended.stderr.startswith("Usage: repasse job ")
-    assert "absent.db" not in ended.stderr
+    ):
+        ended = repasse("job", *arguments, DATABASE_URL="sqlite:///absent.db")
+        assert ended.returncode == 2, arguments
+        assert ended.stderr.startswith("Usage: repasse job ")
+        assert "absent.db" not in ended.stderr
 
 
 def test_a_cursor_that_no_list_gave_ends_with_2(offline: Command) -> None:

@@ -62,15 +62,6 @@ def test_plain_http_is_for_emulators(repasse: Command) -> None:
     assert "https://" in line
 
 
-def test_a_bank_that_refuses_us_is_quoted_with_what_to_do(repasse: Command) -> None:
-    """Its code and message, and the setting to look at."""
-    ended = repasse("webhook", "register", URL, STARKBANK_PROJECT_ID="4242424242424242")
-    assert ended.returncode == 1
-    assert ended.stderr.count("\n") == 1
-    assert "invalidProject" in ended.stderr
-    assert "STARKBANK_PROJECT_ID" in ended.stderr
-
-
 @pytest.mark.parametrize(
     ("url", "normal"),
     [
