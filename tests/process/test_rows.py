@@ -62,7 +62,8 @@ def test_the_transfer_api_is_throttled_and_down_for_hours(
     day.assert_ends_exact()
 
 
-@pytest.mark.parametrize("seed", [pytest.param(0, marks=pytest.mark.long), 1])
+@pytest.mark.long
+@pytest.mark.parametrize("seed", [0, 1])
 def test_processes_are_killed_at_random_moments(seed: int) -> None:
     """Row 4 and 13: web and worker, together or alone, one of each or two, ten kills in a day full of faults."""
     counts, wrong = play_round(seed, 10, kill_seconds=90)  # a loaded machine takes longer to start them

@@ -95,7 +95,7 @@ def _copy_of(books: Path) -> Iterator[Database]:
         database.close()
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(groups=_GROUPS)
 def test_together_or_one_by_one_the_books_are_the_same(empty_books: Path, groups: list[list[bytes]]) -> None:
     """Whatever meets in a group: the same event, two credits of an invoice, a reversal, what cannot be read."""
