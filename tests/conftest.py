@@ -12,10 +12,12 @@ from typing import Any
 
 import pytest
 import structlog
+from pydantic import SecretStr
 
 from emulator.clock import Clock
 from payments.bank.client import Bank, open_bank
 from payments.policy import ForwardingPolicy
+from payments.settings import Settings
 from payments.storage.database import Database, open_database
 from payments.storage.migrate import migrate
 from tests.emulated import EmulatedBank, EmulatorProcess
@@ -124,6 +126,23 @@ def database(database_url: str) -> Iterator[Database]:
     opened = open_database(database_url)
     yield opened
     opened.close()
+
+
+@pytest.fixture
+def settings(emulator: EmulatedBank, database_url: str) -> Callable[..., Settings]:
+    """Settings that lead to the emulator and to this test's books; keyword arguments are by their names."""
+
+    def make(**changes: object) -> Settings:
+        known: dict[str, object] = {
+            "starkbank_project_id": emulator.project_id,
+            "starkbank_private_key": SecretStr(emulator.private_key_pem),
+            "starkbank_api_url": emulator.url,
+            "database_url": SecretStr(database_url),
+            "operator_language": "en",
+        }
+        return Settings(_env_file=None, **{**known, **changes})  # type: ignore[arg-type, call-arg]
+
+    return make
 
 
 @pytest.fixture(scope="session")

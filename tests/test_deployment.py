@@ -5,7 +5,6 @@ import importlib.util
 import json
 import os
 import re
-import shlex
 import shutil
 import subprocess
 import sys
@@ -241,17 +240,3 @@ def test_systemd_rates_the_units_as_confined(unit: Path) -> None:
     if "unrecognized option" in checked.stderr:
         pytest.skip("this systemd is older than 250")
     assert checked.returncode == 0, checked.stdout
-
-
-def test_the_page_names_files_and_commands_that_are_there() -> None:
-    """docs/deploy.md: each unit and each test; commands are read in test_docs.py."""
-    page = (ROOT / "docs" / "deploy.md").read_text("utf-8")
-    for unit in set(re.findall(r"repasse-(?:web|worker|backup)\.?(?:timer|service)?", page)):
-        name = unit if "." in unit else f"{unit}.service"
-        assert (ROOT / "ops" / name).exists(), name
-    for test in re.findall(r"`(tests/[\w/.]+)`", page):
-        assert (ROOT / test).exists(), test
-    for block in re.findall(r"```\n(.*?)```", page, re.DOTALL):
-        for line in block.replace("\\\n", " ").splitlines():
-            if line.startswith(("repasse ", "sudo ", "systemctl ")):
-                shlex.split(line, comments=True)

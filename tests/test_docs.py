@@ -29,26 +29,10 @@ PRODUCT = [
     for path in sorted((ROOT / folder).rglob("*.py"))
 ]
 
+FOLDERS = ["payments", "webhooks", "worker", "repasse", "emulator", "scripts", "tests", "ops", "docs"]
 FILES = [
     str(path.relative_to(ROOT))
-    for path in [
-        *ROOT.glob("*"),
-        *(
-            path
-            for folder in (
-                "payments",
-                "webhooks",
-                "worker",
-                "repasse",
-                "emulator",
-                "scripts",
-                "tests",
-                "ops",
-                "docs",
-            )
-            for path in (ROOT / folder).rglob("*")
-        ),
-    ]
+    for path in [*ROOT.glob("*"), *(path for folder in FOLDERS for path in (ROOT / folder).rglob("*"))]
 ]
 
 

@@ -20,9 +20,9 @@ from payments.storage.database import Database
 from tests.emulated import EmulatedBank
 from tests.events import invoice_event
 from tests.running import wait_until
-from tests.webhooks.conftest import WebApp, settings, start_app
+from tests.webhooks.conftest import WebApp, start_app
 
-__all__ = ["settings", "start_app"]  # fixtures
+__all__ = ["start_app"]  # a fixture
 
 ROOT = Path(__file__).parents[2]
 FILE = ROOT / "ops" / "alerts.yml"

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 from httpx2 import Response
-from pydantic import SecretStr
 from starlette.testclient import TestClient
 
 from payments.settings import Settings
@@ -50,23 +49,6 @@ class WebApp:
     def wait_for_sent(self) -> None:
         """Wait until the only transfer was sent."""
         wait_until(lambda: self.rows("SELECT 1 FROM transfers WHERE state = 'sent'"), "it is sent")
-
-
-@pytest.fixture
-def settings(emulator: EmulatedBank, database_url: str) -> Callable[..., Settings]:
-    """Settings that lead to the emulator and to this test's books; keyword arguments are by their names."""
-
-    def make(**changes: object) -> Settings:
-        known: dict[str, object] = {
-            "starkbank_project_id": emulator.project_id,
-            "starkbank_private_key": SecretStr(emulator.private_key_pem),
-            "starkbank_api_url": emulator.url,
-            "database_url": SecretStr(database_url),
-            "operator_language": "en",
-        }
-        return Settings(_env_file=None, **{**known, **changes})  # type: ignore[arg-type, call-arg]
-
-    return make
 
 
 @pytest.fixture

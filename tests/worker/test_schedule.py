@@ -13,7 +13,6 @@ import structlog
 from apscheduler.events import EVENT_JOB_ERROR, EVENT_JOB_EXECUTED, EVENT_JOB_SUBMITTED, JobEvent
 from apscheduler.schedulers.base import BaseScheduler
 from freezegun import freeze_time
-from pydantic import SecretStr
 
 from payments.bank.client import Bank
 from payments.errors import LedgerUnavailable
@@ -123,20 +122,6 @@ class Worker:
 
 
 ON_TIME = [(slot, "issued", False, 3.0 * (slot - 1)) for slot in range(1, 9)]
-
-
-@pytest.fixture
-def settings(emulator: EmulatedBank) -> Callable[..., Settings]:
-    """Settings with their defaults: eight slots, one every three hours."""
-
-    def make(**changes: object) -> Settings:
-        known: dict[str, object] = {
-            "starkbank_project_id": emulator.project_id,
-            "starkbank_private_key": SecretStr(emulator.private_key_pem),
-        }
-        return Settings(_env_file=None, **{**known, **changes})  # type: ignore[arg-type, call-arg]
-
-    return make
 
 
 @pytest.fixture

@@ -1,6 +1,6 @@
 """Which attentions were sent: each claimed by one process, due again when it was not taken, recorded once."""
 
-import threading
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 from sqlalchemy import select
@@ -97,9 +97,7 @@ def test_processes_that_claim_together_claim_each_attention_once(database: Datab
             found.append(alert.attention_id)
         own.close()
 
-    threads = [threading.Thread(target=work) for _ in range(3)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    with ThreadPoolExecutor(3) as threads:
+        for each in [threads.submit(work) for _ in range(3)]:
+            each.result()
     assert sorted(found) == list(range(1, 41))

@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
 
@@ -92,13 +93,9 @@ def test_two_workers_plan_a_slot_once_between_them(database: Database) -> None:
         barrier.wait()
         planned.extend(plan(mine, slot, f"{tag}-{slot}") for slot in range(8))
 
-    threads = [
-        threading.Thread(target=work, args=arguments) for arguments in ((database, "one"), (other, "two"))
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    with ThreadPoolExecutor(2) as threads:
+        for each in [threads.submit(work, database, "one"), threads.submit(work, other, "two")]:
+            each.result()
     other.close()
     assert sorted(planned) == [False] * 8 + [True] * 8
     assert read_statement(database).batches_planned == 8

@@ -3,6 +3,8 @@
 import re
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from functools import partial
 
 import pytest
@@ -416,7 +418,6 @@ def test_two_operators_cannot_both_do_it(books: Books, deed: str) -> None:
     books.refuse(books.claim())
     url = books.database.url.render_as_string(hide_password=False)
     ready = threading.Barrier(2)
-    outcomes: list[str] = []
     deeds: dict[str, Callable[[Database, Operator], object]] = {
         "retry": lambda database, by: actions.retry_transfer(database, FIRST, by, books.policy, books.now),
         "abandon": lambda database, by: actions.abandon_transfer(
@@ -426,25 +427,18 @@ def test_two_operators_cannot_both_do_it(books: Books, deed: str) -> None:
         "pause": lambda database, by: actions.pause(database, "forwarding", by, books.now),
     }
 
-    def run(name: str, do: Callable[[Database, Operator], object]) -> None:
-        database = open_database(url)
-        try:
+    def run(name: str, do: Callable[[Database, Operator], object]) -> str:
+        with closing(open_database(url)) as database:
             ready.wait(timeout=10)
-            do(database, Operator(name, "I was first"))
-            outcomes.append("done")
-        except ActionRefused:
-            outcomes.append("refused")
-        finally:
-            database.close()
+            try:
+                do(database, Operator(name, "I was first"))
+            except ActionRefused:
+                return "refused"
+            return "done"
 
     chosen = [deeds["retry"], deeds["abandon"]] if deed == "either" else [deeds[deed]] * 2
-    threads = [
-        threading.Thread(target=run, args=(name, do)) for name, do in zip(("ana", "rui"), chosen, strict=True)
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(timeout=30)
+    with ThreadPoolExecutor(2) as threads:
+        outcomes = list(threads.map(run, ("ana", "rui"), chosen))
     assert sorted(outcomes) == ["done", "refused"]
     assert len(ACTIONS.read(books.database).items) == 1
 
