@@ -31,7 +31,7 @@ from emulator.clock import Agenda
 class Bank:
     """One workspace of the bank.
 
-    `deliver` is called once for each POST that is due; its owner reports the outcome with `record_delivery`.
+    `deliver` is called once for each POST that is due; its owner reports the outcome with `events.record`.
     """
 
     def __init__(
@@ -105,9 +105,3 @@ class Bank:
     def register_webhook(self, url: str, subscriptions: list[str], now: datetime) -> Row:
         """POST /v2/webhook."""
         return dict(self.events.register({"url": url, "subscriptions": subscriptions}, now))
-
-    def record_delivery(
-        self, delivery: Delivery, now: datetime, code: str | None = None, message: str = ""
-    ) -> None:
-        """Record the outcome of a delivery; code None means that it was answered 200."""
-        self.events.record(delivery, now, code, message)

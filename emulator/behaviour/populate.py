@@ -81,7 +81,7 @@ class _Past:
         timed_out = int(delivery.event_id) % 16 == 0
         code = (TIMEOUT if timed_out else BAD_STATUS) if lost else None
         message = "HTTP POST request timed out" if timed_out else "HTTP POST request returned status 503"
-        self._bank.record_delivery(delivery, self._now, code, message if lost else "")
+        self._bank.events.record(delivery, self._now, code, message if lost else "")
 
     def begin(self) -> None:
         self._webhook_id = self._bank.register_webhook(WEBHOOK_URL, SUBSCRIPTIONS, self._now)["id"]

@@ -97,7 +97,7 @@ class Deliveries:
         entry["ms"] = round((time.perf_counter() - started_seconds) * 1000, 3)
         entry["code"], entry["message"] = code, message
         self.history.add(entry)
-        self._bank.record_delivery(delivery, self._clock.now(), code, message)
+        self._bank.events.record(delivery, self._clock.now(), code, message)
         return entry
 
     async def _post(self, url: str, body: bytes, signature: str) -> Answer:

@@ -65,10 +65,7 @@ class Day:
     def deliver(self, delivery: Delivery) -> None:
         self.deliveries.append(delivery)
         code, message = self.answer(delivery)
-        self.bank.record_delivery(delivery, self.bank_now(), code, message)
-
-    def bank_now(self) -> datetime:
-        return self.now
+        self.bank.events.record(delivery, self.now, code, message)
 
     def run(self, **duration: float) -> None:
         """Let time pass, one due thing after the other."""

@@ -16,13 +16,13 @@ from emulator.protocol.deliveries import Deliveries
 Talk = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
-def deliver(make_day: Any, talk: Talk, invoices: int = 1, **preset: Any) -> tuple[Any, int]:
+def deliver(make_day: Any, talk: Talk, invoices: int = 1, url: str = "") -> tuple[Any, int]:
     """Deliver `created` events to a server that does `talk`; returns the day and the count of connections."""
-    return asyncio.run(_deliver(make_day, talk, invoices, preset))
+    return asyncio.run(_deliver(make_day, talk, invoices, url))
 
 
-async def _deliver(make_day: Any, talk: Talk, invoices: int, preset: dict[str, Any]) -> tuple[Any, int]:
-    day = make_day(paid_share=0.0, retry_delays_seconds=(), **preset)
+async def _deliver(make_day: Any, talk: Talk, invoices: int, url: str) -> tuple[Any, int]:
+    day = make_day(paid_share=0.0, retry_delays_seconds=())
     connections = 0
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -34,8 +34,8 @@ async def _deliver(make_day: Any, talk: Talk, invoices: int, preset: dict[str, A
             writer.close()
 
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
-    port = server.sockets[0].getsockname()[1]
-    day.bank.register_webhook(f"http://127.0.0.1:{port}/hook?x=1", ["invoice"], day.now)
+    own = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/hook?x=1"
+    day.bank.register_webhook(url or own, ["invoice"], day.now)
     posts = Deliveries(day.bank, in_memory(seed=1)[0], Clock(day.now))
     day.bank.events.deliver = posts.deliver
     for _ in range(invoices):
@@ -126,15 +126,5 @@ def test_no_answer_in_time_is_a_timeout(make_day: Any, monkeypatch: pytest.Monke
 
 def test_nobody_listening_is_a_bad_connection(make_day: Any) -> None:
     """A refused connection is recorded as badConnection."""
-
-    async def run() -> Any:
-        day = make_day(paid_share=0.0)
-        day.bank.register_webhook("http://127.0.0.1:1/", ["invoice"], day.now)
-        posts = Deliveries(day.bank, in_memory(seed=1)[0], Clock(day.now))
-        day.bank.events.deliver = posts.deliver
-        day.invoice()
-        day.run(minutes=2)
-        await posts.finish()
-        return day
-
-    assert [code for code, _ in attempts(asyncio.run(run()))] == ["badConnection"]
+    day, _ = deliver(make_day, answering(OK), url="http://127.0.0.1:1/")
+    assert [code for code, _ in attempts(day)] == ["badConnection"]

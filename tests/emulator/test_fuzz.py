@@ -16,7 +16,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from emulator.behaviour.bank import Bank
-from emulator.books import checks
 from emulator.books.preset import Preset
 from emulator.management.statement import statement
 from emulator.protocol import routes
@@ -130,17 +129,19 @@ ODD_PATHS = st.one_of(
 
 
 @st.composite
-def bodies(draw: st.DrawFn, resource: str, method: str) -> bytes:
-    """A body for a resource: mostly one that fits, or nearly."""
+def bodies(draw: st.DrawFn, method: str, pattern: str) -> bytes:
+    """A body for a call: mostly one that fits, or nearly."""
     kind = draw(st.sampled_from(["fits"] * 4 + ["nearly"] * 4 + ["any", "bytes"]))
     if kind == "bytes":
         return draw(st.binary(max_size=30))
     if kind == "any":
         return json.dumps(draw(VALUES)).encode()
-    plural, base = BASES[resource]
+    plural, base = BASES[pattern.split("/")[0]]
+    known = described(method, pattern)
     if method == "PATCH":
-        keys = draw(st.lists(st.sampled_from(PATCHED[resource]), min_size=1, max_size=2))
-        return json.dumps({key: draw(VALUES if kind == "nearly" else FITTING[key]) for key in keys}).encode()
+        keys = draw(st.lists(st.sampled_from(known), min_size=1, max_size=2))
+        fitting = {} if kind == "nearly" else FITTING
+        return json.dumps({key: draw(fitting.get(key, VALUES)) for key in keys}).encode()
     elements = []
     for _ in range(draw(st.sampled_from([1, 1, 2, 3, 101 if kind == "nearly" else 100])) if plural else 1):
         element = {
@@ -148,9 +149,7 @@ def bodies(draw: st.DrawFn, resource: str, method: str) -> bytes:
             **{key: draw(FITTING[key]) for key in draw(st.lists(st.sampled_from(EXTRA), max_size=2))},
         }
         if kind == "fits":
-            element = {
-                key: value for key, value in element.items() if key in base or key in ALLOWED[resource]
-            }
+            element = {key: value for key, value in element.items() if key in known}
         elif draw(st.booleans()):
             element[draw(st.sampled_from([*EXTRA, "taxId", "accountNumber", "x"]))] = draw(VALUES)
         elif element:
@@ -164,19 +163,14 @@ def bodies(draw: st.DrawFn, resource: str, method: str) -> bytes:
 
 
 EXTRA = sorted(FITTING)
-ALLOWED: dict[str, set[str]] = {
-    "invoice": set(checks.INVOICE),
-    "transfer": set(checks.TRANSFER) - {"rules"},
-    "split-profile": {"interval", "delay", "tags"},
-    "webhook": set(),
-    "workspace": {"username", "name", "allowedTaxIds"},
-}
-PATCHED = {
-    "invoice": ["amount", "due", "expiration", "status"],
-    "deposit": ["amount"],
-    "event": ["isDelivered"],
-    "workspace": ["username", "name", "status", "picture", "allowedTaxIds"],
-}
+
+
+def described(method: str, pattern: str) -> list[str]:
+    """The keys that a body may have, or each element of its list."""
+    body = routes.ROUTES[method, pattern].body
+    assert body is not None
+    plural = BASES[pattern.split("/")[0]][0] if method != "PATCH" else ""
+    return sorted((body["properties"][plural]["items"] if plural else body)["properties"])
 
 
 @st.composite
@@ -188,7 +182,7 @@ def calls(draw: st.DrawFn) -> tuple[str, str, dict[str, str], bytes, float]:
     if draw(st.integers(0, 20)) == 20:
         path = draw(ODD_PATHS)
     names = draw(st.lists(st.sampled_from(sorted(QUERIES)), max_size=2)) if method == "GET" else []
-    body = draw(bodies(resource, method)) if method in ("POST", "PATCH", "PUT") else b""
+    body = draw(bodies(method, pattern)) if method in ("POST", "PATCH", "PUT") else b""
     seconds = draw(st.sampled_from([0.0, 0.0, 1.0, 5.0, 60.0, 600.0, 90_000.0]))
     return method, f"/v2/{path}", {name: draw(QUERIES[name]) for name in names}, body, seconds
 

@@ -36,7 +36,7 @@ def live(bank: Bank, clock: Clock, hours: int) -> list[str]:
     def deliver(delivery: Delivery) -> None:
         posted.append(f"{delivery.event_id} {delivery.attempt} {delivery.forged}")
         code = "badHttpStatus" if int(delivery.event_id) % 3 == 0 else None
-        bank.record_delivery(delivery, clock.now(), code)
+        bank.events.record(delivery, clock.now(), code)
 
     bank.events.deliver = deliver
     for hour in range(hours * 4):

@@ -407,17 +407,17 @@ class World:
         if delivery.forged or not webs or self.plan.loses_delivery(self):
             if not delivery.forged:
                 self.counts["deliveries lost"] += 1
-                self.bank.record_delivery(delivery, self.now, "badConnection", "no connection")
+                self.bank.events.record(delivery, self.now, "badConnection", "no connection")
             return
         self.counts["deliveries"] += 1
         if delivery.event["log"]["type"] in _IGNORED and self.random.random() < 0.75:
-            self.bank.record_delivery(delivery, self.now)
+            self.bank.events.record(delivery, self.now)
             return
         process = self.random.choice(webs)
         if self._accept(process, delivery.body):
-            self.bank.record_delivery(delivery, self.now)
+            self.bank.events.record(delivery, self.now)
         else:
-            self.bank.record_delivery(delivery, self.now, "badHttpStatus", "status 503")
+            self.bank.events.record(delivery, self.now, "badHttpStatus", "status 503")
 
     def _accept(self, process: Process, body: bytes) -> bool:
         def store() -> None:
