@@ -1,13 +1,17 @@
-"""Files that the bank answers with: the QR code of a BR code in PNG, and one-page PDFs.
+"""Files that the bank answers with: the QR code of a BR code in PNG, and the PDFs of invoices and receipts.
 
-The PDF is written by hand, one page of text lines and at most one QR code, so that no library is needed for
-it; the QR code comes from segno, imported only when one is asked for. Nothing here knows the books.
+A PDF is written by hand, one page of text lines and at most one QR code, so that no library is needed for it; the QR
+code comes from segno, imported only when one is asked for. Which PDFs exist is documented; what is on them is a guess.
 """
 
 from __future__ import annotations
 
 import io
 from dataclasses import dataclass
+
+from emulator.books.formats import reais
+from emulator.books.refusal import Refusal
+from emulator.books.table import Row
 
 # Documented: one to fifty pixels for each box of the code, seven by default.
 BOX_PIXELS = 7
@@ -37,9 +41,57 @@ def qr_code(text: str, box_pixels: int = BOX_PIXELS) -> Document:
     return Document(output.getvalue(), "image/png")
 
 
+def invoice_pdf(row: Row) -> Document:
+    """An invoice, with its QR code."""
+    lines = [
+        ("Payer", f"{row['name']}  {row['taxId']}"),
+        ("Amount", reais(row["amount"])),
+        ("Due", row["due"]),
+        ("Status", row["status"]),
+        ("Invoice", row["id"]),
+        *((line["key"], line["value"]) for line in row["descriptions"]),
+    ]
+    return pdf("Invoice", lines, row["brcode"])
+
+
+def transfer_pdf(row: Row) -> Document:
+    """The receipt of a transfer."""
+    account = f"{row['bankCode']}  {row['branchCode']}  {row['accountNumber']}"
+    lines = [
+        ("Receiver", f"{row['name']}  {row['taxId']}"),
+        ("Account", account),
+        ("Amount", reais(row["amount"])),
+        ("Description", row["description"]),
+        ("Status", row["status"]),
+        ("Created", row["created"]),
+        ("Transfer", row["id"]),
+        *(("Transaction", each) for each in row["transactionIds"]),
+    ]
+    return pdf("Transfer receipt", lines)
+
+
+def reversal_pdf(log: Row, entity: str) -> Document:
+    """The receipt of a reversal; only a log of type reversed has one."""
+    # Documented: "whenever it is successfully reversed, a reversed log will be created", whose PDF this is.
+    # Guess: the code for other logs.
+    if log["type"] != "reversed":
+        code = f"invalid{entity.capitalize()}Log"
+        raise Refusal.of(code, f"Log {log['id']} of type {log['type']} has no PDF; only reversed ones have")
+    row = log[entity]
+    lines = [
+        ("Payer", f"{row['name']}  {row['taxId']}"),
+        ("Left after reversal", reais(row["amount"])),
+        ("Reversed", log["created"]),
+        (entity.capitalize(), row["id"]),
+        ("Log", log["id"]),
+        *(("Transaction", each) for each in row["transactionIds"]),
+    ]
+    return pdf("Reversal receipt", lines)
+
+
 def pdf(title: str, lines: list[tuple[str, str]], qr_text: str | None = None) -> Document:
     """A one-page PDF: a title, lines of name and value, and a QR code if there is a text for it."""
-    # Guess: what is on the page. Documented is only that it is a PDF and, for an invoice, has the QR code.
+    # Documented: it is a PDF and, for an invoice, has the QR code.
     drawn = [_text(50, 780, 18, title), _text(50, 756, 9, "Emulator: this is a test, not a bank's document")]
     height = 720
     for name, value in lines:

@@ -28,9 +28,8 @@ from emulator.books.fields import Fields, Schema, object_schema
 from emulator.books.refusal import Refusal
 from emulator.books.table import Row, Table
 from emulator.protocol import documents, entities, filters
-from emulator.protocol.documents import Document
+from emulator.protocol.documents import Document, invoice_pdf, reversal_pdf, transfer_pdf
 from emulator.protocol.listing import Listing
-from emulator.protocol.pdf_content import invoice_pdf, reversal_pdf, transfer_pdf
 from emulator.protocol.request import Answer, Call
 
 Handler = Callable[[Bank, Call], Answer | Document]
@@ -80,11 +79,11 @@ def find(method: str, segments: tuple[str, ...]) -> tuple[Operation, str] | None
 # --- what most resources share ----------------------------------------------------------------------------
 
 
-def _one(entity: str, key: str, find: Callable[[Bank, Call], Row]) -> Operation:
+def _one(entity: str, key: str, get: Callable[[Bank, Call], Row]) -> Operation:
     """A call for a single entity, under its key."""
     return Operation(
         f"One {key} by its id.",
-        lambda bank, call: {key: find(bank, call)},
+        lambda bank, call: {key: get(bank, call)},
         {key: entities.reference(entity)},
         filters.FIELDS,
     )
@@ -107,13 +106,13 @@ def _written(
     )
 
 
-def _list(plural: str, entity: str, find: Handler, parameters: Fields) -> Operation:
+def _list(plural: str, entity: str, get: Handler, parameters: Fields) -> Operation:
     """A call for a list of rows, newest first."""
     answer: dict[str, Schema] = {
         plural: {"type": "array", "items": entities.reference(entity)},
         "cursor": {"type": ["string", "null"]},
     }
-    return Operation(f"A list of {plural}.", find, answer, {**parameters, **filters.FIELDS})
+    return Operation(f"A list of {plural}.", get, answer, {**parameters, **filters.FIELDS})
 
 
 def _batch(plural: str, fields: Fields, at_most: int = checks.MOST_ELEMENTS) -> Schema:

@@ -18,9 +18,17 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from emulator.books.refusal import Refusal
 from emulator.management.endpoint import json_answer
-from emulator.management.page.headers import HEADERS
 from emulator.protocol.credentials import Credentials
 
+# Of every page and file: a browser loads nothing from another host, and shows the page in no frame.
+HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; "
+    "img-src 'self' data:; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
+    "X-Content-Type-Options": "nosniff",
+    # Not "no-referrer": browsers then send `Origin: null` with our own forms, and those are refused.
+    "Referrer-Policy": "same-origin",
+    "Cache-Control": "no-store",
+}
 _OWN = Path(__file__).parent / "static"
 _SIGNED = "/emulator/signed"
 

@@ -27,8 +27,8 @@ from emulator.clock import Clock
 from emulator.management.actions import possible, reversed_centavos
 from emulator.management.endpoint import Note
 from emulator.management.page import charts
+from emulator.management.page.api import HEADERS
 from emulator.management.page.bodies import difference, pretty, readable
-from emulator.management.page.headers import HEADERS
 from emulator.management.routes import own_url
 from emulator.management.sentences import fault_rules
 from emulator.management.triggers import TRIGGERS
