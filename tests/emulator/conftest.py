@@ -153,6 +153,18 @@ class Signed:
         assert error["message"]
         return str(error["code"])
 
+    def ask(self, method: str, path: str, **body: Any) -> Any:
+        """The answer of a call of /emulator/<path>."""
+        response = self.client.request(method, f"/emulator/{path}", json=body if method != "GET" else None)
+        assert response.status_code == 200, response.text
+        return response.json()
+
+    def refused(self, method: str, path: str, **body: Any) -> str:
+        """What is wrong with a call of /emulator/<path>."""
+        response = self.client.request(method, f"/emulator/{path}", json=body)
+        assert response.status_code == 400, response.text
+        return str(response.json()["errors"][0]["message"])
+
     def advance(self, seconds: float) -> None:
         self.clock.advance(seconds)
         self.bank.step(self.clock.now())

@@ -90,7 +90,7 @@ def test_a_request_is_struck_by_the_amounts_in_its_body(signed: Any) -> None:
     assert signed.call("POST", "/v2/invoice", {"invoices": [INVOICE, {**INVOICE, "amount": 513}]})[0] == 500
     assert signed.call("POST", "/v2/invoice", b"not json")[0] == 400
     assert len(signed.get("/v2/invoice")["invoices"]) == 1
-    (struck,) = signed.client.get("/emulator/requests?fault=bank_error").json()["requests"]
+    (struck,) = signed.ask("GET", "requests?fault=bank_error")["requests"]
     assert struck["status"] == 500
 
 
@@ -98,7 +98,7 @@ def test_a_slow_answer_is_a_good_answer(signed: Any) -> None:
     """A slow answer is complete and correct."""
     signed.client.post("/emulator/faults", json={"name": "slow_answer", "seconds": 0.01, "times": 1})
     assert signed.get("/v2/balance")["balances"][0]["amount"] == 100_000
-    (entry,) = signed.client.get("/emulator/requests?fault=slow_answer").json()["requests"]
+    (entry,) = signed.ask("GET", "requests?fault=slow_answer")["requests"]
     assert entry["status"] == 200
 
 

@@ -40,24 +40,23 @@ def test_a_request_is_kept_with_who_what_and_why(signed: Any) -> None:
     signed.call("POST", "/v2/invoice", {"invoices": [INVOICE, {"amount": -1}]})
     signed.get("/v2/balance")
     signed.client.get("/v2/balance")
-    ask = signed.client.get
-    (refused,) = ask("/emulator/requests?path=/v2/invoice&status=400").json()["requests"]
+    (refused,) = signed.ask("GET", "requests?path=/v2/invoice&status=400")["requests"]
     assert refused["errors"] == ["invalidJson"]
     assert refused["project"] == signed.project_id
-    whole = ask(f"/emulator/requests/{refused['number']}").json()["request"]
+    whole = signed.ask("GET", f"requests/{refused['number']}")["request"]
     assert "Marina Tavares" in whole["body"]
     assert "invalidJson" in whole["answer"]
-    assert [each["project"] for each in ask("/emulator/requests?path=/v2/bal*").json()["requests"]] == [
+    assert [each["project"] for each in signed.ask("GET", "requests?path=/v2/bal*")["requests"]] == [
         signed.project_id,
         None,
     ]
-    assert ask("/emulator/requests/99").status_code == 400
-    assert ask("/emulator/requests?colour=red").status_code == 400
+    assert "no entry 99" in signed.refused("GET", "requests/99")
+    assert "colour" in signed.refused("GET", "requests?colour=red")
     big = {"invoices": [INVOICE] * 90}
     signed.call("POST", "/v2/invoice", big)
-    kept = ask("/emulator/requests?limit=1&bodies=true").json()["requests"][0]
+    kept = signed.ask("GET", "requests?limit=1&bodies=true")["requests"][0]
     assert len(kept["body"]) == len(kept["answer"]) == MOST_LISTED_BYTES
-    whole = ask(f"/emulator/requests/{kept['number']}").json()["request"]
+    whole = signed.ask("GET", f"requests/{kept['number']}")["request"]
     assert len(json.loads(whole["body"])["invoices"]) == len(json.loads(whole["answer"])["invoices"]) == 90
 
 
@@ -75,19 +74,14 @@ def test_the_oldest_entries_go_when_all_bodies_together_are_too_long() -> None:
 
 def test_a_delivery_is_kept_with_its_answer(signed: Any, receiver: Any) -> None:
     """An entry has the event, the URL, the status and the receiver's answer."""
-    ask = signed.client.get
-    signed.client.post(
-        "/emulator/webhooks", json={"url": receiver.url, "subscriptions": ["invoice"]}
-    ).raise_for_status()
-    signed.client.post("/emulator/trigger", json={"name": "invoice.created"}).raise_for_status()
+    signed.ask("POST", "webhooks", url=receiver.url, subscriptions=["invoice"])
+    signed.ask("POST", "trigger", name="invoice.created")
     receiver.next()
     receiver.status = 503
     (event,) = signed.get("/v2/event")["events"]
-    sent = signed.client.post(f"/emulator/events/{event['id']}/send", json={"forged": True}).json()[
-        "delivery"
-    ]
+    sent = signed.ask("POST", f"events/{event['id']}/send", forged=True)["delivery"]
     assert (sent["status"], sent["code"], sent["forged"]) == (503, "badHttpStatus", True)
-    first, second = ask("/emulator/deliveries").json()["deliveries"]
+    first, second = signed.ask("GET", "deliveries")["deliveries"]
     assert (first["status"], first["type"], first["url"], first["code"]) == (
         200,
         "created",
@@ -95,9 +89,9 @@ def test_a_delivery_is_kept_with_its_answer(signed: Any, receiver: Any) -> None:
         None,
     )
     assert second["number"] == sent["number"]
-    assert ask("/emulator/deliveries?forged=true&status=503").json()["deliveries"] == [second]
-    whole = ask(f"/emulator/deliveries/{first['number']}").json()["delivery"]
+    assert signed.ask("GET", "deliveries?forged=true&status=503")["deliveries"] == [second]
+    whole = signed.ask("GET", f"deliveries/{first['number']}")["delivery"]
     assert event["id"] in whole["body"]
     assert whole["signature"]
-    assert signed.client.delete("/emulator/deliveries").json() == {"cleared": 2}
-    assert ask("/emulator/deliveries").json() == {"deliveries": []}
+    assert signed.ask("DELETE", "deliveries") == {"cleared": 2}
+    assert signed.ask("GET", "deliveries") == {"deliveries": []}

@@ -19,26 +19,19 @@ from emulator.behaviour.faults import (
 from tests.emulator.conftest import INVOICE, TAGGED_TRANSFER
 
 
-def post(signed: Any, path: str, body: Any = None) -> Any:
-    response = signed.client.post(f"/emulator/{path}", json=body if body is not None else {})
-    assert response.status_code == 200, response.text
-    assert response.headers["x-emulator"] == "repasse"
-    return response.json()
-
-
 def test_paying_and_reversing_by_hand_show_in_the_statement(signed: Any) -> None:
     """The statement follows payments and reversals made by hand."""
     _, answer = signed.call("POST", "/v2/invoice", {"invoices": [INVOICE]})
     invoice_id = answer["invoices"][0]["id"]
-    paid = post(signed, f"invoices/{invoice_id}/pay", {"amount": 40_000})
+    paid = signed.ask("POST", f"invoices/{invoice_id}/pay", amount=40_000)
     assert (paid["invoice"]["status"], paid["invoice"]["amount"]) == ("paid", 40_000)
     signed.advance(10)
-    found = signed.client.get("/emulator/statement?details=false").json()
+    found = signed.ask("GET", "statement?details=false")
     assert found["credited"]["gross_centavos"] == 40_000
     assert (found["unpaid"], found["balance_centavos"], "payouts" in found) == ([invoice_id], 140_000, False)
-    post(signed, f"invoices/{invoice_id}/reverse")
+    signed.ask("POST", f"invoices/{invoice_id}/reverse")
     signed.advance(10)
-    found = signed.client.get("/emulator/statement").json()
+    found = signed.ask("GET", "statement")
     assert (found["reversed_centavos"], found["balanced"], found["invoices"]) == (40_000, True, {"voided": 1})
     assert found["payouts"][0]["reversed_centavos"] == 40_000
 
@@ -68,7 +61,7 @@ def test_a_request_fault_spoils_one_answer_before_or_after_acceptance(
     signed: Any, fault: dict[str, Any], status: int, accepted: bool
 ) -> None:
     """`accepted` decides whether the spoiled request took effect."""
-    post(signed, "faults", {**fault, "route": "POST transfer", "times": 1})
+    signed.ask("POST", "faults", **fault, route="POST transfer", times=1)
     raw = json.dumps({"transfers": [TAGGED_TRANSFER]}).encode()
     assert signed.get("/v2/transfer")["transfers"] == [], "another route is not struck"
     response = signed.client.post("/v2/transfer", content=raw, headers=signed.headers(raw))
@@ -78,24 +71,24 @@ def test_a_request_fault_spoils_one_answer_before_or_after_acceptance(
     )
     assert not is_whole(response.text)
     assert len(signed.get("/v2/transfer?tags=one")["transfers"]) == int(accepted)
-    struck = signed.client.get("/emulator/faults").json()
+    struck = signed.ask("GET", "faults")
     assert (struck["faults"], struck["struck"]) == ([], {fault["name"]: 1})
 
 
 def test_an_empty_page_hides_rows_and_a_cleared_fault_strikes_no_more(signed: Any) -> None:
     """A fault ends when it is cleared."""
     signed.call("POST", "/v2/transfer", {"transfers": [TAGGED_TRANSFER]})
-    post(signed, "faults", {"name": "empty_page", "route": "GET transfer"})
+    signed.ask("POST", "faults", name="empty_page", route="GET transfer")
     for _ in range(2):
         assert signed.get("/v2/transfer?tags=one") == {"transfers": [], "cursor": None}
-    assert signed.client.delete("/emulator/faults?name=hang").json() == {"cleared": 0}
-    assert signed.client.delete("/emulator/faults").json() == {"cleared": 1}
+    assert signed.ask("DELETE", "faults?name=hang") == {"cleared": 0}
+    assert signed.ask("DELETE", "faults") == {"cleared": 1}
     assert len(signed.get("/v2/transfer?tags=one")["transfers"]) == 1
 
 
 def test_the_key_endpoint_can_be_down_alone(signed: Any) -> None:
     """Only GET public-key answers 503."""
-    post(signed, "faults", {"name": "key_endpoint_down", "times": 1})
+    signed.ask("POST", "faults", name="key_endpoint_down", times=1)
     assert signed.client.get("/v2/balance", headers=signed.headers()).status_code == 200
     assert signed.client.get("/v2//public-key").status_code == 503
     assert signed.client.get("/v2//public-key").status_code == 200
@@ -132,7 +125,7 @@ def test_a_wrong_management_call_is_400_and_says_what_is_wrong(
 def test_settings_change_by_name_all_or_none(signed: Any) -> None:
     """One wrong setting leaves all of them as they were."""
     changes = {"paid_share": 1, "pay_delay_seconds": [1, 2], "invoice_fee_centavos": 25}
-    found = signed.client.patch("/emulator/settings", json=changes).json()["settings"]
+    found = signed.ask("PATCH", "settings", **changes)["settings"]
     assert (found["paid_share"], found["pay_delay_seconds"], found["invoice_fee_centavos"]) == (
         1.0,
         [1.0, 2.0],
@@ -144,16 +137,15 @@ def test_settings_change_by_name_all_or_none(signed: Any) -> None:
         {"pay_delay_seconds": [2, 1]},
         {"invoice_fee_centavos": 0.5},
     ):
-        response = signed.client.patch("/emulator/settings", json={"transfer_fee_centavos": 9, **wrong})
-        assert response.status_code == 400
-    assert signed.client.get("/emulator/settings").json()["settings"]["transfer_fee_centavos"] == 0
+        signed.refused("PATCH", "settings", transfer_fee_centavos=9, **wrong)
+    assert signed.ask("GET", "settings")["settings"]["transfer_fee_centavos"] == 0
     signed.call("POST", "/v2/invoice", {"invoices": [INVOICE]})
     signed.advance(10)
-    assert signed.client.get("/emulator/activity").json()["credited"] == {"count": 1, "net_centavos": 48_687}
-    assert post(signed, "stop-paying")["settings"]["paying"] is False
+    assert signed.ask("GET", "activity")["credited"] == {"count": 1, "net_centavos": 48_687}
+    assert signed.ask("POST", "stop-paying")["settings"]["paying"] is False
     signed.call("POST", "/v2/invoice", {"invoices": [INVOICE]})
     signed.advance(10)
-    assert signed.client.get("/emulator/activity").json()["invoices"] == {"paid": 1, "created": 1}
+    assert signed.ask("GET", "activity")["invoices"] == {"paid": 1, "created": 1}
 
 
 def test_a_rate_is_seeded_and_every_fault_is_of_one_kind() -> None:

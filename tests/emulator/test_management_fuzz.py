@@ -53,7 +53,7 @@ def test_no_call_of_the_management_face_ends_in_a_500(
     assert signed.client.get("/emulator/").status_code == 200
     signed.bank.faults.clear()
     signed.client.patch("/emulator/clock", json={"advance": 86_400}).raise_for_status()
-    assert signed.client.get("/emulator/statement").json()["balanced"] is True
+    assert signed.ask("GET", "statement")["balanced"] is True
     assert not [record for record in caplog.records if record.levelname in ("ERROR", "CRITICAL")]
 
 

@@ -34,14 +34,14 @@ def code_of(credentials: Credentials, project_id: str, pem: str, address: str = 
 
 def test_a_new_project_may_call_with_the_key_that_it_was_given_once(signed: Any) -> None:
     """The private key is returned when the project is created, and never again."""
-    made = signed.client.post("/emulator/projects", json={"name": "second"}).json()["project"]
+    made = signed.ask("POST", "projects", name="second")["project"]
     assert made["private_key"].startswith("-----BEGIN EC PRIVATE KEY-----")
     found = signed.client.get("/v2/balance", headers=headers(made["id"], made["private_key"]))
     assert found.status_code == 200
-    listed = signed.client.get("/emulator/projects").json()["projects"]
+    listed = signed.ask("GET", "projects")["projects"]
     assert [each["name"] for each in listed if each["kind"] == "project"] == ["main", "second"]
     assert not any("private_key" in each for each in listed), "it is shown once"
-    (entry,) = signed.client.get(f"/emulator/requests?project={made['id']}").json()["requests"]
+    (entry,) = signed.ask("GET", f"requests?project={made['id']}")["requests"]
     assert entry["path"] == "/v2/balance"
 
 
@@ -49,7 +49,7 @@ def test_a_project_can_bring_its_own_public_key(signed: Any) -> None:
     """A project made with a public key calls with its own private one."""
     key = coincurve.PrivateKey()
     body = {"public_key": public_pem(key.public_key)}
-    made = signed.client.post("/emulator/projects", json=body).json()["project"]
+    made = signed.ask("POST", "projects", **body)["project"]
     assert made["private_key"] is None
     found = signed.client.get("/v2/balance", headers=headers(made["id"], private_pem(key).decode()))
     assert found.status_code == 200
@@ -57,7 +57,7 @@ def test_a_project_can_bring_its_own_public_key(signed: Any) -> None:
 
 def test_after_a_change_of_key_the_old_one_is_refused(signed: Any) -> None:
     """Replacing a key takes effect with the next call."""
-    made = signed.client.post(f"/emulator/projects/{signed.project_id}/key").json()["project"]
+    made = signed.ask("POST", f"projects/{signed.project_id}/key")["project"]
     assert signed.code("GET", "/v2/balance") == "invalidCredentials"
     found = signed.client.get("/v2/balance", headers=headers(signed.project_id, made["private_key"]))
     assert found.status_code == 200
@@ -110,9 +110,7 @@ def test_the_address_is_that_of_the_connection(signed: Any) -> None:
 )
 def test_a_wrong_project_is_refused_by_name(signed: Any, path: str, body: dict[str, Any], word: str) -> None:
     """Each wrong argument of a project is named."""
-    response = signed.client.post(f"/emulator/{path}", json=body)
-    assert response.status_code == 400
-    assert word in response.json()["errors"][0]["message"]
+    assert word in signed.refused("POST", path, **body)
 
 
 def test_projects_and_their_keys_are_there_again_after_a_restart(tmp_path: Path) -> None:

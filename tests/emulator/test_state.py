@@ -186,7 +186,7 @@ def test_a_value_that_cannot_be_saved_is_a_bug_that_shows_at_once() -> None:
 def test_a_running_bank_goes_back_to_a_saved_state(signed: Any) -> None:
     """PUT state restores books, clock and the ids to come."""
     signed.call("POST", "/v2/invoice", {"invoices": [INVOICE]})
-    found = signed.client.get("/emulator/state").json()
+    found = signed.ask("GET", "state")
     _, first = signed.call("POST", "/v2/invoice", {"invoices": [INVOICE]})
     signed.advance(600)
     assert signed.client.put("/emulator/state", json=found).status_code == 200
