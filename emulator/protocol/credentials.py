@@ -17,10 +17,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import coincurve
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature, encode_dss_signature
+from msgspec import Meta
 
 from emulator.books.fields import Fields, read, text, typed, whole
 from emulator.books.formats import time_text
@@ -129,14 +130,10 @@ class Credentials:
         Without a public key a pair is made; the private half is returned once and kept in the data folder.
         """
         given = _checked(request)
-        public_key = given.pop("public_key", None)
-        private = None if public_key else coincurve.PrivateKey()
-        project = Project(
-            _some_id(),
-            self.project.workspace_id,
-            private.public_key if private else public_from_pem(public_key),
-            **{"name": f"project {len(self._projects) + 1}", **given},
-        )
+        private = None if "public_key" in given else coincurve.PrivateKey()
+        public = given.pop("public_key") if private is None else private.public_key
+        name = f"project {len(self._projects) + 1}"
+        project = Project(_some_id(), self.project.workspace_id, public, **{"name": name, **given})
         return self._keep_key(project, private)
 
     def change_project(self, project_id: str, request: dict[str, Any]) -> Project:
@@ -152,7 +149,7 @@ class Credentials:
         """Give a project a new key, a given or a made one; the old one is refused from now on."""
         given = _checked(request, PROJECT_KEY)
         private = None if given else coincurve.PrivateKey()
-        public = private.public_key if private else public_from_pem(given["public_key"])
+        public = given["public_key"] if private is None else private.public_key
         old = self._known(project_id)
         if old.private_key_path is not None and private is None:
             # The file no longer holds the key of this project, and the next start would read it as if it did.
@@ -333,8 +330,12 @@ def _project_of(row: dict[str, Any]) -> Project:
 # What a project may be given.
 PROJECT: Fields = {
     "name": text("name", "invalidRequest", 1_000, empty=True).defaulting(None),
-    # Checked when it is read as a key.
-    "public_key": text("public_key", "invalidRequest", 10_000),
+    "public_key": typed(
+        Annotated[str, Meta(max_length=10_000)],
+        "invalidRequest",
+        "public_key must be a public key in PEM, on the curve secp256k1",
+        public_from_pem,
+    ),
     "allowed_ips": typed(
         list[str],
         "invalidRequest",
@@ -354,8 +355,6 @@ PROJECT_KEY: Fields = {"public_key": PROJECT["public_key"]}
 
 def _checked(request: dict[str, Any], fields: Fields = PROJECT) -> dict[str, Any]:
     given = read(request, "the project", fields, "invalidRequest")
-    if "public_key" in given:
-        public_from_pem(given["public_key"])
     if "requests_per_minute" in request:
         given.setdefault("requests_per_minute", None)
     return given

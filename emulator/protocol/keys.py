@@ -56,13 +56,13 @@ def private_pem(key: coincurve.PrivateKey) -> bytes:
 
 
 def public_from_pem(text: str) -> coincurve.PublicKey:
-    """A public key from its PEM; ValueError says what is wrong with it."""
+    """A public key from its PEM; ValueError when it is none on this curve."""
     try:
         key = serialization.load_pem_public_key(text.encode())
     except (ValueError, TypeError, UnsupportedAlgorithm):
-        raise ValueError("public_key must be a public key in PEM") from None
+        raise ValueError("not a public key in PEM") from None
     if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP256K1):
-        raise ValueError("public_key must be on the curve secp256k1")
+        raise ValueError("not a secp256k1 key")
     form = serialization.PublicFormat.UncompressedPoint
     return coincurve.PublicKey(key.public_bytes(serialization.Encoding.X962, form))
 
