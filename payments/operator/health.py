@@ -13,7 +13,7 @@ from payments.ledger.batches import Slot, SlotState, slots_in
 from payments.ledger.pauses import Pausable, Pause, paused_in
 from payments.money import format_brl
 from payments.operator.labels import label, labels_of
-from payments.operator.processes import SEEN_WITHIN, ClockStep
+from payments.operator.processes import SEEN_WITHIN, UNANSWERED, ClockStep
 from payments.operator.statement import Statement, oldest_unforwarded, statement_within
 from payments.operator.times import duration
 from payments.operator.wording import note_text
@@ -37,9 +37,6 @@ BANK_CALL_COUNTS = timedelta(minutes=1)
 
 # How long the headline says that a clock was set: times of that hour may be out of order.
 CLOCK_STEP_COUNTS = timedelta(hours=1)
-
-# Verdicts of calls (payments.bank.transport.Verdict) to which the bank gave no answer.
-UNANSWERED = ("not_sent", "throttled", "unclear")
 
 # The bank's words in a headline; the pages have them whole.
 _WORDS_LENGTH_MAX = 300

@@ -19,6 +19,10 @@ SEEN_WITHIN = timedelta(seconds=20)
 ALIVE_WITHIN = timedelta(minutes=1)
 
 
+# Verdicts of calls (payments.bank.transport.Verdict) to which the bank gave no answer.
+UNANSWERED = ("not_sent", "throttled", "unclear")
+
+
 @dataclass(frozen=True, slots=True)
 class Process:
     """This process, as others see it. ``id`` is new at each start."""

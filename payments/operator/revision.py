@@ -5,6 +5,7 @@ from typing import Any
 
 from sqlalchemy import func, select
 
+from payments.operator.processes import UNANSWERED
 from payments.storage.database import Database
 from payments.storage.schema import (
     actions,
@@ -29,9 +30,7 @@ _PARTS: tuple[Any, ...] = (
     select(func.max(invoice_batches.c.issued_at)),
     # Some rows a week: processes that started or ended, and that lost or found the bank.
     select(func.count() + func.count(processes.c.stopped_at)).select_from(processes),
-    select(func.count())
-    .select_from(processes)
-    .where(processes.c.bank_verdict.not_in(("accepted", "rejected"))),
+    select(func.count()).select_from(processes).where(processes.c.bank_verdict.in_(UNANSWERED)),
 )
 _MARK = select(*(part.scalar_subquery() for part in _PARTS))
 
