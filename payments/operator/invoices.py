@@ -165,7 +165,7 @@ INVOICES = Listing(
     line=InvoiceLine,
     lines=invoice_lines,
     choices=tuple(InvoiceState),
-    counts=_count_invoices,
+    count_choices=_count_invoices,
     amount=invoices.c.amount_centavos,
 )
 

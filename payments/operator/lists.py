@@ -228,7 +228,8 @@ class Listing(Generic[Item]):
 
     ``key`` are the columns of that index, the last of which tells equal ones apart; ``sorted_by`` has the column that
     comes before them where a choice has an index of its own. ``conditions`` are those of a filter and a choice (None:
-    all), ``lines`` makes lines of rows, and ``counts`` counts by choice, where that is quick.
+    all) but for ``by``, the column that holds the choice where one does. ``lines`` makes lines of rows, and
+    ``count_choices`` counts by choice what no single column tells.
     """
 
     name: str
@@ -239,7 +240,8 @@ class Listing(Generic[Item]):
     lines: Callable[[Connection, Sequence[Any]], list[Item]]
     choices: Sequence[str] = ()
     sorted_by: Mapping[str, Column[Any]] = field(default_factory=dict)
-    counts: Callable[[Connection, Filter], dict[str, int]] = lambda _connection, _where: {}
+    by: Column[str] | None = None
+    count_choices: Callable[[Connection, Filter], dict[str, int]] | None = None
     amount: Column[int] | None = None
     fee: Column[int] | None = None
 
@@ -293,13 +295,27 @@ class Listing(Generic[Item]):
         with database.reading() as connection:
             return self.counts(connection, where)
 
+    def counts(self, connection: Connection, where: Filter) -> dict[str, int]:
+        """The same, as a transaction sees it."""
+        if self.count_choices is not None:
+            return self.count_choices(connection, where)
+        assert self.by is not None
+        rows = connection.execute(
+            select(self.by.label("choice"), func.count().label("number"))
+            .where(*self.conditions(where, None))
+            .group_by(self.by)
+            .order_by(self.by)
+        )
+        return {row.choice: row.number for row in rows}
+
     def narrowed(self, where: Filter, choice: str | None) -> Sequence[Condition]:
         """The conditions of a filter and a choice. Raises ValueError for an unknown choice."""
         if choice is not None and choice not in self.choices:
             raise ValueError(
                 f"{self.name} are not listed by {choice!r}: put one of {', '.join(self.choices)}"
             )
-        return self.conditions(where, choice)
+        is_chosen = [] if choice is None or self.by is None else [self.by == choice]
+        return [*self.conditions(where, choice), *is_chosen]
 
 
 def most_urgent(connection: Connection, limit: int) -> list[AttentionLine]:
@@ -496,7 +512,7 @@ TRANSFERS = Listing(
         "sent": transfers.c.sent_at,
         "settled": transfers.c.settled_at,
     },
-    counts=_count_transfers,
+    count_choices=_count_transfers,
     amount=transfers.c.amount_centavos,
 )
 
@@ -551,7 +567,7 @@ CREDITS = Listing(
     line=CreditLine,
     lines=credit_lines,
     choices=CREDIT_STATES,
-    counts=_count_credits,
+    count_choices=_count_credits,
     amount=credits.c.gross_centavos,
     fee=credits.c.fee_centavos,
 )
@@ -560,38 +576,16 @@ CREDITS = Listing(
 # --- events, batches, attentions, actions ---
 
 
-def _count_by(
-    column: Column[str], conditions: Callable[[Filter, str | None], Sequence[Condition]]
-) -> Callable[[Connection, Filter], dict[str, int]]:
-    def counts(connection: Connection, where: Filter) -> dict[str, int]:
-        rows = connection.execute(
-            select(column.label("choice"), func.count().label("number"))
-            .where(*conditions(where, None))
-            .group_by(column)
-            .order_by(column)
-        )
-        return {row.choice: row.number for row in rows}
-
-    return counts
-
-
-def _events_where(where: Filter, outcome: str | None) -> list[Condition]:
-    return [
-        *where.is_within(inbox_events.c.received_at),
-        *([] if outcome is None else [inbox_events.c.outcome == outcome]),
-    ]
-
-
 EVENTS = Listing(
     name="events",
     # Without the bytes, which are most of a row.
     query=select(*(each for each in inbox_events.c if each.name not in ("body", "digital_signature"))),
     key=(inbox_events.c.received_at, inbox_events.c.event_id),
-    conditions=_events_where,
+    conditions=lambda where, _: where.is_within(inbox_events.c.received_at),
     line=EventLine,
     lines=lambda _, rows: [EventLine.of(row) for row in rows],
     choices=tuple(Outcome),
-    counts=_count_by(inbox_events.c.outcome, _events_where),
+    by=inbox_events.c.outcome,
 )
 
 
@@ -622,24 +616,19 @@ ATTENTIONS = Listing(
 )
 
 
-def _actions_where(where: Filter, kind: str | None) -> list[Condition]:
-    return [
-        *where.is_within(actions.c.at),
-        *([] if where.who is None else [actions.c.who == plain_text(where.who)]),
-        *([] if kind is None else [actions.c.kind == kind]),
-    ]
-
-
 # What operators did.
 ACTIONS = Listing(
     name="actions",
     query=select(actions),
     key=(actions.c.id,),
-    conditions=_actions_where,
+    conditions=lambda where, _: [
+        *where.is_within(actions.c.at),
+        *([] if where.who is None else [actions.c.who == plain_text(where.who)]),
+    ],
     line=Action,
     lines=lambda _, rows: [action_from(row) for row in rows],
     choices=ACTION_KINDS,
-    counts=_count_by(actions.c.kind, _actions_where),
+    by=actions.c.kind,
 )
 
 
