@@ -13,7 +13,7 @@ from sqlalchemy import Select, func, select, tuple_
 
 from payments.note import Note
 from payments.operator.filters import NO_FILTER, Filter
-from payments.operator.lists import CREDITS, Condition, Line, TransferLine, current_transfers
+from payments.operator.lists import CREDITS, Condition, DestinationLine, Line, TransferLine, current_transfers
 from payments.storage.database import Database
 from payments.storage.schema import credits, invoices, transfers
 
@@ -52,12 +52,7 @@ class AuditLine(Line):
     transfer_sent_at: datetime | None
     transfer_settled_at: datetime | None
     transfer_reason: Note | None
-    destination_bank_code: str | None
-    destination_branch_code: str | None
-    destination_account_number: str | None
-    destination_account_type: str | None
-    destination_name: str | None
-    destination_tax_id: str | None
+    destination: DestinationLine | None
 
 
 def read_audit(
@@ -101,7 +96,6 @@ def _page(conditions: Sequence[Condition]) -> Select[Any]:
 
 
 def _audit_line(row: Any, transfer: TransferLine | None) -> AuditLine:
-    there = transfer and transfer.destination
     return AuditLine.of(
         row,
         external_id=transfer and transfer.external_id,
@@ -112,10 +106,5 @@ def _audit_line(row: Any, transfer: TransferLine | None) -> AuditLine:
         transfer_sent_at=transfer and transfer.sent_at,
         transfer_settled_at=transfer and transfer.settled_at,
         transfer_reason=transfer and transfer.reason,
-        destination_bank_code=there and there.bank_code,
-        destination_branch_code=there and there.branch_code,
-        destination_account_number=there and there.account_number,
-        destination_account_type=there and there.account_type,
-        destination_name=there and there.name,
-        destination_tax_id=there and there.tax_id,
+        destination=transfer and transfer.destination,
     )

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Iterator
 from dataclasses import fields, is_dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, get_args
 
 from payments.language import language_of
 from payments.note import Note
@@ -22,9 +22,10 @@ def csv_lines(kind: type[Any], items: Iterable[Any]) -> Iterator[str]:
     A dataclass within another becomes columns of its own, with the field's name in front. A note is a sentence, in
     English.
     """
-    yield _line(_names(kind))
+    columns = list(_columns(kind))
+    yield _line(["_".join(path) for path in columns])
     for item in items:
-        yield _line(list(_cells(item)))
+        yield _line([_csv_cell(_found(item, path)) for path in columns])
 
 
 def to_json(value: Any, **options: Any) -> str:
@@ -45,24 +46,22 @@ def _csv_cell(value: object) -> object:
     return value
 
 
-def _names(kind: type[Any]) -> list[str]:
-    names = []
+def _columns(kind: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    """The names that lead to each column, from the outermost dataclass on."""
     for each in fields(kind):
-        inner = each.type
-        if isinstance(inner, type) and is_dataclass(inner) and inner is not Note:
-            names += [f"{each.name}_{name}" for name in _names(inner)]
+        inner = next(
+            filter(is_dataclass, get_args(each.type) or [each.type]), Note
+        )  # also of one that may be None
+        if inner is Note:
+            yield (*path, each.name)
         else:
-            names.append(each.name)
-    return names
+            yield from _columns(inner, (*path, each.name))
 
 
-def _cells(item: Any) -> Iterator[object]:
-    for each in fields(item):
-        value = getattr(item, each.name)
-        if is_dataclass(value) and not isinstance(value, Note):
-            yield from _cells(value)
-        else:
-            yield _csv_cell(value)
+def _found(item: Any, path: tuple[str, ...]) -> object:
+    for name in path:
+        item = None if item is None else getattr(item, name)
+    return item
 
 
 def _line(cells: list[Any]) -> str:

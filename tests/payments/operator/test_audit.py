@@ -27,9 +27,10 @@ def test_the_audit_has_the_transfer_and_times_of_each_credit(books: Books) -> No
     assert (line.invoice_tag, line.payer_name, line.payer_tax_id) == ("b-01", "Ana", "***.982.247-**")
     assert (line.transfers, line.external_id, line.transfer_state) == (2, f"credit-{INVOICE}-r2", "sent")
     assert (line.bank_transfer_id, line.transfer_centavos) == ("B", 48_662)
-    assert (line.destination_bank_code, line.destination_branch_code) == ("20018183", "0001")
-    assert (line.destination_account_number, line.destination_account_type) == ("6341320293482496", "payment")
-    assert (line.destination_name, line.destination_tax_id) == ("Stark Bank S.A.", "**.018.183/****-**")
+    assert line.destination is not None
+    assert (line.destination.bank_code, line.destination.branch_code) == ("20018183", "0001")
+    assert (line.destination.account_number, line.destination.account_type) == ("6341320293482496", "payment")
+    assert (line.destination.name, line.destination.tax_id) == ("Stark Bank S.A.", "**.018.183/****-**")
     assert line.transfer_created_at == line.recorded_at == NOW
     assert (line.transfer_sent_at, line.transfer_settled_at) == (books.now, None)
 
