@@ -80,7 +80,8 @@ class BulkPages:
             found = TRANSFERS.read(self._context.database, None, asked.where, asked.choice, TRANSFERS_MAX)
             lines = [line for line in found.items if _may_be_tried(line, each, self._context)]
             external_ids = [line.external_id for line in lines]
-            return self._form(each, 200, external_ids, lines, has_more=found.next is not None)
+            who = request.state.session.who
+            return self._form(each, 200, who, external_ids, lines, has_more=found.next is not None)
 
         return await self._context.answer(request, page)
 
@@ -89,13 +90,15 @@ class BulkPages:
         kind, _ = self._requested(request)
         form = await read_form(request)
         session, reason = request.state.session, form.get("reason", "")
+        who = who_acts(session, form)
         external_ids = form.get("transfers", "").split()[:TRANSFERS_MAX]
         try:
-            by = Operator(who_acts(session, form), reason, session.is_proved)
+            by = Operator(who, reason, session.is_proved)
         except ActionRefused as error:
             problem = note_text(str(error), self._context.language(request))
             return await self._context.answer(
-                request, lambda each: self._form(each, 409, external_ids, reason=reason, problem=problem)
+                request,
+                lambda each: self._form(each, 409, who, external_ids, reason=reason, problem=problem),
             )
         outcomes = await asyncio.to_thread(
             do_all, self._context.database, kind, external_ids, by, self._policy, self._clock
@@ -116,6 +119,7 @@ class BulkPages:
         self,
         request: Request,
         status: int,
+        who: str,
         external_ids: Sequence[str],
         lines: Sequence[TransferLine] = (),
         *,
@@ -134,7 +138,7 @@ class BulkPages:
             lines=lines,
             external_ids=external_ids,
             has_more=has_more,
-            who=request.state.session.who,
+            who=who,
             reason=reason,
             problem=problem,
         )

@@ -72,6 +72,7 @@ def test_all_that_a_filter_shows_is_asked_about_once_and_recorded_each(
     )
     assert (wrong.status_code, states(outage.database)) == (409, ["dead"] * 3)
     assert re.findall(r'name="transfers" value="([^"]*)"', wrong.text) == [given]
+    assert re.findall(r'name="who" value="([^"]*)"', wrong.text) == ["Ana"]
 
     retry_transfer(outage.database, IDS[1], Operator("bia", "I was first"), outage.policy, datetime.now(UTC))
     form = {"who": "Ana", "reason": "the bank is back", "transfers": given}
