@@ -11,10 +11,6 @@ from tests.payments.builders import NOW
 def test_a_credit_forwards_its_gross_minus_its_fee() -> None:
     """The fee is the one of the credited log, the only one that is real."""
     assert Credit("1", "2", 48_712, 50, NOW, ()).net_centavos == 48_662
-
-
-def test_a_fee_above_the_amount_leaves_a_negative_net() -> None:
-    """Whether the bank ever does this is unknown; nothing may be forwarded then."""
     assert Credit("1", "2", 30, 50, NOW, ()).net_centavos == -20
 
 

@@ -55,10 +55,3 @@ def test_ending_waits_for_the_transfer_that_is_being_sent(
     with closing(sqlite3.connect(database_url.removeprefix("sqlite:///"))) as connection:
         (fact,) = connection.execute("SELECT fact FROM transfer_history ORDER BY id DESC LIMIT 1").fetchone()
     assert fact == "unclear"
-
-
-def test_an_unknown_path_is_answered_404(web: WebApp) -> None:
-    """And says nothing of itself."""
-    answer = web.client.get("/")
-    assert answer.status_code in (404, 307, 302, 303)
-    assert web.client.get("/webhooks/other").status_code == 404

@@ -91,15 +91,10 @@ def test_a_stream_without_an_end_is_answered_413_at_the_limit(settings: Callable
 
 
 def test_a_request_without_a_signature_is_answered_401_and_nothing_is_stored(web: WebApp) -> None:
-    """Anyone may post here; only the bank is believed."""
+    """Anyone may post here; only the bank is believed. Garbage in the header is not an error of ours."""
     answer = web.client.post("/webhooks/starkbank", content=invoice_event())
     assert answer.status_code == 401
     assert "Digital-Signature" in answer.json()["error"]
-    assert web.count("inbox_events") == 0
-
-
-def test_a_signature_that_is_none_is_answered_401(web: WebApp) -> None:
-    """Garbage in the header gets an answer and is not an error of ours."""
     for signature in ("x", "MEUCIQ==", "é", "A" * 5_000, "====", "MEUC" * 24):
         headers = [(b"Digital-Signature", signature.encode())]
         answer = web.client.post("/webhooks/starkbank", content=invoice_event(), headers=headers)

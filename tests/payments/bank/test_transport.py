@@ -155,35 +155,46 @@ def test_a_refused_connection_means_that_nothing_was_sent(private_key_pem: str) 
     assert asker.seen[0][2] == "not_sent"
 
 
+STOCK_RESOLVER = socket.getaddrinfo
+
+
+@pytest.fixture
+def resolve_by(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[..., Any]], None]:
+    """Have names looked up by a function of a test's; numeric addresses are read as ever."""
+
+    def install(look_up: Callable[..., Any]) -> None:
+        def resolve(host: str, port: int, **options: Any) -> Any:
+            return STOCK_RESOLVER(host, port, **options) if options.get("flags") else look_up(**options)
+
+        monkeypatch.setattr(socket, "getaddrinfo", resolve)
+
+    return install
+
+
 def test_an_unknown_host_means_that_nothing_was_sent(
-    private_key_pem: str, monkeypatch: pytest.MonkeyPatch
+    private_key_pem: str, resolve_by: Callable[[Callable[..., Any]], None]
 ) -> None:
     """The resolver answers that there is no such name."""
-    stock = socket.getaddrinfo
 
-    def resolve(host: str, port: int, **options: Any) -> Any:
-        if options.get("flags"):
-            return stock(host, port, **options)
+    def look_up(**_: Any) -> Any:
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
-    monkeypatch.setattr(socket, "getaddrinfo", resolve)
+    resolve_by(look_up)
     with pytest.raises(NotSent, match="Name or service not known"):
         Asker("http://bank.invalid", private_key_pem).post()
 
 
 def test_a_resolver_that_hangs_is_left_at_the_deadline(
-    private_key_pem: str, monkeypatch: pytest.MonkeyPatch
+    private_key_pem: str, resolve_by: Callable[[Callable[..., Any]], None]
 ) -> None:
     """The C library's resolver knows no deadline, so we keep it for it."""
-    stock, over = socket.getaddrinfo, threading.Event()
+    over = threading.Event()
 
-    def resolve(host: str, port: int, **options: Any) -> Any:
-        if options.get("flags"):
-            return stock(host, port, **options)
+    def look_up(**_: Any) -> Any:
         over.wait(10)
         return []
 
-    monkeypatch.setattr(socket, "getaddrinfo", resolve)
+    resolve_by(look_up)
     with pytest.raises(NotSent, match=OVERDUE):
         Asker("http://bank.invalid", private_key_pem, SHORT_SECONDS).post()
     over.set()
@@ -206,17 +217,13 @@ def test_a_host_that_does_not_take_connections_is_left_at_the_deadline(private_k
 
 
 def test_the_second_address_of_a_host_is_tried(
-    server: ScriptedServer, private_key_pem: str, monkeypatch: pytest.MonkeyPatch
+    server: ScriptedServer, private_key_pem: str, resolve_by: Callable[[Callable[..., Any]], None]
 ) -> None:
     """A host with one dead address is reachable."""
-    stock, dead = socket.getaddrinfo, free_port()
-
-    def resolve(host: str, port: int, **options: Any) -> Any:
-        if options.get("flags"):
-            return stock(host, port, **options)
-        return [*stock("127.0.0.1", dead, **options), *stock("127.0.0.1", server.port, **options)]
-
-    monkeypatch.setattr(socket, "getaddrinfo", resolve)
+    ports = (free_port(), server.port)
+    resolve_by(
+        lambda **options: [found for port in ports for found in STOCK_RESOLVER("127.0.0.1", port, **options)]
+    )
     server.script = [reply({})]
     asker = Asker(f"http://bank.invalid:{server.port}", private_key_pem)
     assert asker.post() == b"{}"

@@ -230,15 +230,6 @@ def test_a_path_that_is_a_folder_is_unavailable(tmp_path: Path) -> None:
     database.close()
 
 
-def test_a_folder_is_made_where_there_is_none(tmp_path: Path) -> None:
-    """``data/`` need not exist in a fresh clone."""
-    database = open_database(f"sqlite:///{tmp_path}/a/b/repasse.db")
-    with database.reading():
-        pass
-    database.close()
-    assert (tmp_path / "a" / "b" / "repasse.db").exists()
-
-
 def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     """With the reason and the remedy."""
     (tmp_path / "file").write_text("")
