@@ -11,13 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from payments.event import read_event
-from payments.ledger import inbox
 from payments.operator import processes
 from payments.policy import ForwardingPolicy
 from payments.storage.database import Database, open_database
-from tests.events import invoice_event
-from tests.payments.builders import NOW
+from tests.repasse.conftest import credit
 from tests.running import ROOT, the_one_line
 
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -26,10 +23,7 @@ Command = Callable[..., "subprocess.CompletedProcess[str]"]
 @pytest.fixture
 def credited(database: Database, policy: ForwardingPolicy) -> Database:
     """A database with three credits."""
-    bodies = [invoice_event(f"5{number:015d}", amount=1_000, fee=10) for number in range(3)]
-    inbox.accept(
-        database, [inbox.Arrival(read_event(body), "MEUC") for body in bodies], "webhook", policy, NOW
-    )
+    credit(database, policy, 1_000, 1_000, 1_000)
     return database
 
 

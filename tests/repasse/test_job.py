@@ -22,15 +22,10 @@ from payments.storage.migrate import NEWEST_REVISION
 from tests.emulated import EmulatedBank
 from tests.events import invoice_event
 from tests.payments.builders import NOW
+from tests.repasse.conftest import credit
 from tests.running import ROOT, plain_environment
 
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
-
-
-def credit(database: Database, policy: ForwardingPolicy, *amounts: int) -> None:
-    """Credits that wait to be forwarded."""
-    bodies = [invoice_event(f"5{number:015d}", amount=each, fee=10) for number, each in enumerate(amounts)]
-    inbox.accept(database, [inbox.Arrival(read_event(body)) for body in bodies], "webhook", policy, NOW)
 
 
 def test_the_statement_as_json_has_every_field_of_the_contract(

@@ -12,12 +12,11 @@ from collections.abc import Callable
 
 import pytest
 
-from payments.event import read_event
-from payments.ledger import inbox, transfers
+from payments.ledger import transfers
 from payments.policy import ForwardingPolicy
 from payments.storage.database import Database
-from tests.events import invoice_event
 from tests.payments.builders import NOW
+from tests.repasse.conftest import credit
 from tests.running import ROOT
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -28,8 +27,7 @@ LISTS = ("transfers", "credits", "actions", "attention", "attention --all", "sys
 @pytest.fixture
 def busy(database: Database, policy: ForwardingPolicy, repasse: Run) -> Database:
     """A database in which each list has a row that is wide."""
-    bodies = [invoice_event(f"5{number:015d}", amount=1_234_567, fee=10) for number in range(3)]
-    inbox.accept(database, [inbox.Arrival(read_event(body)) for body in bodies], "webhook", policy, NOW)
+    credit(database, policy, 1_234_567, 1_234_567, 1_234_567)
     claim, *_ = transfers.claim(database, "call", policy, 100, NOW)
     transfers.refuse(
         database, claim, "Destination account blocked, says the bank, and that at length", policy, NOW
