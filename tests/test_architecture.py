@@ -7,6 +7,7 @@ and to leave a good one alone, so that none passes because it sees nothing.
 import ast
 import re
 from collections.abc import Callable, Iterator
+from functools import cache
 from graphlib import TopologicalSorter
 from pathlib import Path, PurePosixPath
 
@@ -75,9 +76,10 @@ NOT_IMPORTED: tuple[tuple[str, str, str], ...] = (
 
 def imports_keep_to_their_rooms(path: PurePosixPath, tree: ast.Module) -> Findings:
     """What a room does not import, it can be read, tested and changed without."""
+    imported = list(_imports(tree, path))
     for files, modules, why in NOT_IMPORTED:
         if re.match(files, str(path)):
-            for line, name in _imports(tree, path):
+            for line, name in imported:
                 if re.match(rf"({modules})(\.|$)", name):
                     yield line, f"imports {name}: {why}"
 
@@ -257,12 +259,17 @@ def test_every_rule_is_shown_to_fail_and_to_pass(monkeypatch: pytest.MonkeyPatch
 # --- how modules are read ---
 
 
-def _our_modules() -> Iterator[tuple[PurePosixPath, ast.Module]]:
-    for folder in (*PACKAGES, "scripts"):
-        for file in sorted((ROOT / folder).rglob("*")):
-            if file.is_file() and _is_python(file):
-                path = PurePosixPath(file.relative_to(ROOT).as_posix())
-                yield path, ast.parse(file.read_text(encoding="utf-8"), filename=str(path))
+@cache
+def _our_modules() -> list[tuple[PurePosixPath, ast.Module]]:
+    files = [file for folder in (*PACKAGES, "scripts") for file in sorted((ROOT / folder).rglob("*"))]
+    return [
+        (
+            PurePosixPath(file.relative_to(ROOT).as_posix()),
+            ast.parse(file.read_text("utf-8"), filename=str(file)),
+        )
+        for file in files
+        if file.is_file() and _is_python(file)
+    ]
 
 
 def _is_python(file: Path) -> bool:
