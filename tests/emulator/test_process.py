@@ -145,3 +145,39 @@ def test_ctrl_c_ends_it_cleanly(start_emulator: Start) -> None:
     bank = start_emulator()
     bank.process.send_signal(signal.SIGINT)
     assert bank.stop() == 0
+
+
+def test_a_webhook_that_answers_503_gets_attempts_and_an_undelivered_event(
+    start_emulator: Start, point_sdk_at: Start, receiver: Any
+) -> None:
+    """The SDK reads attempts and undelivered events of a failing receiver."""
+    bank = start_emulator("--paid-share", "0", "--speed", "20000")
+    point_sdk_at(bank)
+    receiver.status = 503
+    starkbank.webhook.create(url=receiver.url, subscriptions=["invoice"])
+    starkbank.invoice.create([starkbank.Invoice(amount=250, tax_id="20018183000180", name="Ana")])
+    attempts = bank.wait_for(lambda: len(found := list(starkbank.event.attempt.query())) == 4 and found)
+    assert {attempt.code for attempt in attempts} == {"badHttpStatus"}
+    (event,) = starkbank.event.query(is_delivered=False)
+    assert starkbank.event.update(event.id, is_delivered=True).is_delivered is True
+    receiver.status = 200
+    bodies = {receiver.next()[0] for _ in range(4)}
+    assert len(bodies) == 1, "a delivery is repeated byte for byte"
+
+
+@pytest.mark.parametrize("fault", ["drop_answer", "cut_body"])
+def test_an_answer_that_is_lost_after_acceptance_leaves_the_transfer_at_the_bank(
+    start_emulator: Start, point_sdk_at: Start, fault: str
+) -> None:
+    """The SDK sees an error while the transfer exists."""
+    bank = start_emulator("--opening-balance", "5000")
+    bank.post("/emulator/faults", name=fault, route="POST transfer", times=1)
+    point_sdk_at(bank)
+    transfer = starkbank.Transfer(
+        amount=100, name="S", tax_id="20.018.183/0001-80", bank_code="20018183", branch_code="0001",
+        account_number="1", account_type="payment", external_id="lost-1", tags=["lost-1"],
+    )  # fmt: skip
+    with pytest.raises(Exception):  # noqa: B017, PT011 - whatever the SDK makes of it, it is not an answer
+        starkbank.transfer.create([transfer])
+    (found,) = starkbank.transfer.query(tags=["lost-1"])
+    assert found.external_id == "lost-1"
