@@ -26,7 +26,7 @@ from payments.ledger.inbox import Arrival, Outcome, Receipt
 from payments.ledger.transfers import next_due_at
 from payments.note import Note
 from payments.observability.alerts import open_alerts
-from payments.observability.heartbeat import Heartbeat, guarded
+from payments.observability.heartbeat import Heartbeat, Ticker, guarded
 from payments.observability.logging import configure_logging
 from payments.observability.metrics import Metrics, metrics_page
 from payments.operator.processes import Process
@@ -34,6 +34,7 @@ from payments.parts import Part
 from payments.reconciliation import reconcile_once
 from payments.settings import Settings, load_settings, misspelt_settings
 from payments.settlement import Settlement, settle_once
+from payments.storage.checkpoints import CHECKPOINT_SECONDS, checkpoint
 from payments.storage.clock import StepWatch, open_clock
 from payments.storage.database import open_database
 from payments.storage.migrate import migrate
@@ -94,9 +95,11 @@ class Web:
         self.console = self._build_console(self.gate) if self.gate else None
         # What starts with the app, in this order, and stops in the opposite one.
         alerts = open_alerts(settings, self.aside, self.clock, self.metrics.count_alert)
+        checkpoints = Ticker("checkpoints", partial(checkpoint, self.aside), CHECKPOINT_SECONDS)
         self.parts: list[Part] = [
             self.forwarder,
             self.heartbeat,
+            *([] if self.database.is_postgresql else [checkpoints]),
             *([alerts] if alerts else []),
         ]
 
