@@ -81,6 +81,8 @@ _CENTAVOS_MAX = 10**15
 _Centavos = Annotated[int, msgspec.Meta(ge=0, le=_CENTAVOS_MAX)]
 _Id = Annotated[str, msgspec.Meta(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_-]+\Z")]
 
+_Text = Annotated[str, msgspec.Meta(min_length=1)]
+
 # The bank's ids are numbers. A dash would let an invoice's external_id be taken for a reissue of another's, so an event
 # with such an invoice id is unreadable: stored whole, for a person.
 _InvoiceId = Annotated[str, msgspec.Meta(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9]+\Z")]
@@ -145,8 +147,8 @@ class InvoiceJson(msgspec.Struct):
 
     id: _Id
     amount: _Centavos
-    status: str
-    tags: list[str] | None = None
+    status: _Text
+    tags: list[_Text] | None = None
     created: datetime | None = None
     due: Any = None  # for people only, as the link: of an unexpected type it counts as missing
     link: Any = None

@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from datetime import date, timedelta
 from functools import partial
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import msgspec
 import starkbank
@@ -45,8 +45,8 @@ AFTER_SLACK = timedelta(days=2)
 class BankWebhook(msgspec.Struct, frozen=True):
     """An address that the bank delivers events to, and of which resources."""
 
-    id: str
-    url: str
+    id: Annotated[str, msgspec.Meta(min_length=1)]
+    url: Annotated[str, msgspec.Meta(min_length=1)]
     subscriptions: tuple[str, ...] = ()
 
 
@@ -257,7 +257,10 @@ class Bank:
 
     def list_webhooks(self) -> list[BankWebhook]:
         """Return every webhook of the workspace, other programs' too."""
-        return list(self._every("webhook", "webhooks", {}, _decode_webhook.decode, PAGES_PER_TAG_MAX))
+        deadline = self._transport.deadline()  # of all pages together
+        return list(
+            self._every("webhook", "webhooks", {}, _decode_webhook.decode, PAGES_PER_TAG_MAX, deadline)
+        )
 
     def create_webhook(self, url: str, subscriptions: Sequence[str]) -> BankWebhook:
         """Subscribe ``url``. The bank may accept the same one twice: list before."""

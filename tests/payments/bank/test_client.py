@@ -236,6 +236,8 @@ ODD_INVOICES: dict[str, Callable[[dict[str, Any], dict[str, Any]], Any]] = {
     "an amount as float": lambda first, second: {"invoices": [first, {**second, "amount": 2050.0}]},
     "an amount as bool": lambda first, second: {"invoices": [first, {**second, "amount": True}]},
     "no id": lambda first, second: {"invoices": [first, {**second, "id": None}]},
+    "an empty status": lambda first, second: {"invoices": [first, {**second, "status": ""}]},
+    "an empty tag": lambda first, second: {"invoices": [first, {**second, "tags": [*second["tags"], ""]}]},
     "no tags": lambda first, second: {"invoices": [first, {**second, "tags": None}]},
     "tags that are a text": lambda first, second: {"invoices": [first, {**second, "tags": "batch-7-02"}]},
     "a time with Z": lambda first, second: {"invoices": [first, {**second, "created": "2026-03-02T15:10Z"}]},
@@ -602,3 +604,25 @@ def test_webhooks_are_listed_and_created(server: ScriptedServer, bank: Bank) -> 
     }
     with pytest.raises(Unclear, match="another URL"):
         bank.create_webhook("https://a.example/hook", ("invoice",))
+
+
+def test_a_webhook_without_an_address_is_unclear(server: ScriptedServer, bank: Bank) -> None:
+    """Nor is one without an id believed."""
+    for odd in ({"id": "", "url": "https://a.example/hook"}, {"id": "1", "url": ""}):
+        server.script = [reply({"webhooks": [odd]})]
+        with pytest.raises(Unclear, match="GET /v2/webhook: the answer could not be read"):
+            bank.list_webhooks()
+
+
+def test_the_pages_of_webhooks_share_one_deadline(server: ScriptedServer, bank: Bank) -> None:
+    """Each page alone would be in time."""
+
+    def a_tenth_of_a_second_late(connection: Any, closing: threading.Event) -> bool:
+        closing.wait(0.1)
+        return reply({"webhooks": [], "cursor": f"c{len(server.arrived)}"})(connection, closing)
+
+    server.script = [a_tenth_of_a_second_late] * 10
+    bank._transport.timeout_seconds = 0.5
+    with pytest.raises((Unclear, NotSent), match=r"not done within 0\.5 s"):
+        bank.list_webhooks()
+    assert len(server.arrived) < 10
