@@ -60,6 +60,16 @@ OLD, NEW, FORGER = (ec.generate_private_key(ec.SECP256K1()) for _ in range(3))
 # --- verify ---
 
 
+def test_the_check_agrees_with_coincurves_own() -> None:
+    """We hand libsecp256k1 what we have read and normalised; of true and wrong signatures it says the same."""
+    key = read_public_key(pem_of(NEW))
+    for number in range(50):
+        body = b"%d" % number
+        digital_signature = with_s(signed(NEW if number % 2 else FORGER, body), is_high=False)
+        theirs = key.verify(base64.b64decode(digital_signature), body)
+        assert verify(body, digital_signature, pem_of(NEW)) == theirs == bool(number % 2)
+
+
 @pytest.mark.parametrize("file", VECTORS, ids=lambda file: file.stem)
 @pytest.mark.parametrize("is_high", [None, True, False], ids=["as published", "high S", "low S"])
 def test_the_banks_real_events_verify(file: Path, is_high: bool | None) -> None:
